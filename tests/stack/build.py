@@ -1,0 +1,173 @@
+"""Build the programs that the tests of the stack run: Collector, Prometheus, Alertmanager and Loki.
+
+    python tests/stack/build.py [NAME...]
+
+Each is compiled from its released Go module into a cache outside the tree, keyed by what decides the result (version
+pins, sums, tags), so that a second run only looks. The cache is ``$OTEL_DISTRO_BACKENDS_CACHE``, else
+``$XDG_CACHE_HOME/otel-distro/backends``, else ``~/.cache/otel-distro/backends``. Needs Go 1.26 and the standard library.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = Path(__file__).resolve().parent / "backends"
+BUILDER_CONFIG = ROOT / "collector" / "builder.yaml"
+GO_NEEDED = (1, 26)
+COMPILE = ("-trimpath", "-ldflags=-s -w")
+
+
+class BuildError(Exception):
+    """A program cannot be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One Go module under ``backends/`` and the programs it gives."""
+
+    name: str
+    programs: tuple[str, ...]
+    tags: str = ""
+
+    @property
+    def module(self) -> Path:
+        """The folder with the module's ``go.mod`` and ``go.sum``."""
+        return MODULES / self.name
+
+    def inputs(self) -> list[Path]:
+        """Return the files that decide what is built."""
+        files = [self.module / "go.mod", self.module / "go.sum"]
+        return [*files, BUILDER_CONFIG] if self.name == "collector" else files
+
+    def key(self) -> str:
+        """Return the name of the folder in the cache: another pin, sum, component or tag is another key."""
+        digest = hashlib.sha256(" ".join((*self.programs, self.tags, *COMPILE)).encode())
+        for file in self.inputs():
+            digest.update(file.read_bytes())
+        return f"{self.name}-{digest.hexdigest()[:12]}"
+
+
+BACKENDS = (
+    Backend("collector", ("otelcol-distro",)),
+    Backend("prometheus", ("prometheus", "promtool"), tags="remove_all_sd,netgo"),
+    Backend("alertmanager", ("alertmanager", "amtool")),
+    Backend("loki", ("loki",), tags="netgo"),
+)
+
+
+def cache() -> Path:
+    """Return the folder that holds the built programs."""
+    if own := os.environ.get("OTEL_DISTRO_BACKENDS_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-distro" / "backends"
+
+
+def locate(program: str) -> Path:
+    """Return the built program; raise :class:`BuildError` where it is missing."""
+    for backend in BACKENDS:
+        if program in backend.programs:
+            path = cache() / backend.key() / program
+            if path.is_file():
+                return path
+            raise BuildError(f"{program} is not built: run `python tests/stack/build.py {backend.name}` (needs Go 1.26)")
+    raise BuildError(f"no backend gives a program named {program}")
+
+
+def check_go() -> None:
+    """Raise :class:`BuildError` unless ``go`` is there and new enough."""
+    need = ".".join(map(str, GO_NEEDED))
+    try:
+        said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        raise BuildError(f"Building the backends needs Go {need} or newer, and no working `go` is on PATH.") from None
+    found = re.match(r"go(\d+)\.(\d+)", said)
+    if found is None or tuple(map(int, found.groups())) < GO_NEEDED:
+        raise BuildError(f"Building the backends needs Go {need} or newer; `go` on PATH is {said or 'of no known version'}.")
+
+
+def build(backend: Backend) -> str:
+    """Build the backend's programs where the cache lacks them and return what was done; raise :class:`BuildError`."""
+    home = cache() / backend.key()
+    if _complete(backend, home):
+        return "cached"
+    check_go()
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(home):
+        if _complete(backend, home):
+            return "cached (another run built it)"
+        started = time.monotonic()
+        work = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
+        try:
+            (_collector if backend.name == "collector" else _module)(backend, work / "out", work)
+            shutil.rmtree(home, ignore_errors=True)
+            (work / "out").rename(home)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return f"built in {time.monotonic() - started:.0f} s"
+
+
+def _complete(backend: Backend, home: Path) -> bool:
+    return all((home / program).is_file() for program in backend.programs)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the lock of one key, so that two runs at once do not compile the same thing."""
+    with open(home.with_name(f"{home.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _module(backend: Backend, out: Path, _work: Path) -> None:
+    """Compile the module's tools; ``-mod=readonly`` (Go's default) refuses what ``go.sum`` does not know."""
+    out.mkdir()
+    tags = [f"-tags={backend.tags}"] if backend.tags else []
+    _run(["go", "build", *COMPILE, *tags, "-o", f"{out}/", "tool"], backend.module)
+
+
+def _collector(backend: Backend, out: Path, work: Path) -> None:
+    """Compile the Collector's builder and let it write and compile the Collector of ``collector/builder.yaml``."""
+    _module(backend, work / "tools", work)
+    _run([str(work / "tools" / "builder"), "--config", str(BUILDER_CONFIG), "--ldflags=-s -w"], work)
+    out.mkdir()
+    (work / "build" / "collector" / "otelcol-distro").rename(out / "otelcol-distro")
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        last = "\n".join(done.stdout.splitlines()[-20:])
+        raise BuildError(f"`{' '.join(command)}` ended with {done.returncode}:\n{last}")
+
+
+def main(names: Sequence[str]) -> int:
+    """Build the named backends, all by default; print one line each and return the exit status."""
+    known = {backend.name: backend for backend in BACKENDS}
+    if unknown := [name for name in names if name not in known]:
+        print(f"no such backend: {', '.join(unknown)} (there are {', '.join(known)})", file=sys.stderr)
+        return 2
+    try:
+        for backend in [known[name] for name in names] or BACKENDS:
+            print(f"{backend.name}: ", end="", flush=True)
+            print(f"{build(backend)} ({cache() / backend.key()})", flush=True)
+    except BuildError as error:
+        print(f"failed\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
