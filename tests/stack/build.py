@@ -82,7 +82,9 @@ def locate(program: str) -> Path:
             path = cache() / backend.key() / program
             if path.is_file():
                 return path
-            raise BuildError(f"{program} is not built: run `python tests/stack/build.py {backend.name}` (needs Go 1.26)")
+            raise BuildError(
+                f"{program} is not built: run `python tests/stack/build.py {backend.name}` (needs Go 1.26)"
+            )
     raise BuildError(f"no backend gives a program named {program}")
 
 
@@ -95,7 +97,9 @@ def check_go() -> None:
         raise BuildError(f"Building the backends needs Go {need} or newer, and no working `go` is on PATH.") from None
     found = re.match(r"go(\d+)\.(\d+)", said)
     if found is None or tuple(map(int, found.groups())) < GO_NEEDED:
-        raise BuildError(f"Building the backends needs Go {need} or newer; `go` on PATH is {said or 'of no known version'}.")
+        raise BuildError(
+            f"Building the backends needs Go {need} or newer; `go` on PATH is {said or 'of no known version'}."
+        )
 
 
 def build(backend: Backend) -> str:
@@ -147,7 +151,7 @@ def _collector(backend: Backend, out: Path, work: Path) -> None:
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(command, check=False, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-20:])
         raise BuildError(f"`{' '.join(command)}` ended with {done.returncode}:\n{last}")
@@ -164,7 +168,8 @@ def main(names: Sequence[str]) -> int:
             print(f"{backend.name}: ", end="", flush=True)
             print(f"{build(backend)} ({cache() / backend.key()})", flush=True)
     except BuildError as error:
-        print(f"failed\n{error}", file=sys.stderr)
+        print("failed", flush=True)
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -1,0 +1,174 @@
+"""How each program of the stack is started from the files and flags of the bundle, on free loopback ports.
+
+The configuration files are those that ``docker-compose.yml`` mounts, and the flags are read from it. What differs is an
+environment variable that the file itself offers; only Prometheus, which expands none, gets a copy of its file with the
+``host:port`` pairs of the compose network replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.stack.build import ROOT, locate
+from tests.stack.process import Process, free_ports
+
+COMPOSE = ROOT / "docker-compose.yml"
+COLLECTOR_CONFIG = ROOT / "collector" / "config.yaml"
+BACKENDS = ROOT / "backends"
+TEMPO_VARIABLE = "OTEL_DISTRO_TEST_TEMPO"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One loopback port for each thing that listens."""
+
+    otlp_grpc: int
+    otlp_http: int
+    collector_health: int
+    collector_metrics: int
+    prometheus: int
+    alertmanager: int
+    loki: int
+    loki_grpc: int
+    tempo: int
+    tempo_grpc: int
+    tempo_gossip: int
+    tempo_otlp: int
+
+    @classmethod
+    def free(cls) -> Ports:
+        """Return ports that nobody uses."""
+        return cls(*free_ports(len(cls.__dataclass_fields__)))
+
+
+def url(port: int, path: str = "") -> str:
+    """Return the address of a loopback port."""
+    return f"http://127.0.0.1:{port}{path}"
+
+
+def find_tempo() -> Path | None:
+    """Return the Tempo at hand: the program named by ``OTEL_DISTRO_TEST_TEMPO``, else ``tempo`` on PATH, else None.
+
+    Raises ``FileNotFoundError`` when the variable names no program: who set it wants the ring to run.
+    """
+    named = os.environ.get(TEMPO_VARIABLE)
+    found = shutil.which(named or "tempo")
+    if named and found is None:
+        raise FileNotFoundError(f"{TEMPO_VARIABLE} is {named!r}, which is not a program")
+    return Path(found) if found else None
+
+
+def compose() -> dict[str, Any]:
+    """Return the parsed compose file."""
+    parsed: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    return parsed
+
+
+def flags(service: str, changed: Mapping[str, str]) -> list[str]:
+    """Return the flags that the compose file gives a service, with the values of some replaced and others added."""
+    given = {flag.partition("=")[0]: flag for flag in compose()["services"][service]["command"]}
+    return list((given | {name: f"{name}={value}" for name, value in changed.items()}).values())
+
+
+def collector_env(ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the variables that put ``collector/config.yaml`` on these ports."""
+    return {
+        "OTLP_GRPC_PORT": str(ports.otlp_grpc),
+        "OTLP_HTTP_PORT": str(ports.otlp_http),
+        "COLLECTOR_HEALTH_PORT": str(ports.collector_health),
+        "COLLECTOR_METRICS_PORT": str(ports.collector_metrics),
+        "COLLECTOR_QUEUE_DIR": str(folder / "queue"),
+        "SPAN_METRICS_FLUSH_INTERVAL": "1s",
+        "TEMPO_OTLP_ENDPOINT": url(ports.tempo_otlp),
+        "LOKI_OTLP_ENDPOINT": url(ports.loki, "/otlp"),
+        "PROMETHEUS_OTLP_ENDPOINT": url(ports.prometheus, "/api/v1/otlp"),
+    }
+
+
+def loki_env(ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the variables that put ``backends/loki.yaml`` on these ports."""
+    return {
+        "LOKI_HTTP_PORT": str(ports.loki),
+        "LOKI_GRPC_PORT": str(ports.loki_grpc),
+        "LOKI_DIR": str(folder / "loki"),
+        "LOKI_RULES_DIR": str(BACKENDS / "loki_rules"),
+        "ALERTMANAGER_URL": url(ports.alertmanager),
+    }
+
+
+def tempo_env(ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the variables that put ``backends/tempo.yaml`` on these ports."""
+    return {
+        "TEMPO_HTTP_PORT": str(ports.tempo),
+        "TEMPO_GRPC_PORT": str(ports.tempo_grpc),
+        "TEMPO_GOSSIP_PORT": str(ports.tempo_gossip),
+        "TEMPO_OTLP_PORT": str(ports.tempo_otlp),
+        "TEMPO_COLLECTION_INTERVAL": "2s",
+        "TEMPO_DIR": str(folder / "tempo"),
+        "PROMETHEUS_REMOTE_WRITE": url(ports.prometheus, "/api/v1/write"),
+    }
+
+
+def prometheus_config(ports: Ports, folder: Path) -> Path:
+    """Write the copy of ``backends/prometheus.yaml`` for these ports, with its rules beside it, and return its path."""
+    text = (BACKENDS / "prometheus.yaml").read_text()
+    for pair, port in {
+        "otel-collector:8888": ports.collector_metrics,
+        "prometheus:9090": ports.prometheus,
+        "alertmanager:9093": ports.alertmanager,
+        "loki:3100": ports.loki,
+        "tempo:3200": ports.tempo,
+    }.items():
+        text = text.replace(pair, f"127.0.0.1:{port}")
+    shutil.copytree(BACKENDS / "rules", folder / "rules", dirs_exist_ok=True)
+    path = folder / "prometheus.yaml"
+    path.write_text(text)
+    return path
+
+
+def start_collector(ports: Ports, folder: Path) -> Process:
+    """Start the Collector with the bundle's file."""
+    command = [str(locate("otelcol-distro")), f"--config={COLLECTOR_CONFIG}"]
+    ready = url(ports.collector_health)
+    return Process("collector", command, folder=folder, ready_url=ready, env=collector_env(ports, folder))
+
+
+def start_prometheus(ports: Ports, folder: Path) -> Process:
+    """Start Prometheus with the bundle's file and flags."""
+    changed = {
+        "--config.file": str(prometheus_config(ports, folder)),
+        "--storage.tsdb.path": str(folder / "prometheus"),
+        "--web.listen-address": f"127.0.0.1:{ports.prometheus}",
+    }
+    command = [str(locate("prometheus")), *flags("prometheus", changed)]
+    return Process("prometheus", command, folder=folder, ready_url=url(ports.prometheus, "/-/ready"))
+
+
+def start_alertmanager(ports: Ports, folder: Path) -> Process:
+    """Start Alertmanager with the bundle's file and flags."""
+    changed = {
+        "--config.file": str(BACKENDS / "alertmanager.yaml"),
+        "--storage.path": str(folder / "alertmanager"),
+        "--web.listen-address": f"127.0.0.1:{ports.alertmanager}",
+    }
+    command = [str(locate("alertmanager")), *flags("alertmanager", changed)]
+    return Process("alertmanager", command, folder=folder, ready_url=url(ports.alertmanager, "/-/ready"))
+
+
+def start_loki(ports: Ports, folder: Path) -> Process:
+    """Start Loki with the bundle's file and flags."""
+    command = [str(locate("loki")), *flags("loki", {"-config.file": str(BACKENDS / "loki.yaml")})]
+    return Process("loki", command, folder=folder, ready_url=url(ports.loki, "/ready"), env=loki_env(ports, folder))
+
+
+def start_tempo(program: Path, ports: Ports, folder: Path) -> Process:
+    """Start the Tempo at hand with the bundle's file and flags."""
+    command = [str(program), *flags("tempo", {"-config.file": str(BACKENDS / "tempo.yaml")})]
+    return Process("tempo", command, folder=folder, ready_url=url(ports.tempo, "/ready"), env=tempo_env(ports, folder))

@@ -1,0 +1,39 @@
+"""The script that builds the programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.stack.build import BACKENDS, ROOT, cache
+
+
+def run(*names: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with this environment alone."""
+    command = [sys.executable, "tests/stack/build.py", *names]
+    return subprocess.run(command, check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+
+
+def test_warm_run_builds_nothing() -> None:
+    """With every program in the cache the script says so, one line each, and needs no Go at all."""
+    done = run(PATH="/nowhere", OTEL_DISTRO_BACKENDS_CACHE=str(cache()))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split(" (")[0] for line in done.stdout.splitlines()] == [f"{b.name}: cached" for b in BACKENDS]
+
+
+def test_missing_go_is_one_sentence(tmp_path: Path) -> None:
+    """Where there is no Go the script ends with one sentence that says what is needed."""
+    done = run("loki", PATH="/nowhere", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "Building the backends needs Go 1.26 or newer, and no working `go` is on PATH.\n"
+
+
+def test_old_go_is_one_sentence(tmp_path: Path) -> None:
+    """A Go that is too old is named before anything is compiled."""
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho go1.25.3\n")
+    go.chmod(0o755)
+    done = run("loki", PATH=f"{tmp_path}:/bin:/usr/bin", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert "Building the backends needs Go 1.26 or newer; `go` on PATH is go1.25.3." in done.stderr

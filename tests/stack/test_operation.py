@@ -1,0 +1,73 @@
+"""How the stack behaves when something is down, and what it says about itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.stack.otlp import Service
+from tests.stack.process import Process
+from tests.stack.stack import Stack
+
+LISTENING = "0A"
+
+
+def listening(process: Process) -> set[str]:
+    """Return the addresses, in the kernel's hexadecimal form, on which the process accepts TCP connections."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        try:
+            sockets.add(os.readlink(descriptor))
+        except FileNotFoundError:
+            continue
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENING and f"socket:[{fields[9]}]" in sockets:
+                addresses.add(fields[1].split(":")[0])
+    return addresses
+
+
+def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
+    """The bundle's files, as they are, open no port to the network."""
+    for name, process in stack.processes.items():
+        assert listening(process) == {"0100007F"}, name
+
+
+def test_logs_survive_a_store_that_is_down_and_a_collector_that_is_killed(stack: Stack) -> None:
+    """What the Collector accepted while Loki was down is delivered later, once, even after the Collector was killed."""
+    shop = Service()
+    stack.processes["loki"].kill()
+    for number in range(20):
+        stack.send("logs", shop.log(f"line {number}"))
+    stack.processes["collector"].kill()
+    stack.processes["collector"].restart()
+    stack.send("logs", shop.log("line 20"))
+    stack.processes["loki"].restart()
+
+    lines = stack.wait_for_number(21, lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    assert sorted(line for _, line in lines) == sorted(f"line {number}" for number in range(21))
+
+
+def test_prometheus_scrapes_every_part(stack: Stack) -> None:
+    """The Collector's and the stores' own metrics are in Prometheus: `up` is 1 for each part."""
+    parts = {"otel-collector", "loki", "prometheus", "alertmanager"} | ({"tempo"} if stack.tempo else set())
+    up = stack.wait_for_number(len(parts), lambda: stack.promql("up == 1"))
+    assert {series["metric"]["job"] for series in up} == parts
+    assert stack.wait_for(lambda: stack.promql("otelcol_exporter_queue_capacity"))
+
+
+def test_alerts_reach_alertmanager(stack: Stack) -> None:
+    """Prometheus' Watchdog and Loki's alert on a critical log line both arrive at Alertmanager."""
+    shop = Service()
+    stack.send("logs", shop.log("out of money", severity=21, text="CRITICAL"))
+
+    def firing() -> bool:
+        names = {
+            (alert["labels"]["alertname"], alert["labels"].get("service_name"))
+            for alert in stack.get(f"{stack.alertmanager}/api/v2/alerts")
+        }
+        return {("Watchdog", None), ("FatalLog", shop.name)} <= names
+
+    assert stack.wait_for(firing, timeout=120)

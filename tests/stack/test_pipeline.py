@@ -1,0 +1,125 @@
+"""One OTLP endpoint in, three stores out: what the Collector of the bundle does with each signal on the way."""
+
+from __future__ import annotations
+
+import time
+
+from tests.stack.otlp import Service
+from tests.stack.stack import Stack
+
+DURATION = "http_server_request_duration_seconds"
+LABELS = {"service_name", "service_namespace", "deployment_environment_name"}
+STACKTRACE = "Traceback (most recent call last):\n" + '  File "shop.py", line 7, in pay\n' * 50 + "ValueError: no money"
+
+
+def test_request_is_found_in_all_stores_by_its_trace_id(stack: Stack) -> None:
+    """One request's span, log line and measured duration are found in Tempo (or in its place), Loki and Prometheus."""
+    shop = Service()
+    stack.send("traces", shop.span("GET /pay"))
+    stack.send("logs", shop.log("paid"))
+    stack.send("metrics", shop.duration("/pay", 0.2))
+    sent = time.monotonic()
+
+    trace = stack.measure("trace by id", sent, lambda: stack.trace_by_id(shop.trace_id))
+    assert trace == [(shop.name, "GET /pay")]
+
+    of_service = f'service_name="{shop.name}"'
+    by_trace = f'{{{of_service}}} | trace_id="{shop.trace_id}"'
+    [(metadata, line)] = stack.measure("log by trace id", sent, lambda: stack.logql(by_trace))
+    assert line == "paid"
+    assert metadata["span_id"] == shop.span_id
+
+    series = f"{DURATION}_count{{{of_service}}}"
+    [point] = stack.measure("metric", sent, lambda: stack.promql(series))
+    assert point["value"][1] == "1"
+    assert point["metric"]["http_route"] == "/pay"
+    assert point["metric"]["job"] == f"tests/{shop.name}"
+    assert point["metric"]["instance"] == shop.resource["service.instance.id"]
+    assert point["metric"]["service_version"] == "1.2.3"
+
+    buckets = f"{DURATION}_bucket{{{of_service}}}"
+    [exemplar] = stack.measure("exemplar", sent, lambda: stack.exemplars(buckets))
+    assert exemplar["labels"] == {"trace_id": shop.trace_id, "span_id": shop.span_id}
+
+
+def test_stack_trace_is_text_of_the_log_line(stack: Stack) -> None:
+    """The stack trace of an exception is part of the line, once; its type and message stay attributes."""
+    shop = Service()
+    exception = {"exception.type": "ValueError", "exception.message": "no money", "exception.stacktrace": STACKTRACE}
+    stack.send("logs", shop.log("payment failed", severity=17, text="ERROR", attributes=exception))
+    stack.send("logs", shop.log(f"again\n{STACKTRACE}", severity=17, text="ERROR", attributes=exception))
+
+    lines = stack.wait_for_number(2, lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    assert {line for _, line in lines} == {f"payment failed\n{STACKTRACE}", f"again\n{STACKTRACE}"}
+    for metadata, _ in lines:
+        assert metadata["exception_type"] == "ValueError"
+        assert metadata["exception_message"] == "no money"
+        assert "exception_stacktrace" not in metadata
+
+
+def test_giant_stack_trace_is_cut_not_refused(stack: Stack) -> None:
+    """A stack trace of a megabyte, as deep recursion leaves behind, arrives cut; the record is not lost."""
+    shop = Service()
+    giant = {"exception.type": "RecursionError", "exception.stacktrace": STACKTRACE * 600}
+    stack.send("logs", shop.log("too deep", severity=17, text="ERROR", attributes=giant))
+
+    [(metadata, line)] = stack.wait_for(lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    assert metadata["exception_type"] == "RecursionError"
+    assert line.startswith("too deep\nTraceback")
+    assert 200_000 < len(line) <= 256 * 1024
+
+
+def test_loki_makes_streams_of_three_labels_only(stack: Stack) -> None:
+    """Two processes of one service share a stream: what differs between them is structured metadata."""
+    first, second = Service(), Service()
+    second.name = second.resource["service.name"] = first.name
+    stack.send("logs", first.log("one"))
+    stack.send("logs", second.log("two"))
+
+    selector = f'{{service_name="{first.name}"}}'
+    lines = stack.wait_for_number(2, lambda: stack.logql(selector))
+    assert {metadata["service_instance_id"] for metadata, _ in lines} == {
+        first.resource["service.instance.id"],
+        second.resource["service.instance.id"],
+    }
+    series = stack.get(f"{stack.loki}/loki/api/v1/series", **{"match[]": selector})["data"]
+    assert [set(labels) for labels in series] == [LABELS]
+
+
+def test_late_log_of_another_process_is_kept(stack: Stack) -> None:
+    """A line that waited six hours in a queue is taken although its service has sent newer ones since."""
+    shop = Service()
+    stack.send("logs", shop.log("now"))
+    stack.wait_for(lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    stack.send("logs", shop.log("six hours ago", age=6 * 3600))
+
+    lines = stack.wait_for_number(2, lambda: stack.logql(f'{{service_name="{shop.name}"}}', seconds=86400))
+    assert {line for _, line in lines} == {"now", "six hours ago"}
+
+
+def test_span_metrics_count_all_processes_together(stack: Stack) -> None:
+    """Spans of two processes are one series, without the identity of either, with exemplars to the traces."""
+    first, second = Service(), Service()
+    second.name = second.resource["service.name"] = first.name
+    stack.send("traces", first.span("GET /pay", seconds=0.2))
+    stack.send("traces", second.span("GET /pay", seconds=0.3))
+
+    of_service = f'service_name="{first.name}"'
+    calls = f"traces_spanmetrics_calls_total{{{of_service}}}"
+    stack.wait_for(lambda: stack.promql_value(f"sum({calls})") == 2)
+    [series] = stack.promql(calls)
+    assert {name: value for name, value in series["metric"].items() if name != "__name__"} == {
+        "job": f"tests/{first.name}",
+        "service_name": first.name,
+        "service_namespace": "tests",
+        "deployment_environment_name": "ci",
+        "span_name": "GET /pay",
+        "span_kind": "SPAN_KIND_SERVER",
+        "status_code": "STATUS_CODE_UNSET",
+    }
+
+    latency = f'traces_spanmetrics_latency_bucket{{{of_service}, le="0.25"}}'
+    assert stack.promql_value(latency) == 1
+    buckets = f"traces_spanmetrics_latency_bucket{{{of_service}}}"
+    exemplars = stack.wait_for_number(2, lambda: stack.exemplars(buckets))
+    assert {exemplar["labels"]["trace_id"] for exemplar in exemplars} == {first.trace_id, second.trace_id}

@@ -1,0 +1,49 @@
+"""The ring ``tempo``: what only a real Tempo can answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import pytest
+
+from tests.stack.otlp import Service
+from tests.stack.stack import Stack
+
+pytestmark = pytest.mark.tempo
+
+
+def test_trace_is_found_by_search(stack: Stack) -> None:
+    """A TraceQL search by service, duration and status finds the trace that its id answers."""
+    shop = Service()
+    stack.send("traces", shop.span("GET /pay", seconds=0.5, failed=True))
+    sent = time.monotonic()
+
+    assert stack.measure("trace by id (Tempo)", sent, lambda: stack.trace_by_id(shop.trace_id)) == [
+        (shop.name, "GET /pay")
+    ]
+    query = f'{{ resource.service.name = "{shop.name}" && status = error && duration > 400ms }}'
+    [found] = stack.measure("trace by TraceQL (Tempo)", sent, lambda: stack.traceql(query))
+    assert found["traceID"].zfill(32) == shop.trace_id
+    assert found["rootTraceName"] == "GET /pay"
+    assert stack.traceql(f'{{ resource.service.name = "{shop.name}" && duration > 10s }}') == []
+
+
+def test_service_graph_has_the_edge_of_a_call(stack: Stack) -> None:
+    """A client span and the server span it caused make an edge between the two services in Prometheus."""
+    shop, bank = Service(), Service()
+    bank.trace_id = shop.trace_id
+    stack.send("traces", shop.span("POST bank", kind=3))
+    stack.send("traces", bank.span("POST /transfer", parentSpanId=shop.span_id, spanId=secrets.token_hex(8)))
+
+    edge = f'traces_service_graph_request_total{{client="{shop.name}", server="{bank.name}"}}'
+    assert stack.wait_for(lambda: stack.promql_value(edge)) == 1
+
+
+def test_span_metrics_come_from_the_collector_alone(stack: Stack) -> None:
+    """Tempo's generator makes the service graph only: no span is counted twice."""
+    shop = Service()
+    stack.send("traces", shop.span("GET /pay"))
+    calls = f'traces_spanmetrics_calls_total{{span_name="GET /pay", service_name="{shop.name}"}}'
+    stack.wait_for(lambda: stack.promql(calls))
+    assert stack.promql(f'traces_spanmetrics_calls_total{{service="{shop.name}"}}') == []
