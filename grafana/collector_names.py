@@ -1,0 +1,61 @@
+"""Names that neither this distribution nor an instrumentation emits: they appear on the way to the stores.
+
+``target_info`` and the labels ``job`` and ``instance`` come from Prometheus' translation of OTLP resources
+(https://prometheus.io/docs/guides/opentelemetry/), the span metrics from the Collector (``collector/config.yaml``),
+the level of a log line from Loki. They are data of the same kind as :mod:`otel_distro.schema`, so that one check
+covers all the names a dashboard uses.
+"""
+
+from __future__ import annotations
+
+from otel_distro.schema import (
+    DEPLOYMENT_ENVIRONMENT,
+    SERVICE_NAME,
+    SERVICE_NAMESPACE,
+    Attribute,
+    Metric,
+)
+
+JOB = Attribute("job", "Namespace and name of the service, joined by a slash.")
+INSTANCE = Attribute("instance", "The process: its `service.instance.id`.")
+HOST_NAME = Attribute("host.name", "Host the process runs on.")
+
+SPAN_NAME = Attribute("span.name", "Name of the span.")
+SPAN_KIND = Attribute(
+    "span.kind",
+    "Role of the span.",
+    ("SPAN_KIND_SERVER", "SPAN_KIND_CLIENT", "SPAN_KIND_INTERNAL", "SPAN_KIND_PRODUCER", "SPAN_KIND_CONSUMER"),
+)
+STATUS_CODE = Attribute(
+    "status.code", "Status of the span.", ("STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR")
+)
+DETECTED_LEVEL = Attribute(
+    "detected_level",
+    "Level of a log line, as Loki reads it from the severity.",
+    ("trace", "debug", "info", "warn", "error", "critical", "fatal", "unknown"),
+)
+
+PROMOTED = (SERVICE_NAME, SERVICE_NAMESPACE, DEPLOYMENT_ENVIRONMENT)
+"""Resource attributes that are labels of every series (Prometheus) and of every stream (Loki)."""
+
+TARGET_INFO = Metric(
+    "target.info", "gauge", "", "One series for each process, with its resource.", (HOST_NAME,), upstream=True
+)
+SPAN_CALLS = Metric(
+    "traces.spanmetrics.calls",
+    "counter",
+    "",
+    "Spans, counted before any sampling.",
+    (SPAN_NAME, SPAN_KIND, STATUS_CODE),
+    upstream=True,
+)
+SPAN_DURATION = Metric(
+    "traces.spanmetrics.latency",
+    "histogram",
+    "",
+    "Duration of spans in seconds, measured before any sampling.",
+    (SPAN_NAME, SPAN_KIND, STATUS_CODE),
+    upstream=True,
+)
+DERIVED = (SPAN_CALLS, SPAN_DURATION)
+"""Metrics of many processes together: they have no ``instance``."""

@@ -1,0 +1,84 @@
+"""What the services log, and the exceptions among it."""
+
+from __future__ import annotations
+
+from grafana.collector_names import DETECTED_LEVEL
+from grafana.panels import Json, logs, row, stat, table, timeseries
+from grafana.promql import PROCESS, SERVICE, by, differs, increase, matches, select
+from grafana.targets import legend, loki, prometheus
+from otel_distro import schema
+
+STREAMS = f"{select('', SERVICE)} | {matches(schema.SERVICE_INSTANCE_ID, '$instance')}"
+LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, '$level')} |~ `(?i)$search`"
+FAILED_LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, 'error|critical|fatal')}"
+EXCEPTIONS = f"{STREAMS} | {differs(schema.EXCEPTION_TYPE, '')}"
+
+UNCAUGHT = increase(schema.PYTHON_EXCEPTIONS, PROCESS)
+
+LEVEL_COLORS = {
+    "trace": "#6ed0e0",
+    "debug": "#5794f2",
+    "info": "#73bf69",
+    "warn": "#eab839",
+    "error": "#f2495c",
+    "critical": "#b877d9",
+    "fatal": "#b877d9",
+    "unknown": "#9fa7b3",
+}
+
+
+def numbers() -> list[Json]:
+    """Return the two numbers about exceptions and log lines."""
+    return [
+        stat(
+            "Uncaught exceptions",
+            "Exceptions in the time range that no code of the application caught.",
+            prometheus(f"{by('sum', UNCAUGHT)} or vector(0)"),
+            unit="short",
+            red_above=0.5,
+        ),
+        stat(
+            "Error lines",
+            "Log lines in the time range of level error or above.",
+            loki(f"sum(count_over_time({FAILED_LINES} [$__range]))", instant=True),
+            unit="short",
+            red_above=1,
+            empty="0",
+        ),
+    ]
+
+
+def messages() -> list[Json]:
+    """Return the row about log lines and exceptions."""
+    kind, uncaught = schema.EXCEPTION_TYPE, (schema.EXCEPTION_TYPE, schema.EXCEPTION_HANDLER)
+    return row(
+        "Logs and exceptions",
+        timeseries(
+            "Log lines by level",
+            "Log lines in each step of the graph that the variables Level and Log text select.",
+            loki(_count(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
+            unit="short",
+            stacked=True,
+            colors=LEVEL_COLORS,
+        ),
+        timeseries(
+            "Logged exceptions by type",
+            "Log lines with an exception, caught and logged or uncaught, in each step of the graph.",
+            loki(_count(EXCEPTIONS, kind), legend(kind)),
+            unit="short",
+            stacked=True,
+        ),
+        table(
+            "Uncaught exceptions by type",
+            "Exceptions in the time range that no code of the application caught, and the hook that saw them.",
+            uncaught,
+            {"Count": ("short", prometheus(by("sum", UNCAUGHT, *uncaught), table=True))},
+            size=(8, 8),
+        ),
+        logs("Newest exceptions", "Log lines with an exception, with the stack trace in the text.", loki(EXCEPTIONS)),
+        logs("Log lines", "What the services logged. The details of a line open its trace.", loki(LINES), height=14),
+    )
+
+
+def _count(lines: str, attribute: schema.Attribute) -> str:
+    return f"sum by ({attribute.label}) (count_over_time({lines} [$__auto]))"
