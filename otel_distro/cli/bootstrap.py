@@ -1,0 +1,217 @@
+"""``otel-distro bootstrap``: install the instrumentations for the libraries that are installed here.
+
+Upstream's table says which, without what we replace and with the ranges we widened (``supported.py``). Versions are those
+of the OpenTelemetry packages that are here already. Nothing else is changed: a plan that would install another version of
+a package that is not OpenTelemetry's is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distributions, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from otel_distro import supported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_OURS = "opentelemetry-"
+_OLDEST_PIP = (22, 2)
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+_UV = ("uv", "pip", "install", "--python", sys.executable)
+
+# They hold every other package of the train by exact pins of their own.
+_TRAIN = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation")
+
+# Upstream's table takes it for a sign of Tortoise ORM; every FastAPI program has it.
+_NO_SIGN = ("pydantic",)
+
+
+class Change(NamedTuple):
+    """One package of a plan: its name, the version to be, and the version that is installed, if any."""
+
+    name: str
+    version: str
+    installed: str | None
+
+    def __str__(self) -> str:
+        before = f"{self.installed} -> " if self.installed else ""
+        return f"{self.name} {before}{self.version}"
+
+
+class Refused(Exception):
+    """The installation cannot or must not be done; the text says why and what to do."""
+
+
+def main(argv: list[str]) -> int:
+    """Install what is missing, or with ``--dry-run`` say what would be; return 0, or 1 where nothing was done."""
+    parser = argparse.ArgumentParser(
+        prog="otel-distro bootstrap", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be installed and change nothing",
+    )
+    parser.add_argument(
+        "--print",
+        action="store_true",
+        help="print the requirements, for a requirements file, and stop",
+    )
+    arguments = parser.parse_args(argv)
+    installed = {
+        normalized(dist.name): dist.version for dist in distributions() if dist.name
+    }
+    wanted = missing(installed)
+    if arguments.print:
+        print("\n".join(wanted))
+        return 0
+    if not wanted:
+        print("Every library found here has its instrumentation already.")
+        return 0
+    try:
+        installer = _installer(wanted)
+        # The train stays where it is: without these, one instrumentation could take the SDK along to its own version.
+        train = [f"{name}=={installed[name]}" for name in _TRAIN if name in installed]
+        changes = installer.plan([*wanted, *train], installed)
+        _refuse_foreign(changes)
+        print("Would install:" if arguments.dry_run else "Installing:")
+        print("\n".join(f"  {change}" for change in changes))
+        if not arguments.dry_run:
+            installer.install(changes)
+            print("Done.")
+    except Refused as reason:
+        print(f"otel-distro: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def missing(installed: dict[str, str]) -> list[str]:
+    """Return the requirements, pinned to our train, of the instrumentations that fit ``installed`` and are not in it."""
+    from opentelemetry.instrumentation import bootstrap_gen
+
+    train = version("opentelemetry-instrumentation")
+    pins = list(bootstrap_gen.default_instrumentations)
+    pins += [
+        row["instrumentation"]
+        for row in bootstrap_gen.libraries
+        if _fits(row["library"], installed)
+    ]
+    for instrumentor, libraries in supported.WIDENED.items():
+        if any(_fits(library, installed) for library in libraries):
+            pins.append(f"{supported.package_of(instrumentor)}=={train}")
+    replaced = {supported.package_of(name) for name in supported.REPLACED}
+    names = {normalized(Requirement(pin).name): Requirement(pin) for pin in pins}
+    return sorted(
+        # What upstream releases apart from the train (generative AI) keeps its own range.
+        f"{name}=={train}" if "==" in str(requirement.specifier) else str(requirement)
+        for name, requirement in names.items()
+        if name not in replaced and name not in installed
+    )
+
+
+def normalized(name: str) -> str:
+    """Return a package's name as PyPI compares it (https://packaging.python.org/specifications/name-normalization/)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _fits(requirement: str, installed: dict[str, str]) -> bool:
+    wanted = Requirement(requirement)
+    name = normalized(wanted.name)
+    found = None if name in _NO_SIGN else installed.get(name)
+    return found is not None and wanted.specifier.contains(found, prereleases=True)
+
+
+def _refuse_foreign(changes: Iterable[Change]) -> None:
+    foreign = [
+        change
+        for change in changes
+        if change.installed and not change.name.startswith(_OURS)
+    ]
+    if foreign:
+        names = "\n".join(f"  {change}" for change in foreign)
+        raise Refused(
+            f"the instrumentations do not fit what is installed: they would change packages that are not "
+            f"OpenTelemetry's. Nothing was changed.\n{names}"
+        )
+
+
+class _Pip:
+    def plan(self, wanted: Sequence[str], installed: dict[str, str]) -> list[Change]:
+        done = _run(
+            [*_PIP, "install", "--dry-run", "--report", "-", "--quiet", *wanted]
+        )
+        found = [item["metadata"] for item in json.loads(done.stdout)["install"]]
+        return _changes(((item["name"], item["version"]) for item in found), installed)
+
+    def install(self, changes: Sequence[Change]) -> None:
+        _run([*_PIP, "install", "--quiet", "--no-deps", *_pins(changes)])
+
+
+class _Uv:
+    def plan(self, wanted: Sequence[str], installed: dict[str, str]) -> list[Change]:
+        done = _run([*_UV, "--dry-run", *wanted])
+        # On stderr, one line for each change: "+ name==version", after "- name==version" where it replaces one.
+        return _changes(
+            re.findall(r"^ \+ ([\w.-]+)==(\S+)", done.stderr, re.MULTILINE), installed
+        )
+
+    def install(self, changes: Sequence[Change]) -> None:
+        _run([*_UV, "--no-deps", *_pins(changes)])
+
+
+def _installer(wanted: Sequence[str]) -> _Pip | _Uv:
+    pip = _pip_version()
+    if pip >= _OLDEST_PIP:
+        return _Pip()
+    if shutil.which("uv"):
+        return _Uv()
+    if pip:
+        raise Refused(
+            f"pip is too old to say what it would change; run: {sys.executable} -m pip install --upgrade pip"
+        )
+    requirements = " ".join(f"'{requirement}'" for requirement in wanted)
+    raise Refused(
+        "neither pip nor uv is here, nothing was installed. What is missing can be installed from outside with:\n"
+        f"  uv pip install --python {sys.executable} {requirements}"
+    )
+
+
+def _pip_version() -> tuple[int, ...]:
+    if find_spec("pip") is None:
+        return ()
+    return Version(version("pip")).release[:2]
+
+
+def _changes(
+    found: Iterable[tuple[str, str]], installed: dict[str, str]
+) -> list[Change]:
+    return sorted(
+        Change(normalized(name), new, installed.get(normalized(name)))
+        for name, new in found
+    )
+
+
+def _pins(changes: Sequence[Change]) -> list[str]:
+    """The plan itself, so that what is installed is what was looked at."""
+    return [f"{change.name}=={change.version}" for change in changes]
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-8:])
+        raise Refused(
+            f"{' '.join(command[:4])} failed, nothing was installed. It said:\n{said}"
+        )
+    return done

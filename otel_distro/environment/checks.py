@@ -1,0 +1,296 @@
+"""What the value of an environment variable may look like: one function per kind of value.
+
+A check takes the variable's name, its value and the whole environment, and returns None where the value is good, else a
+:class:`Verdict`. Checks run at the start of processes: what is slow to import (``re``, ``importlib.metadata``) is imported
+only where a value cannot be judged without it.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Check = Callable[[str, str, Mapping[str, str]], "Verdict | None"]
+
+# The specification asks for at least this range, and larger numbers overflow queues and timers of the SDK.
+_LARGEST = 2**31 - 1
+_LONGEST_EXPRESSION = 32768
+_LONGEST_NAME = 255
+
+# Those that instrumentors read today and those that the semantic conventions have besides.
+OPT_INS = (
+    *("http", "http/dup", "database", "database/dup", "gen_ai_latest_experimental"),
+    *("messaging", "messaging/dup", "rpc", "rpc/dup", "code", "code/dup", "k8s", "k8s/dup"),
+)
+
+# Who asks for a component that is known but not installed learns what to install.
+_PACKAGES = {
+    "b3": "opentelemetry-propagator-b3",
+    "b3multi": "opentelemetry-propagator-b3",
+    "jaeger": "opentelemetry-propagator-jaeger",
+    "ottrace": "opentelemetry-propagator-ot-trace",
+    "xray": "opentelemetry-propagator-aws-xray",
+    "zipkin": "opentelemetry-exporter-zipkin",
+    "prometheus": "opentelemetry-exporter-prometheus",
+    "otlp_proto_grpc": "opentelemetry-exporter-otlp-proto-grpc",
+}
+
+_entry_points: "dict[str, frozenset[str]]" = {}
+
+
+class Verdict:
+    """What is wrong with a value and what holds instead.
+
+    ``value`` None: the variable is removed, and what holds without it is named. ``value`` as it was: only a hint.
+    ``problem`` empty: a repair that needs no words, such as another case. ``using`` says in words what holds.
+    """
+
+    __slots__ = ("problem", "using", "value")
+
+    def __init__(self, problem: str, value: "str | None" = None, using: "str | None" = None) -> None:
+        self.problem = problem
+        self.value = value
+        self.using = using
+
+
+def anything(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Accept every value."""
+    return None
+
+
+def whole(minimum: int) -> "Check":
+    """Return a check for a whole number of ``minimum`` (0 or 1) to 2147483647."""
+    expected = "is not a whole number above 0" if minimum else "is not a whole number of 0 or more"
+
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+        try:
+            number = int(value)
+        except ValueError:
+            return Verdict(expected)
+        if number > _LARGEST:
+            return Verdict(f"is above {_LARGEST}")
+        return Verdict(expected) if number < minimum else None
+
+    return check
+
+
+def above_zero(unit: str) -> "Check":
+    """Return a check for a number above 0, fractions allowed, counted in ``unit``."""
+
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        return None if 0 < number <= _LARGEST else Verdict(f"is not a number of {unit} above 0")
+
+    return check
+
+
+def port(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check a port number."""
+    return None if is_port(value.strip()) else Verdict("is not a port number from 1 to 65535")
+
+
+def choice(*values: str) -> "Check":
+    """Return a check for one of ``values``; another case is put right, as the SDK does not always do."""
+    expected = "is not true or false" if values == ("true", "false") else f"is not one of {', '.join(values)}"
+
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+        plain = value.strip().lower()
+        if plain not in values:
+            return Verdict(expected)
+        return None if plain == value else Verdict("", plain)
+
+    return check
+
+
+def sampler(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check the name of a sampler: one of the SDK's or an installed one."""
+    plain = value.strip().lower()
+    if plain in ("always_on", "always_off", "traceidratio") or plain in (
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+    ):
+        return None if plain == value else Verdict("", plain)
+    return component("opentelemetry_traces_sampler")(name, value, environ)
+
+
+def sampler_argument(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check the argument of the sampler: the ratio samplers take a number from 0 to 1, others what they like."""
+    chosen = environ.get("OTEL_TRACES_SAMPLER", "")
+    if not chosen:
+        return Verdict("has no effect while OTEL_TRACES_SAMPLER is not set", value)
+    if not chosen.endswith("traceidratio"):
+        return None
+    try:
+        ratio = float(value)
+    except ValueError:
+        ratio = -1.0
+    return None if 0 <= ratio <= 1 else Verdict("is not a ratio from 0 to 1", "1.0")
+
+
+def component(group: str, *known: str) -> "Check":
+    """Return a check for the name of one component: ``known`` or registered under entry point ``group``."""
+
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+        plain = value.strip()
+        if plain not in known and plain not in _installed(group):
+            return Verdict("is not installed")
+        return None if plain == value else Verdict("", plain)
+
+    return check
+
+
+def components(group: str, *known: str) -> "Check":
+    """Return a check for a list of components: ``known`` or registered under entry point ``group``.
+
+    ``none`` in ``known`` says that the word alone stands for none of them.
+    """
+
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+        items = [item if (low := item.lower()) not in known else low for item in _items(value)]
+        if items == ["none"] and "none" in known:
+            return None if value == "none" else Verdict("", "none")
+        if group == "opentelemetry_propagator" and "none" in items:
+            return Verdict("", "none")
+        kept: list[str] = []
+        bad: list[str] = []
+        for item in items:
+            good = item != "none" and (item in known or _is_installed(group, item))
+            (kept if good else bad).append(item)
+        if not bad:
+            fixed = ",".join(kept)
+            return None if fixed == value else Verdict("", fixed or None)
+        return Verdict(_unknown(bad), ",".join(kept) or None)
+
+    return check
+
+
+def subset(*values: str) -> "Check":
+    """Return a check for a list of words out of ``values``."""
+
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+        items = _items(value)
+        bad = [item for item in items if item.lower() not in values]
+        kept = ",".join(item.lower() for item in items if item.lower() in values)
+        if bad:
+            return Verdict(f"has {_quoted(bad)}, which means nothing here", kept or None)
+        return None if kept == value else Verdict("", kept or None)
+
+    return check
+
+
+def service_name(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check a name that goes out with everything: printable text of at most 255 characters."""
+    plain = value.strip()
+    if plain.isprintable() and len(plain) <= _LONGEST_NAME:
+        return None if plain == value else Verdict("", plain)
+    printable = "".join(c if c.isprintable() else " " for c in plain[: 2 * _LONGEST_NAME])
+    clean = " ".join(printable.split())[:_LONGEST_NAME]
+    problem = (
+        "has characters that cannot be shown" if not plain.isprintable() else f"is over {_LONGEST_NAME} characters"
+    )
+    return Verdict(problem, clean or None)
+
+
+def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check a list of ``key=value``: pairs that are none are left out, what is no UTF-8 becomes ``?``."""
+    pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
+    kept = [pair for pair in pairs if pair.partition("=")[0].strip() and "=" in pair]
+    text = ",".join(kept)
+    utf8 = text.encode("utf-8", "replace").decode()
+    if len(kept) < len(pairs):
+        bad = next(pair for pair in pairs if pair not in kept)
+        return Verdict(f"has {_quoted([bad])}, which is not key=value", utf8 or None)
+    if utf8 != text:
+        return Verdict("has bytes that are not UTF-8", utf8)
+    return None if len(kept) == value.count(",") + 1 else Verdict("", text or None)
+
+
+def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check a list of regular expressions, which upstream joins with ``|`` into one."""
+    if len(value) > _LONGEST_EXPRESSION:
+        return Verdict(f"is over {_LONGEST_EXPRESSION} characters")
+    if not any(c in value for c in "()[]{}*+?|\\"):
+        return None
+    items = [item.strip() for item in value.split(",")]
+    if _compiles("|".join(items)):
+        return None
+    kept: list[str] = []
+    for item in items:
+        if _compiles("|".join([*kept, item])):
+            kept.append(item)
+    bad = [item for item in items if item not in kept]
+    return Verdict(f"has {_quoted(bad)}, which is no regular expression", ",".join(kept) or None)
+
+
+def configuration_file(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    """Check the file of declarative configuration and that the package which reads it is installed."""
+    others = "the other variables"
+    if not os.path.isfile(value):
+        return Verdict("is no file", using=others)
+    if not importable("opentelemetry.configuration"):
+        return Verdict("needs the package opentelemetry-configuration", using=others)
+    return None
+
+
+def importable(module: str) -> bool:
+    """Return whether ``module`` can be imported, without importing it; a few lookups on disk where it can."""
+    if any(os.path.isdir(os.path.join(entry, *module.split("."))) for entry in sys.path):
+        return True
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _installed(group: str) -> "frozenset[str]":
+    if group not in _entry_points:
+        from importlib.metadata import entry_points
+
+        _entry_points[group] = frozenset(entry_point.name for entry_point in entry_points(group=group))
+    return _entry_points[group]
+
+
+def _is_installed(group: str, item: str) -> bool:
+    if item == "otlp_proto_grpc":
+        return importable("opentelemetry.exporter.otlp.proto.grpc")
+    return item in _installed(group)
+
+
+def _items(value: str) -> "list[str]":
+    return list(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
+
+
+def _unknown(bad: "list[str]") -> str:
+    if bad == ["none"]:
+        return "has none beside others"
+    package = _PACKAGES.get(bad[0])
+    hint = f" (pip install {package})" if package else " (its name is console)" if bad[0] == "logging" else ""
+    return f"has {_quoted(bad)}, which is not installed{hint}"
+
+
+def _quoted(bad: "list[str]") -> str:
+    shown = repr(bad[0] if len(bad[0]) <= 40 else f"{bad[0][:40]}...")
+    return shown if len(bad) == 1 else f"{shown} and {len(bad) - 1} more"
+
+
+def _compiles(expression: str) -> bool:
+    import re
+
+    try:
+        re.compile(expression)
+    except (re.error, RecursionError, OverflowError, Warning):
+        return False
+    return True
+
+
+def is_port(text: str) -> bool:
+    """Return whether ``text`` is a number from 1 to 65535."""
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535

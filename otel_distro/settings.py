@@ -1,0 +1,128 @@
+"""Every environment variable that this distribution adds to OpenTelemetry's own.
+
+Documentation, ``otel-distro doctor`` and the check at start-up read this table. The module is registered under the entry
+point group ``opentelemetry_environment_variables``, and each constant is named as its variable, so each one is a flag of
+``opentelemetry-instrument`` too: ``--distro_exit_timeout 5`` sets ``OTEL_DISTRO_EXIT_TIMEOUT``.
+
+Imported at the start of every instrumented process, so it needs nothing but :mod:`os`.
+"""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Generic, TypeVar
+
+    Value = TypeVar("Value", bound="bool | int | float | str")
+else:
+    # The type of a setting's value is for type checkers; `typing` would cost every process some milliseconds.
+    Value, Generic = None, {None: object}
+
+
+class Setting(Generic[Value]):
+    """An environment variable: its name, kind, default, what it does and, for the kind ``choice``, its values.
+
+    Kinds: ``bool`` (only ``true``, in any case, is true, as the specification has it), ``int`` (0 or more),
+    ``float`` (seconds, 0 or more), ``str`` and ``choice`` (in any case).
+    https://opentelemetry.io/docs/specs/otel/configuration/common/
+    """
+
+    __slots__ = ("choices", "default", "help", "kind", "name")
+
+    def __init__(self, name: str, kind: str, default: "Value", help: str, choices: "tuple[str, ...]" = ()) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.help = help
+        self.choices = choices
+
+    def get(self, environ: "Mapping[str, str] | None" = None) -> "Value":
+        """Return the value set in ``environ`` (default: the process's), or the default where it is unset or bad."""
+        text = (os.environ if environ is None else environ).get(self.name, "").strip()
+        try:
+            return self.parse(text) if text else self.default
+        except ValueError:
+            return self.default
+
+    def parse(self, text: str) -> "Value":
+        """Return the value that ``text`` stands for. Raises ``ValueError`` that says what is expected instead."""
+        value: Value = _PARSERS[self.kind](self, text.strip())
+        return value
+
+
+def _boolean(_: "Setting[Any]", text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("is not true or false")
+    return text.lower() == "true"
+
+
+def _whole(_: "Setting[Any]", text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise ValueError("is not a whole number of 0 or more")
+    return number
+
+
+def _seconds(_: "Setting[Any]", text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError("is not a number of seconds of 0 or more")
+    return number
+
+
+def _text(_: "Setting[Any]", text: str) -> str:
+    return text
+
+
+def _choice(setting: "Setting[Any]", text: str) -> str:
+    if text.lower() not in setting.choices:
+        raise ValueError(f"is not one of {', '.join(setting.choices)}")
+    return text.lower()
+
+
+_PARSERS: "dict[str, Callable[[Setting[Any], str], Any]]" = {
+    "bool": _boolean,
+    "int": _whole,
+    "float": _seconds,
+    "str": _text,
+    "choice": _choice,
+}
+
+OTEL_DISTRO_HOST_METRICS = Setting(
+    "OTEL_DISTRO_HOST_METRICS",
+    "choice",
+    "auto",
+    "Metrics of the host: auto sends them from one process per host, true from this process, false from none.",
+    ("auto", "true", "false"),
+)
+OTEL_DISTRO_PROCESS_METRICS_DELAY = Setting(
+    "OTEL_DISTRO_PROCESS_METRICS_DELAY",
+    "float",
+    2.0,
+    "Seconds a process that has nothing else to tell must live before its process metrics are sent.",
+)
+OTEL_DISTRO_EXIT_TIMEOUT = Setting(
+    "OTEL_DISTRO_EXIT_TIMEOUT",
+    "float",
+    2.0,
+    "Seconds that sending the rest at exit may take, all signals together.",
+)
+OTEL_DISTRO_DIAGNOSTICS = Setting(
+    "OTEL_DISTRO_DIAGNOSTICS",
+    "choice",
+    "on",
+    "What the distribution says about itself, in single lines on stderr.",
+    ("on", "off"),
+)
+
+
+def settings() -> "tuple[Setting[Any], ...]":
+    """Return every setting, in the order of this file."""
+    return tuple(value for value in globals().values() if isinstance(value, Setting))

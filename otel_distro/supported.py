@@ -1,0 +1,22 @@
+"""Where we differ from upstream's tables of instrumentations: what is ours instead, and which ranges are wider.
+
+Read by the loader at run time and by ``otel-distro bootstrap``; keys are entry point names of ``opentelemetry_instrumentor``.
+"""
+
+REPLACED: "dict[str, str]" = {
+    "logging": "log_records keeps the console output and does not export the SDK's own messages",
+    "system_metrics": "process_metrics has the names of the semantic conventions and is right in forked workers",
+    "exceptions": "error_tracking counts and keeps standard error as it was",
+    "asyncio": "a span for each coroutine tells nothing that the request's span does not",
+}
+"""Upstream's instrumentors that are neither installed nor loaded, with the reason."""
+
+WIDENED: "dict[str, tuple[str, ...]]" = {
+    "sqlalchemy": ("sqlalchemy >= 1.0.0, < 2.2",),
+}
+"""Versions of libraries that are instrumented although upstream's range leaves them out; tested with ours."""
+
+
+def package_of(instrumentor: str) -> str:
+    """Return the package that upstream's instrumentor comes in."""
+    return f"opentelemetry-instrumentation-{instrumentor.replace('_', '-')}"
