@@ -87,7 +87,8 @@ class Stack:
                     return value
                 last = value
             except urllib.error.HTTPError as error:
-                last = f"HTTP {error.code}: {error.read().decode(errors='replace')[:500]}"
+                with error:
+                    last = f"HTTP {error.code}: {error.read().decode(errors='replace')[:500]}"
             for process in self.processes.values():
                 if not process.alive:
                     raise ProcessError(f"{process.name} ended; the end of its log:\n{process.tail()}")

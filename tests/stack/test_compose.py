@@ -86,6 +86,8 @@ def test_grafana_calls_nobody() -> None:
     ):
         assert env[name] == "false", name
     assert env["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+    home = env["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (ROOT / "grafana" / "dashboards" / home.removeprefix("/var/lib/grafana/dashboards/")).is_file()
 
 
 def test_mounts_exist() -> None:
