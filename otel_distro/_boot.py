@@ -1,0 +1,257 @@
+"""The first thing that runs in an instrumented process, and in most processes the only thing.
+
+Nothing of OpenTelemetry is imported here. The boot lays traps: on the import of a library that has an instrumentor, on
+the first log record, the first uncaught exception, the first HTTP call, and a timer for processes that live on. A process
+that does nothing worth telling, like the two hundred children of a test run, ends before any of them springs.
+"""
+
+import _thread
+import atexit
+import os
+import sys
+
+from otel_distro import _hooks, targets
+from otel_distro._diagnostics import say
+from otel_distro._guard import report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType, TracebackType
+    from typing import Any
+
+_SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
+_UPSTREAM_SITE = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
+
+_state: "dict[str, Any]" = {"started": False, "active": False, "activating": 0, "stepped_aside": False, "delay": -1.0}
+_pending: "list[Callable[[], None]]" = []
+_trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
+_timer = _thread.allocate_lock()
+
+
+def takeover() -> None:
+    """Take the place of upstream's ``sitecustomize`` under ``opentelemetry-instrument``; called by the ``.pth`` file.
+
+    It gives way to another distribution that the user chose by ``OTEL_PYTHON_DISTRO`` or ``OTEL_PYTHON_CONFIGURATOR``.
+    """
+    environ = os.environ
+    if {environ.get("OTEL_PYTHON_DISTRO"), environ.get("OTEL_PYTHON_CONFIGURATOR")} - {None, "", "otel_distro"}:
+        return
+    entries = environ.get("PYTHONPATH", "").split(os.pathsep)
+    theirs = [entry for entry in entries if entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
+    if not theirs:
+        return
+    # Children find our folder there, which costs them less and gives way to the user's own sitecustomize.
+    kept = [entry for entry in entries if entry not in theirs and entry != _SITE]
+    environ["PYTHONPATH"] = os.pathsep.join([_SITE, *kept])
+    sys.path[:] = [entry for entry in sys.path if not entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
+    start()
+
+
+def start() -> None:
+    """Lay the traps. Never raises; a second call does nothing."""
+    if _state["started"]:
+        return
+    _state["started"] = True
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return
+    try:
+        _start()
+    except Exception as error:
+        report("starting telemetry", error)
+
+
+def _start() -> None:
+    from otel_distro import environment, settings
+
+    for line in environment.prepare(os.environ):
+        say(line)
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return
+    _patch_gevent()
+    disabled = _disabled_instrumentors(os.environ)
+    for module, name, where in targets.ON_IMPORT:
+        if name not in disabled:
+            _hooks.when_imported(module, _instrument_on_import(name, where))
+    for module, owner, attribute, name, where in targets.FIRST_CALL:
+        if name not in disabled:
+            _hooks.when_imported(module, _trampoline_on_import(owner, attribute, name, where))
+    for module in targets.STARTS_TELEMETRY:
+        _hooks.when_imported(module, lambda _: activate())
+    _hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
+    if "error_tracking" not in disabled:
+        _install_excepthook()
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_start_timer)
+    _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
+    _start_timer()
+
+
+def activate() -> bool:
+    """Start the SDK and the instrumentors that run always; return whether telemetry is on in this process.
+
+    Called by whatever happens first. While one thread is at it, others do not wait (they may hold an import lock that
+    it needs): their instrumentors are loaded by the thread that is at it.
+    """
+    if _state["active"]:
+        return not _state["stepped_aside"]
+    if _state["activating"]:
+        return False
+    _state["activating"] = _thread.get_ident()
+    _stop_timer()
+    try:
+        from otel_distro import distro
+
+        if distro.start(_disabled_instrumentors(os.environ), release):
+            while _pending:
+                _pending.pop(0)()
+        else:
+            _state["stepped_aside"] = True
+            _hooks.forget_imports()
+    except Exception as error:
+        _state["stepped_aside"] = True
+        report("starting telemetry", error)
+    finally:
+        _state["active"] = True
+        _state["activating"] = 0
+    while _pending and not _state["stepped_aside"]:
+        _pending.pop(0)()
+    return not _state["stepped_aside"]
+
+
+def release(name: str) -> None:
+    """Put back the functions in whose places trampolines of instrumentor ``name`` stand."""
+    for trampoline in _trampolines.pop(name, ()):
+        trampoline.remove()
+
+
+def _load(name: str, where: str) -> None:
+    if _state["activating"]:
+        _pending.append(lambda: _load(name, where))
+        return
+    if activate():
+        from otel_distro import distro
+
+        release(name)
+        distro.load(name, where)
+
+
+def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None]":
+    return lambda _: _load(name, where)
+
+
+def _trampoline_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
+    def install(module: "ModuleType") -> None:
+        if _state["active"] and not where:
+            return
+        place = getattr(module, owner) if owner else module
+        if not hasattr(place, attribute):
+            return
+        first = (lambda: _load(name, where)) if where else (lambda: void(activate()))
+        _trampolines.setdefault(name, []).append(_hooks.Trampoline(place, attribute, first))
+
+    return install
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def _disabled_instrumentors(environ: "Mapping[str, str]") -> "set[str]":
+    names = {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    if "*" in names:
+        names.update(row[1] for row in targets.ON_IMPORT)
+        names.update(row[3] for row in targets.FIRST_CALL)
+        names.update(row[0] for row in targets.ALWAYS)
+    return names
+
+
+def _patch_gevent() -> None:
+    wish = os.environ.get("OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH")
+    if wish is None:
+        return
+    if wish != "patch_all":
+        say(
+            "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH knows only the value 'patch_all'; nothing is patched"
+        )
+        return
+    try:
+        from gevent import monkey
+    except ImportError:
+        say("OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH is set but gevent is not installed")
+        return
+    monkey.patch_all()
+
+
+def _install_excepthook() -> None:
+    original = sys.excepthook
+
+    def excepthook(kind: "type[BaseException]", error: BaseException, tb: "TracebackType | None") -> None:
+        if issubclass(kind, Exception) and activate():
+            from otel_distro import distro
+
+            distro.uncaught(error)
+        original(kind, error, tb)
+
+    excepthook.is_otel_distro = True  # type: ignore[attr-defined]
+    sys.excepthook = excepthook
+
+
+def _at_exit() -> None:
+    _stop_timer()
+    hook = sys.excepthook
+    error = None
+    if hook is not sys.__excepthook__ and not getattr(hook, "is_otel_distro", False):
+        # The application's own hook stood last: whether it passed the exception on to us or not, this is the one.
+        error = getattr(sys, "last_value", None)
+    if isinstance(error, Exception) and not _state["active"]:
+        activate()
+    if _state["active"] and not _state["stepped_aside"]:
+        from otel_distro import distro
+
+        if isinstance(error, Exception):
+            distro.uncaught(error)
+        distro.finish()
+
+
+def _finish_with_multiprocessing(util: "Any") -> None:
+    """Children of multiprocessing end in ``os._exit``: they run its finalizers and no atexit functions."""
+
+    class Anchor:
+        pass
+
+    _state["anchor"] = anchor = Anchor()
+    util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_exit, exitpriority=-1000))
+
+
+def _start_timer() -> None:
+    if _state["active"] or _state["delay"] < 0:
+        return
+    global _timer
+    _timer = _thread.allocate_lock()
+    _timer.acquire()
+    try:
+        _thread.start_new_thread(_wait, (_timer, _state["delay"]))
+    except RuntimeError:
+        # No threads in this interpreter (sub-interpreters, shutdown): then no process metrics for a silent process.
+        return
+
+
+def _wait(lock: "_thread.LockType", delay: float) -> None:
+    if not lock.acquire(True, delay):
+        activate()
+
+
+def _stop_timer() -> None:
+    threads = _thread._count()
+    try:
+        _timer.release()
+    except RuntimeError:
+        # Not running.
+        return
+    # Before a fork the thread must be gone: Python 3.12 warns whoever forks with more than one. It ends in microseconds.
+    for _ in range(1000):
+        if _thread._count() < threads:
+            return
+        os.sched_yield()

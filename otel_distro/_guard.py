@@ -1,0 +1,43 @@
+"""Telemetry must never break the application."""
+
+from otel_distro._diagnostics import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class guard:
+    """``with guard("what we do"):`` swallows an ``Exception`` of ours and says so in one line.
+
+    It goes around the telemetry half of a wrapper and never around the call of the application, whose exceptions
+    pass unmodified. ``KeyboardInterrupt``, ``SystemExit`` and the like are not ours and are never swallowed.
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: "type[BaseException] | None", error: "BaseException | None", tb: "TracebackType | None") -> bool:
+        if not isinstance(error, Exception):
+            return False
+        report(self._what, error)
+        return True
+
+
+def report(what: str, error: BaseException) -> None:
+    """Say in one line that ``what`` failed with ``error``; the place it failed at helps to find a bug of ours."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    place = f" ({tb.tb_frame.f_code.co_filename}:{tb.tb_lineno})" if tb is not None else ""
+    try:
+        text = str(error)
+    except Exception:
+        text = "unprintable"
+    message = " ".join(text.split())[:300]
+    say(f"{what} failed: {type(error).__name__}: {message}{place}; the application is not affected", cause=what)

@@ -1,0 +1,108 @@
+"""Call us when a module has been imported, or when a function is called for the first time.
+
+wrapt has post-import hooks too, but this file is imported at the start of every process and importing wrapt alone costs
+as much as a bare interpreter's whole start.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+_waiting: "dict[str, list[Callable[[ModuleType], None]]]" = {}
+
+
+def when_imported(name: str, callback: "Callable[[ModuleType], None]") -> None:
+    """Call ``callback(module)`` right after module ``name`` was imported, or now if it was imported already.
+
+    ``callback`` must not raise: what it raises would look like an error of the import.
+    """
+    module = sys.modules.get(name)
+    if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
+        callback(module)
+        return
+    _waiting.setdefault(name, []).append(callback)
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+
+
+def forget_imports() -> None:
+    """Drop all callbacks that still wait, and the hook with them."""
+    _waiting.clear()
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)
+
+
+class _Finder:
+    """A meta path finder that finds nothing itself: it lets the others find and listens to the loader's end."""
+
+    @staticmethod
+    def find_spec(name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None) -> "ModuleSpec | None":
+        if name not in _waiting:
+            return None
+        for finder in list(sys.meta_path):
+            if finder is _finder:
+                continue
+            find = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find(name, path, target) if find is not None else None
+            if spec is not None:
+                _listen(name, spec)
+                return spec
+        return None
+
+
+_finder: "Any" = _Finder()
+
+
+def _listen(name: str, spec: "ModuleSpec") -> None:
+    loader: Any = spec.loader
+    run = getattr(loader, "exec_module", None)
+    if run is None:
+        return
+
+    def exec_module(module: "ModuleType") -> None:
+        # The loader is the module's for ever (pkgutil, importlib.resources): give it back as it was.
+        vars(loader).pop("exec_module", None)
+        run(module)
+        for callback in _waiting.pop(name, ()):
+            callback(module)
+
+    try:
+        loader.exec_module = exec_module
+    except (AttributeError, TypeError):
+        # A loader that takes no attributes, as those of built-in modules: nothing of interest to us is loaded by one.
+        return
+
+
+class Trampoline:
+    """Stands in the place of a function until its first call, then puts it back and calls ``first``.
+
+    ``first()`` may patch the function; the call then goes through whatever stands in its place.
+    """
+
+    def __init__(self, owner: "Any", attribute: str, first: "Callable[[], None]") -> None:
+        self._owner = owner
+        self._attribute = attribute
+        self._original = original = getattr(owner, attribute)
+
+        def trampoline(*args: "Any", **kwargs: "Any") -> "Any":
+            self.remove()
+            first()
+            now = getattr(owner, attribute)
+            return (original if now is trampoline else now)(*args, **kwargs)
+
+        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+            if hasattr(original, name):
+                setattr(trampoline, name, getattr(original, name))
+        trampoline.__wrapped__ = original  # type: ignore[attr-defined]
+        self._trampoline = trampoline
+        setattr(owner, attribute, trampoline)
+
+    def remove(self) -> None:
+        """Put the original back, unless somebody else has patched over us: then theirs stays and calls us through."""
+        if getattr(self._owner, self._attribute, None) is self._trampoline:
+            setattr(self._owner, self._attribute, self._original)

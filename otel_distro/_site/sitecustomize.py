@@ -1,0 +1,32 @@
+"""Imported by ``site`` at start-up because ``otel-distro run`` puts this folder on PYTHONPATH.
+
+It starts telemetry and then runs the ``sitecustomize`` of the user or of the distribution, which it shadows.
+"""
+
+import os
+import sys
+
+sys.path[:] = [entry for entry in sys.path if entry.rstrip(os.sep) != os.path.dirname(__file__)]
+try:
+    from otel_distro import _boot
+except ImportError:
+    # Another interpreter inherited the environment: it has no otel_distro and shall notice nothing.
+    pass
+else:
+    _boot.start()
+
+
+def _run_shadowed() -> None:
+    # importlib's own core: importing `importlib.machinery` would cost every process more than all the rest here.
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import PathFinder
+
+    spec = PathFinder.find_spec("sitecustomize")
+    if spec is None or spec.loader is None:
+        return
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+_run_shadowed()

@@ -1,0 +1,123 @@
+"""The one place that touches what OpenTelemetry keeps private, so that an upgrade of it breaks one file.
+
+Everything is imported inside the functions: importing this module costs nothing and starts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+SIGNALS = ("traces", "metrics", "logs")
+
+
+def suppressed() -> AbstractContextManager[None]:
+    """Return a context in which instrumentors record nothing: what we do ourselves is not the application's."""
+    from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+    return cast("AbstractContextManager[None]", suppress_instrumentation())
+
+
+def sampler_from_environment() -> Sampler | None:
+    """Return the sampler of ``OTEL_TRACES_SAMPLER``, or None for the SDK's default."""
+    from opentelemetry.sdk._configuration import _get_sampler, _import_sampler
+
+    return _import_sampler(_get_sampler())
+
+
+def id_generator_from_environment() -> IdGenerator | None:
+    """Return the generator of ``OTEL_PYTHON_ID_GENERATOR``, or None for the SDK's default."""
+    from opentelemetry.sdk._configuration import _get_id_generator, _import_id_generator
+
+    name = _get_id_generator()
+    return None if name == "random" else _import_id_generator(name)
+
+
+def configurators_from_environment() -> tuple[Any, Any, Any]:
+    """Return the tracer, meter and logger configurators that ``OTEL_PYTHON_*_CONFIGURATOR`` name, None where unset."""
+    from opentelemetry.sdk import _configuration as c
+
+    return (
+        c._import_tracer_configurator(c._get_tracer_configurator()),
+        c._import_meter_configurator(c._get_meter_configurator()),
+        c._import_logger_configurator(c._get_logger_configurator()),
+    )
+
+
+def exporter_names(signal: str) -> list[str]:
+    """Return the entry point names of the exporters chosen for ``signal``, protocol included."""
+    from opentelemetry.sdk._configuration import _get_exporter_names
+
+    return list(_get_exporter_names(signal))  # type: ignore[arg-type]
+
+
+def exporter_class(signal: str, name: str) -> type[Any]:
+    """Return the class of an installed exporter or metric reader. Raises ``RuntimeError`` when there is none."""
+    from opentelemetry.sdk._configuration import _import_config_components
+
+    return cast("type[Any]", _import_config_components([name], f"opentelemetry_{signal}_exporter")[0][1])
+
+
+def opamp(stage: str, resource: Resource) -> None:
+    """Run the OpAMP hook of ``stage`` (``pre`` or ``post``) where a package registers one."""
+    from opentelemetry.sdk._configuration import _import_opamp
+
+    init = _import_opamp(f"{stage}_sdk_init_function")  # type: ignore[arg-type]
+    if init is not None:
+        init(resource)
+
+
+def metric_preferences() -> dict[str, Any]:
+    """Return temporality and aggregation by instrument, as ``OTEL_EXPORTER_OTLP_METRICS_*`` prefer them."""
+    from opentelemetry.exporter.otlp.common._aggregation import _get_aggregation, _get_temporality
+
+    return {"preferred_temporality": _get_temporality(None), "preferred_aggregation": _get_aggregation(None)}
+
+
+def merge_resource(providers: Sequence[Any], resource: Resource) -> None:
+    """Merge ``resource`` into that of running providers, as the SDK itself does after a fork."""
+    for provider in providers:
+        provider._update_resource(resource)
+
+
+def forget_measurements(provider: SDKMeterProvider) -> None:
+    """Let every synchronous instrument start again at zero: a forked child must not report its parent's counts."""
+    for storage in provider._measurement_consumer._reader_storages.values():
+        for matches in storage._instrument_view_instrument_matches.values():
+            for match in matches:
+                match._attributes_aggregation.clear()
+
+
+def set_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: LoggerProvider) -> None:
+    """Make the providers the global ones."""
+    from opentelemetry._logs import set_logger_provider
+    from opentelemetry.metrics import set_meter_provider
+    from opentelemetry.trace import set_tracer_provider
+
+    set_meter_provider(meter)
+    set_tracer_provider(tracer)
+    set_logger_provider(logger)
+
+
+def encoders() -> dict[str, Callable[[Any], bytes]]:
+    """Return for each signal the function that makes OTLP protobuf bytes of its items."""
+    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    return {
+        "traces": lambda items: encode_spans(items).SerializePartialToString(),
+        "metrics": lambda items: encode_metrics(items).SerializePartialToString(),
+        "logs": lambda items: encode_logs(items).SerializePartialToString(),
+    }

@@ -1,0 +1,36 @@
+"""The command ``otel-distro``: finds the file of the subcommand and hands over."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "run": "run a command with telemetry in every Python process it starts",
+    "local": "run a command with telemetry into a store on this machine, and sum it up at the end",
+    "bootstrap": "install the instrumentations for the libraries found here",
+}
+"""Subcommand -> help. Each is a file of this package with ``main(argv) -> int``."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the subcommand named by the first argument and return its exit status; 2 when it is unknown."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in COMMANDS:
+        # Imported only now: `run` replaces this process at once and shall not pay for the others.
+        module = import_module(f"otel_distro.cli.{arguments[0]}")
+        return int(module.main(arguments[1:]))
+    if arguments and arguments[0] == "--version":
+        from otel_distro import __version__
+
+        print(f"otel-distro {__version__}")
+        return 0
+    asked = not arguments or arguments[0] in ("-h", "--help", "help")
+    out = sys.stdout if asked else sys.stderr
+    if not asked:
+        print(f"otel-distro: there is no command {arguments[0]!r}", file=out)
+    print("usage: otel-distro COMMAND ...\n", file=out)
+    for name, brief in COMMANDS.items():
+        print(f"  {name:<10} {brief}", file=out)
+    print("\n`otel-distro COMMAND --help` says more of each.", file=out)
+    return 0 if asked else 2

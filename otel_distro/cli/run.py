@@ -1,0 +1,48 @@
+"""``otel-distro run -- CMD``: the command with telemetry in every Python process it starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SITE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_site")
+
+USAGE = """usage: otel-distro run [--] COMMAND [ARGUMENT ...]
+
+Runs COMMAND in the place of this process, with telemetry in it and in every Python process that it starts.
+What is sent, and where, is said by the OTEL_* variables of OpenTelemetry; without any of them
+traces, metrics and logs go to http://localhost:4318.
+"""
+
+
+def environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of ``base`` that starts telemetry in every Python process which inherits it."""
+    changed = dict(base)
+    entries = [entry for entry in changed.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != SITE]
+    changed["PYTHONPATH"] = os.pathsep.join([SITE, *entries])
+    return changed
+
+
+def command(argv: list[str]) -> list[str]:
+    """Return the command in ``argv``, without the ``--`` that may stand before it."""
+    return argv[1:] if argv[:1] == ["--"] else argv
+
+
+def main(argv: list[str]) -> int:
+    """Replace this process by the command. Returns only when that fails: 127 not found, 126 not executable, 2 usage."""
+    words = command(argv)
+    if not words or (argv[:1] != ["--"] and words[0] in ("-h", "--help")):
+        print(USAGE, end="", file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    try:
+        os.execvpe(words[0], words, environment(os.environ))
+    except FileNotFoundError:
+        print(f"otel-distro: {words[0]}: command not found", file=sys.stderr)
+        return 127
+    except OSError as error:
+        print(f"otel-distro: {words[0]}: {error.strerror}", file=sys.stderr)
+        return 126

@@ -1,0 +1,188 @@
+"""Starts telemetry in this process and loads instrumentors, each on its own risk."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.util._importlib_metadata import PackageNotFoundError, entry_points, version
+
+from otel_distro import schema, supported, targets
+from otel_distro._diagnostics import say
+from otel_distro._guard import guard, report
+from otel_distro._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.util._importlib_metadata import EntryPoint
+
+TRAIN = {
+    "opentelemetry-api": "1.45.",
+    "opentelemetry-sdk": "1.45.",
+    "opentelemetry-proto": "1.45.",
+    "opentelemetry-exporter-otlp-proto-common": "1.45.",
+    "opentelemetry-instrumentation": "0.66b",
+    "opentelemetry-semantic-conventions": "0.66b",
+}
+"""The release train we are tested with: package and the beginning of its version."""
+
+_loaded: set[str] = set()
+
+
+class OTelDistro(BaseDistro):
+    """The entry point ``opentelemetry_distro``: the way in where upstream's ``sitecustomize`` runs, not ours.
+
+    The traps are laid in :meth:`_configure`; the entry points that upstream then offers one by one are already in them.
+    """
+
+    def _configure(self, **kwargs: Any) -> None:
+        from otel_distro import instrument
+
+        instrument()
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Load an instrumentor that no trap of ours waits for; one that fails is reported and the others run."""
+        if entry_point.name not in _KNOWN:
+            load(entry_point.name, entry_point.value)
+
+
+_KNOWN = {
+    *(row[1] for row in targets.ON_IMPORT),
+    *(row[3] for row in targets.FIRST_CALL),
+    *(row[0] for row in targets.ALWAYS),
+    *supported.REPLACED,
+}
+
+
+class Running:
+    """What runs in this process; set once by :func:`start`."""
+
+    disabled: ClassVar[set[str]] = set()
+
+
+def start(disabled: set[str], release: Callable[[str], None]) -> bool:
+    """Build the SDK and load the instrumentors that always run; return False where we step aside.
+
+    ``disabled``: names of instrumentors not to load. ``release(name)`` takes back what the boot put in the places that
+    instrumentor ``name`` is about to patch.
+    """
+    if skew := _skew():
+        say(f"stepping aside, the application runs without telemetry: {skew}")
+        return False
+    from otel_distro.configurator import Configurator
+
+    _quiet_upstream()
+    Running.disabled = disabled
+    Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
+    _run_hooks("opentelemetry_pre_instrument")
+    for name, where in targets.ALWAYS:
+        release(name)
+        load(name, where)
+    for entry_point in entry_points(group="opentelemetry_instrumentor"):
+        if entry_point.name not in _KNOWN:
+            load(entry_point.name, entry_point.value)
+    _run_hooks("opentelemetry_post_instrument")
+    return True
+
+
+def load(name: str, where: str) -> None:
+    """Load instrumentor ``name`` from ``where`` (``module:Class``) once.
+
+    Not installed: nothing happens. Unsupported library, failing import, failing patch: one line each, and a count in
+    ``otel_distro.instrumentor.failures``.
+    """
+    if name in _loaded or name in Running.disabled:
+        return
+    _loaded.add(name)
+    module, _, attribute = where.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and f"{module}.".startswith(f"{missing.name}."):
+            return
+        _failed(name, missing)
+        return
+    except Exception as error:
+        _failed(name, error)
+        return
+    try:
+        instrumentor = found()
+        wanted = supported.WIDENED.get(name) or instrumentor.instrumentation_dependencies()
+        if conflict := get_dependency_conflicts(wanted):
+            if conflict.found:
+                say(f"{name} is not instrumented: {conflict.found} is installed, supported is {conflict.required}")
+            return
+        instrumentor.instrument(skip_dep_check=True, **targets.ARGUMENTS.get(name, {}))
+    except Exception as error:
+        _failed(name, error)
+
+
+def uncaught(error: BaseException) -> None:
+    """Record an exception that ends the main thread, once, however many hooks saw it."""
+    if "error_tracking" not in _loaded:
+        return
+    from otel_distro.instrumentation import error_tracking
+
+    error_tracking.record(error, "main")
+
+
+def finish() -> None:
+    """Deliver what waits, within the exit budget; the process ends."""
+    from otel_distro.configurator import Configurator
+
+    if Configurator.lifecycle is not None:
+        Configurator.lifecycle.finish()
+
+
+def _failed(name: str, error: Exception) -> None:
+    report(f"instrumentor {name}", error)
+    with guard("counting a failed instrumentor"):
+        from opentelemetry import metrics
+
+        failures = schema.INSTRUMENTOR_FAILURES
+        metrics.get_meter("otel_distro", __version__).create_counter(failures.name, failures.unit, failures.brief).add(
+            1, {schema.INSTRUMENTOR_NAME.name: name, schema.ERROR_TYPE.name: type(error).__qualname__}
+        )
+
+
+def _run_hooks(group: str) -> None:
+    for entry_point in entry_points(group=group):
+        with guard(f"hook {entry_point.name} of {group}"):
+            entry_point.load()()
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _skew() -> str:
+    for package, beginning in TRAIN.items():
+        found = _version_of(package)
+        if found is None or not found.startswith(beginning):
+            state = f"{package} {found} is installed" if found else f"{package} is not installed"
+            return f"{state}, otel-distro {__version__} is made for {beginning}x"
+    return ""
+
+
+def _quiet_upstream() -> None:
+    """Let what the SDK logs about itself go to our diagnostics: not to the application's handlers, not to the collector.
+
+    A logger of the application's configuration wins: where it has put a handler on ``opentelemetry``, nothing changes.
+    """
+    import logging
+
+    class ToDiagnostics(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(f"{record.name}: {record.getMessage()}"[:500], cause=f"{record.name}:{record.lineno}")
+
+    logger = logging.getLogger("opentelemetry")
+    if not logger.handlers and logger.propagate and os.environ.get("OTEL_LOG_LEVEL", "").lower() != "debug":
+        logger.addHandler(ToDiagnostics(logging.WARNING))
+        logger.propagate = False

@@ -1,0 +1,118 @@
+"""What the end of a process and the birth of a child do to telemetry: exit, signals, fork."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from otel_distro import _upstream, schema
+from otel_distro._guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from otel_distro.export.pipeline import Pipeline
+
+_SIGNALS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
+
+
+class Lifecycle:
+    """Binds a pipeline and its providers to the life of the process. One of it exists in a process."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        tracer: TracerProvider,
+        meter: MeterProvider,
+        logger: LoggerProvider,
+        budget: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._providers = (tracer, meter, logger)
+        self._meter = meter
+        self._budget = budget
+        self.after_fork: list[Callable[[], None]] = []
+        """Called in a forked child once telemetry stands again: instrumentors that keep state of the process."""
+
+    def bind(self) -> None:
+        """Start the pipeline and follow forks and signals from here on."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._pipeline.before_fork,
+                after_in_parent=self._pipeline.after_fork_in_parent,
+                after_in_child=self._in_child,
+            )
+        self.handle_signals()
+        self._pipeline.start()
+
+    def finish(self) -> None:
+        """Deliver everything within the exit budget, for all signals together."""
+        deadline = time.monotonic() + self._budget
+        self._pipeline.finish(self._budget)
+        # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
+        done = _thread.allocate_lock()
+        done.acquire()
+        try:
+            _thread.start_new_thread(self._shut_down_providers, (done,))
+        except RuntimeError:
+            self._shut_down_providers(done)
+        done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
+
+    def _shut_down_providers(self, done: _thread.LockType) -> None:
+        for provider in self._providers:
+            with guard("the shutdown of a provider"):
+                provider.shutdown()
+        done.release()
+
+    def handle_signals(self) -> None:
+        """Deliver before dying of SIGTERM or SIGHUP, where the application has no handler of its own.
+
+        The signal is raised again with its default disposition, so that the exit status stays what it was.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._die)
+
+    def _die(self, number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        try:
+            self.finish()
+        finally:
+            os.kill(os.getpid(), number)
+
+    def _in_child(self) -> None:
+        with guard("telemetry after a fork"):
+            _upstream.forget_measurements(self._meter)
+            self._renew_instance()
+            self._pipeline.after_fork_in_child()
+            for callback in self.after_fork:
+                callback()
+
+    def _renew_instance(self) -> None:
+        """Keep an instance id that the user chose recognisable; the SDK puts a random one in its place."""
+        chosen = chosen_instance_id(os.environ)
+        if chosen:
+            from opentelemetry.sdk.resources import Resource
+
+            own = Resource({schema.SERVICE_INSTANCE_ID.name: f"{chosen}-{os.getpid()}"})
+            _upstream.merge_resource(self._providers, own)
+
+
+def chosen_instance_id(environ: Mapping[str, str]) -> str:
+    """Return the ``service.instance.id`` of ``OTEL_RESOURCE_ATTRIBUTES``, empty where the user set none."""
+    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        key, _, value = pair.partition("=")
+        if key.strip() == schema.SERVICE_INSTANCE_ID.name:
+            return value.strip()
+    return ""

@@ -1,0 +1,96 @@
+"""The SDK's side of the pipeline: a span processor, a log record processor and a metric reader."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_distro.export.lane import Lane
+    from otel_distro.export.pipeline import Pipeline
+
+
+class QueueSpanProcessor(SpanProcessor):
+    """Queues sampled spans when they end."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue the span unless the sampler dropped it."""
+        context = span.context
+        if context is not None and context.trace_flags.sampled:
+            self._pipeline.put("traces", span)
+
+    def shutdown(self) -> None:
+        """Deliver what waits. The pipeline itself lives until the process ends."""
+        self._pipeline.flush(30)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Deliver what waits; return whether all was taken within ``timeout_millis`` milliseconds."""
+        return self._pipeline.flush(timeout_millis / 1000)
+
+
+class QueueLogRecordProcessor(LogRecordProcessor):
+    """Queues log records when they are emitted."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Queue a snapshot of the record; processors that run later may go on changing theirs."""
+        record = copy.copy(log_record.log_record)
+        # The context may hold anything alive, and nothing after this point reads it.
+        record.context = Context()
+        self._pipeline.put(
+            "logs",
+            ReadableLogRecord(
+                log_record=record,
+                resource=log_record.resource,
+                instrumentation_scope=log_record.instrumentation_scope,
+                limits=log_record.limits,
+            ),
+        )
+
+    def shutdown(self) -> None:
+        """Deliver what waits. The pipeline itself lives until the process ends."""
+        self._pipeline.flush(30)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Deliver what waits; return whether all was taken within ``timeout_millis`` milliseconds."""
+        return self._pipeline.flush(timeout_millis / 1000)
+
+
+class QueueMetricReader(MetricReader):
+    """Collects when the pipeline's thread says so; it has no thread of its own."""
+
+    def __init__(self, lane: Lane, encode: Callable[[MetricsData], bytes], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._lane = lane
+        self._encode = encode
+        self.flush: Callable[[float], bool] = lambda _: False
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        points = sum(
+            len(metric.data.data_points)
+            for resource in metrics_data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        )
+        if points:
+            self._lane.hold(self._encode(metrics_data), points)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Collect and deliver; return whether all was taken within ``timeout_millis`` milliseconds."""
+        return self.flush(timeout_millis / 1000)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Collect and deliver a last time."""
+        self.flush(timeout_millis / 1000)

@@ -1,0 +1,127 @@
+"""Exceptions that no code of the application caught: in the main thread, in threads, in asyncio.
+
+Each becomes one event ``exception`` with its whole stack trace and one step of the counter ``python.exceptions``; what
+Python prints of it stays as it is, and hooks of the application and of other tools go on running. It stands in the place
+of upstream's ``opentelemetry-instrumentation-exceptions``.
+
+Sources: https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-logs/ and
+https://opentelemetry.io/docs/specs/semconv/general/events/
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, metrics
+from opentelemetry._logs import SeverityNumber
+
+from otel_distro import schema
+from otel_distro._guard import guard
+from otel_distro._version import __version__
+from otel_distro.instrumentation import Instrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.util.types import AnyValue
+
+_SCOPE = "otel_distro.error_tracking"
+
+_seen: deque[BaseException] = deque(maxlen=16)
+
+
+def record(error: BaseException, handler: str) -> None:
+    """Emit ``error`` once, however many hooks see it. ``handler``: main, thread or asyncio. Never raises."""
+    with guard("recording an exception"):
+        if _seen_before(error):
+            return
+        kind = type(error)
+        name = f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__
+        thread = threading.current_thread()
+        attributes: dict[str, AnyValue] = {
+            schema.EXCEPTION_TYPE.name: name,
+            schema.EXCEPTION_MESSAGE.name: _text(error),
+            schema.EXCEPTION_STACKTRACE.name: "".join(traceback.format_exception(kind, error, error.__traceback__)),
+            schema.EXCEPTION_HANDLER.name: handler,
+            schema.THREAD_ID.name: thread.ident or 0,
+            schema.THREAD_NAME.name: thread.name,
+        }
+        _logs.get_logger(_SCOPE, __version__).emit(
+            event_name=schema.EXCEPTION.name,
+            severity_number=SeverityNumber.FATAL if handler == "main" else SeverityNumber.ERROR,
+            severity_text="FATAL" if handler == "main" else "ERROR",
+            body=f"{name}: {_text(error)}" if _text(error) else name,
+            attributes=attributes,
+        )
+        counter = schema.PYTHON_EXCEPTIONS
+        metrics.get_meter(_SCOPE, __version__).create_counter(counter.name, counter.unit, counter.brief).add(
+            1, {schema.EXCEPTION_TYPE.name: name, schema.EXCEPTION_HANDLER.name: handler}
+        )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<unprintable>"
+
+
+def was_recorded(error: BaseException) -> bool:
+    """Return whether ``error`` is one of the last that were recorded."""
+    return any(known is error for known in _seen)
+
+
+def _seen_before(error: BaseException) -> bool:
+    if was_recorded(error):
+        return True
+    _seen.append(error)
+    return False
+
+
+class ErrorTrackingInstrumentor(Instrumentor):
+    """Entry point ``error_tracking``."""
+
+    def install(self) -> None:
+        """Chain in before the hooks that stand: ``sys``, ``threading`` and every asyncio loop's exception handler."""
+        self.patch(sys, "excepthook", _main_hook)
+        sys.excepthook.is_otel_distro = True  # type: ignore[attr-defined]
+        self.patch(threading, "excepthook", _thread_hook)
+        from otel_distro import _hooks
+
+        _hooks.when_imported("asyncio.base_events", self._patch_asyncio)
+
+    def _patch_asyncio(self, module: Any) -> None:
+        self.patch(module.BaseEventLoop, "call_exception_handler", _asyncio_hook)
+
+
+def _main_hook(original: Callable[..., Any]) -> Callable[..., Any]:
+    def excepthook(kind: type[BaseException], error: BaseException, tb: Any) -> Any:
+        if isinstance(error, Exception):
+            record(error, "main")
+        return original(kind, error, tb)
+
+    return excepthook
+
+
+def _thread_hook(original: Callable[..., Any]) -> Callable[..., Any]:
+    def excepthook(args: Any) -> Any:
+        # Python itself keeps quiet about SystemExit in a thread.
+        if isinstance(args.exc_value, Exception):
+            record(args.exc_value, "thread")
+        return original(args)
+
+    return excepthook
+
+
+def _asyncio_hook(original: Callable[..., Any]) -> Callable[..., Any]:
+    def call_exception_handler(loop: Any, context: dict[str, Any]) -> Any:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            record(error, "asyncio")
+        return original(loop, context)
+
+    return call_exception_handler

@@ -1,0 +1,92 @@
+"""Which import, or which first call, brings which instrumentor: plain data, read at the start of every process.
+
+A library that is never imported costs nothing. Where instrumentors patch a function that is looked up at each call,
+even the import costs nothing: :data:`FIRST_CALL` puts a trampoline in its place until somebody calls it.
+"""
+
+# Imported module -> (entry point name, where it is). Two rows for one module are two instrumentors.
+ON_IMPORT = (
+    ("aio_pika", "aio-pika", "opentelemetry.instrumentation.aio_pika:AioPikaInstrumentor"),
+    ("aiohttp.client", "aiohttp-client", "opentelemetry.instrumentation.aiohttp_client:AioHttpClientInstrumentor"),
+    ("aiohttp.web", "aiohttp-server", "opentelemetry.instrumentation.aiohttp_server:AioHttpServerInstrumentor"),
+    ("aiobotocore", "aiobotocore", "opentelemetry.instrumentation.botocore:AiobotocoreInstrumentor"),
+    ("aiokafka", "aiokafka", "opentelemetry.instrumentation.aiokafka:AIOKafkaInstrumentor"),
+    ("aiopg", "aiopg", "opentelemetry.instrumentation.aiopg:AiopgInstrumentor"),
+    ("asyncclick", "asyncclick", "opentelemetry.instrumentation.asyncclick:AsyncClickInstrumentor"),
+    ("asyncpg", "asyncpg", "opentelemetry.instrumentation.asyncpg:AsyncPGInstrumentor"),
+    ("boto3", "boto3", "opentelemetry.instrumentation.boto3sqs:Boto3SQSInstrumentor"),
+    ("botocore", "botocore", "opentelemetry.instrumentation.botocore:BotocoreInstrumentor"),
+    ("cassandra", "cassandra", "opentelemetry.instrumentation.cassandra:CassandraInstrumentor"),
+    ("celery", "celery", "opentelemetry.instrumentation.celery:CeleryInstrumentor"),
+    ("click", "click", "opentelemetry.instrumentation.click:ClickInstrumentor"),
+    ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
+    ("falcon", "falcon", "opentelemetry.instrumentation.falcon:FalconInstrumentor"),
+    ("fastapi", "fastapi", "opentelemetry.instrumentation.fastapi:FastAPIInstrumentor"),
+    ("flask", "flask", "opentelemetry.instrumentation.flask:FlaskInstrumentor"),
+    ("grpc", "grpc_client", "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient"),
+    ("grpc", "grpc_server", "opentelemetry.instrumentation.grpc:GrpcInstrumentorServer"),
+    ("grpc.aio", "grpc_aio_client", "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorClient"),
+    ("grpc.aio", "grpc_aio_server", "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorServer"),
+    ("httpx", "httpx", "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor"),
+    ("httpx2", "httpx2", "opentelemetry.instrumentation.httpx:HTTPX2ClientInstrumentor"),
+    ("jinja2", "jinja2", "opentelemetry.instrumentation.jinja2:Jinja2Instrumentor"),
+    ("kafka", "kafka", "opentelemetry.instrumentation.kafka:KafkaInstrumentor"),
+    ("mysql.connector", "mysql", "opentelemetry.instrumentation.mysql:MySQLInstrumentor"),
+    ("MySQLdb", "mysqlclient", "opentelemetry.instrumentation.mysqlclient:MySQLClientInstrumentor"),
+    ("pika", "pika", "opentelemetry.instrumentation.pika:PikaInstrumentor"),
+    ("psycopg", "psycopg", "opentelemetry.instrumentation.psycopg:PsycopgInstrumentor"),
+    ("psycopg2", "psycopg2", "opentelemetry.instrumentation.psycopg2:Psycopg2Instrumentor"),
+    ("pymemcache", "pymemcache", "opentelemetry.instrumentation.pymemcache:PymemcacheInstrumentor"),
+    ("pymongo", "pymongo", "opentelemetry.instrumentation.pymongo:PymongoInstrumentor"),
+    ("pymssql", "pymssql", "opentelemetry.instrumentation.pymssql:PyMSSQLInstrumentor"),
+    ("pymysql", "pymysql", "opentelemetry.instrumentation.pymysql:PyMySQLInstrumentor"),
+    ("pyramid", "pyramid", "opentelemetry.instrumentation.pyramid:PyramidInstrumentor"),
+    ("redis", "redis", "opentelemetry.instrumentation.redis:RedisInstrumentor"),
+    ("remoulade", "remoulade", "opentelemetry.instrumentation.remoulade:RemouladeInstrumentor"),
+    ("sqlalchemy", "sqlalchemy", "otel_distro.instrumentation.sqlalchemy_engines:SQLAlchemyInstrumentor"),
+    ("structlog", "structlog", "opentelemetry.instrumentation.structlog:StructlogInstrumentor"),
+    ("tornado.web", "tornado", "opentelemetry.instrumentation.tornado:TornadoInstrumentor"),
+    ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
+)
+
+# Imported module, owner and attribute inside it, entry point name, where it is.
+FIRST_CALL = (
+    ("asyncio.base_events", "BaseEventLoop", "call_exception_handler", "error_tracking", ""),
+    ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
+     "opentelemetry.instrumentation.django:DjangoInstrumentor"),
+    ("logging", "Logger", "callHandlers", "log_records", ""),
+    ("requests.sessions", "Session", "send", "requests", "opentelemetry.instrumentation.requests:RequestsInstrumentor"),
+    ("sqlite3.dbapi2", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
+    ("sqlite3", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
+    ("threading", "", "excepthook", "error_tracking", ""),
+    ("urllib.request", "OpenerDirector", "open", "urllib", "opentelemetry.instrumentation.urllib:URLLibInstrumentor"),
+    ("urllib3.connectionpool", "HTTPConnectionPool", "urlopen", "urllib3",
+     "opentelemetry.instrumentation.urllib3:URLLib3Instrumentor"),
+)  # fmt: skip
+
+# Instrumentors that run in every process in which telemetry has started: ours first, then upstream's.
+ALWAYS = (
+    ("error_tracking", "otel_distro.instrumentation.error_tracking:ErrorTrackingInstrumentor"),
+    ("log_records", "otel_distro.instrumentation.log_records:LogRecordsInstrumentor"),
+    ("process_metrics", "otel_distro.instrumentation.process_metrics:ProcessMetricsInstrumentor"),
+    ("threading", "opentelemetry.instrumentation.threading:ThreadingInstrumentor"),
+)
+
+# A program that imports one of these has something to tell: telemetry starts at once. The modules of the API are here
+# because spans made before the SDK stands are lost, the others because only other people's instrumentors know them.
+STARTS_TELEMETRY = (
+    "opentelemetry.trace",
+    "opentelemetry.metrics",
+    "opentelemetry._logs",
+    "openai",
+    "anthropic",
+    "google.genai",
+    "langchain_core",
+    "llama_index",
+    "vertexai",
+)
+
+# Arguments that make an upstream instrumentor say less noise. ASGI: a request is one span, not three.
+ARGUMENTS = {
+    "fastapi": {"exclude_spans": ["receive", "send"]},
+}
