@@ -1,0 +1,99 @@
+"""OTLP attribute values as JSON, bounded: see :data:`LIMITS`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from otel_distro import schema
+
+Attributes = dict[str, Any]
+MAX_INT = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of one item is kept. What is cut is counted."""
+
+    attributes: int = 128
+    elements: int = 1024
+    value: int = 16 * 1024
+    text: int = 64 * 1024
+    children: int = 128
+    exemplars: int = 5
+
+
+LIMITS = Limits()
+
+_LONG_KEYS = frozenset({schema.EXCEPTION_STACKTRACE.name})
+
+
+class Cuts(Counter[str]):
+    """What was cut from items, by reason."""
+
+    def text(self, value: str, limit: int) -> str:
+        """Return ``value``, at most ``limit`` characters of it."""
+        if len(value) <= limit:
+            return value
+        self["value shortened"] += 1
+        return value[:limit]
+
+
+def value_of(value: AnyValue, cuts: Cuts, limit: int = LIMITS.value) -> Any:
+    """Return what JSON can hold of ``value``: bytes become base64, NaN and the infinities become their names."""
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return cuts.text(value.string_value, limit)
+    if kind == "int_value":
+        return value.int_value
+    if kind == "bool_value":
+        return value.bool_value
+    if kind == "double_value":
+        return value.double_value if math.isfinite(value.double_value) else str(value.double_value)
+    if kind == "array_value":
+        if len(value.array_value.values) > LIMITS.elements:
+            cuts["elements left out"] += 1
+        return [value_of(v, cuts, limit) for v in islice(value.array_value.values, LIMITS.elements)]
+    if kind == "kvlist_value":
+        return attributes_of(value.kvlist_value.values, cuts)
+    if kind == "bytes_value":
+        return cuts.text(base64.b64encode(value.bytes_value).decode("ascii"), limit)
+    return None
+
+
+def attributes_of(pairs: Iterable[KeyValue], cuts: Cuts) -> Attributes:
+    """Return the first :attr:`Limits.attributes` of ``pairs``."""
+    found: Attributes = {}
+    for number, pair in enumerate(pairs):
+        if number == LIMITS.attributes:
+            cuts["attributes left out"] += 1
+            break
+        limit = LIMITS.text if pair.key in _LONG_KEYS else LIMITS.value
+        found[cuts.text(pair.key, LIMITS.value)] = value_of(pair.value, cuts, limit)
+    return found
+
+
+def to_json(value: Any) -> str | None:
+    """Return compact JSON, or None for something empty."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else None
+
+
+def clamp(number: int) -> int:
+    """Return ``number`` as SQLite can hold it: OTLP's unsigned 64 bits reach further than its signed ones."""
+    return min(number, MAX_INT)
+
+
+def first_of(attributes: Attributes, *names: str) -> Any:
+    """Return the first value found under ``names``, or None."""
+    for name in names:
+        if name in attributes:
+            return attributes[name]
+    return None

@@ -1,0 +1,57 @@
+"""Receiver and store of one run of ``otel-distro local``, from the program's start to the summary."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TextIO
+
+from otel_distro.local.child import Outcome
+from otel_distro.local.receiver import Receiver
+from otel_distro.local.render import render
+from otel_distro.local.runs import Run, without_secrets
+from otel_distro.local.store import Store, StoreError, default_path
+from otel_distro.local.summary import collect
+
+_DRAIN_SECONDS: Final = 10.0
+
+
+class Session:
+    """Serves on ``listener`` from the construction on. A file that cannot be used is reported by ``say``, once, and
+    memory takes its place.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        path: str | None,
+        run_id: str,
+        name: str,
+        argv: Sequence[str],
+        say: Callable[[str], None],
+    ) -> None:
+        self._run = Run(run_id, name or " ".join(without_secrets(argv)), argv, time.time_ns())
+        try:
+            self._store = Store(Path(path) if path else default_path(os.environ), run_id=run_id)
+        except StoreError as error:
+            say(f"{error}; this run is kept in memory only")
+            self._store = Store(None, run_id=run_id)
+        self._store.submit(self._run.begin)
+        self._receiver = Receiver(self._store, listener).start()
+
+    def finish(self, outcome: Outcome, stream: TextIO) -> None:
+        """Store what is left, close the run and write the summary to ``stream``."""
+        self._receiver.stop()
+        self._store.submit(lambda db: self._run.finish(db, outcome))
+        drained = self._store.flush(_DRAIN_SECONDS)
+        connection = self._store.connect()
+        try:
+            summary = collect(connection, self._run.id)
+        finally:
+            connection.close()
+        stream.write(render(summary, self._store.path, drained, os.environ, stream))
+        stream.flush()
+        self._store.close()

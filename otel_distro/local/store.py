@@ -1,0 +1,268 @@
+"""The store: one SQLite file, one thread that writes, any number of readers."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+import stat
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from otel_distro.local.retention import prune, used_bytes
+from otel_distro.local.rows import Rows
+from otel_distro.local.tables import APPLICATION_ID, PAGE_BYTES, SCHEMA, VERSION
+
+CAP_BYTES: Final = 512 * 1024 * 1024
+MEMORY_CAP_BYTES: Final = 64 * 1024 * 1024
+MAX_QUEUED_REQUESTS: Final = 256
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+_MAX_GROUP: Final = 32
+_HARD: Final = 1.1
+
+Task = Callable[[sqlite3.Connection], None]
+
+
+class StoreError(Exception):
+    """The file cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    signal: str
+    body: bytes
+
+
+def default_path(environ: os._Environ[str] | dict[str, str]) -> Path:
+    """Return where the store lies without ``--db``, after the XDG base directory specification."""
+    base = environ.get("XDG_STATE_HOME", "")
+    state = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    return state / "otel-distro" / "local" / f"telemetry-v{VERSION}.db"
+
+
+class Store:
+    """Takes OTLP requests and keeps what they hold, up to ``cap`` bytes; ``path`` None means in memory.
+
+    What :meth:`put` accepted is committed within about a second, or when :meth:`flush` has returned True. The file
+    can be read by any SQLite client at any time. Raises :class:`StoreError` when the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None, *, run_id: str = "", cap: int | None = None) -> None:
+        self.path = path
+        self.run_id = run_id
+        self.full = False
+        self._cap = cap or (CAP_BYTES if path else MEMORY_CAP_BYTES)
+        self._uri = f"{path.absolute().as_uri()}?mode=rw" if path else f"file:{uuid.uuid4()}?mode=memory&cache=shared"
+        self._queue: queue.Queue[_Batch | Task | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._requests = self._bytes = self._pending = 0
+        self._dropped: Counter[tuple[str, str]] = Counter()
+        self._samples: dict[tuple[str, str], str] = {}
+        try:
+            if path:
+                _make_private(path)
+            self._db = self._open()
+            self._rows = Rows(self._db, run_id)
+            self._rows.forget()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: {error}") from error
+        self._writer = threading.Thread(target=self._write, name="otel-distro-store", daemon=True)
+        self._writer.start()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def put(self, signal: str, body: bytes) -> bool:
+        """Take a protobuf export request; return False when the queue is full and it must come again.
+
+        ``signal`` is ``traces``, ``logs`` or ``metrics``. What is no such request is counted as dropped.
+        """
+        size = len(body)
+        with self._lock:
+            if self._requests >= MAX_QUEUED_REQUESTS or (self._bytes and self._bytes + size > MAX_QUEUED_BYTES):
+                return False
+            self._requests += 1
+            self._bytes += size
+            self._pending += 1
+        self._queue.put(_Batch(signal, body))
+        return True
+
+    def submit(self, task: Task) -> None:
+        """Run ``task`` with the writing connection, in a transaction of its own, after all that was put before."""
+        with self._lock:
+            self._pending += 1
+        self._queue.put(task)
+
+    def drop(self, signal: str, reason: str, count: int = 1, sample: str = "") -> None:
+        """Count what was refused or cut, with one example; it appears in table ``dropped``."""
+        with self._lock:
+            self._dropped[signal, reason] += count
+            self._samples.setdefault((signal, reason), sample[:200])
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was accepted is committed; return False when ``timeout`` seconds were not enough."""
+        if not self._writer.is_alive():
+            return False
+        self.submit(self._save_dropped)
+        with self._settled:
+            return self._settled.wait_for(lambda: self._pending == 0, timeout)
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a new read-only connection. In memory it must be closed before the store is."""
+        connection = sqlite3.connect(self._uri, uri=True, timeout=5, check_same_thread=False)
+        connection.execute("pragma query_only=1")
+        return connection
+
+    def close(self, timeout: float = 10) -> None:
+        """Commit what was accepted and close the file; harmless when closed already."""
+        if self._writer.is_alive():
+            self.submit(self._save_dropped)
+            self._queue.put(None)
+            self._writer.join(timeout)
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._uri, uri=True, timeout=5, check_same_thread=False)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        (tables,) = db.execute("select count(*) from sqlite_master").fetchone()
+        if tables and _identity(db) != (APPLICATION_ID, VERSION):
+            raise OSError("is a database of something else or of another version")
+        # The order matters: after journal_mode, auto_vacuum would stay off without an error.
+        db.execute(f"pragma page_size={PAGE_BYTES}")
+        db.execute("pragma auto_vacuum=incremental")
+        db.execute("pragma journal_mode=wal")
+        db.execute("pragma synchronous=normal")
+        db.execute("pragma wal_autocheckpoint=4000")
+        db.execute(f"pragma journal_size_limit={MEMORY_CAP_BYTES}")
+        db.execute(f"pragma max_page_count={int(self._cap * _HARD) // PAGE_BYTES}")
+        if tables:
+            return
+        mark = f"pragma application_id={APPLICATION_ID};pragma user_version={VERSION};"
+        try:
+            db.executescript(f"begin immediate;{SCHEMA};{mark}commit;")
+        except sqlite3.OperationalError:
+            # Another process made the tables in between; then all is well.
+            db.rollback()
+            if _identity(db) != (APPLICATION_ID, VERSION):
+                raise
+
+    def _write(self) -> None:
+        try:
+            prune(self._db, self._cap, self.run_id)
+        except sqlite3.Error as error:
+            self.drop("store", f"pruning failed: {error}")
+        while True:
+            group: list[_Batch | Task | None] = [self._queue.get()]
+            while len(group) < _MAX_GROUP and not self._queue.empty():
+                group.append(self._queue.get())
+            batches = [item for item in group if isinstance(item, _Batch)]
+            self._commit(batches)
+            for task in group:
+                if task is not None and not isinstance(task, _Batch):
+                    self._run(task)
+            with self._settled:
+                self._requests -= len(batches)
+                self._bytes -= sum(len(batch.body) for batch in batches)
+                self._pending -= sum(item is not None for item in group)
+                self._settled.notify_all()
+            if None in group:
+                self._db.close()
+                return
+
+    def _commit(self, batches: list[_Batch]) -> None:
+        """Write ``batches`` in one transaction; when that fails make room or write them one by one."""
+        if not batches:
+            return
+        try:
+            self._add(batches)
+            if used_bytes(self._db) > self._cap:
+                self._make_room()
+        except Exception as error:
+            self._rows.forget()
+            if "full" in str(error):
+                self._make_room()
+            for batch in batches:
+                self._add_alone(batch)
+
+    def _add(self, batches: list[_Batch]) -> None:
+        cuts: list[tuple[str, Counter[str]]] = []
+        with self._db:
+            for batch in batches:
+                cuts.append((batch.signal, self._rows.add(batch.signal, batch.body)))
+        for signal, cut in cuts:
+            for reason, count in cut.items():
+                self.drop(signal, reason, count)
+        self.full = False
+
+    def _add_alone(self, batch: _Batch) -> None:
+        """Write one request; one that cannot be written is counted and does not stop the others."""
+        for last_try in (False, True):
+            try:
+                self._add([batch])
+                return
+            except Exception as error:
+                self._rows.forget()
+                self.full = "full" in str(error)
+                if last_try or "locked" not in str(error):
+                    self.drop(batch.signal, f"not stored: {error}", sample=type(error).__name__)
+                    return
+
+    def _make_room(self) -> None:
+        try:
+            # A little below the cap, so that not every batch after it prunes again.
+            runs = prune(self._db, int(self._cap * 0.95), self.run_id)
+            self._rows.forget()
+            self.drop("store", "oldest data dropped to make room", sample=f"{runs} runs")
+        except sqlite3.Error as error:
+            self.drop("store", f"pruning failed: {error}")
+
+    def _run(self, task: Task) -> None:
+        try:
+            with self._db:
+                task(self._db)
+        except sqlite3.Error as error:
+            self.drop("store", f"not stored: {error}")
+
+    def _save_dropped(self, db: sqlite3.Connection) -> None:
+        with self._lock:
+            rows = [(self.run_id, *key, count, self._samples.get(key, "")) for key, count in self._dropped.items()]
+            self._dropped.clear()
+        db.executemany("insert into dropped values (?, ?, ?, ?, ?) on conflict do update set n = n + excluded.n", rows)
+
+
+def _identity(db: sqlite3.Connection) -> tuple[int, int]:
+    (application,) = db.execute("pragma application_id").fetchone()
+    (version,) = db.execute("pragma user_version").fetchone()
+    return application, version
+
+
+def _make_private(path: Path) -> None:
+    """Create the directory with mode 0700 and the file with 0600, so that SQLite's own files get it too."""
+    if not path.parent.exists():
+        path.parent.mkdir(mode=0o700, parents=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise OSError("is not a file of this user")
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
