@@ -36,7 +36,7 @@ class Visit(NamedTuple):
 
 VISITS = (
     Visit(24, "GET", "/products", (200,)),
-    Visit(24, "GET", "/products/{id}", (200,)),
+    Visit(24, "GET", "/products/{number}", (200,)),
     Visit(1, "GET", "/products/999", (404,)),
     Visit(24, "POST", "/orders", (201,), {}),
     Visit(3, "POST", "/orders", (201,), {"card": "tok_slow"}),
@@ -70,10 +70,9 @@ class Load:
 
         def visitor(number: int) -> list[tuple[str, int, int, bool]]:
             seen = []
-            with requests.Session() as session:
-                for i in range(number, total, VISITORS):
-                    time.sleep(max(0.0, start + i / rate - time.monotonic()))
-                    seen += self._visit(session, i)
+            for i in range(number, total, VISITORS):
+                time.sleep(max(0.0, start + i / rate - time.monotonic()))
+                seen += self._visit(i)
             return seen
 
         with ThreadPoolExecutor(VISITORS, thread_name_prefix="visitor") as pool:
@@ -83,7 +82,7 @@ class Load:
                     self.cents += cents
                     self.wrong += not right
 
-    def _visit(self, session: requests.Session, i: int) -> list[tuple[str, int, int, bool]]:
+    def _visit(self, i: int) -> list[tuple[str, int, int, bool]]:
         chance = random.Random(f"{self._seed} {i}")
         weights = [visit.weight for visit in VISITS]
         visit = VISITS[i] if i < len(VISITS) else chance.choices(VISITS, weights)[0]
@@ -93,19 +92,20 @@ class Load:
             body = {"product": chance.randint(1, 6), "quantity": chance.randint(1, 3), "customer": name}
             body |= {"email": f"{name}@example.org", "card": "tok_ok", "coupon": chance.choice((None, None, "TEA10"))}
             body |= visit.body or {}
-        status, answer = self._ask(session, visit.method, visit.route.format(id=chance.randint(1, 7)), body)
-        route = f"{visit.method} {visit.route.replace('999', '{id}')}"
+        status, answer = self._ask(visit.method, visit.route.format(number=chance.randint(1, 7)), body)
+        route = f"{visit.method} {visit.route.replace('999', '{number}')}"
         cents = int(answer["cents"]) if status == 201 else 0
         seen = [(route, status, cents, status in visit.answers)]
         if status == 201:
             # A customer looks at the order that was just placed.
-            status, _ = self._ask(session, "GET", f"/orders/{answer['order']}")
-            seen.append(("GET /orders/{id}", status, 0, status == 200))
+            status, _ = self._ask("GET", f"/orders/{answer['order']}")
+            seen.append(("GET /orders/{number}", status, 0, status == 200))
         return seen
 
-    def _ask(self, session: requests.Session, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        # A connection for each request: uvicorn closes one after a status 500, which would hit the next request on it.
         try:
-            answer = session.request(method, self._url + path, json=body, timeout=30)
+            answer = requests.request(method, self._url + path, json=body, timeout=30)
         except requests.RequestException as error:
             print(f"load: {method} {path}: {error}", file=sys.stderr)
             return 0, None

@@ -129,14 +129,14 @@ def test_serves_every_route(run: Run) -> None:
     """Three seconds are enough to see every route with every status it can give."""
     assert set(run.answers()) == {
         ("GET /products", 200),
-        ("GET /products/{id}", 200),
-        ("GET /products/{id}", 404),
+        ("GET /products/{number}", 200),
+        ("GET /products/{number}", 404),
         ("POST /orders", 201),
         ("POST /orders", 402),
         ("POST /orders", 409),
         ("POST /orders", 500),
         ("POST /orders", 502),
-        ("GET /orders/{id}", 200),
+        ("GET /orders/{number}", 200),
         ("GET /reports/sales", 200),
         ("GET /reports/quiet", 200),
         ("POST /import", 200),
@@ -177,7 +177,7 @@ def test_writes_its_files(run: Run) -> None:
 
 
 def test_one_seed_sells_the_same_at_any_pace(run: Run, tmp_path: Path) -> None:
-    """As many requests with the same seed, at six times the speed, have the same answers; with another seed they have not."""
+    """The same seed gives the same answers at six times the speed; another seed gives others."""
 
     def orders(data: str, *arguments: str) -> list[int]:
         again = Run(tmp_path / data, "--seconds=0.5", "--requests-per-second=60", *arguments)
