@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
 # Upstream searches these expressions in whole URLs, of servers and of clients, and splits the variable at commas.
 _HEALTH_ROUTES = r"^([a-z]+://[^/?#]*)?/(health|healthz|livez|readyz|ready|live|ping|metrics)/?([?#]|$)"
@@ -51,29 +51,30 @@ def prepare(environ: "MutableMapping[str, str]") -> "list[str]":
     try:
         for name, value in DEFAULTS.items():
             environ.setdefault(name, value)
-        checked = environ.get(_CHECKED, "")
-        if checked != _stamp(environ):
-            from otel_distro.environment.inspection import inspect
+        # Most processes have nothing but our defaults, set here or by the parent, and then nothing is left to be done.
+        theirs = _theirs(environ)
+        if theirs:
+            checked = environ.get(_CHECKED, "")
+            if checked != _stamp(environ, theirs):
+                from otel_distro.environment.inspection import inspect
 
-            lines = inspect(environ, _theirs(environ), DEFAULTS, lambda name: fingerprint(environ, name) in checked)
-            environ[_CHECKED] = _stamp(environ)
+                lines = inspect(environ, theirs, DEFAULTS, lambda name: fingerprint(environ, name) in checked)
+                environ[_CHECKED] = _stamp(environ, _theirs(environ))
     except Exception as error:
         # The application must start, whatever went wrong here; the SDK then sees the values as they are.
         lines.append(f"otel-distro: checking the environment failed ({type(error).__name__}); it is left as it is")
     return lines
 
 
-def fingerprint(environ: "MutableMapping[str, str]", name: str) -> str:
+def fingerprint(environ: "Mapping[str, str]", name: str) -> str:
     """Return a short text that changes with the value of ``name``, the same in every process."""
     value = environ[name].encode("utf-8", "surrogatepass")
     return f";{name}={int.from_bytes(value, 'big') % 1073741789:x};"
 
 
-def _theirs(environ: "MutableMapping[str, str]") -> "set[str]":
+def _theirs(environ: "Mapping[str, str]") -> "set[str]":
     return {name for name in list(environ) if name.startswith("OTEL_") and environ[name] != DEFAULTS.get(name)}
 
 
-def _stamp(environ: "MutableMapping[str, str]") -> str:
-    names = _theirs(environ)
-    # Most processes have nothing but our defaults, and then nothing is left to be done.
-    return "".join([sys.prefix, *(fingerprint(environ, name) for name in sorted(names))]) if names else ""
+def _stamp(environ: "Mapping[str, str]", names: "set[str]") -> str:
+    return "".join([sys.prefix, *(fingerprint(environ, name) for name in sorted(names))])

@@ -25,16 +25,20 @@ OPT_INS = (
     *("messaging", "messaging/dup", "rpc", "rpc/dup", "code", "code/dup", "k8s", "k8s/dup"),
 )
 
+GRPC_PACKAGE = "opentelemetry-exporter-otlp-proto-grpc"
+
 # Who asks for a component that is known but not installed learns what to install.
 _PACKAGES = {
-    "b3": "opentelemetry-propagator-b3",
-    "b3multi": "opentelemetry-propagator-b3",
-    "jaeger": "opentelemetry-propagator-jaeger",
-    "ottrace": "opentelemetry-propagator-ot-trace",
-    "xray": "opentelemetry-propagator-aws-xray",
-    "zipkin": "opentelemetry-exporter-zipkin",
-    "prometheus": "opentelemetry-exporter-prometheus",
-    "otlp_proto_grpc": "opentelemetry-exporter-otlp-proto-grpc",
+    "propagator b3": "opentelemetry-propagator-b3",
+    "propagator b3multi": "opentelemetry-propagator-b3",
+    "propagator jaeger": "opentelemetry-propagator-jaeger",
+    "propagator ottrace": "opentelemetry-propagator-ot-trace",
+    "propagator xray": "opentelemetry-propagator-aws-xray",
+    "traces_exporter zipkin": "opentelemetry-exporter-zipkin",
+    "metrics_exporter prometheus": "opentelemetry-exporter-prometheus",
+    "traces_exporter otlp_proto_grpc": GRPC_PACKAGE,
+    "metrics_exporter otlp_proto_grpc": GRPC_PACKAGE,
+    "logs_exporter otlp_proto_grpc": GRPC_PACKAGE,
 }
 
 _entry_points: "dict[str, frozenset[str]]" = {}
@@ -165,7 +169,7 @@ def components(group: str, *known: str) -> "Check":
         if not bad:
             fixed = ",".join(kept)
             return None if fixed == value else Verdict("", fixed or None)
-        return Verdict(_unknown(bad), ",".join(kept) or None)
+        return Verdict(_unknown(group, bad), ",".join(kept) or None)
 
     return check
 
@@ -200,15 +204,14 @@ def service_name(name: str, value: str, environ: "Mapping[str, str]") -> "Verdic
 def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
     """Check a list of ``key=value``: pairs that are none are left out, what is no UTF-8 becomes ``?``."""
     pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
-    kept = [pair for pair in pairs if pair.partition("=")[0].strip() and "=" in pair]
-    text = ",".join(kept)
+    bad = [pair for pair in pairs if not _is_pair(pair)]
+    text = ",".join(pair for pair in pairs if _is_pair(pair))
     utf8 = text.encode("utf-8", "replace").decode()
-    if len(kept) < len(pairs):
-        bad = next(pair for pair in pairs if pair not in kept)
-        return Verdict(f"has {_quoted([bad])}, which is not key=value", utf8 or None)
+    if bad:
+        return Verdict(f"has {_quoted(bad)}, which is not key=value", utf8 or None)
     if utf8 != text:
         return Verdict("has bytes that are not UTF-8", utf8)
-    return None if len(kept) == value.count(",") + 1 else Verdict("", text or None)
+    return None if len(pairs) == value.count(",") + 1 else Verdict("", text or None)
 
 
 def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
@@ -220,12 +223,13 @@ def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict
     items = [item.strip() for item in value.split(",")]
     if _compiles("|".join(items)):
         return None
-    kept: list[str] = []
-    for item in items:
-        if _compiles("|".join([*kept, item])):
-            kept.append(item)
-    bad = [item for item in items if item not in kept]
-    return Verdict(f"has {_quoted(bad)}, which is no regular expression", ",".join(kept) or None)
+    compiles = {item: _compiles(item) for item in items}
+    bad = [item for item in items if not compiles[item]]
+    good = [item for item in items if compiles[item]]
+    if not bad or not _compiles("|".join(good)):
+        # Each for itself may be one, and all of them together none: flags stand at the beginning, names occur once.
+        return Verdict("is no regular expression when joined with |")
+    return Verdict(f"has {_quoted(bad)}, which is no regular expression", ",".join(good) or None)
 
 
 def configuration_file(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
@@ -264,14 +268,19 @@ def _is_installed(group: str, item: str) -> bool:
     return item in _installed(group)
 
 
+def _is_pair(text: str) -> bool:
+    key, separator, _ = text.partition("=")
+    return bool(separator and key.strip())
+
+
 def _items(value: str) -> "list[str]":
     return list(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
 
 
-def _unknown(bad: "list[str]") -> str:
+def _unknown(group: str, bad: "list[str]") -> str:
     if bad == ["none"]:
         return "has none beside others"
-    package = _PACKAGES.get(bad[0])
+    package = _PACKAGES.get(f"{group.removeprefix('opentelemetry_')} {bad[0]}")
     hint = f" (pip install {package})" if package else " (its name is console)" if bad[0] == "logging" else ""
     return f"has {_quoted(bad)}, which is not installed{hint}"
 

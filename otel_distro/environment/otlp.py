@@ -5,7 +5,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 import os
 
-from otel_distro.environment.checks import Verdict, above_zero, importable, is_port
+from otel_distro.environment.checks import GRPC_PACKAGE, Verdict, above_zero, importable, is_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def protocol(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | 
     if plain not in ("grpc", "http/protobuf"):
         return Verdict("is not grpc or http/protobuf")
     if plain == "grpc" and not importable(_GRPC):
-        return Verdict("needs the package opentelemetry-exporter-otlp-proto-grpc", "http/protobuf")
+        return Verdict(f"needs the package {GRPC_PACKAGE}", "http/protobuf")
     return None if plain == value else Verdict("", plain)
 
 
