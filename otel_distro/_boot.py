@@ -5,12 +5,11 @@ the first log record, the first uncaught exception, the first HTTP call, and a t
 that does nothing worth telling, like the two hundred children of a test run, ends before any of them springs.
 """
 
-import _thread
 import atexit
 import os
 import sys
 
-from otel_distro import _hooks, targets
+from otel_distro import _hooks, _native, targets
 from otel_distro._diagnostics import say
 from otel_distro._guard import report
 
@@ -24,9 +23,11 @@ _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
 _UPSTREAM_SITE = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
 
 _state: "dict[str, Any]" = {"started": False, "active": False, "activating": 0, "stepped_aside": False, "delay": -1.0}
+_PATIENCE = 2.0
+
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
-_timer = _thread.allocate_lock()
+_timer = _native.allocate_lock()
 
 
 def takeover() -> None:
@@ -91,33 +92,36 @@ def _start() -> None:
 def activate() -> bool:
     """Start the SDK and the instrumentors that run always; return whether telemetry is on in this process.
 
-    Called by whatever happens first. While one thread is at it, others do not wait (they may hold an import lock that
-    it needs): their instrumentors are loaded by the thread that is at it.
+    Called by whatever happens first. While one thread is at it, others wait a moment for it, so that what they are about
+    to tell is not lost; but not long, for they may hold an import lock that it needs.
     """
     if _state["active"]:
         return not _state["stepped_aside"]
     if _state["activating"]:
-        return False
-    _state["activating"] = _thread.get_ident()
+        if _state["activating"] != _native.get_ident() and _state["ready"].acquire(True, _PATIENCE):
+            _state["ready"].release()
+        return _state["active"] and not _state["stepped_aside"]
+    _state["activating"] = _native.get_ident()
+    _state["ready"] = ready = _native.allocate_lock()
+    ready.acquire()
     _stop_timer()
+    on = False
     try:
         from otel_distro import distro
 
-        if distro.start(_disabled_instrumentors(os.environ), release):
-            while _pending:
-                _pending.pop(0)()
-        else:
-            _state["stepped_aside"] = True
-            _hooks.forget_imports()
+        on = distro.start(_disabled_instrumentors(os.environ), release)
     except Exception as error:
-        _state["stepped_aside"] = True
         report("starting telemetry", error)
     finally:
+        _state["stepped_aside"] = not on
         _state["active"] = True
         _state["activating"] = 0
-    while _pending and not _state["stepped_aside"]:
+        ready.release()
+    if not on:
+        _hooks.forget_imports()
+    while _pending:
         _pending.pop(0)()
-    return not _state["stepped_aside"]
+    return on
 
 
 def release(name: str) -> None:
@@ -127,14 +131,14 @@ def release(name: str) -> None:
 
 
 def _load(name: str, where: str) -> None:
-    if _state["activating"]:
-        _pending.append(lambda: _load(name, where))
-        return
     if activate():
         from otel_distro import distro
 
         release(name)
         distro.load(name, where)
+    elif not _state["active"]:
+        # The thread that is starting telemetry does it when it is through.
+        _pending.append(lambda: _load(name, where))
 
 
 def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None]":
@@ -229,29 +233,26 @@ def _start_timer() -> None:
     if _state["active"] or _state["delay"] < 0:
         return
     global _timer
-    _timer = _thread.allocate_lock()
+    _timer = _native.allocate_lock()
     _timer.acquire()
     try:
-        _thread.start_new_thread(_wait, (_timer, _state["delay"]))
+        _native.start_new_thread(_wait, (_timer, _state["delay"]))
     except RuntimeError:
         # No threads in this interpreter (sub-interpreters, shutdown): then no process metrics for a silent process.
         return
 
 
-def _wait(lock: "_thread.LockType", delay: float) -> None:
+def _wait(lock: "_native.LockType", delay: float) -> None:
     if not lock.acquire(True, delay):
         activate()
 
 
 def _stop_timer() -> None:
-    threads = _thread._count()
+    threads = _native.thread_count()
     try:
         _timer.release()
     except RuntimeError:
         # Not running.
         return
-    # Before a fork the thread must be gone: Python 3.12 warns whoever forks with more than one. It ends in microseconds.
-    for _ in range(1000):
-        if _thread._count() < threads:
-            return
-        os.sched_yield()
+    # Before a fork the thread must be gone: Python 3.12 warns whoever forks with more than one.
+    _native.await_fewer_threads(threads)

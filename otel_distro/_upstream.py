@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from otel_distro._guard import guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
@@ -20,6 +22,29 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
 SIGNALS = ("traces", "metrics", "logs")
+
+
+def ask_detectors_in_turn() -> None:
+    """Let the SDK ask its own resource detectors one after the other; to be called before anything of it is imported.
+
+    It asks each in a thread, at import and again in every forked child. Those that come with it only look at this
+    machine; under gevent the threads switch away in the middle, and after a fork there should be none. Detectors of
+    other packages may ask the network and keep their threads and their time limit.
+    """
+    from opentelemetry.sdk import resources
+
+    in_threads = resources.get_aggregated_resources
+
+    def in_turn(detectors: Sequence[Any], initial_resource: Resource | None = None, timeout: int = 5) -> Resource:
+        if any(type(detector).__module__ != resources.__name__ for detector in detectors):
+            return in_threads(list(detectors), initial_resource, timeout)
+        found = initial_resource or resources._DEFAULT_RESOURCE
+        for detector in detectors:
+            with guard(f"resource detector {type(detector).__name__}"):
+                found = found.merge(detector.detect())
+        return found
+
+    resources.get_aggregated_resources = in_turn  # type: ignore[assignment]
 
 
 def suppressed() -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.util._importlib_metadata import PackageNotFoundError, entry_points, version
 
-from otel_distro import schema, supported, targets
+from otel_distro import _upstream, schema, supported, targets
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard, report
 from otel_distro._version import __version__
@@ -73,9 +73,10 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     if skew := _skew():
         say(f"stepping aside, the application runs without telemetry: {skew}")
         return False
+    _quiet_upstream()
+    _upstream.ask_detectors_in_turn()
     from otel_distro.configurator import Configurator
 
-    _quiet_upstream()
     Running.disabled = disabled
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
     _run_hooks("opentelemetry_pre_instrument")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from otel_distro import _upstream, schema
+from otel_distro import _native, _upstream, schema
 from otel_distro._guard import guard
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Lifecycle:
         self._providers = (tracer, meter, logger)
         self._meter = meter
         self._budget = budget
+        self._pid = os.getpid()
         self.after_fork: list[Callable[[], None]] = []
         """Called in a forked child once telemetry stands again: instrumentors that keep state of the process."""
 
@@ -59,15 +59,15 @@ class Lifecycle:
         deadline = time.monotonic() + self._budget
         self._pipeline.finish(self._budget)
         # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
-        done = _thread.allocate_lock()
+        done = _native.allocate_lock()
         done.acquire()
         try:
-            _thread.start_new_thread(self._shut_down_providers, (done,))
+            _native.start_new_thread(self._shut_down_providers, (done,))
         except RuntimeError:
             self._shut_down_providers(done)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
 
-    def _shut_down_providers(self, done: _thread.LockType) -> None:
+    def _shut_down_providers(self, done: _native.LockType) -> None:
         for provider in self._providers:
             with guard("the shutdown of a provider"):
                 provider.shutdown()
@@ -87,7 +87,9 @@ class Lifecycle:
     def _die(self, number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         try:
-            self.finish()
+            # A child that dies before its life began holds only its parent's telemetry.
+            if self._pid == os.getpid():
+                self.finish()
         finally:
             os.kill(os.getpid(), number)
 
@@ -96,6 +98,7 @@ class Lifecycle:
             _upstream.forget_measurements(self._meter)
             self._renew_instance()
             self._pipeline.after_fork_in_child()
+            self._pid = os.getpid()
             for callback in self.after_fork:
                 callback()
 

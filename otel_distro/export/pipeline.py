@@ -1,18 +1,16 @@
 """One thread that makes bytes of what has ended and hands them to the collector.
 
-The thread and its locks come from ``_thread``, taken before anybody can patch them: gevent replaces those of
-:mod:`threading`, and upstream's threads hang in its programs at exit. Before a fork the thread is sent home, because
+The thread and its locks are the interpreter's own (:mod:`otel_distro._native`): upstream's hang at exit in programs that
+gevent has patched. Before a fork the thread is sent home, because
 Python 3.12 warns whoever forks with more than one, and because a lock held by it would stay locked in the child for ever.
 """
 
 from __future__ import annotations
 
-import _thread
-import os
 import time
 from typing import TYPE_CHECKING
 
-from otel_distro import _upstream
+from otel_distro import _native, _upstream
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
 
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from otel_distro.export.lane import Lane
-
-_start_thread = _thread.start_new_thread
-_new_lock = _thread.allocate_lock
 
 
 class Pipeline:
@@ -46,9 +41,9 @@ class Pipeline:
         self._renew_locks()
 
     def _renew_locks(self) -> None:
-        self._encoding = _new_lock()
-        self._running = _new_lock()
-        self._wake = _new_lock()
+        self._encoding = _native.allocate_lock()
+        self._running = _native.allocate_lock()
+        self._wake = _native.allocate_lock()
         self._wake.acquire()
         self._alive = False
         self._waiters: list[Any] = []
@@ -74,12 +69,12 @@ class Pipeline:
         """Collect, encode and send everything; return whether all of it was taken within ``timeout`` seconds."""
         if self._closed:
             return False
-        done = _new_lock()
+        done = _native.allocate_lock()
         done.acquire()
         self._waiters.append(done)
         self.start()
         self._notify()
-        return bool(done.acquire(True, max(0.0, min(timeout, _thread.TIMEOUT_MAX)))) and not self._undelivered()
+        return bool(done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))) and not self._undelivered()
 
     def finish(self, budget: float) -> None:
         """Deliver what can be delivered within ``budget`` seconds and stop for good. Never raises, never takes longer."""
@@ -87,7 +82,7 @@ class Pipeline:
             return
         self._closed = True
         self._deadline = time.monotonic() + budget
-        done = _new_lock()
+        done = _native.allocate_lock()
         done.acquire()
         self._waiters.append(done)
         self._stopped = True
@@ -121,21 +116,19 @@ class Pipeline:
             return
         self._alive = True
         try:
-            _start_thread(self._run, (self._generation,))
+            _native.start_new_thread(self._run, (self._generation,))
         except RuntimeError:
             self._alive = False
 
     def before_fork(self) -> None:
         """Send the thread home and hold the lock under which SDK locks are taken, so that the child finds them open."""
-        threads = _thread._count()
+        threads = _native.thread_count()
         idle = self._alive and not self._encoding.locked()
         self._generation += 1
         self._encoding.acquire(True, 1.0)
         self._notify()
-        for _ in range(1000 if idle else 0):
-            if _thread._count() < threads:
-                break
-            os.sched_yield()
+        if idle:
+            _native.await_fewer_threads(threads)
 
     def after_fork_in_parent(self) -> None:
         """Take up the work again."""
