@@ -33,6 +33,7 @@ class Limits:
 
 LIMITS = Limits()
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LONG_KEYS = frozenset({schema.EXCEPTION_STACKTRACE.name})
 
 
@@ -51,7 +52,8 @@ def value_of(value: AnyValue, cuts: Cuts, limit: int = LIMITS.value) -> Any:
     """Return what JSON can hold of ``value``: bytes become base64, NaN and the infinities become their names."""
     kind = value.WhichOneof("value")
     if kind == "string_value":
-        return cuts.text(value.string_value, limit)
+        text = value.string_value
+        return text if len(text) <= limit else cuts.text(text, limit)
     if kind == "int_value":
         return value.int_value
     if kind == "bool_value":
@@ -76,14 +78,15 @@ def attributes_of(pairs: Iterable[KeyValue], cuts: Cuts) -> Attributes:
         if number == LIMITS.attributes:
             cuts["attributes left out"] += 1
             break
-        limit = LIMITS.text if pair.key in _LONG_KEYS else LIMITS.value
-        found[cuts.text(pair.key, LIMITS.value)] = value_of(pair.value, cuts, limit)
+        key = pair.key
+        limit = LIMITS.text if key in _LONG_KEYS else LIMITS.value
+        found[key if len(key) <= limit else cuts.text(key, limit)] = value_of(pair.value, cuts, limit)
     return found
 
 
 def to_json(value: Any) -> str | None:
     """Return compact JSON, or None for something empty."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else None
+    return _encode(value) if value else None
 
 
 def clamp(number: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
-_MIN_WIDTH: Final = 60
+_MIN_WIDTH: Final = 64
 _MAX_WIDTH: Final = 120
 _WIDTH_OF_A_FILE: Final = 100
 
@@ -130,9 +130,9 @@ def duration(nanoseconds: int, glyphs: Glyphs) -> str:
     """Return a time with three digits that matter."""
     seconds = nanoseconds / 1e9
     if seconds >= 3600:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+        return f"{int(seconds // 3600)}h {int(seconds % 3600 // 60)}m"
     if seconds >= 60:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+        return f"{int(seconds // 60)}m {int(seconds % 60)}s"
     for limit, factor, unit in ((1, 1, "s"), (1e-3, 1e3, "ms")):
         if seconds >= limit:
             return f"{_three_digits(seconds * factor)} {unit}"

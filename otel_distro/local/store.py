@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -173,19 +174,24 @@ class Store:
             group: list[_Batch | Task | None] = [self._queue.get()]
             while len(group) < _MAX_GROUP and not self._queue.empty():
                 group.append(self._queue.get())
-            batches = [item for item in group if isinstance(item, _Batch)]
-            self._commit(batches)
-            for task in group:
-                if task is not None and not isinstance(task, _Batch):
-                    self._run(task)
-            with self._settled:
-                self._requests -= len(batches)
-                self._bytes -= sum(len(batch.body) for batch in batches)
-                self._pending -= sum(item is not None for item in group)
-                self._settled.notify_all()
+            # Requests that follow each other share a transaction; a task keeps its place among them.
+            for _, members in groupby(group, key=lambda item: isinstance(item, _Batch)):
+                self._handle(list(members))
             if None in group:
                 self._db.close()
                 return
+
+    def _handle(self, members: list[_Batch | Task | None]) -> None:
+        batches = [item for item in members if isinstance(item, _Batch)]
+        self._commit(batches)
+        for item in members:
+            if item is not None and not isinstance(item, _Batch):
+                self._run(item)
+        with self._settled:
+            self._requests -= len(batches)
+            self._bytes -= sum(len(batch.body) for batch in batches)
+            self._pending -= sum(item is not None for item in members)
+            self._settled.notify_all()
 
     def _commit(self, batches: list[_Batch]) -> None:
         """Write ``batches`` in one transaction; when that fails make room or write them one by one."""

@@ -1,0 +1,1 @@
+"""The local backend: a real receiver, a real file, real programs."""

@@ -1,0 +1,307 @@
+"""``otel-distro local`` around real programs: nobody can tell from outside that it is there, but for the summary."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Sends one span with the SDK as the environment says, without any instrumentation.
+SENDER = """
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+with provider.get_tracer("t").start_as_current_span("by hand"):
+    pass
+provider.shutdown()
+"""
+
+
+def environment(tmp_path: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment with a state directory of the test's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    return {**kept, "XDG_STATE_HOME": str(tmp_path / "state"), **(more or {})}
+
+
+def local(*command: str | Path, options: tuple[str, ...] = ()) -> list[str]:
+    """Return the command line."""
+    return [sys.executable, "-m", "otel_distro", "local", *options, "--", *map(str, command)]
+
+
+def python(program: str, *arguments: str) -> list[str]:
+    """Return the command line of a bare Python program: without ``site``, so that nothing is instrumented."""
+    return [sys.executable, "-I", "-S", "-c", program, *arguments]
+
+
+def run(tmp_path: Path, *command: str | Path, options: tuple[str, ...] = (), **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    how.setdefault("env", environment(tmp_path))
+    return subprocess.run(
+        local(*command, options=options), capture_output=True, text=True, timeout=60, check=False, **how
+    )
+
+
+def stored(tmp_path: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Query the store of the test's state directory."""
+    (path,) = (tmp_path / "state" / "otel-distro" / "local").glob("*.db")
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize("code", [0, 3, 125, 255])
+def test_the_exit_code_is_the_programs(tmp_path: Path, code: int) -> None:
+    """Any code comes through, and the run has it too."""
+    assert run(tmp_path, *python(f"raise SystemExit({code})")).returncode == code
+    assert stored(tmp_path, "select exit_code, signal, end_ns > start_ns from run") == [(code, None, 1)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGINT])
+def test_a_program_killed_by_a_signal_looks_killed_by_it(tmp_path: Path, number: signal.Signals) -> None:
+    """The caller of the wrapper sees the same status as without it, after the summary."""
+    done = run(tmp_path, *python(f"import os; os.kill(os.getpid(), {int(number)})"), cwd=tmp_path)
+    assert done.returncode == -number
+    assert f"killed by {number.name}" in done.stderr
+    assert stored(tmp_path, "select exit_code, signal from run") == [(None, int(number))]
+    assert not list(tmp_path.glob("core*"))
+
+
+def test_input_and_output_are_untouched(tmp_path: Path) -> None:
+    """Every byte goes through, in both directions, and the program's own errors come before the summary."""
+    data = bytes(range(256)) * 4096
+    program = "import sys; sys.stderr.write('mine\\n'); sys.stdout.buffer.write(sys.stdin.buffer.read()[::-1])"
+    done = subprocess.run(
+        local(*python(program)), input=data, capture_output=True, timeout=60, check=True, env=environment(tmp_path)
+    )
+    assert done.stdout == data[::-1]
+    assert done.stderr.startswith(b"mine\n\n")
+
+
+def test_descriptors_directory_and_arguments_are_handed_on(tmp_path: Path) -> None:
+    """A descriptor the caller left open is open, and arguments that look like ours are the program's."""
+    reader, writer = os.pipe()
+    program = "import os, sys; os.write(int(sys.argv[1]), repr((os.getcwd(), sys.argv[2:])).encode())"
+    arguments = ["--port", "--", "-h", "ü", ""]
+    done = run(tmp_path, *python(program, str(writer), *arguments), cwd=tmp_path, pass_fds=[writer])
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert pipe.read().decode() == repr((str(tmp_path), arguments))
+    assert done.returncode == 0
+
+
+def test_signal_mask_and_dispositions_are_those_of_a_bare_start(tmp_path: Path) -> None:
+    """The program starts as a shell would start it: what the wrapper does to its own signals is not inherited."""
+    status = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]
+    bare = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    # The C library keeps signals 32 and 33 for itself.
+    masks = [[int(mask, 16) % 2**31 for mask in re.findall(r"\t(\w+)", text)] for text in (bare, run(tmp_path, *status).stdout)]
+    assert masks[0] == masks[1] == [0, 0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
+def test_a_signal_to_the_wrapper_reaches_the_program(tmp_path: Path, number: signal.Signals) -> None:
+    """The program may do its cleaning up; the wrapper waits for it and ends with its exit code."""
+    program = (
+        "import signal, sys\n"
+        "numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1]\n"
+        "for number in numbers: signal.signal(number, lambda *_: None)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, numbers)\n"
+        "print('ready', flush=True)\n"
+        "got = signal.sigwait(numbers)\n"
+        "print('cleaned up after', got.name, flush=True)\n"
+        "sys.exit(9)\n"
+    )
+    process = subprocess.Popen(
+        local(*python(program)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (out, process.returncode) == (f"cleaned up after {number.name}\n", 9)
+    assert "exit 9" in err
+
+
+def test_a_program_that_ignores_a_signal_keeps_its_wrapper(tmp_path: Path) -> None:
+    """The wrapper never goes before the program, so the program is never an orphan."""
+    program = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print(os.getppid(), flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(os.getppid(), flush=True)\n"
+    )
+    process = subprocess.Popen(
+        local(*python(program)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate("go on\n", timeout=60)
+    assert (out, process.returncode) == (first, 0)
+    assert int(first) == process.pid
+
+
+def test_ctrl_c_reaches_the_program_once(tmp_path: Path) -> None:
+    """The terminal signals the whole process group; the wrapper does not send a second interrupt after it."""
+    program = (
+        "import signal, sys\n"
+        "got = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: (got.append(1), print('interrupted', flush=True)))\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: (print('interrupts:', len(got), flush=True), sys.exit(0)))\n"
+        "print('ready', flush=True)\n"
+        "while True: signal.pause()\n"
+    )
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        local(*python(program)),
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.write(master, b"\x03")
+    assert process.stdout.readline() == "interrupted\n"
+    # The wrapper passes signals on one after the other: had it sent the interrupt too, it would come before this one.
+    process.send_signal(signal.SIGUSR1)
+    out, _ = process.communicate(timeout=60)
+    os.close(master)
+    assert (out, process.returncode) == ("interrupts: 1\n", 0)
+
+
+def test_a_command_that_is_not_there_is_said_as_a_shell_says_it(tmp_path: Path) -> None:
+    """127 for not found, 126 for not executable, one line, no run."""
+    missing = run(tmp_path, "no-such-command-here")
+    assert (missing.returncode, missing.stdout) == (127, "")
+    assert missing.stderr == "otel-distro: local: no-such-command-here: command not found\n"
+    plain = tmp_path / "plain"
+    plain.write_text("no program")
+    refused = run(tmp_path, plain)
+    assert refused.returncode == 126
+    assert refused.stderr == f"otel-distro: local: {plain}: Permission denied\n"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_wrong_call_is_explained(tmp_path: Path) -> None:
+    """No command, a port that is none: usage on stderr and 2."""
+    for options, words in (((), "which command"), (("--port", "99999"), "'99999' is not a port")):
+        done = run(tmp_path, options=options)
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
+def test_a_taken_port_is_said_and_nothing_started(tmp_path: Path) -> None:
+    """A port asked for that is not free is an error, not another port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(tmp_path, *python("print('started')"), options=("--port", str(port)))
+    assert (done.returncode, done.stdout) == (125, "")
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
+
+
+def test_a_state_directory_that_cannot_be_used_costs_one_line(tmp_path: Path) -> None:
+    """The program runs, its exit code is kept, and the summary comes from memory."""
+    (tmp_path / "state").write_text("a file where a directory is needed")
+    done = run(tmp_path, sys.executable, "-c", SENDER + "raise SystemExit(4)")
+    assert done.returncode == 4
+    assert len(re.findall("^otel-distro: .*kept in memory only$", done.stderr, re.MULTILINE)) == 1
+    assert re.search(r"by hand +1 ", done.stderr)
+    assert "Kept in memory only, gone now." in done.stderr
+
+
+def test_a_full_disk_costs_the_data_only(tmp_path: Path) -> None:
+    """A store that cannot grow leaves the program its exit code and the summary a warning."""
+    limit = (600_000, 600_000)
+    many = "for n in range(1000): provider.get_tracer('t').start_span('s', attributes={'v': 'x' * 2000}).end()\n"
+    done = run(
+        tmp_path,
+        *(sys.executable, "-c", SENDER.replace("provider.shutdown()", many + "provider.shutdown()\nraise SystemExit(4)")),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert done.returncode == 4
+    assert "! traces: not stored: d" in done.stderr
+    assert "kept in memory" not in done.stderr
+
+
+def test_telemetry_goes_here_whatever_the_user_has_set(tmp_path: Path) -> None:
+    """Endpoints, headers and proxies for the real backend do not apply; other settings and attributes do."""
+    theirs = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://192.0.2.1:4318",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://192.0.2.1:4318/v1/traces",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+        "OTEL_RESOURCE_ATTRIBUTES": "team=blue,",
+        "OTEL_SERVICE_NAME": "mine",
+        "HTTP_PROXY": "http://192.0.2.1:3128",
+        "no_proxy": "example.com",
+    }
+    show = "import os; print(*sorted(f'{k}={v}' for k, v in os.environ.items() if 'OTEL' in k or 'proxy' in k), sep='\\n')"
+    done = run(tmp_path, sys.executable, "-c", SENDER + show, env=environment(tmp_path, theirs))
+    seen = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", seen.pop("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    assert re.fullmatch(r"team=blue,otel_distro\.run\.id=[0-9a-f]{16}", seen["OTEL_RESOURCE_ATTRIBUTES"])
+    assert not [name for name in seen if "HEADERS" in name or name.endswith("S_ENDPOINT")]
+    expected = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+        "no_proxy": "example.com,127.0.0.1",
+    }
+    assert {name: seen[name] for name in expected} == expected
+    assert stored(tmp_path, "select name, service from span join resource using (rid)") == [("by hand", "mine")]
+    assert stored(tmp_path, "select distinct run_id = (select id from run) from resource") == [(1,)]
+
+
+def test_an_untouched_program_tells_everything(tmp_path: Path) -> None:
+    """One command around a program without a line of telemetry: its SQL, log, error and metrics are in the summary."""
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import logging, sqlalchemy\n"
+        "engine = sqlalchemy.create_engine('sqlite://')\n"
+        "with engine.connect() as connection:\n"
+        "    print(connection.execute(sqlalchemy.text('select 41 + 1')).scalar())\n"
+        "logging.warning('nearly done')\n"
+        "def fail():\n"
+        "    raise LookupError('no such order')\n"
+        "fail()\n"
+    )
+    done = run(tmp_path, sys.executable, app, options=("--name", "the shop"))
+    assert (done.returncode, done.stdout) == (1, "42\n")
+    program, summary = done.stderr.split("── otel-distro local", 1)
+    assert program.count("Traceback") == 1
+    assert "· the shop ─" in summary
+    assert re.search(r"^  select \? \+ \? |^  select 41 \+ 1 ", summary, re.MULTILINE), summary
+    assert re.search(r"WARN 1", summary)
+    assert re.search(r"^  1 × LookupError: no such order\n +File .*app\.py., line 7, in fail$", summary, re.MULTILINE)
+    assert not re.search(r"no (traces|logs|metrics) arrived", summary)

@@ -1,0 +1,338 @@
+"""What is kept, once; within which bounds; and what happens to a file that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from otel_distro.local import retention, rows
+from otel_distro.local.attributes import LIMITS
+from otel_distro.local.store import Store, StoreError, default_path
+from tests.local.conftest import Query
+from tests.local.otlp import START_NS, Log, gauge, logs, resource, span, traces
+
+ERROR = {"exception.type": "ValueError", "exception.message": "bad row", "exception.stacktrace": "ValueError: bad row"}
+
+
+def test_a_batch_delivered_again_adds_nothing(store: Store, query: Query) -> None:
+    """Spans, logs, points and errors of a repeated request, whole or in other company, are there once."""
+    one = traces([span(1, error=ERROR)]), logs([Log("a", attributes=ERROR)]), gauge("g", [(START_NS, 1.0, {})])
+    more = traces([span(1, error=ERROR), span(2)]), logs([Log("a", attributes=ERROR), Log("b")])
+    tables = "select (select count(*) from span), (select count(*) from log), (select count(*) from point), n"
+    for _ in range(3):
+        for signal, body in zip(("traces", "logs", "metrics"), one, strict=True):
+            assert store.put(signal, body)
+    assert query(f"{tables} from (select count(*) n from exc)") == [(1, 1, 1, 2)]
+    for signal, body in zip(("traces", "logs"), more, strict=True):
+        assert store.put(signal, body)
+    assert query(f"{tables} from (select count(*) n from exc)") == [(2, 2, 1, 2)]
+
+
+def test_requests_joined_into_one_body_are_not_doubled(store: Store, query: Query) -> None:
+    """A sender may concatenate requests; the same chunk twice in one body is there once."""
+    chunk = logs([Log("a"), Log("a")])
+    assert store.put("logs", chunk + chunk)
+    assert query("select count(*) from log") == [(2,)]
+
+
+def test_equal_records_of_one_batch_are_all_kept(store: Store, query: Query) -> None:
+    """A clock too coarse to tell two records apart does not lose one; delivered again they stay two."""
+    for _ in range(2):
+        assert store.put("logs", logs([Log("tick"), Log("tick"), Log("tock")]))
+    assert query("select body, count(*) from log group by body order by body") == [("tick", 2), ("tock", 1)]
+
+
+def test_the_same_record_of_two_processes_is_two(store: Store, query: Query) -> None:
+    """The resource is part of what makes a record the same."""
+    for instance in ("a", "b"):
+        assert store.put("logs", logs([Log("start")], resource({"service.instance.id": instance})))
+    assert query("select instance from log join resource using (rid) order by 1") == [("a",), ("b",)]
+
+
+def test_one_error_seen_by_span_and_log_is_one(store: Store, query: Query) -> None:
+    """Joined on trace, span and class; the log record may lack the module of the type."""
+    qualified = {**ERROR, "exception.type": "shop.errors.OutOfStock"}
+    assert store.put("traces", traces([span(5, error=qualified)]))
+    assert store.put("logs", logs([Log("failed", trace=5, span=5, attributes={"exception.type": "OutOfStock"})]))
+    assert query("select type, hex(span_id) from exc") == [("shop.errors.OutOfStock", "0000000000000005")]
+
+
+def test_odd_data_are_stored_or_counted_and_stop_nothing(store: Store, query: Query) -> None:
+    """Times and numbers beyond what SQLite holds, NaN, bad ids, empty metrics: the good span beside them is there."""
+    odd = span(1, attributes={"nan": float("nan"), "inf": float("-inf"), "big": 2**63 - 1, "nul": "a\0b"})
+    odd.start_time_unix_nano = 2**64 - 1
+    odd.end_time_unix_nano = 1
+    nameless = span(2)
+    nameless.span_id = b"short"
+    assert store.put("traces", traces([odd, nameless, span(3, "good", parent=3)]))
+    request = ExportMetricsServiceRequest()
+    scope = request.resource_metrics.add().scope_metrics.add()
+    scope.metrics.add(name="no data")
+    scope.metrics.add(name="no points").gauge.SetInParent()
+    histogram = scope.metrics.add(name="h").histogram.data_points.add(count=2**64 - 1, sum=float("inf"))
+    histogram.bucket_counts.extend([1, 2**64 - 1])
+    histogram.explicit_bounds.append(float("inf"))
+    exponential = scope.metrics.add(name="e").exponential_histogram.data_points.add(scale=3, zero_count=4)
+    exponential.positive.bucket_counts.extend([1, 2])
+    scope.metrics.add(name="s").summary.data_points.add(sum=1).quantile_values.add(quantile=0.5, value=float("nan"))
+    assert store.put("metrics", request.SerializeToString())
+    assert query("select name, dur_ns from span order by id") == [("work", 0), ("good", 1_000_000)]
+    assert query("select json_extract(attrs, '$.nan'), json_extract(attrs, '$.big') from span where id = 1") == [
+        ("nan", 2**63 - 1)
+    ]
+    assert query("select name, cnt, hex(buckets) from point join series using (sid) order by name") == [
+        ("e", 0, ""),
+        ("h", 2**63 - 1, "0100000000000000FFFFFFFFFFFFFFFF"),
+        ("s", 0, ""),
+    ]
+    assert query("select reason, n from dropped") == [("identifier not valid", 1)]
+
+
+def test_what_is_too_large_is_cut_and_counted(store: Store, query: Query) -> None:
+    """Long values, too many attributes and events are cut to the limits, and the summary can say so."""
+    fat = span(1, attributes={"v": "x" * (LIMITS.value + 1), **{f"a{n}": n for n in range(LIMITS.attributes)}})
+    for _ in range(LIMITS.children + 1):
+        fat.events.add(name="e")
+    assert store.put("traces", traces([fat]))
+    lengths = "length(json_extract(attrs, '$.v')), json_array_length(events)"
+    assert query(f"select {lengths}, (select count(*) from json_each(attrs)) from span") == [
+        (LIMITS.value, LIMITS.children, LIMITS.attributes)
+    ]
+    assert query("select reason, n from dropped order by reason") == [
+        ("attributes left out", 1),
+        ("span events or links left out", 1),
+        ("value shortened", 1),
+    ]
+
+
+def test_series_without_end_are_refused_and_known_ones_go_on(store: Store, query: Query) -> None:
+    """Beyond the bound a new series is counted as refused; points of the others still arrive."""
+    many = [(START_NS, 1.0, {"user": n}) for n in range(rows.MAX_SERIES + 10)]
+    assert store.put("metrics", gauge("g", many))
+    assert store.put("metrics", gauge("g", [(START_NS + 1, 2.0, {"user": 3}), (START_NS + 1, 2.0, {"user": -1})]))
+    assert query("select count(*) from series") == [(rows.MAX_SERIES,)]
+    assert query("select count(*) from point where ts > ?", START_NS) == [(1,)]
+    assert query("select n from dropped") == [(11,)]
+
+
+def test_a_long_series_loses_its_oldest_points(store: Store, query: Query) -> None:
+    """A program that runs for days keeps the newest of each series."""
+    for first in range(0, rows.MAX_POINTS + 1000, 1000):
+        assert store.put("metrics", gauge("g", [(START_NS + first + n, 1.0, {}) for n in range(1000)]))
+    ((count, newest),) = query("select count(*), max(ts) from point")
+    assert count <= rows.MAX_POINTS
+    assert newest == START_NS + rows.MAX_POINTS + 999
+
+
+def test_what_is_no_request_is_counted_and_the_rest_of_its_group_stored(store: Store, query: Query) -> None:
+    """A body that nobody checked cannot take others down with it."""
+    assert store.put("traces", traces([span(1)]))
+    assert store.put("traces", b"\xff\xff\xff")
+    assert store.put("traces", traces([span(2)]))
+    assert query("select count(*) from span") == [(2,)]
+    assert query("select signal, n from dropped") == [("traces", 1)]
+
+
+def test_file_and_directory_are_private(tmp_path: Path) -> None:
+    """The directory has mode 0700; the file and what SQLite lays beside it 0600, whatever the umask."""
+    path = tmp_path / "state" / "local" / "s.db"
+    before = os.umask(0)
+    try:
+        with Store(path) as store:
+            assert store.put("traces", traces([span(1)]))
+            assert store.flush(20)
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {"s.db": 0o600, "s.db-wal": 0o600, "s.db-shm": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_the_place_follows_xdg(tmp_path: Path) -> None:
+    """``XDG_STATE_HOME`` counts when it is absolute; otherwise ``~/.local/state``."""
+    assert default_path({"XDG_STATE_HOME": str(tmp_path)}).parent == tmp_path / "otel-distro" / "local"
+    fallback = Path.home() / ".local" / "state" / "otel-distro" / "local"
+    assert default_path({}).parent == default_path({"XDG_STATE_HOME": "relative"}).parent == fallback
+
+
+def fill(store: Store, requests: int, run_id: str = "") -> None:
+    """Put ``requests`` times half a megabyte of spans, waiting where the queue is full."""
+    of = resource({"otel_distro.run.id": run_id} if run_id else {})
+    for number in range(requests):
+        first = int.from_bytes(os.urandom(6), "big")
+        body = traces([span(first + n, attributes={"v": os.urandom(2000).hex()}) for n in range(120)], of)
+        assert store.put("traces", body), number
+        assert store.flush(30)
+
+
+def test_the_file_stays_below_its_bound_and_keeps_the_newest(tmp_path: Path) -> None:
+    """Four times as much as fits: the oldest go, the newest are there, and the loss is counted."""
+    cap = 8 * 1024 * 1024
+    path = tmp_path / "s.db"
+    with Store(path, cap=cap) as store:
+        fill(store, 60)
+        assert store.put("traces", traces([span(1, "newest")]))
+        assert store.flush(20)
+        with closing(store.connect()) as connection:
+            ((names, spans),) = connection.execute("select sum(name = 'newest'), count(*) from span").fetchall()
+            dropped = connection.execute("select reason from dropped").fetchall()
+    assert names == 1
+    assert 120 < spans < 60 * 120
+    assert dropped == [("oldest data dropped to make room",)]
+    assert path.stat().st_size <= 1.1 * cap
+
+
+def add_run(store: Store, run_id: str, start_ns: int, *, pinned: bool = False, end_ns: int | None = 1) -> None:
+    """Add a run, ended unless ``end_ns`` is None, with a span of its own."""
+    values = (run_id, start_ns, end_ns, pinned, os.getpid())
+
+    def insert(db: sqlite3.Connection) -> None:
+        db.execute(
+            "insert into run (id, start_ns, end_ns, pinned, pid, first_span, first_log) values (?, ?, ?, ?, ?, 0, 0)",
+            values,
+        )
+
+    store.submit(insert)
+    number = int.from_bytes(os.urandom(6), "big")
+    assert store.put("traces", traces([span(number, run_id)], resource({"otel_distro.run.id": run_id})))
+
+
+def kept(path: Path) -> set[str]:
+    """Open the store anew and return the runs it keeps, each with its span."""
+    with Store(path, run_id="new") as store:
+        assert store.flush(20)
+        with closing(store.connect()) as connection:
+            runs = {run for (run,) in connection.execute("select id from run")}
+            assert {name for (name,) in connection.execute("select name from span")} == runs
+            return runs
+
+
+def test_old_runs_go_with_all_their_data(tmp_path: Path) -> None:
+    """Older than the bound: gone, unless pinned or still running."""
+    path = tmp_path / "s.db"
+    now = time.time_ns()
+    old = now - retention.MAX_AGE_NS - 1
+    with Store(path) as store:
+        add_run(store, "old", old)
+        add_run(store, "pinned", old, pinned=True)
+        add_run(store, "running", old, end_ns=None)
+        add_run(store, "young", now)
+        assert store.flush(20)
+    assert kept(path) == {"pinned", "running", "young"}
+
+
+def test_only_so_many_runs_are_kept(tmp_path: Path) -> None:
+    """With the one that starts there are as many as the bound says; the oldest made room."""
+    path = tmp_path / "s.db"
+    now = time.time_ns()
+    with Store(path) as store:
+        for number in range(retention.MAX_RUNS + 3):
+            add_run(store, f"run {number}", now + number)
+        assert store.flush(20)
+    assert kept(path) == {f"run {number}" for number in range(4, retention.MAX_RUNS + 3)}
+
+
+def test_room_is_made_by_whole_runs_first(tmp_path: Path) -> None:
+    """A store that is too large loses its oldest run, not the beginning of each."""
+    path = tmp_path / "s.db"
+    now = time.time_ns()
+    with Store(path, cap=100 * 1024 * 1024) as store:
+        for number, run_id in enumerate(("first", "second")):
+            add_run(store, run_id, now + number)
+            fill(store, 6, run_id)
+    with Store(path, run_id="new", cap=5 * 1024 * 1024) as store:
+        assert store.flush(20)
+        with closing(store.connect()) as connection:
+            assert connection.execute("select run_id, count(*) from span join resource using (rid)").fetchall() == [
+                ("second", 6 * 120 + 1)
+            ]
+
+
+def test_a_reader_in_another_process_works_while_data_arrive(tmp_path: Path) -> None:
+    """The file is read by plain SQLite beside the writer, even inside a transaction of it."""
+    path = tmp_path / "s.db"
+    program = f"import sqlite3; print(sqlite3.connect({str(path)!r}).execute('select count(*) from span').fetchone())"
+    seen: list[str] = []
+
+    def read_meanwhile(db: sqlite3.Connection) -> None:
+        db.execute("delete from span")
+        seen.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+
+    with Store(path) as store:
+        assert store.put("traces", traces([span(1)]))
+        assert store.flush(20)
+        store.submit(read_meanwhile)
+        assert store.flush(20)
+    assert seen == ["(1,)\n"]
+
+
+def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
+    """A file of another program, or of another version of ours, is refused by name and not changed."""
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table t (x)")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"theirs\.db: is a database of something else"):
+        Store(path)
+    assert path.read_bytes() == before
+    text = tmp_path / "text.db"
+    text.write_text("not a database, " * 100)
+    with pytest.raises(StoreError, match=r"text\.db: file is not a database"):
+        Store(text)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Nobody can make us write elsewhere by a link in the state directory."""
+    target = tmp_path / "target"
+    link = tmp_path / "s.db"
+    link.symlink_to(target)
+    with pytest.raises(StoreError, match=r"s\.db"):
+        Store(link)
+    assert not target.exists()
+
+
+def test_many_commands_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    """Whoever comes first makes the tables; all of them write."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from otel_distro.local.store import Store\n"
+        "from tests.local.otlp import span, traces\n"
+        "sys.stdin.read(1)\n"
+        "with Store(Path(sys.argv[1])) as store:\n"
+        "    assert store.put('traces', traces([span(int(sys.argv[2]))]))\n"
+        "    assert store.flush(20)\n"
+    )
+    path = tmp_path / "s.db"
+    root = Path(__file__).parents[2]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), str(n)], stdin=subprocess.PIPE, cwd=root)
+        for n in range(1, 7)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        process.stdin.close()
+    assert [process.wait(60) for process in processes] == [0] * 6
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("select count(*) from span").fetchone() == (6,)
+        assert connection.execute("select count(*) from dropped").fetchone() == (0,)
+
+
+def test_memory_serves_when_there_is_no_file() -> None:
+    """Without a path everything works as with one."""
+    with Store(None) as store:
+        assert store.put("traces", traces([span(1)]))
+        assert store.flush(20)
+        with closing(store.connect()) as connection:
+            assert connection.execute("select count(*) from span").fetchone() == (1,)
