@@ -1,0 +1,206 @@
+"""``otel-distro bootstrap`` in a virtual environment of its own, against the package index."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import otel_distro
+from otel_distro import supported
+from otel_distro.cli import bootstrap
+
+ROOT = str(Path(otel_distro.__file__).parent.parent)
+TRAIN = version("opentelemetry-instrumentation")
+
+
+class Venv:
+    """A virtual environment with the base of our train, pip and uv, in which bootstrap runs."""
+
+    def __init__(self, home: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        self.python = home / "bin" / "python"
+        base = ["pip", "uv", f"opentelemetry-instrumentation=={TRAIN}"]
+        subprocess.run([str(self.python), "-m", "pip", "install", "--quiet", "--upgrade", *base], check=True)
+        self.packages = next((home / "lib").glob("python*/site-packages"))
+
+    def installed(self) -> set[str]:
+        """Return name and version of everything installed, as its metadata has them: ``wrapt-2.5.2``."""
+        return {path.name.removesuffix(".dist-info") for path in self.packages.glob("*.dist-info")}
+
+    def bootstrap(self, *arguments: str, path: str = "/nonexistent") -> subprocess.CompletedProcess[str]:
+        """Run the command with ``path`` as PATH, where it looks for uv."""
+        return subprocess.run(
+            [str(self.python), "-m", "otel_distro", "bootstrap", *arguments],
+            env={**os.environ, "PATH": path, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Venv:
+    """One environment for all tests: making it takes seconds."""
+    return Venv(tmp_path_factory.mktemp("bootstrap") / "venv")
+
+
+@pytest.fixture
+def library(venv: Venv) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that makes a library count as installed, for one test: its metadata is all that is read."""
+    made: list[Path] = []
+
+    def install(name: str, number: str) -> None:
+        folder = venv.packages / f"{name}-{number}.dist-info"
+        folder.mkdir()
+        made.append(folder)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+        (folder / "RECORD").touch()
+
+    yield install
+    for folder in made:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+@pytest.fixture
+def without_pip(venv: Venv) -> Iterator[None]:
+    """Take pip out of the environment, as uv makes them, for one test."""
+    pip, away = venv.packages / "pip", venv.packages / "pip-away"
+    pip.rename(away)
+    yield
+    away.rename(pip)
+
+
+def test_dry_run_says_what_and_changes_nothing(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """A dry run names the instrumentations at our train, SQLAlchemy 2.1 included, and leaves everything as it was."""
+    library("flask", "3.1.3")
+    library("sqlalchemy", "2.1.9")
+    library("psutil", "7.2.2")
+    library("pydantic", "2.14.4")
+    before = venv.installed()
+    done = venv.bootstrap("--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Would install:"
+    assert f"  opentelemetry-instrumentation-flask {TRAIN}" in lines
+    assert f"  opentelemetry-instrumentation-sqlalchemy {TRAIN}" in lines
+    assert f"  opentelemetry-instrumentation-threading {TRAIN}" in lines
+    for absent in ("logging", "system-metrics", "exceptions", "asyncio", "redis", "tortoiseorm"):
+        assert f"opentelemetry-instrumentation-{absent}" not in done.stdout
+    assert venv.installed() == before
+
+
+def test_install_brings_what_is_missing_once(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """What the plan named is installed, nothing that was there changes, and a second run has nothing to do."""
+    library("flask", "3.1.3")
+    before = venv.installed()
+    done = venv.bootstrap()
+    assert done.returncode == 0, done.stderr
+    after = venv.installed()
+    assert before <= after
+    assert f"opentelemetry_instrumentation_flask-{TRAIN}" in after
+    again = venv.bootstrap()
+    assert again.returncode == 0
+    assert again.stdout == "Every library found here has its instrumentation already.\n"
+
+
+def test_other_packages_are_not_changed(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """Where an instrumentation needs another version of a package that is not OpenTelemetry's, nothing is installed."""
+    library("fastapi", "0.115.0")
+    library("asgiref", "2.3.2")
+    before = venv.installed()
+    done = venv.bootstrap()
+    assert done.returncode == 1
+    assert "not OpenTelemetry's" in done.stderr
+    assert "\n  asgiref 2.3.2 -> 3" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert venv.installed() == before
+
+
+def test_plan_that_cannot_be_made_is_explained(
+    venv: Venv, library: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When pip cannot make a plan, its last words are shown and nothing is installed."""
+    library("celery", "5.7.0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
+    before = venv.installed()
+    done = venv.bootstrap()
+    assert done.returncode == 1
+    assert "failed, nothing was installed" in done.stderr
+    assert "No matching distribution" in done.stderr
+    assert venv.installed() == before
+
+
+@pytest.mark.usefixtures("without_pip")
+def test_uv_is_used_where_pip_is_missing(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """In an environment without pip, uv does the same: a dry run, the refusal, the installation."""
+    library("redis", "7.0.0")
+    path = str(venv.python.parent)
+    expected = f"  opentelemetry-instrumentation-redis {TRAIN}"
+    dry = venv.bootstrap("--dry-run", path=path)
+    assert dry.returncode == 0, dry.stderr
+    assert expected in dry.stdout.splitlines()
+    assert f"opentelemetry_instrumentation_redis-{TRAIN}" not in venv.installed()
+    done = venv.bootstrap(path=path)
+    assert done.returncode == 0, done.stderr
+    assert f"opentelemetry_instrumentation_redis-{TRAIN}" in venv.installed()
+
+
+@pytest.mark.usefixtures("without_pip")
+def test_uv_does_not_change_other_packages(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """A plan of uv that changes other packages is refused as one of pip is."""
+    library("fastapi", "0.115.0")
+    library("asgiref", "2.3.2")
+    done = venv.bootstrap(path=str(venv.python.parent))
+    assert done.returncode == 1
+    assert "\n  asgiref 2.3.2 -> 3" in done.stderr
+
+
+@pytest.mark.usefixtures("without_pip")
+def test_command_is_printed_where_nothing_can_install(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """Without pip and uv the command that would do it from outside is printed."""
+    library("celery", "5.7.0")
+    done = venv.bootstrap()
+    assert done.returncode == 1
+    assert f"uv pip install --python {venv.python}" in done.stderr
+    assert f"'opentelemetry-instrumentation-celery=={TRAIN}'" in done.stderr
+
+
+def test_requirements_can_be_printed(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """``--print`` gives lines for a requirements file and asks no index."""
+    library("celery", "5.7.0")
+    done = venv.bootstrap("--print")
+    assert done.returncode == 0
+    assert f"opentelemetry-instrumentation-celery=={TRAIN}" in done.stdout.splitlines()
+
+
+def test_ranges_follow_upstream_but_for_the_widened_ones() -> None:
+    """Outside upstream's range and ours a library is left alone; names are compared as the index compares them."""
+    names = " ".join(
+        bootstrap.missing({"sqlalchemy": "2.1.9", "flask": "0.9", "pika": "1.3", "psycopg2-binary": "2.9"})
+    )
+    assert supported.package_of("sqlalchemy") in names
+    assert supported.package_of("pika") in names
+    assert supported.package_of("psycopg2") in names
+    assert supported.package_of("flask") not in names
+    assert bootstrap.normalized("Foo_.Bar") == "foo-bar"
+
+
+def test_replaced_instrumentors_exist_upstream() -> None:
+    """Every instrumentor that we replace is one that upstream's table would have brought, and has its reason."""
+    from opentelemetry.instrumentation import bootstrap_gen
+
+    pins = [*bootstrap_gen.default_instrumentations, *(row["instrumentation"] for row in bootstrap_gen.libraries)]
+    packages = {pin.partition("==")[0] for pin in pins}
+    for name, reason in supported.REPLACED.items():
+        assert supported.package_of(name) in packages
+        assert len(reason) > 20
