@@ -142,6 +142,4 @@ class _Backend(threading.Thread):
 
 
 def _say(line: str) -> None:
-    from otel_distro._diagnostics import say
-
-    say(f"local: {line}")
+    print(f"otel-distro: local: {line}", file=sys.stderr, flush=True)

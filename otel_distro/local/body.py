@@ -60,9 +60,10 @@ def checked(signal: str, content_type: str, body: bytes) -> bytes:
             request.ParseFromString(body)
             return body
         json_format.ParseDict(_with_base64_ids(json.loads(body)), request, ignore_unknown_fields=True)
-        return request.SerializeToString()
+        encoded: bytes = request.SerializeToString()
     except (DecodeError, json_format.ParseError, ValueError, TypeError, RecursionError) as error:
         raise Refused(400, "body not valid", str(error)) from error
+    return encoded
 
 
 def skip(stream: BufferedIOBase, headers: Message) -> None:

@@ -52,6 +52,8 @@ class Session:
             summary = collect(connection, self._run.id)
         finally:
             connection.close()
+        # The store's own count holds even what a full disk kept from being written down.
+        summary.dropped = self._store.dropped()
         stream.write(render(summary, self._store.path, drained, os.environ, stream))
         stream.flush()
         self._store.close()

@@ -107,10 +107,15 @@ class Store:
         self._queue.put(task)
 
     def drop(self, signal: str, reason: str, count: int = 1, sample: str = "") -> None:
-        """Count what was refused or cut, with one example; it appears in table ``dropped``."""
+        """Count what was refused or cut, with one example; :meth:`flush` writes it to table ``dropped``."""
         with self._lock:
             self._dropped[signal, reason] += count
             self._samples.setdefault((signal, reason), sample[:200])
+
+    def dropped(self) -> list[tuple[str, str, int]]:
+        """Return signal, reason and number of all that was refused or cut since the start."""
+        with self._lock:
+            return sorted((*key, count) for key, count in self._dropped.items())
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was accepted is committed; return False when ``timeout`` seconds were not enough."""
@@ -155,6 +160,10 @@ class Store:
         db.execute(f"pragma journal_size_limit={MEMORY_CAP_BYTES}")
         db.execute(f"pragma max_page_count={int(self._cap * _HARD) // PAGE_BYTES}")
         if tables:
+            # Writes a page, so that a full disk or a read-only file shows here and not in the middle of the run.
+            db.execute("begin immediate")
+            db.execute(f"pragma user_version={VERSION}")
+            db.commit()
             return
         mark = f"pragma application_id={APPLICATION_ID};pragma user_version={VERSION};"
         try:
@@ -248,10 +257,8 @@ class Store:
             self.drop("store", f"not stored: {error}")
 
     def _save_dropped(self, db: sqlite3.Connection) -> None:
-        with self._lock:
-            rows = [(self.run_id, *key, count, self._samples.get(key, "")) for key, count in self._dropped.items()]
-            self._dropped.clear()
-        db.executemany("insert into dropped values (?, ?, ?, ?, ?) on conflict do update set n = n + excluded.n", rows)
+        rows = [(self.run_id, *row, self._samples.get(row[:2], "")) for row in self.dropped()]
+        db.executemany("insert or replace into dropped values (?, ?, ?, ?, ?)", rows)
 
 
 def _identity(db: sqlite3.Connection) -> tuple[int, int]:

@@ -21,8 +21,16 @@ Value = str | int | float | bool
 
 def pairs(attributes: Mapping[str, Value]) -> list[KeyValue]:
     """Return ``attributes`` as OTLP has them."""
-    fields = {str: "string_value", bool: "bool_value", int: "int_value", float: "double_value"}
-    return [KeyValue(key=key, value=AnyValue(**{fields[type(v)]: v})) for key, v in attributes.items()]
+    return [KeyValue(key=key, value=any_value(value)) for key, value in attributes.items()]
+
+
+def any_value(value: Value) -> AnyValue:
+    """Return ``value`` as OTLP has it."""
+    if isinstance(value, str):
+        return AnyValue(string_value=value)
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(double_value=value)
 
 
 def resource(attributes: Mapping[str, Value] | None = None) -> Resource:
@@ -87,7 +95,7 @@ def logs(records: Iterable[Log], of: Resource | None = None) -> bytes:
     for log in records:
         scope.log_records.add(
             time_unix_nano=log.ts,
-            severity_number=log.severity,  # type: ignore[arg-type]
+            severity_number=log.severity,
             body=AnyValue(string_value=log.body),
             trace_id=log.trace.to_bytes(16, "big") if log.trace else b"",
             span_id=log.span.to_bytes(8, "big") if log.span else b"",

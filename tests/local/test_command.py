@@ -49,7 +49,9 @@ def python(program: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", program, *arguments]
 
 
-def run(tmp_path: Path, *command: str | Path, options: tuple[str, ...] = (), **how: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, *command: str | Path, options: tuple[str, ...] = (), **how: Any
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     how.setdefault("env", environment(tmp_path))
     return subprocess.run(
@@ -109,7 +111,10 @@ def test_signal_mask_and_dispositions_are_those_of_a_bare_start(tmp_path: Path) 
     status = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]
     bare = subprocess.run(status, capture_output=True, text=True, check=True).stdout
     # The C library keeps signals 32 and 33 for itself.
-    masks = [[int(mask, 16) % 2**31 for mask in re.findall(r"\t(\w+)", text)] for text in (bare, run(tmp_path, *status).stdout)]
+    masks = [
+        [int(mask, 16) % 2**31 for mask in re.findall(r"\t(\w+)", text)]
+        for text in (bare, run(tmp_path, *status).stdout)
+    ]
     assert masks[0] == masks[1] == [0, 0]
 
 
@@ -241,7 +246,11 @@ def test_a_full_disk_costs_the_data_only(tmp_path: Path) -> None:
     many = "for n in range(1000): provider.get_tracer('t').start_span('s', attributes={'v': 'x' * 2000}).end()\n"
     done = run(
         tmp_path,
-        *(sys.executable, "-c", SENDER.replace("provider.shutdown()", many + "provider.shutdown()\nraise SystemExit(4)")),
+        *(
+            sys.executable,
+            "-c",
+            SENDER.replace("provider.shutdown()", many + "provider.shutdown()\nraise SystemExit(4)"),
+        ),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )
     assert done.returncode == 4
@@ -264,7 +273,9 @@ def test_telemetry_goes_here_whatever_the_user_has_set(tmp_path: Path) -> None:
         "HTTP_PROXY": "http://192.0.2.1:3128",
         "no_proxy": "example.com",
     }
-    show = "import os; print(*sorted(f'{k}={v}' for k, v in os.environ.items() if 'OTEL' in k or 'proxy' in k), sep='\\n')"
+    show = (
+        "import os; print(*sorted(f'{k}={v}' for k, v in os.environ.items() if 'OTEL' in k or 'proxy' in k), sep='\\n')"
+    )
     done = run(tmp_path, sys.executable, "-c", SENDER + show, env=environment(tmp_path, theirs))
     seen = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", seen.pop("OTEL_EXPORTER_OTLP_ENDPOINT"))

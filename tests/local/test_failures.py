@@ -67,7 +67,9 @@ def test_members_of_a_group_do_not_take_the_blame(tmp_path: Path) -> None:
 
 def test_only_libraries_in_the_trace_give_their_last_frame() -> None:
     """Better a library's frame than none."""
-    frame = culprit('Traceback (most recent call last):\n  File "/x/lib/python3.12/json/decoder.py", line 3, in decode\n')
+    frame = culprit(
+        'Traceback (most recent call last):\n  File "/x/lib/python3.12/json/decoder.py", line 3, in decode\n'
+    )
     assert frame is not None
     assert frame.function == "decode"
     assert culprit("ValueError: no trace") is None
@@ -96,5 +98,5 @@ def test_generated_names_are_one_group() -> None:
 
 def test_a_hostile_trace_costs_linear_time() -> None:
     """Megabytes that look almost like frames are gone through once."""
-    stack = 'Traceback (most recent call last):\n' + '  File "' * 200_000 + "\n" + " |" * 500_000
+    stack = "Traceback (most recent call last):\n" + '  File "' * 200_000 + "\n" + " |" * 500_000
     assert culprit(stack) is None

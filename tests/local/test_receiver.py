@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import sqlite3
 import threading
 import zlib
 from collections.abc import Iterator
@@ -193,7 +194,11 @@ def test_healthz_tells_who_is_there(port: int) -> None:
 def test_a_full_queue_asks_to_come_again_and_loses_nothing(store: Store, port: int, query: Query) -> None:
     """While the writer is held up requests are refused with 503 and Retry-After; those accepted are all stored."""
     gate = threading.Event()
-    store.submit(lambda db: gate.wait(20) or None)
+
+    def hold(_: sqlite3.Connection) -> None:
+        gate.wait(20)
+
+    store.submit(hold)
     accepted = 0
     for number in range(1, MAX_QUEUED_REQUESTS + 40):
         answer = send(port, traces([span(number)]))

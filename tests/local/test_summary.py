@@ -19,10 +19,12 @@ from otel_distro.local.render import render
 from otel_distro.local.runs import Run, without_secrets
 from otel_distro.local.store import Store
 from otel_distro.local.summary import Summary, collect
-from tests.local.otlp import MS, START_NS, Log, gauge, logs, resource, span, traces
+from tests.local.otlp import MS, START_NS, Log, Value, gauge, logs, resource, span, traces
 
 SERVER, CLIENT = 2, 3
-STACK = 'Traceback (most recent call last):\n  File "/srv/shop/app.py", line 7, in pay\n    charge(card)\nDeclined: no\n'
+STACK = (
+    'Traceback (most recent call last):\n  File "/srv/shop/app.py", line 7, in pay\n    charge(card)\nDeclined: no\n'
+)
 DECLINED = {"exception.type": "Declined", "exception.message": "no", "exception.stacktrace": STACK}
 RUN = Run("r1", "shop", ["python", "app.py"], START_NS)
 ENDED = Outcome(3, None, START_NS, START_NS + 2_310 * MS, 1.25, 84 * 1024 * 1024)
@@ -72,8 +74,12 @@ def busy() -> tuple[tuple[str, bytes], ...]:
     """Return the telemetry of a small shop."""
     sql = {"db.system.name": "sqlite", "db.query.text": "SELECT *\nFROM orders WHERE id = ?"}
     old_sql = {"db.system": "mysql", "db.statement": "DELETE FROM cart"}
-    call = {"http.request.method": "GET", "server.address": "api.example", "server.port": 8443}
-    old_call = {"http.method": "POST", "http.url": "http://user:pw@old.example/x?token=1", "http.status_code": 503}
+    call: dict[str, Value] = {"http.request.method": "GET", "server.address": "api.example", "server.port": 8443}
+    old_call: dict[str, Value] = {
+        "http.method": "POST",
+        "http.url": "http://user:pw@old.example/x?token=1",
+        "http.status_code": 503,
+    }
     spans = [
         *(span(n, "GET /orders/{id}", kind=SERVER, ms=n) for n in range(1, 101)),
         span(200, "import", ms=500, failed=True),
@@ -83,7 +89,11 @@ def busy() -> tuple[tuple[str, bytes], ...]:
         span(331, "POST", kind=CLIENT, trace=1, ms=7, attributes=old_call),
     ]
     records = [Log("x", 9, START_NS + n) for n in range(5)] + [Log("e", 17), Log("old", 0)]
-    usage = [(START_NS, 40e6, {}), (START_NS + 1, 90e6, {}), (START_NS + 2, 50e6, {})]
+    usage: list[tuple[int, float, dict[str, Value]]] = [
+        (START_NS, 40e6, {}),
+        (START_NS + 1, 90e6, {}),
+        (START_NS + 2, 50e6, {}),
+    ]
     cpu = [(START_NS + n, n * 0.5, {"cpu.mode": mode}) for n in range(3) for mode in ("user", "system")]
     process = resource({"process.pid": 4711})
     return (
@@ -217,8 +227,15 @@ def test_a_run_that_is_not_there_is_an_error(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
-    [(0, "0 µs"), (999_000, "999 µs"), (1_000_000, "1.00 ms"), (99_960_000, "100 ms"), (12_345_000_000, "12.3 s"),
-     (61 * 10**9, "1m 1s"), (3_700 * 10**9, "1h 1m")],
+    [
+        (0, "0 µs"),
+        (999_000, "999 µs"),
+        (1_000_000, "1.00 ms"),
+        (99_960_000, "100 ms"),
+        (12_345_000_000, "12.3 s"),
+        (61 * 10**9, "1m 1s"),
+        (3_700 * 10**9, "1h 1m"),
+    ],
 )
 def test_times_have_three_digits(nanoseconds: int, text: str) -> None:
     """From microseconds to hours."""
@@ -227,7 +244,13 @@ def test_times_have_three_digits(nanoseconds: int, text: str) -> None:
 
 def test_bytes_and_wide_characters_are_measured() -> None:
     """Units by 1024; a wide character takes two columns, a combining one none, and cutting obeys both."""
-    assert [memory(n) for n in (0, 1023, 2048, 84 * 2**20, 3 * 2**30)] == ["0 B", "1023 B", "2 KiB", "84 MiB", "3.0 GiB"]
+    assert [memory(n) for n in (0, 1023, 2048, 84 * 2**20, 3 * 2**30)] == [
+        "0 B",
+        "1023 B",
+        "2 KiB",
+        "84 MiB",
+        "3.0 GiB",
+    ]
     assert columns_of("漢e\u0301") == 3
     assert cut("漢漢漢漢", 6, UNICODE) == "漢漢… "
     assert cut("ab", 4, UNICODE) == "ab  "
