@@ -78,7 +78,7 @@ def _start() -> None:
         if name not in disabled:
             _hooks.when_imported(module, _trampoline_on_import(owner, attribute, name, where))
     for module in targets.STARTS_TELEMETRY:
-        _hooks.when_imported(module, lambda _: activate())
+        _hooks.when_imported(module, lambda _: void(activate()))
     _hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
         _install_excepthook()

@@ -22,7 +22,9 @@ class guard:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: "type[BaseException] | None", error: "BaseException | None", tb: "TracebackType | None") -> bool:
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", tb: "TracebackType | None"
+    ) -> bool:
         if not isinstance(error, Exception):
             return False
         report(self._what, error)

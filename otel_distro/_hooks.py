@@ -41,7 +41,9 @@ class _Finder:
     """A meta path finder that finds nothing itself: it lets the others find and listens to the loader's end."""
 
     @staticmethod
-    def find_spec(name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None) -> "ModuleSpec | None":
+    def find_spec(
+        name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         if name not in _waiting:
             return None
         for finder in list(sys.meta_path):

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
     from opentelemetry.sdk.resources import Resource
@@ -44,7 +43,7 @@ def ask_detectors_in_turn() -> None:
                 found = found.merge(detector.detect())
         return found
 
-    resources.get_aggregated_resources = in_turn  # type: ignore[assignment]
+    resources.get_aggregated_resources = in_turn
 
 
 def suppressed() -> AbstractContextManager[None]:

@@ -60,7 +60,11 @@ class Metric:
             raise ValueError(f"{self.name} is a {self.instrument}: part {part!r} does not fit")
         words = [self.name.replace(".", "_")]
         unit = _UNIT_SUFFIX.get(self.unit, "")
-        if unit and not (unit == "ratio" and self.instrument in ("counter", "histogram")) and not words[0].endswith(unit):
+        if (
+            unit
+            and not (unit == "ratio" and self.instrument in ("counter", "histogram"))
+            and not words[0].endswith(unit)
+        ):
             words.append(unit)
         if self.instrument == "counter":
             words.append("total")
@@ -132,7 +136,9 @@ COMPONENT_TYPE = Attribute("otel.component.type", "Kind of the telemetry compone
 COMPONENT_NAME = Attribute("otel.component.name", "Name of the telemetry component within the process.")
 
 INSTRUMENTOR_NAME = Attribute("otel_distro.instrumentor.name", "Entry point name of the instrumentor.")
-RUN_ID = Attribute("otel_distro.run.id", "One run of a command under `otel-distro local`, on the resource of all its processes.")
+RUN_ID = Attribute(
+    "otel_distro.run.id", "One run of a command under `otel-distro local`, on the resource of all its processes."
+)
 
 # Metrics of ours: errors ----------------------------------------------------------------------------------------------
 

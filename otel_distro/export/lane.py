@@ -149,7 +149,10 @@ class Lane:
         self._failures += 1
         if self._failures == 1:
             origin = self.sender.target.origin
-            say(f"cannot reach {origin} ({reason}); keeping telemetry in memory and trying again", cause=f"down {origin}")
+            say(
+                f"cannot reach {origin} ({reason}); keeping telemetry in memory and trying again",
+                cause=f"down {origin}",
+            )
 
     def _delivering(self) -> None:
         self.retry_at = 0.0

@@ -28,7 +28,9 @@ class Pipeline:
     ``collect``: collects the metrics and puts them into their lane by :meth:`Lane.hold`.
     """
 
-    def __init__(self, lanes: Mapping[str, Lane], *, delay: float, interval: float, collect: Callable[[], None]) -> None:
+    def __init__(
+        self, lanes: Mapping[str, Lane], *, delay: float, interval: float, collect: Callable[[], None]
+    ) -> None:
         self.lanes = lanes
         self._delay = delay
         self._interval = interval
@@ -56,7 +58,7 @@ class Pipeline:
             return
         lane = self.lanes[signal]
         waiting = lane.put(item)
-        if waiting == 1 or waiting == lane.batch:
+        if waiting in (1, lane.batch):
             self._notify()
         if waiting > lane.capacity // 2 and self._encoding.acquire(False):
             try:

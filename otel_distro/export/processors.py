@@ -46,6 +46,9 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue a snapshot of the record; processors that run later may go on changing theirs."""
+        if log_record.resource is None:
+            # The SDK's logger sets it before anybody sees the record.
+            return
         record = copy.copy(log_record.log_record)
         # The context may hold anything alive, and nothing after this point reads it.
         record.context = Context()

@@ -84,7 +84,9 @@ class LaneMetrics:
     def exported(self, count: int, error_type: str = "") -> None:
         """Count items whose export ended: taken by the collector, or lost with an ``error.type``."""
         if self._meter is not None and count:
-            self._exported.add(count, {**self._exporter, schema.ERROR_TYPE.name: error_type} if error_type else self._exporter)
+            self._exported.add(
+                count, {**self._exporter, schema.ERROR_TYPE.name: error_type} if error_type else self._exporter
+            )
 
     @contextmanager
     def sending(self, count: int) -> Iterator[None]:

@@ -11,6 +11,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from enum import Enum
+from math import isnan
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -130,7 +131,9 @@ class Sender:
         kind = (response.getheader("content-type") or "").split(";")[0].strip().lower()
         if status in (200, 202):
             if payload and kind not in ("application/x-protobuf", "application/json"):
-                return Outcome(Answer.HOLD, f"HTTP {status} that is not OTLP ({kind or 'no content type'})", status=status)
+                return Outcome(
+                    Answer.HOLD, f"HTTP {status} that is not OTLP ({kind or 'no content type'})", status=status
+                )
             return Outcome(Answer.TAKEN, rejected=_rejected(payload, kind), status=status)
         reason = f"HTTP {status} {response.reason}".strip()
         if status in (400, 413, 422):
@@ -157,7 +160,7 @@ def _retry_after(value: str | None) -> float:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (TypeError, ValueError, OverflowError):
             return 0.0
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if seconds == seconds else 0.0
+    return 0.0 if isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def _rejected(payload: bytes, kind: str) -> int:

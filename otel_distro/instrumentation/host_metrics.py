@@ -13,6 +13,8 @@ from opentelemetry.metrics import Observation
 from otel_distro import schema as s
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otel_distro.schema import Attribute, Metric
 
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "interrupt", "steal")
@@ -95,10 +97,7 @@ class HostReadings:
 
     def _read_cpu(self) -> dict[Metric, list[Observation]]:
         times = psutil.cpu_times()
-        now = {
-            mode: sum(getattr(times, field, 0.0) for field in _CPU_FIELDS.get(mode, (mode,)))
-            for mode in _CPU_MODES
-        }
+        now = {mode: sum(getattr(times, field, 0.0) for field in _CPU_FIELDS.get(mode, (mode,))) for mode in _CPU_MODES}
         last, self._cpu = self._cpu, now
         readings = {
             s.SYSTEM_CPU_TIME: _by(s.CPU_MODE, now),
@@ -205,5 +204,5 @@ def _whole_disks() -> frozenset[str]:
         return frozenset()
 
 
-def _by(attribute: Attribute, values: dict[str, float]) -> list[Observation]:
+def _by(attribute: Attribute, values: Mapping[str, float]) -> list[Observation]:
     return [Observation(value, {attribute.name: key}) for key, value in values.items()]

@@ -76,7 +76,11 @@ def _time_statements() -> None:
         with guard("timing a failed statement"):
             _record(histogram, failure.engine, failure.statement, failure.execution_context, failure.original_exception)
 
-    for name, listener in (("before_cursor_execute", before), ("after_cursor_execute", after), ("handle_error", failed)):
+    for name, listener in (
+        ("before_cursor_execute", before),
+        ("after_cursor_execute", after),
+        ("handle_error", failed),
+    ):
         event.listen(Engine, name, listener)
         _listeners.append((name, listener))
 

@@ -1,0 +1,53 @@
+# `make demo` and `make test` need Python 3.10 or newer and nothing else; they make their own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The package is installed as users install it, not editable: a .pth file belongs to it. A changed source installs anew.
+SOURCES := $(shell git ls-files otel_distro collector backends grafana 2>/dev/null) pyproject.toml otel_distro.pth docker-compose.yml
+
+.PHONY: demo test test-stack check build-stack secrets clean
+
+# The demo has an environment of its own with what a user would have: the package, the shop, its instrumentations.
+demo: .venv-demo/.ready
+	.venv-demo/bin/otel-distro local --name demo -- .venv-demo/bin/python -m demo --quiet
+
+.venv-demo/.ready: $(SOURCES) demo/requirements.txt
+	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-demo/bin/python -m pip install --quiet . -r demo/requirements.txt
+	.venv-demo/bin/python -m pip install --quiet --force-reinstall --no-deps .
+	.venv-demo/bin/otel-distro bootstrap
+	touch $@
+
+$(VENV)/.ready: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet . --group dev
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
+	touch $@
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest tests/unit tests/local tests/demo tests/e2e $(ARGS)
+
+# Builds the real programs on the first run (Go 1.26), then only starts them.
+build-stack: $(VENV)/.ready
+	$(BIN)/python tests/stack/build.py
+
+test-stack: build-stack
+	$(BIN)/python -m pytest tests/stack $(ARGS)
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m grafana --check
+
+# The password of Grafana's admin, made once; the compose file refuses to start without it.
+secrets: secrets/grafana_admin_password
+secrets/grafana_admin_password:
+	@mkdir -p secrets && umask 077 && $(PYTHON) -c "import secrets; print(secrets.token_urlsafe(24), end='')" > $@
+	@echo "Grafana: user admin, password in $@"
+
+clean:
+	rm -rf .venv .venv-demo .demo build dist .mypy_cache .ruff_cache .pytest_cache
