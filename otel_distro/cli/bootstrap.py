@@ -55,9 +55,7 @@ class Refused(Exception):
 
 def main(argv: list[str]) -> int:
     """Install what is missing, or with ``--dry-run`` say what would be; return 0, or 1 where nothing was done."""
-    parser = argparse.ArgumentParser(
-        prog="otel-distro bootstrap", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="otel-distro bootstrap", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -69,9 +67,7 @@ def main(argv: list[str]) -> int:
         help="print the requirements, for a requirements file, and stop",
     )
     arguments = parser.parse_args(argv)
-    installed = {
-        normalized(dist.name): dist.version for dist in distributions() if dist.name
-    }
+    installed = {normalized(dist.name): dist.version for dist in distributions() if dist.name}
     wanted = missing(installed)
     if arguments.print:
         print("\n".join(wanted))
@@ -102,11 +98,7 @@ def missing(installed: dict[str, str]) -> list[str]:
 
     train = version("opentelemetry-instrumentation")
     pins = list(bootstrap_gen.default_instrumentations)
-    pins += [
-        row["instrumentation"]
-        for row in bootstrap_gen.libraries
-        if _fits(row["library"], installed)
-    ]
+    pins += [row["instrumentation"] for row in bootstrap_gen.libraries if _fits(row["library"], installed)]
     for instrumentor, libraries in supported.WIDENED.items():
         if any(_fits(library, installed) for library in libraries):
             pins.append(f"{supported.package_of(instrumentor)}=={train}")
@@ -133,11 +125,7 @@ def _fits(requirement: str, installed: dict[str, str]) -> bool:
 
 
 def _refuse_foreign(changes: Iterable[Change]) -> None:
-    foreign = [
-        change
-        for change in changes
-        if change.installed and not change.name.startswith(_OURS)
-    ]
+    foreign = [change for change in changes if change.installed and not change.name.startswith(_OURS)]
     if foreign:
         names = "\n".join(f"  {change}" for change in foreign)
         raise Refused(
@@ -148,9 +136,7 @@ def _refuse_foreign(changes: Iterable[Change]) -> None:
 
 class _Pip:
     def plan(self, wanted: Sequence[str], installed: dict[str, str]) -> list[Change]:
-        done = _run(
-            [*_PIP, "install", "--dry-run", "--report", "-", "--quiet", *wanted]
-        )
+        done = _run([*_PIP, "install", "--dry-run", "--report", "-", "--quiet", *wanted])
         found = [item["metadata"] for item in json.loads(done.stdout)["install"]]
         return _changes(((item["name"], item["version"]) for item in found), installed)
 
@@ -162,9 +148,7 @@ class _Uv:
     def plan(self, wanted: Sequence[str], installed: dict[str, str]) -> list[Change]:
         done = _run([*_UV, "--dry-run", *wanted])
         # On stderr, one line for each change: "+ name==version", after "- name==version" where it replaces one.
-        return _changes(
-            re.findall(r"^ \+ ([\w.-]+)==(\S+)", done.stderr, re.MULTILINE), installed
-        )
+        return _changes(re.findall(r"^ \+ ([\w.-]+)==(\S+)", done.stderr, re.MULTILINE), installed)
 
     def install(self, changes: Sequence[Change]) -> None:
         _run([*_UV, "--no-deps", *_pins(changes)])
@@ -177,9 +161,7 @@ def _installer(wanted: Sequence[str]) -> _Pip | _Uv:
     if shutil.which("uv"):
         return _Uv()
     if pip:
-        raise Refused(
-            f"pip is too old to say what it would change; run: {sys.executable} -m pip install --upgrade pip"
-        )
+        raise Refused(f"pip is too old to say what it would change; run: {sys.executable} -m pip install --upgrade pip")
     requirements = " ".join(f"'{requirement}'" for requirement in wanted)
     raise Refused(
         "neither pip nor uv is here, nothing was installed. What is missing can be installed from outside with:\n"
@@ -193,13 +175,8 @@ def _pip_version() -> tuple[int, ...]:
     return Version(version("pip")).release[:2]
 
 
-def _changes(
-    found: Iterable[tuple[str, str]], installed: dict[str, str]
-) -> list[Change]:
-    return sorted(
-        Change(normalized(name), new, installed.get(normalized(name)))
-        for name, new in found
-    )
+def _changes(found: Iterable[tuple[str, str]], installed: dict[str, str]) -> list[Change]:
+    return sorted(Change(normalized(name), new, installed.get(normalized(name))) for name, new in found)
 
 
 def _pins(changes: Sequence[Change]) -> list[str]:
@@ -211,7 +188,5 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-8:])
-        raise Refused(
-            f"{' '.join(command[:4])} failed, nothing was installed. It said:\n{said}"
-        )
+        raise Refused(f"{' '.join(command[:4])} failed, nothing was installed. It said:\n{said}")
     return done

@@ -100,7 +100,7 @@ def port(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None
 
 def choice(*values: str) -> "Check":
     """Return a check for one of ``values``; another case is put right, as the SDK does not always do."""
-    expected = "is not true or false" if values == ("true", "false") else f"is not one of {', '.join(values)}"
+    expected = f"is not {' or '.join(values)}" if len(values) < 3 else f"is not one of {', '.join(values)}"
 
     def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
         plain = value.strip().lower()
@@ -114,11 +114,7 @@ def choice(*values: str) -> "Check":
 def sampler(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
     """Check the name of a sampler: one of the SDK's or an installed one."""
     plain = value.strip().lower()
-    if plain in ("always_on", "always_off", "traceidratio") or plain in (
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    ):
+    if plain.removeprefix("parentbased_") in ("always_on", "always_off", "traceidratio"):
         return None if plain == value else Verdict("", plain)
     return component("opentelemetry_traces_sampler")(name, value, environ)
 
