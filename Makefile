@@ -43,10 +43,10 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python -m grafana --check
 
-# The password of Grafana's admin, made once; the compose file refuses to start without it.
+# The password of Grafana's admin, made once. The folder is closed; Grafana's own user must be able to read the file in it.
 secrets: secrets/grafana_admin_password
 secrets/grafana_admin_password:
-	@mkdir -p secrets && umask 077 && $(PYTHON) -c "import secrets; print(secrets.token_urlsafe(24), end='')" > $@
+	@mkdir -p -m 700 secrets && $(PYTHON) -c "import secrets; print(secrets.token_urlsafe(24), end='')" > $@
 	@echo "Grafana: user admin, password in $@"
 
 clean:

@@ -106,6 +106,7 @@ def activate() -> bool:
     ready.acquire()
     _stop_timer()
     on = False
+    release("api")
     try:
         from otel_distro import distro
 
@@ -147,7 +148,7 @@ def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None
 
 def _trampoline_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
     def install(module: "ModuleType") -> None:
-        if _state["active"] and not where:
+        if (_state["active"] or _state["activating"]) and not where:
             return
         place = getattr(module, owner) if owner else module
         if not hasattr(place, attribute):
@@ -172,13 +173,8 @@ def _disabled_instrumentors(environ: "Mapping[str, str]") -> "set[str]":
 
 
 def _patch_gevent() -> None:
-    wish = os.environ.get("OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH")
-    if wish is None:
-        return
-    if wish != "patch_all":
-        say(
-            "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH knows only the value 'patch_all'; nothing is patched"
-        )
+    # The check of the environment leaves no other value than upstream's one, `patch_all`.
+    if "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH" not in os.environ:
         return
     try:
         from gevent import monkey

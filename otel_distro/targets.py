@@ -51,6 +51,16 @@ ON_IMPORT = (
 
 # Imported module, owner and attribute inside it, entry point name, where it is.
 FIRST_CALL = (
+    # The API itself: what is made before the SDK stands would be lost. Not at its import, when it may be half loaded.
+    ("opentelemetry.trace", "", "get_tracer", "api", ""),
+    ("opentelemetry.trace", "", "get_tracer_provider", "api", ""),
+    ("opentelemetry.trace", "", "set_tracer_provider", "api", ""),
+    ("opentelemetry.metrics", "", "get_meter", "api", ""),
+    ("opentelemetry.metrics", "", "get_meter_provider", "api", ""),
+    ("opentelemetry.metrics", "", "set_meter_provider", "api", ""),
+    ("opentelemetry._logs", "", "get_logger", "api", ""),
+    ("opentelemetry._logs", "", "get_logger_provider", "api", ""),
+    ("opentelemetry._logs", "", "set_logger_provider", "api", ""),
     ("asyncio.base_events", "BaseEventLoop", "call_exception_handler", "error_tracking", ""),
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
      "opentelemetry.instrumentation.django:DjangoInstrumentor"),
@@ -72,12 +82,8 @@ ALWAYS = (
     ("threading", "opentelemetry.instrumentation.threading:ThreadingInstrumentor"),
 )
 
-# A program that imports one of these has something to tell: telemetry starts at once. The modules of the API are here
-# because spans made before the SDK stands are lost, the others because only other people's instrumentors know them.
+# A program that imports one of these has something to tell, but only other people's instrumentors know how.
 STARTS_TELEMETRY = (
-    "opentelemetry.trace",
-    "opentelemetry.metrics",
-    "opentelemetry._logs",
     "openai",
     "anthropic",
     "google.genai",
