@@ -68,6 +68,13 @@ FIRST_CALL = (
     ("requests.sessions", "Session", "send", "requests", "opentelemetry.instrumentation.requests:RequestsInstrumentor"),
     ("sqlite3.dbapi2", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
     ("sqlite3", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
+    (
+        "starlette.applications",
+        "Starlette",
+        "build_middleware_stack",
+        "starlette",
+        "otel_distro.instrumentation.starlette_apps:StarletteInstrumentor",
+    ),
     ("threading", "", "excepthook", "error_tracking", ""),
     ("urllib.request", "OpenerDirector", "open", "urllib", "opentelemetry.instrumentation.urllib:URLLibInstrumentor"),
     ("urllib3.connectionpool", "HTTPConnectionPool", "urlopen", "urllib3",

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from otel_distro.export.pipeline import Pipeline
 
 
+_ASGI_MESSAGE = "asgi.event.type"
+"""Attribute of the spans ``http send`` and ``http receive``, which tell nothing that the request's span does not."""
+
+
 class QueueSpanProcessor(SpanProcessor):
     """Queues sampled spans when they end."""
 
@@ -24,9 +28,11 @@ class QueueSpanProcessor(SpanProcessor):
         self._pipeline = pipeline
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue the span unless the sampler dropped it."""
+        """Queue the span unless the sampler dropped it, or it is one of ASGI's two for each message of a request."""
         context = span.context
-        if context is not None and context.trace_flags.sampled:
+        if context is None or not context.trace_flags.sampled:
+            return
+        if _ASGI_MESSAGE not in (span.attributes or ()):
             self._pipeline.put("traces", span)
 
     def shutdown(self) -> None:
