@@ -83,6 +83,7 @@ def _start() -> None:
     if "error_tracking" not in disabled:
         _install_excepthook()
     atexit.register(_at_exit)
+    _handle_signals()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_start_timer)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
@@ -215,6 +216,37 @@ def _at_exit() -> None:
         distro.finish()
 
 
+def _handle_signals() -> None:
+    """Deliver before dying of SIGTERM or SIGHUP, where the application has no handler of its own.
+
+    Only the main thread may do this, and telemetry may start in another one. :mod:`signal` itself is slow to import.
+    """
+    import _signal
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(_signal, name, None)
+        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
+            try:
+                _signal.signal(number, _die)
+            except ValueError:
+                # Started in another thread, by instrument(), or in a sub-interpreter.
+                return
+
+
+def _die(number: int, _: object) -> None:
+    import _signal
+
+    # Raised again with its default disposition, so that the exit status stays what it was.
+    _signal.signal(number, _signal.SIG_DFL)
+    try:
+        if _state["active"] and not _state["stepped_aside"]:
+            from otel_distro import distro
+
+            distro.finish()
+    finally:
+        os.kill(os.getpid(), number)
+
+
 def _finish_with_multiprocessing(util: "Any") -> None:
     """Children of multiprocessing end in ``os._exit``: they run its finalizers and no atexit functions."""
 
@@ -232,14 +264,15 @@ def _start_timer() -> None:
     _timer = _native.allocate_lock()
     _timer.acquire()
     try:
-        _native.start_new_thread(_wait, (_timer, _state["delay"]))
+        _native.start_new_thread(_wait, (_timer, _state["delay"], _native.get_ident()))
     except RuntimeError:
         # No threads in this interpreter (sub-interpreters, shutdown): then no process metrics for a silent process.
         return
 
 
-def _wait(lock: "_native.LockType", delay: float) -> None:
+def _wait(lock: "_native.LockType", delay: float, main: int) -> None:
     if not lock.acquire(True, delay):
+        _native.import_threading(main)
         activate()
 
 

@@ -122,7 +122,7 @@ def _build(resource: Resource) -> Lifecycle:
     lifecycle = Lifecycle(
         pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()
     )
-    with guard("following forks and signals"):
+    with guard("following forks"):
         lifecycle.bind()
     return lifecycle
 

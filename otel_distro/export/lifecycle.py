@@ -1,10 +1,8 @@
-"""What the end of a process and the birth of a child do to telemetry: exit, signals, fork."""
+"""What the end of a process and the birth of a child do to telemetry."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,15 +11,12 @@ from otel_distro._guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import FrameType
 
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
     from otel_distro.export.pipeline import Pipeline
-
-_SIGNALS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
 class Lifecycle:
@@ -44,18 +39,20 @@ class Lifecycle:
         """Called in a forked child once telemetry stands again: instrumentors that keep state of the process."""
 
     def bind(self) -> None:
-        """Start the pipeline and follow forks and signals from here on."""
+        """Start the pipeline and follow forks from here on."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._pipeline.before_fork,
                 after_in_parent=self._pipeline.after_fork_in_parent,
                 after_in_child=self._in_child,
             )
-        self.handle_signals()
         self._pipeline.start()
 
     def finish(self) -> None:
         """Deliver everything within the exit budget, for all signals together."""
+        if self._pid != os.getpid():
+            # A child that dies before its life began holds only its parent's telemetry.
+            return
         deadline = time.monotonic() + self._budget
         self._pipeline.finish(self._budget)
         # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
@@ -72,26 +69,6 @@ class Lifecycle:
             with guard("the shutdown of a provider"):
                 provider.shutdown()
         done.release()
-
-    def handle_signals(self) -> None:
-        """Deliver before dying of SIGTERM or SIGHUP, where the application has no handler of its own.
-
-        The signal is raised again with its default disposition, so that the exit status stays what it was.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in _SIGNALS:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, self._die)
-
-    def _die(self, number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        try:
-            # A child that dies before its life began holds only its parent's telemetry.
-            if self._pid == os.getpid():
-                self.finish()
-        finally:
-            os.kill(os.getpid(), number)
 
     def _in_child(self) -> None:
         with guard("telemetry after a fork"):

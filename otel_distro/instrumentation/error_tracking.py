@@ -26,10 +26,12 @@ from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from opentelemetry.util.types import AnyValue
 
 _SCOPE = "otel_distro.error_tracking"
+_THREADING = "opentelemetry.instrumentation.threading"
 
 _seen: deque[BaseException] = deque(maxlen=16)
 
@@ -111,10 +113,20 @@ def _thread_hook(original: Callable[..., Any]) -> Callable[..., Any]:
     def excepthook(args: Any) -> Any:
         # Python itself keeps quiet about SystemExit in a thread.
         if isinstance(args.exc_value, Exception):
+            with guard("taking our frames out of a traceback"):
+                _hide_wrappers(args.exc_traceback)
             record(args.exc_value, "thread")
         return original(args)
 
     return excepthook
+
+
+def _hide_wrappers(tb: TracebackType | None) -> None:
+    """Take out of a thread's traceback the frames of the instrumentor that wraps ``Thread.run``."""
+    while tb is not None:
+        while tb.tb_next is not None and tb.tb_next.tb_frame.f_globals.get("__name__") == _THREADING:
+            tb.tb_next = tb.tb_next.tb_next
+        tb = tb.tb_next
 
 
 def _asyncio_hook(original: Callable[..., Any]) -> Callable[..., Any]:
