@@ -6,8 +6,8 @@ name, in one line at the end of the run.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,22 +16,23 @@ from tests.stack.process import ProcessError
 from tests.stack.programs import TEMPO_VARIABLE, find_tempo
 from tests.stack.stack import Stack
 
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
 HERE = Path(__file__).parent
 _without_tempo = pytest.StashKey[list[str]]()
 _measured = pytest.StashKey[list[tuple[str, float]]]()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers of this folder."""
-    config.addinivalue_line("markers", "stack: runs on the real Collector, Prometheus, Alertmanager and Loki")
-    config.addinivalue_line("markers", "tempo: needs a real Tempo")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of this folder."""
+    if HERE in item.path.parents:
+        item.add_marker("stack")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder and take the ring ``tempo`` out where there is no Tempo."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker("stack")
+    """Take the ring ``tempo`` out of what was chosen to run where there is no Tempo."""
     if find_tempo() is None and (ring := [item for item in items if item.get_closest_marker("tempo")]):
         items[:] = [item for item in items if item not in ring]
         config.hook.pytest_deselected(items=ring)

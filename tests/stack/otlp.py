@@ -82,9 +82,9 @@ class Service:
         }
         return self._of_resource("Logs", {"logRecords": [record]})
 
-    def duration(self, route: str, seconds: float) -> dict[str, Any]:
+    def duration(self, route: str, seconds: float, *, age: float = 0.0) -> dict[str, Any]:
         """Return a request with ``http.server.request.duration``: one value, with the span as its exemplar."""
-        now = time.time_ns()
+        now = time.time_ns() - int(age * 1e9)
         point = {
             "attributes": key_values({"http.route": route, "http.request.method": "GET"}),
             "startTimeUnixNano": str(now - 1_000_000_000),

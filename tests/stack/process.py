@@ -8,9 +8,12 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 START_TIMEOUT = 90.0
 STOP_TIMEOUT = 20.0

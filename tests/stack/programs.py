@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tests.stack.build import ROOT, locate
 from tests.stack.process import Process, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 COMPOSE = ROOT / "docker-compose.yml"
 COLLECTOR_CONFIG = ROOT / "collector" / "config.yaml"

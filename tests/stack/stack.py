@@ -8,14 +8,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.stack import programs
 from tests.stack.process import Process, ProcessError
 from tests.stack.programs import Ports, url
 from tests.stack.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 T = TypeVar("T")
 TIMEOUT = 60.0
@@ -98,7 +100,17 @@ class Stack:
 
     def wait_for_number(self, number: int, ask: Callable[[], list[T]]) -> list[T]:
         """Ask until the answer has ``number`` entries and return it; raises what :meth:`wait_for` raises."""
-        return self.wait_for(lambda: [found] if len(found := ask()) == number else [])[0]
+        found: list[T] = []
+
+        def complete() -> bool:
+            found[:] = ask()
+            return len(found) == number
+
+        try:
+            self.wait_for(complete)
+        except TimeoutError:
+            raise TimeoutError(f"{len(found)} instead of {number}: {found!r}") from None
+        return found
 
     def measure(self, what: str, since: float, condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
         """Do :meth:`wait_for` and note how long after ``since`` (``time.monotonic()``) the answer came."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.stack.build import BACKENDS, ROOT, cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(*names: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.stack import programs
 from tests.stack.build import ROOT, locate
 from tests.stack.programs import BACKENDS, COLLECTOR_CONFIG, Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 RULE_TESTS = Path(__file__).parent / "rules"
 

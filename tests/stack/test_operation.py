@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.stack.otlp import Service
-from tests.stack.process import Process
-from tests.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from tests.stack.process import Process
+    from tests.stack.stack import Stack
 
 LISTENING = "0A"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from tests.stack.otlp import Service
-from tests.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from tests.stack.stack import Stack
 
 DURATION = "http_server_request_duration_seconds"
 LABELS = {"service_name", "service_namespace", "deployment_environment_name"}
@@ -95,6 +98,18 @@ def test_late_log_of_another_process_is_kept(stack: Stack) -> None:
 
     lines = stack.wait_for_number(2, lambda: stack.logql(f'{{service_name="{shop.name}"}}', seconds=86400))
     assert {line for _, line in lines} == {"now", "six hours ago"}
+
+
+def test_late_metric_is_kept(stack: Stack) -> None:
+    """A value that waited twenty minutes in a queue is taken although the series has newer ones since."""
+    shop = Service()
+    series = f'{DURATION}_sum{{service_name="{shop.name}"}}'
+    stack.send("metrics", shop.duration("/pay", 0.9))
+    stack.wait_for(lambda: stack.promql(series))
+    stack.send("metrics", shop.duration("/pay", 0.4, age=20 * 60))
+
+    assert stack.wait_for(lambda: stack.promql_value(f"{series} offset 19m")) == 0.4
+    assert stack.promql_value(series) == 0.9
 
 
 def test_span_metrics_count_all_processes_together(stack: Stack) -> None:

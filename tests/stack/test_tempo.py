@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.stack.otlp import Service
-from tests.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from tests.stack.stack import Stack
 
 pytestmark = pytest.mark.tempo
 
