@@ -4,7 +4,11 @@ from otel_distro._diagnostics import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+listeners: "list[Callable[[str, BaseException], None]]" = []
+"""Called with what failed and its error at every report, also at those that are not said again on stderr."""
 
 
 class guard:
@@ -33,6 +37,8 @@ class guard:
 
 def report(what: str, error: BaseException) -> None:
     """Say in one line that ``what`` failed with ``error``; the place it failed at helps to find a bug of ours."""
+    for listener in listeners:
+        listener(what, error)
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next

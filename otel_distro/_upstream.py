@@ -5,6 +5,7 @@ Everything is imported inside the functions: importing this module costs nothing
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from otel_distro._guard import guard
@@ -13,14 +14,66 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry._logs import SeverityNumber as SeverityNumber
+    from opentelemetry._logs import get_logger as get_logger
+    from opentelemetry.sdk._configuration import _OTelSDKConfigurator as SDKConfigurator  # noqa: F401
+    from opentelemetry.sdk._logs import LoggerProvider as LoggerProvider
+    from opentelemetry.sdk._logs import LogRecordProcessor as LogRecordProcessor
+    from opentelemetry.sdk._logs import ReadableLogRecord as ReadableLogRecord
+    from opentelemetry.sdk._logs import ReadWriteLogRecord as ReadWriteLogRecord
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor as BatchLogRecordProcessor
+    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter as InMemoryLogRecordExporter
+    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor as SimpleLogRecordProcessor
     from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.util._importlib_metadata import entry_points as entry_points
 
 SIGNALS = ("traces", "metrics", "logs")
+
+_LAZY = {
+    "BatchLogRecordProcessor": "opentelemetry.sdk._logs.export",
+    "InMemoryLogRecordExporter": "opentelemetry.sdk._logs.export",
+    "SimpleLogRecordProcessor": "opentelemetry.sdk._logs.export",
+    "LoggerProvider": "opentelemetry.sdk._logs",
+    "LogRecordProcessor": "opentelemetry.sdk._logs",
+    "ReadableLogRecord": "opentelemetry.sdk._logs",
+    "ReadWriteLogRecord": "opentelemetry.sdk._logs",
+    "SeverityNumber": "opentelemetry._logs",
+    "get_logger": "opentelemetry._logs",
+    "entry_points": "opentelemetry.util._importlib_metadata",
+    "SDKConfigurator": "opentelemetry.sdk._configuration",
+}
+"""Public classes in modules that are still named with an underscore, the logs' above all: name -> module."""
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    upstream = "_OTelSDKConfigurator" if name == "SDKConfigurator" else name
+    found = globals()[name] = getattr(import_module(_LAZY[name]), upstream)
+    return found
+
+
+SPAN_FIELDS = attrgetter(
+    "_context",
+    "_parent",
+    "_name",
+    "_kind",
+    "_start_time",
+    "_end_time",
+    "_attributes",
+    "_events",
+    "_links",
+    "_status",
+    "_resource",
+    "_instrumentation_scope",
+)
+"""What a ``ReadableSpan`` of exactly that class holds, as a tuple: its properties make copies and cost seven times more."""
 
 
 def ask_detectors_in_turn() -> None:
@@ -132,6 +185,47 @@ def set_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: Logge
     set_meter_provider(meter)
     set_tracer_provider(tracer)
     set_logger_provider(logger)
+
+
+def replace_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: LoggerProvider) -> Callable[[], None]:
+    """Make the providers the global ones, whatever was set before; return a function that puts that back.
+
+    Tracers, meters and loggers that a module got before are taken along: by themselves they would stay for ever with the
+    first provider they saw.
+    """
+    from opentelemetry import _logs, metrics, trace
+
+    places: list[tuple[Any, str]] = [
+        (trace, "_TRACER_PROVIDER"),
+        (metrics._internal, "_METER_PROVIDER"),
+        (_logs._internal, "_LOGGER_PROVIDER"),
+    ]
+    before = [(module, key, getattr(module, key)) for module, name in places for key in (name, f"{name}_SET_ONCE")]
+    proxies: Any = (trace.ProxyTracer, _logs._internal.ProxyLogger)
+    caching = (proxies[0]._tracer, proxies[1]._logger)
+
+    def tracer_of(proxy: Any) -> Any:
+        scope = (proxy._instrumenting_module_name, proxy._instrumenting_library_version)
+        return tracer.get_tracer(*scope, schema_url=proxy._schema_url, attributes=proxy._attributes)
+
+    def logger_of(proxy: Any) -> Any:
+        return logger.get_logger(proxy._name, proxy._version, proxy._schema_url, proxy._attributes)
+
+    def restore() -> None:
+        proxies[0]._tracer, proxies[1]._logger = caching
+        for module, key, value in before:
+            setattr(module, key, value)
+        meters: Any = metrics._internal._PROXY_METER_PROVIDER
+        meters._real_meter_provider = metrics._internal._METER_PROVIDER
+        for proxy in meters._meters:
+            proxy._real_meter = None
+
+    for module, name in places:
+        setattr(module, name, None)
+        setattr(module, f"{name}_SET_ONCE", type(getattr(module, f"{name}_SET_ONCE"))())
+    proxies[0]._tracer, proxies[1]._logger = property(tracer_of), property(logger_of)
+    set_providers(tracer, meter, logger)
+    return restore
 
 
 def encoders() -> dict[str, Callable[[Any], bytes]]:

@@ -1,0 +1,38 @@
+"""What holds in every test: no settings of telemetry from outside, and no error of ours that was swallowed unnoticed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_distro import _guard
+from otel_distro.testing import telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["telemetry"]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of OpenTelemetry but those that tell the tests themselves where something is."""
+    for name in list(os.environ):
+        if name.startswith(("OTEL_", "_OTEL_")) and not name.startswith("OTEL_DISTRO_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def swallowed() -> Iterator[list[str]]:
+    """The errors of ours that were kept from the application in this test; one that the test did not clear fails it."""
+    seen: list[str] = []
+
+    def listen(what: str, error: BaseException) -> None:
+        seen.append(f"{what}: {type(error).__name__}: {error}")
+
+    _guard.listeners.append(listen)
+    yield seen
+    _guard.listeners.remove(listen)
+    assert not seen, "an error of ours was swallowed"
