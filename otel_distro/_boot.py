@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
 _UPSTREAM_SITE = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
 
-_state: "dict[str, Any]" = {"started": False, "active": False, "activating": 0, "stepped_aside": False, "delay": -1.0}
+_state: "dict[str, Any]" = {
+    "started": False,
+    "active": False,
+    "activating": 0,
+    "stepped_aside": False,
+    "delay": -1.0,
+    "finishing": False,
+    "killed_by": 0,
+}
 _PATIENCE = 2.0
 
 _pending: "list[Callable[[], None]]" = []
@@ -213,7 +221,20 @@ def _at_exit() -> None:
 
         if isinstance(error, Exception):
             distro.uncaught(error)
+        _finish()
+
+
+def _finish() -> None:
+    """Deliver what waits. A signal that comes meanwhile ends the process when that is done: it takes a bounded time."""
+    from otel_distro import distro
+
+    _state["finishing"] = True
+    try:
         distro.finish()
+    finally:
+        _state["finishing"] = False
+        if _state["killed_by"]:
+            os.kill(os.getpid(), _state["killed_by"])
 
 
 def _handle_signals() -> None:
@@ -238,12 +259,12 @@ def _die(number: int, _: object) -> None:
 
     # Raised again with its default disposition, so that the exit status stays what it was.
     _signal.signal(number, _signal.SIG_DFL)
-    try:
-        if _state["active"] and not _state["stepped_aside"]:
-            from otel_distro import distro
-
-            distro.finish()
-    finally:
+    _state["killed_by"] = number
+    if _state["finishing"]:
+        return
+    if _state["active"] and not _state["stepped_aside"]:
+        _finish()
+    else:
         os.kill(os.getpid(), number)
 
 

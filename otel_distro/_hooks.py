@@ -89,18 +89,21 @@ class Trampoline:
     def __init__(self, owner: "Any", attribute: str, first: "Callable[[], None]") -> None:
         self._owner = owner
         self._attribute = attribute
-        self._original = original = getattr(owner, attribute)
+        original = getattr(owner, attribute)
+        # sqlite3.connect is sqlite3.dbapi2.connect: two in a row would have the instrumentor patch it twice.
+        self._original = original = getattr(original, "stands_for", original)
 
         def trampoline(*args: "Any", **kwargs: "Any") -> "Any":
-            self.remove()
+            # Only then out of the way: threads that come meanwhile shall wait here for what the first one starts.
             first()
+            self.remove()
             now = getattr(owner, attribute)
             return (original if now is trampoline else now)(*args, **kwargs)
 
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):
             if hasattr(original, name):
                 setattr(trampoline, name, getattr(original, name))
-        trampoline.__wrapped__ = original  # type: ignore[attr-defined]
+        trampoline.__wrapped__ = trampoline.stands_for = original  # type: ignore[attr-defined]
         self._trampoline = trampoline
         setattr(owner, attribute, trampoline)
 
