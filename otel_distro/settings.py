@@ -121,6 +121,31 @@ OTEL_DISTRO_DIAGNOSTICS = Setting(
     "What the distribution says about itself, in single lines on stderr.",
     ("on", "off"),
 )
+OTEL_DISTRO_SPOOL = Setting(
+    "OTEL_DISTRO_SPOOL",
+    "choice",
+    "on",
+    "Whether telemetry waits for the collector on the disk, where it survives the process, or in memory only (off).",
+    ("on", "off"),
+)
+OTEL_DISTRO_SPOOL_BYTES = Setting(
+    "OTEL_DISTRO_SPOOL_BYTES",
+    "int",
+    256 * 1024 * 1024,
+    "Bytes on the disk that may wait for one destination, of all processes together; the oldest go first. 0 is off.",
+)
+OTEL_DISTRO_SPOOL_AGE = Setting(
+    "OTEL_DISTRO_SPOOL_AGE",
+    "float",
+    48 * 3600.0,
+    "Seconds after which telemetry that still waits on the disk is dropped.",
+)
+OTEL_DISTRO_SPOOL_FSYNC = Setting(
+    "OTEL_DISTRO_SPOOL_FSYNC",
+    "bool",
+    False,
+    "Whether each write waits for the disk itself: survives a power cut, too, and costs milliseconds.",
+)
 
 
 def settings() -> "tuple[Setting[Any], ...]":

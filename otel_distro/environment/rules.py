@@ -45,7 +45,8 @@ def _setting(setting: "settings.Setting[Any]") -> Rule:
             return checks.Verdict(str(error))
         return None
 
-    return Rule(check, str(setting.default))
+    default = str(setting.default)
+    return Rule(check, default.lower() if setting.kind == "bool" else default)
 
 
 _BOOLEAN = checks.choice("true", "false")
