@@ -150,7 +150,7 @@ def _collector(backend: Backend, out: Path, work: Path) -> None:
     _module(backend, work / "tools", work)
     _run([str(work / "tools" / "builder"), "--config", str(BUILDER_CONFIG), "--ldflags=-s -w"], work)
     out.mkdir()
-    (work / "build" / "collector" / "otelcol-distro").rename(out / "otelcol-distro")
+    (work / "build" / "otelcol-distro").rename(out / "otelcol-distro")
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
