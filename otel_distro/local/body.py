@@ -69,7 +69,7 @@ def checked(signal: str, content_type: str, body: bytes) -> bytes:
 def skip(stream: BufferedIOBase, headers: Message) -> None:
     """Read past a body that is not wanted, so that the client gets to read the answer."""
     length = headers.get("Content-Length", "")
-    if length.isascii() and length.isdigit():
+    if _is_size(length):
         _skip(stream, min(int(length), MAX_SKIPPED))
 
 
@@ -96,7 +96,7 @@ def inflate(data: bytes, window_bits: int) -> bytes:
 def _read_length(stream: BufferedIOBase, length: str | None) -> bytes:
     if length is None:
         raise Refused(411, "length missing")
-    if not (length.isascii() and length.isdigit()):
+    if not _is_size(length):
         raise Refused(400, "length not valid", length[:20])
     size = int(length)
     if size > MAX_SENT:
@@ -130,6 +130,10 @@ def _read_chunks(stream: BufferedIOBase) -> bytes:
     while stream.readline(1024).strip():
         pass  # Trailers.
     return b"".join(parts)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def _skip(stream: BufferedIOBase, size: int) -> None:

@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        if self.headers.get("Host") not in self.server.hosts:
+        if self.headers.get("Host", "").lower() not in self.server.hosts:
             self._answer(421, b"host not allowed", "text/plain")
         elif self.path != "/healthz":
             self._answer(404, b"not found", "text/plain")
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _admit(self, signal: str, content_type: str) -> None:
         """Refuse what a web page could send: a foreign host (DNS rebinding), a type that needs no preflight."""
         try:
-            if self.headers.get("Host") not in self.server.hosts:
+            if self.headers.get("Host", "").lower() not in self.server.hosts:
                 raise Refused(421, "host not allowed")
             if not signal:
                 raise Refused(404, "path not found", self.path[:100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 from collections import Counter
@@ -61,9 +62,11 @@ class Rows:
         """Drop what is remembered of the tables: a transaction was rolled back or rows were deleted."""
         self._ids.clear()
         self._points.clear()
-        (self._series,) = self._db.execute(
-            "select count(*) from series join resource using (rid) where run_id = ?", (self.run_id,)
-        ).fetchone()
+        # A disk that fails even here leaves the count of before.
+        with contextlib.suppress(sqlite3.Error):
+            (self._series,) = self._db.execute(
+                "select count(*) from series join resource using (rid) where run_id = ?", (self.run_id,)
+            ).fetchone()
 
     def add(self, signal: str, body: bytes) -> Counter[str]:
         """Add what an export request holds and is not there yet; return how much was cut or refused, by reason."""
@@ -138,6 +141,7 @@ class Rows:
         if stream is None:
             return
         rows = []
+        touched = set()
         for attributes, point in point_rows(metric, cuts):
             sid = self._series_id(stream, attributes, rid, scid, origin)
             if sid is None:
@@ -145,10 +149,12 @@ class Rows:
                 continue
             rows.append(self._point(sid, point))
             self._points[sid] += 1
+            touched.add(sid)
+        self._db.executemany(_POINT, rows)
+        for sid in touched:
             if self._points[sid] > MAX_POINTS:
                 self._thin(sid)
                 cuts["oldest points of a series dropped"] += 1
-        self._db.executemany(_POINT, rows)
 
     def _point(self, sid: int, point: PointRow) -> tuple[object, ...]:
         bid = None
@@ -160,9 +166,9 @@ class Rows:
     def _thin(self, sid: int) -> None:
         """Drop the older half of a series' points."""
         self._db.execute(
-            "delete from point where sid = ?1 and ts <= (select ts from point where sid = ?1 order by ts desc"
-            f" limit 1 offset {MAX_POINTS // 2})",
-            (sid,),
+            "delete from point where sid = ? and ts <= (select ts from point where sid = ? order by ts desc"
+            " limit 1 offset ?)",
+            (sid, sid, MAX_POINTS // 2),
         )
         (self._points[sid],) = self._db.execute("select count(*) from point where sid = ?", (sid,)).fetchone()
 

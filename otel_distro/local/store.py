@@ -253,7 +253,7 @@ class Store:
         try:
             with self._db:
                 task(self._db)
-        except sqlite3.Error as error:
+        except Exception as error:
             self.drop("store", f"not stored: {error}")
 
     def _save_dropped(self, db: sqlite3.Connection) -> None:

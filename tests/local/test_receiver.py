@@ -131,6 +131,7 @@ REFUSED = {
     "a host that DNS rebinding gives": (ONE_SPAN, {"Host": "evil.example"}, 421, "host not allowed"),
     "our name with another port": (ONE_SPAN, {"Host": "localhost:1"}, 421, "host not allowed"),
     "length that is no number": (ONE_SPAN, {"Content-Length": "-5"}, 400, "length not valid"),
+    "length beyond all sizes": (ONE_SPAN, {"Content-Length": "9" * 5000}, 400, "length not valid"),
 }
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from otel_distro.local.child import Outcome
-from otel_distro.local.page import columns_of, cut, duration, memory
 from otel_distro.local.page import _UNICODE as UNICODE
+from otel_distro.local.page import columns_of, cut, duration, memory
 from otel_distro.local.render import render
 from otel_distro.local.runs import Run, without_secrets
 from otel_distro.local.store import Store
