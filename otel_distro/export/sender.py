@@ -7,15 +7,23 @@ is imported by nearly every program anyway.
 from __future__ import annotations
 
 import http.client
+import io
+import os
 import time
 import zlib
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from otel_distro.export.target import credentials
+
 if TYPE_CHECKING:
+    import socket
+    from urllib.parse import SplitResult
+
     from otel_distro.export.target import Target
 
 MAX_RETRY_AFTER = 60.0
@@ -47,9 +55,11 @@ class Sender:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._connection: http.client.HTTPConnection | None = None
+        self._whole_url = False
+        self._proxy_headers: dict[str, str] = {}
 
     def send(self, body: bytes, timeout: float) -> Outcome:
-        """Post ``body`` (protobuf, gzipped if the target says so) within ``timeout`` seconds an I/O operation.
+        """Post ``body`` (protobuf, gzipped if the target says so); to connect, to send and to read take ``timeout`` each.
 
         Never raises. A connection that the server closed while it was idle is opened once more.
         """
@@ -61,7 +71,10 @@ class Sender:
 
     def forget(self) -> None:
         """Drop the connection without a word to the server: after a fork it is the parent's."""
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.sock is not None:
+            # Not closed, which could wait for a lock of a thread that only the parent has, and not left to be warned of.
+            os.close(connection.sock.detach())
 
     def close(self) -> None:
         """Close the connection."""
@@ -76,45 +89,42 @@ class Sender:
         try:
             connection = self._connection or self._connect(timeout)
             self._connection = connection
+            if self._whole_url:
+                headers.update(self._proxy_headers)
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
             connection.timeout = timeout
+            connection.response_class = partial(_Response, timeout=timeout)  # type: ignore[assignment]
             connection.request("POST", self._path(), body, headers)
             response = connection.getresponse()
             payload = response.read(_MAX_RESPONSE)
             if response.will_close or not response.isclosed():
                 self.close()
             return self._classify(response, payload), False
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except Exception as error:
             self.close()
             stale = isinstance(error, ConnectionError | http.client.RemoteDisconnected | http.client.CannotSendRequest)
             return Outcome(Answer.HOLD, f"{type(error).__name__}: {error}".rstrip(": ")), stale
 
     def _path(self) -> str:
         parts = urlsplit(self.target.url)
-        path = parts.path or "/"
-        if isinstance(self._connection, http.client.HTTPSConnection) or not self._proxied:
-            return f"{path}?{parts.query}" if parts.query else path
-        return self.target.url
-
-    _proxied = False
+        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        return f"{self.target.origin}{path}" if self._whole_url else path
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         parts = urlsplit(self.target.url)
         host, port = parts.hostname or "localhost", parts.port
         secure = parts.scheme == "https"
         proxy = _proxy(parts.scheme, host)
-        self._proxied = proxy is not None
-        tunnel_to = (host, port or (443 if secure else 80))
+        self._whole_url = proxy is not None and not secure
+        authorization = credentials(proxy) if proxy is not None else ""
+        self._proxy_headers = {"proxy-authorization": authorization} if authorization else {}
+        ask, at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
+        if not secure:
+            return http.client.HTTPConnection(ask, at, timeout=timeout)
+        connection = http.client.HTTPSConnection(ask, at, timeout=timeout, context=self._tls())
         if proxy is not None:
-            host, port = proxy
-        connection: http.client.HTTPConnection
-        if secure:
-            connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls())
-            if proxy is not None:
-                connection.set_tunnel(*tunnel_to)
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=timeout)
+            connection.set_tunnel(host, port or 443, self._proxy_headers)
         return connection
 
     def _tls(self) -> Any:
@@ -129,7 +139,7 @@ class Sender:
     def _classify(response: http.client.HTTPResponse, payload: bytes) -> Outcome:
         status = response.status
         kind = (response.getheader("content-type") or "").split(";")[0].strip().lower()
-        if status in (200, 202):
+        if 200 <= status < 300:
             if payload and kind not in ("application/x-protobuf", "application/json"):
                 return Outcome(
                     Answer.HOLD, f"HTTP {status} that is not OTLP ({kind or 'no content type'})", status=status
@@ -139,6 +149,36 @@ class Sender:
         if status in (400, 413, 422):
             return Outcome(Answer.REFUSED, reason, status=status)
         return Outcome(Answer.HOLD, reason, _retry_after(response.getheader("retry-after")), status=status)
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that has ``timeout`` seconds to arrive as a whole: a socket's own limit starts again with each byte."""
+
+    def __init__(self, sock: socket.socket, *args: Any, timeout: float, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Timed(sock, self.fp, time.monotonic() + timeout))
+
+
+class _Timed(io.RawIOBase):
+    def __init__(self, sock: socket.socket, file: io.BufferedIOBase, deadline: float) -> None:
+        self._sock = sock
+        # It keeps the socket open until the response has been read, and is closed with it.
+        self._file = file
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(remaining)
+        return self._sock.recv_into(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def compress(body: bytes) -> bytes:
@@ -181,16 +221,15 @@ def _rejected(payload: bytes, kind: str) -> int:
         return 0
 
 
-def _proxy(scheme: str, host: str) -> tuple[str, int | None] | None:
-    import os
-
+def _proxy(scheme: str, host: str) -> SplitResult | None:
+    """Return the proxy that the environment names for ``host``; none for this machine, which it would take for its own."""
     if not any(name in os.environ for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")):
         return None
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
     url = proxies.get(scheme) or proxies.get("all")
-    if not url or proxy_bypass(host):
+    if not url or host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
         return None
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    return (parts.hostname, parts.port) if parts.hostname else None
+    return parts if parts.hostname else None

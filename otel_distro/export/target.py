@@ -6,9 +6,10 @@ Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
@@ -37,8 +38,7 @@ class Target:
     def origin(self) -> str:
         """Scheme, host and port: all that may be said of the URL in a message."""
         parts = urlsplit(self.url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname or ''}{port}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
@@ -59,9 +59,11 @@ def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
     if not url:
         base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
         url = f"{base.rstrip('/')}/v1/{signal}"
+    url, authorization = _without_credentials(url)
     headers = {
         "content-type": "application/x-protobuf",
         "user-agent": f"otel-distro/{__version__} OTLP-Python",
+        **authorization,
         **parse_env_headers(read("HEADERS") or "", liberal=True),
     }
     try:
@@ -77,3 +79,19 @@ def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
         certificate_file=read("CLIENT_CERTIFICATE"),
         key_file=read("CLIENT_KEY"),
     )
+
+
+def credentials(parts: SplitResult) -> str:
+    """Return the value of an ``Authorization`` header for the user and password in a URL, empty where it has none."""
+    if not parts.username:
+        return ""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(pair.encode()).decode()}"
+
+
+def _without_credentials(url: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(url)
+    found = credentials(parts)
+    if not found:
+        return url, {}
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), {"authorization": found}
