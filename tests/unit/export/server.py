@@ -45,7 +45,8 @@ class Server:
         self.let_go = threading.Event()
         """Set at the end: what an answer waits for that hangs."""
         self.connections = 0
-        self._answers = list(answers) or [http()]
+        self.answers = list(answers) or [http()]
+        """What is left to give."""
         self._tls = tls
         self._listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
@@ -60,7 +61,7 @@ class Server:
         """Where traces go."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1/traces"
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Server:  # noqa: PYI034 - typing.Self comes with Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,7 +117,7 @@ class Server:
                     headers[key.lower()] = value.strip()
                 body = stream.read(int(headers.get("content-length", "0")))
                 with self.arrived:
-                    answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+                    answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                     self.requests.append(Request(method, target, headers, body, number))
                     self.arrived.notify_all()
                 if not isinstance(answer, bytes):

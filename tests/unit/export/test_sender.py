@@ -123,7 +123,9 @@ def test_retry_after_may_be_a_date() -> None:
 
 def test_hanging_server_costs_the_timeout() -> None:
     """A server that takes a request and never answers is left when the timeout has passed; the body is held."""
-    with Server(lambda _: server.let_go.wait(60)) as server:
+    server = Server()
+    server.answers[:] = [server.hang]
+    with server:
         outcome = send(server, timeout=0.2)
     assert (outcome.answer, outcome.reason) == (Answer.HOLD, "TimeoutError: timed out")
 
