@@ -226,16 +226,3 @@ def replace_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: L
     proxies[0]._tracer, proxies[1]._logger = property(tracer_of), property(logger_of)
     set_providers(tracer, meter, logger)
     return restore
-
-
-def encoders() -> dict[str, Callable[[Any], bytes]]:
-    """Return for each signal the function that makes OTLP protobuf bytes of its items."""
-    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-    return {
-        "traces": lambda items: encode_spans(items).SerializePartialToString(),
-        "metrics": lambda items: encode_metrics(items).SerializePartialToString(),
-        "logs": lambda items: encode_logs(items).SerializePartialToString(),
-    }

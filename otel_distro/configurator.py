@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk._logs import LoggerProvider
@@ -17,16 +17,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_distro import _upstream, schema, settings
 from otel_distro._guard import guard
 from otel_distro._version import __version__
-from otel_distro.export.lane import Lane
+from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.lifecycle import Lifecycle
-from otel_distro.export.pipeline import Pipeline
-from otel_distro.export.processors import QueueLogRecordProcessor, QueueMetricReader, QueueSpanProcessor
-from otel_distro.export.self_metrics import LaneMetrics
-from otel_distro.export.sender import Sender
-from otel_distro.export.target import target
-
-if TYPE_CHECKING:
-    from opentelemetry.metrics import Meter
+from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
 
 OURS = "otlp_proto_http"
 """The exporter that our own pipeline takes the place of; every other one is upstream's or the user's."""
@@ -67,33 +60,18 @@ class Configurator(_OTelSDKConfigurator):
 def _build(resource: Resource) -> Lifecycle:
     tracer_configurator, meter_configurator, logger_configurator = _upstream.configurators_from_environment()
     names = {signal: _upstream.exporter_names(signal) for signal in _upstream.SIGNALS}
-    encoders = _upstream.encoders()
-
-    lanes: dict[str, Lane] = {}
-    readers: list[MetricReader] = [_reader(name) for name in names["metrics"] if name != OURS]
-    ours: QueueMetricReader | None = None
-    if OURS in names["metrics"]:
-        # The lane of the metrics cannot report on itself before the provider stands that it feeds.
-        lanes["metrics"] = Lane("metrics", Sender(target("metrics")), lambda _: b"", _lane_metrics("metrics", None))
-        ours = QueueMetricReader(lanes["metrics"], encoders["metrics"], **_upstream.metric_preferences())
-        readers.append(ours)
-    meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False, _meter_configurator=meter_configurator)
-    meter = meter_provider.get_meter("otel_distro", __version__) if _self_metrics_on() else None
-    if "metrics" in lanes:
-        lanes["metrics"].report_to(_lane_metrics("metrics", meter))
-    for signal, prefix in (("traces", "BSP"), ("logs", "BLRP")):
-        if OURS in names[signal]:
-            lanes[signal] = _queue_lane(signal, prefix, encoders[signal], meter)
-
-    pipeline = Pipeline(
-        lanes,
-        delay=min(_number("OTEL_BSP_SCHEDULE_DELAY", 1000), _number("OTEL_BLRP_SCHEDULE_DELAY", 1000)) / 1000,
-        interval=_number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
-        collect=ours.collect if ours is not None else lambda: None,
+    pipeline, reader = assemble(
+        (signal for signal in names if OURS in names[signal]), str(resource.attributes[schema.SERVICE_NAME.name])
     )
-    if ours is not None:
-        ours.flush = pipeline.flush
-
+    readers = [_reader(name) for name in names["metrics"] if name != OURS]
+    meter_provider = MeterProvider(
+        [*readers, *([reader] if reader is not None else [])],
+        resource,
+        shutdown_on_exit=False,
+        _meter_configurator=meter_configurator,
+    )
+    if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true":
+        report_to(pipeline, meter_provider.get_meter("otel_distro", __version__))
     tracer_provider = TracerProvider(
         sampler=_upstream.sampler_from_environment(),
         resource=resource,
@@ -130,32 +108,3 @@ def _build(resource: Resource) -> Lifecycle:
 def _reader(name: str) -> MetricReader:
     found = _upstream.exporter_class("metrics", name)
     return found() if issubclass(found, MetricReader) else PeriodicExportingMetricReader(found())
-
-
-def _queue_lane(signal: str, prefix: str, encode: Any, meter: Meter | None) -> Lane:
-    capacity = int(_number(f"OTEL_{prefix}_MAX_QUEUE_SIZE", 2048))
-    return Lane(
-        signal,
-        Sender(target(signal)),
-        encode,
-        _lane_metrics(signal, meter, capacity),
-        capacity=capacity,
-        batch=int(_number(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE", 512)),
-    )
-
-
-def _lane_metrics(signal: str, meter: Meter | None, capacity: int = 0) -> LaneMetrics:
-    return LaneMetrics(signal, meter, target(signal).url, capacity)
-
-
-def _self_metrics_on() -> bool:
-    return os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"
-
-
-def _number(name: str, default: float) -> float:
-    """Read a number that the check of the environment has passed; a later change of it falls back to the default."""
-    try:
-        value = float(os.environ.get(name) or default)
-    except ValueError:
-        return default
-    return value if 0 < value < float("inf") else default

@@ -1,8 +1,7 @@
-"""One thread that makes bytes of what has ended and hands them to the collector.
+"""From ended items to acknowledged bytes: one thread writes, one thread sends, and the spool lies between them.
 
-The thread and its locks are the interpreter's own (:mod:`otel_distro._native`): upstream's hang at exit in programs that
-gevent has patched. Before a fork the thread is sent home, because
-Python 3.12 warns whoever forks with more than one, and because a lock held by it would stay locked in the child for ever.
+The writer makes bytes of what has ended within :data:`WRITE_DELAY` and spools them, whatever the sender is waiting for. So a
+kill, an outage, an exit without a collector and a fork are one case: the bytes are on disk, and whoever sends next has them.
 """
 
 from __future__ import annotations
@@ -13,212 +12,278 @@ from typing import TYPE_CHECKING
 from otel_distro import _native, _upstream
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
+from otel_distro.export.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from otel_distro.export.delivery import Delivery
     from otel_distro.export.lane import Lane
+    from otel_distro.export.spool import Spool
+
+WRITE_DELAY = 0.05
+"""Seconds within which an ended item is on its way to the disk."""
+
+ADOPT_INTERVAL = 5.0
+"""Seconds between two looks for what processes that are gone have left."""
+
+_HURRY_BYTES = 512 * 1024
+_LOCK_PATIENCE = 0.1
+_FAR = float("inf")
 
 
 class Pipeline:
-    """The lanes of all signals and the thread that empties them.
+    """The lanes and deliveries of all signals and the two threads that work on them.
 
-    ``delay``: seconds an ended item waits for company. ``interval``: seconds between two collections of metrics.
-    ``collect``: collects the metrics and puts them into their lane by :meth:`Lane.hold`.
+    ``delay``: seconds a spooled body waits for company before it is sent. ``interval``: seconds between two collections of
+    metrics. ``collect``: collects the metrics and spools them.
     """
 
     def __init__(
-        self, lanes: Mapping[str, Lane], *, delay: float, interval: float, collect: Callable[[], None]
+        self,
+        lanes: Mapping[str, Lane],
+        deliveries: Mapping[str, Delivery],
+        spool: Spool,
+        *,
+        delay: float,
+        interval: float,
+        collect: Callable[[], None],
     ) -> None:
         self.lanes = lanes
+        self.deliveries = deliveries
+        self.spool = spool
         self._delay = delay
         self._interval = interval
         self._collect = collect
-        self._next_collect = time.monotonic() + interval
-        self._generation = 0
-        self._stopped = False
         self._closed = False
-        self._deadline = float("inf")
-        self._renew_locks()
+        self._deadline = _FAR
+        self._reported: dict[tuple[str, str], int] = {}
+        self._writer = Worker("the thread that writes telemetry", self._write)
+        self._sender = Worker("the thread that sends telemetry", self._send)
+        self._renew()
 
-    def _renew_locks(self) -> None:
+    def _renew(self) -> None:
+        now = time.monotonic()
         self._encoding = _native.allocate_lock()
-        self._running = _native.allocate_lock()
-        self._wake = _native.allocate_lock()
-        self._wake.acquire()
-        self._alive = False
-        self._waiters: list[Any] = []
+        self._written_waiters: list[Any] = []
+        self._sent_waiters: list[Any] = []
+        self._write_due = _FAR
+        self._send_due = _FAR
+        self._next_collect = now + self._interval
+        self._next_adoption = now
 
-    # What the application's threads call -------------------------------------------------------------------------------
+    # What the application's threads call
 
     def put(self, signal: str, item: Any) -> None:
-        """Queue an ended item. When the queue is half full the caller makes a batch of bytes of it: back-pressure."""
+        """Queue an ended item. When its queue is half full the caller spools a batch itself: back-pressure, not loss."""
         if self._closed:
             return
         lane = self.lanes[signal]
         waiting = lane.put(item)
         if waiting in (1, lane.batch):
-            self._notify()
-        if waiting > lane.capacity // 2 and self._encoding.acquire(False):
+            self._writer.notify()
+        if waiting > lane.capacity // 2:
+            self._help(lane, patient=waiting > lane.capacity)
+
+    def _help(self, lane: Lane, *, patient: bool) -> None:
+        if self._encoding.acquire(patient, _LOCK_PATIENCE if patient else -1):
             try:
-                with guard("encoding telemetry"), _upstream.suppressed():
-                    lane.encode_batch()
+                with guard("spooling telemetry"), _upstream.suppressed():
+                    lane.spool_batch()
             finally:
                 self._encoding.release()
+            self._sender.notify()
+        if patient and len(lane.items) > lane.capacity:
+            lane.drop_beyond_capacity()
 
     def flush(self, timeout: float) -> bool:
-        """Collect, encode and send everything; return whether all of it was taken within ``timeout`` seconds."""
+        """Collect, spool and send everything; return whether all was taken within ``timeout`` seconds."""
         if self._closed:
             return False
         done = _native.allocate_lock()
         done.acquire()
-        self._waiters.append(done)
-        self.start()
-        self._notify()
-        return bool(done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))) and not self._undelivered()
+        self._written_waiters.append(done)
+        if not self.start():
+            self._write()
+            self._send()
+        self._writer.notify()
+        in_time = done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))
+        return bool(in_time) and not self.spool.pending()
 
     def finish(self, budget: float) -> None:
-        """Deliver what can be delivered within ``budget`` seconds and stop for good. Never raises, never takes longer."""
+        """Spool everything, deliver what can be delivered within ``budget`` seconds, and stop for good. Never raises.
+
+        What is left stays in the spool for the next process.
+        """
         if self._closed:
             return
         self._closed = True
         self._deadline = time.monotonic() + budget
         done = _native.allocate_lock()
         done.acquire()
-        self._waiters.append(done)
-        self._stopped = True
-        self._notify()
-        if self._alive:
+        self._written_waiters.append(done)
+        if self._writer.alive and self._sender.alive:
+            self._writer.stop()
             done.acquire(True, budget)
         else:
-            # No thread can be started any more at the end of an interpreter: the caller does it.
-            self._last_round()
-        if lost := self._undelivered():
-            counts = ", ".join(f"{n} of {signal}" for signal, n in lost.items())
-            origin = next(iter(self.lanes.values())).sender.target.origin
-            say(f"not delivered to {origin} before the end of the process: {counts}", cause="undelivered")
+            # No threads can be had any more at the end of an interpreter: the caller does it.
+            with _upstream.suppressed():
+                self._write()
+                self._send()
+        self.spool.close()
+        self._say_what_is_left()
 
-    def _undelivered(self) -> dict[str, int]:
-        counts = {signal: lane.undelivered() for signal, lane in self.lanes.items()}
-        return {signal: n for signal, n in counts.items() if n}
-
-    def _notify(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:
-            # Notified already.
+    def write_now(self, patience: float) -> None:
+        """Spool what has ended, metrics too, without sending: the process is about to vanish or become another one."""
+        if self._closed:
             return
+        done = _native.allocate_lock()
+        done.acquire()
+        self._written_waiters.append(done)
+        self._only_write = True
+        if self._writer.alive:
+            self._writer.notify()
+            done.acquire(True, patience)
+        else:
+            with _upstream.suppressed():
+                self._write()
 
-    # Life cycle ---------------------------------------------------------------------------------------------------------
+    _only_write = False
 
-    def start(self) -> None:
-        """Start the thread unless it runs. Where no thread can be started, everything is sent at exit."""
-        if self._alive or self._stopped:
-            return
-        self._alive = True
-        try:
-            _native.start_new_thread(self._run, (self._generation,))
-        except RuntimeError:
-            self._alive = False
+    def _say_what_is_left(self) -> None:
+        left = {signal: items for signal, (items, _, _) in self.spool.pending().items() if items}
+        if left:
+            counts = ", ".join(f"{items} of {signal}" for signal, items in left.items())
+            fate = "kept on disk for the next start" if self.spool.durable else "lost"
+            say(f"not delivered before the end of the process, {fate}: {counts}", cause="undelivered")
+
+    # Life cycle
+
+    def start(self) -> bool:
+        """Start the threads unless they run; return whether they run."""
+        return self._writer.start() and self._sender.start()
 
     def before_fork(self) -> None:
-        """Send the thread home and hold the lock under which SDK locks are taken, so that the child finds them open."""
-        threads = _native.thread_count()
-        idle = self._alive and not self._encoding.locked()
-        self._generation += 1
+        """Send the threads home and hold the lock under which SDK locks are taken, so that the child finds them open."""
         self._encoding.acquire(True, 1.0)
-        self._notify()
-        if idle:
-            _native.await_fewer_threads(threads)
+        self._writer.send_home()
+        self._sender.send_home()
+        self.spool.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Take up the work again."""
+        self.spool.after_fork_in_parent()
         if self._encoding.locked():
             self._encoding.release()
-        self._alive = False
-        self.start()
+        self._writer.call_back()
+        self._sender.call_back()
 
     def after_fork_in_child(self) -> None:
         """Start empty: what waited is the parent's to deliver."""
-        self._renew_locks()
+        self.spool.after_fork_in_child()
+        self._reported.clear()
         for lane in self.lanes.values():
             lane.forget()
-        self._next_collect = time.monotonic() + self._interval
+        for delivery in self.deliveries.values():
+            delivery.forget()
+            delivery.link.forget()
+        self._renew()
+        self._writer.renew()
+        self._sender.renew()
         self.start()
 
-    # What the thread does -----------------------------------------------------------------------------------------------
+    # What the writer does
 
-    def _run(self, generation: int) -> None:
-        with self._running, guard("the export thread"), _upstream.suppressed():
-            due = float("inf")
-            while generation == self._generation and not self._stopped:
-                waiting = any(lane.items for lane in self.lanes.values())
-                if waiting and due == float("inf"):
-                    due = time.monotonic() + self._delay
-                self._wake.acquire(True, self._nap(due))
-                if generation != self._generation or self._stopped:
-                    break
-                if self._waiters or time.monotonic() >= due or self._full():
-                    due = float("inf")
-                    self._round()
-                elif time.monotonic() >= self._next_collect or self._retry_due():
-                    self._round()
-        if generation == self._generation and self._stopped:
-            self._last_round()
-
-    def _nap(self, due: float) -> float:
+    def _write(self) -> float:
         now = time.monotonic()
-        moments = [due, self._next_collect]
-        moments.extend(lane.retry_at or now for lane in self.lanes.values() if lane.held)
-        return min(max(0.0, min(moments) - now), 3600.0)
+        waiting = any(lane.items for lane in self.lanes.values())
+        if waiting and self._write_due == _FAR:
+            self._write_due = now + WRITE_DELAY
+        waiters, self._written_waiters = self._written_waiters, []
+        if waiters or now >= min(self._write_due, self._next_collect) or self._full():
+            self._write_due = _FAR
+            self._spool_all(collect=bool(waiters) or now >= self._next_collect)
+            self._settle(waiters)
+        return min(self._write_due, self._next_collect) - time.monotonic()
 
     def _full(self) -> bool:
         return any(len(lane.items) >= lane.batch for lane in self.lanes.values())
 
-    def _retry_due(self) -> bool:
-        return any(lane.held and lane.retry_at <= time.monotonic() for lane in self.lanes.values())
-
-    def _round(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        self._encode_all(collect=bool(waiters) or time.monotonic() >= self._next_collect)
-        if waiters:
-            for lane in self.lanes.values():
-                lane.retry_at = 0.0
-        self._deliver()
-        for done in waiters:
-            done.release()
-
-    def _encode_all(self, *, collect: bool) -> None:
+    def _spool_all(self, *, collect: bool) -> None:
         with self._encoding:
             if collect:
                 self._next_collect = time.monotonic() + self._interval
                 with guard("collecting metrics"):
                     self._collect()
             for lane in self.lanes.values():
-                while lane.encode_batch():
-                    pass
+                with guard(f"spooling {lane.signal}"):
+                    while lane.spool_batch():
+                        pass
+
+    def _settle(self, waiters: list[Any]) -> None:
+        if self._only_write:
+            self._only_write = False
+            for done in waiters:
+                done.release()
+            return
+        self._sent_waiters.extend(waiters)
+        if self._closed:
+            self._sender.stop()
+        else:
+            self._sender.notify()
+
+    # What the sender does
+
+    def _send(self) -> float:
+        now = time.monotonic()
+        waiters, self._sent_waiters = self._sent_waiters, []
+        if now >= self._next_adoption:
+            self._next_adoption = now + ADOPT_INTERVAL
+            self.spool.adopt()
+        pending = self.spool.pending()
+        if pending and self._send_due == _FAR:
+            self._send_due = now + self._delay
+        if waiters:
+            for delivery in self.deliveries.values():
+                delivery.link.try_now()
+        if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > _HURRY_BYTES:
+            self._send_due = _FAR
+            self._deliver()
+            pending = self.spool.pending()
+        self._report_losses()
+        for done in waiters:
+            done.release()
+        if self._closed:
+            for delivery in self.deliveries.values():
+                delivery.sender.close()
+        return self._nap(pending)
+
+    def _nap(self, pending: Mapping[str, object]) -> float:
+        now = time.monotonic()
+        if self._send_due == _FAR:
+            # What is left waits for its link, or came while the rest was sent.
+            left = (delivery for signal, delivery in self.deliveries.items() if signal in pending)
+            self._send_due = min((max(d.link.retry_at, now + self._delay) for d in left), default=_FAR)
+        return min(self._send_due, self._next_adoption) - now
 
     def _deliver(self) -> None:
-        generation = self._generation
-        for lane in self.lanes.values():
-            while generation == self._generation:
-                now = time.monotonic()
-                timeout = min(lane.sender.target.timeout, self._deadline - now)
-                if timeout <= 0 or not lane.deliver_one(now, timeout):
-                    break
-                if len(lane.items) > lane.capacity // 2:
-                    # A long backlog must not let the queue run over meanwhile.
-                    self._encode_all(collect=False)
+        """Send in turns, one request of each signal, until nothing waits or nothing goes."""
+        going = list(self.deliveries.values())
+        while going and not self._sender.leaving:
+            for delivery in list(going):
+                timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
+                if timeout <= 0 or self._sender.leaving or not delivery.send_one(timeout):
+                    going.remove(delivery)
 
-    def _last_round(self) -> None:
-        with guard("the last delivery"), _upstream.suppressed():
-            for lane in self.lanes.values():
-                lane.retry_at = 0.0
-            self._encode_all(collect=True)
-            self._deliver()
-            for lane in self.lanes.values():
-                lane.sender.close()
-        for done in self._waiters:
-            done.release()
-        self._waiters = []
+    def _report_losses(self) -> None:
+        for (signal, reason), total in self.spool.dropped().items():
+            new = total - self._reported.get((signal, reason), 0)
+            self._reported[signal, reason] = total
+            delivery = self.deliveries.get(signal)
+            if new > 0 and reason != "rejected":
+                say(
+                    f"{new} items of {signal} were dropped from the spool: {reason}", cause=f"dropped {signal} {reason}"
+                )
+                if delivery is not None:
+                    delivery.lost(new, reason)

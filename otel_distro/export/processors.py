@@ -80,21 +80,13 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 class QueueMetricReader(MetricReader):
     """Collects when the pipeline's thread says so; it has no thread of its own."""
 
-    def __init__(self, lane: Lane, encode: Callable[[MetricsData], bytes], **kwargs: Any) -> None:
+    def __init__(self, lane: Lane, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._lane = lane
-        self._encode = encode
         self.flush: Callable[[float], bool] = lambda _: False
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        points = sum(
-            len(metric.data.data_points)
-            for resource in metrics_data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        )
-        if points:
-            self._lane.hold(self._encode(metrics_data), points)
+        self._lane.spool(metrics_data)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect and deliver; return whether all was taken within ``timeout_millis`` milliseconds."""

@@ -1,0 +1,108 @@
+"""Puts the export path together from a checked environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from otel_distro import _upstream
+from otel_distro.export.delivery import Delivery, Link
+from otel_distro.export.encode import encode_logs, encode_metrics, encode_spans
+from otel_distro.export.lane import Lane
+from otel_distro.export.pipeline import Pipeline
+from otel_distro.export.processors import QueueMetricReader
+from otel_distro.export.self_metrics import LaneMetrics
+from otel_distro.export.sender import Sender
+from otel_distro.export.spool import Spool, open_spool, spool_key
+from otel_distro.export.target import Target, target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from opentelemetry.metrics import Meter
+
+    from otel_distro.export.encode import Encoded
+
+_ENCODERS: Mapping[str, Callable[[Any], Encoded]] = {
+    "traces": encode_spans,
+    "metrics": encode_metrics,
+    "logs": encode_logs,
+}
+_PREFIXES = {"traces": "BSP", "logs": "BLRP"}
+
+
+def targets(environ: Mapping[str, str] = os.environ) -> dict[str, Target]:
+    """Return the target of each signal."""
+    return {signal: target(signal, environ) for signal in _upstream.SIGNALS}
+
+
+def spool_of(found: Mapping[str, Target], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
+    """Return the spool that processes with these targets share."""
+    urls = [destination.url for destination in found.values()]
+    return open_spool(environ, spool_key(*urls), service, sorted({t.origin for t in found.values()}))
+
+
+def deliveries(found: Mapping[str, Target], spool: Spool) -> dict[str, Delivery]:
+    """Return a delivery for each signal; signals of one origin share what is known of it."""
+    links: dict[str, Link] = {}
+    made: dict[str, Delivery] = {}
+    for signal, destination in found.items():
+        link = links.setdefault(destination.origin, Link(destination.origin, spool))
+        made[signal] = Delivery(signal, Sender(destination), spool, link, LaneMetrics(signal, None, destination.url, 0))
+    return made
+
+
+def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetricReader | None]:
+    """Return the pipeline of ``signals`` and, where metrics are among them, the reader that feeds it.
+
+    Nothing of it reports on itself before :func:`report_to` is called: the provider of metrics stands on the reader.
+    """
+    chosen = set(signals)
+    found = targets()
+    spool = spool_of(found, service)
+    lanes = {signal: _lane(signal, spool) for signal in _upstream.SIGNALS if signal in chosen}
+    reader = None
+    if "metrics" in lanes:
+        reader = QueueMetricReader(lanes["metrics"], **_upstream.metric_preferences())
+    pipeline = Pipeline(
+        lanes,
+        deliveries(found, spool),
+        spool,
+        delay=min(number(f"OTEL_{prefix}_SCHEDULE_DELAY", 1000) for prefix in _PREFIXES.values()) / 1000,
+        interval=number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
+        collect=reader.collect if reader is not None else lambda: None,
+    )
+    if reader is not None:
+        reader.flush = pipeline.flush
+    return pipeline, reader
+
+
+def report_to(pipeline: Pipeline, meter: Meter) -> None:
+    """Let the pipeline report on itself through ``meter``."""
+    for signal, delivery in pipeline.deliveries.items():
+        lane = pipeline.lanes.get(signal)
+        metrics = LaneMetrics(signal, meter, delivery.sender.target.url, lane.capacity if lane is not None else 0)
+        delivery.report_to(metrics)
+        if lane is not None:
+            lane.report_to(metrics)
+
+
+def _lane(signal: str, spool: Spool) -> Lane:
+    prefix = _PREFIXES.get(signal, "")
+    return Lane(
+        signal,
+        _ENCODERS[signal],
+        spool,
+        LaneMetrics(signal, None, "", 0),
+        capacity=int(number(f"OTEL_{prefix}_MAX_QUEUE_SIZE", 2048)) if prefix else 1,
+        batch=int(number(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE", 512)) if prefix else 1,
+    )
+
+
+def number(name: str, default: float) -> float:
+    """Read a number that the check of the environment has passed; a later change of it falls back to the default."""
+    try:
+        value = float(os.environ.get(name) or default)
+    except ValueError:
+        return default
+    return value if 0 < value < float("inf") else default

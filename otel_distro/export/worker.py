@@ -1,0 +1,99 @@
+"""A thread of ours: one function called again and again, and what fork and the end of the process ask of it.
+
+The thread and its locks are the interpreter's own (:mod:`otel_distro._native`): upstream's hang at exit in programs that
+gevent has patched. Before a fork it is sent home, because Python 3.12 warns whoever forks with more than one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otel_distro import _native, _upstream
+from otel_distro._guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LONGEST_NAP = 3600.0
+
+
+class Worker:
+    """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds."""
+
+    def __init__(self, what: str, work: Callable[[], float]) -> None:
+        self._what = what
+        self._work = work
+        self._generation = 0
+        self._stopped = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the thread: in a forked child it does not exist, and its locks may be held for ever."""
+        self._wake = _native.allocate_lock()
+        self._wake.acquire()
+        self._running = _native.allocate_lock()
+        self.alive = False
+        self.busy = False
+        self._leaving = False
+
+    def start(self) -> bool:
+        """Start the thread unless it runs; return whether it runs. Where no threads can be had it does not."""
+        if self.alive or self._stopped:
+            return self.alive
+        self.alive = True
+        try:
+            _native.start_new_thread(self._run, (self._generation,))
+        except RuntimeError:
+            self.alive = False
+        return self.alive
+
+    def notify(self) -> None:
+        """Wake the thread."""
+        try:
+            self._wake.release()
+        except RuntimeError:
+            # Notified already.
+            return
+
+    def stop(self) -> None:
+        """Let the thread end after the call of ``work()`` that it is in, or that it is woken for now."""
+        self._stopped = True
+        self.notify()
+
+    def send_home(self) -> None:
+        """End the thread, at once if it naps, and wait for that: a fork is about to happen."""
+        threads = _native.thread_count()
+        self._generation += 1
+        self._leaving = True
+        napping = self.alive and not self.busy
+        self.notify()
+        if napping:
+            _native.await_fewer_threads(threads)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the thread that asks was sent home, and should come to an end of what it does."""
+        return self._leaving
+
+    def call_back(self) -> None:
+        """Start the thread again in the parent. One that was busy ends by itself; the new one waits for it."""
+        self.alive = False
+        self.start()
+
+    def _run(self, generation: int) -> None:
+        with self._running, _upstream.suppressed():
+            if generation == self._generation:
+                self._leaving = False
+            nap = 0.0
+            while generation == self._generation:
+                self._wake.acquire(True, min(max(nap, 0.0), _LONGEST_NAP))
+                if generation != self._generation:
+                    break
+                self.busy = True
+                last = self._stopped
+                nap = 1.0
+                with guard(self._what):
+                    nap = self._work()
+                self.busy = False
+                if last:
+                    break
