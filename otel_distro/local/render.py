@@ -192,7 +192,7 @@ def _place(page: Page, summary: Summary, path: Path | None) -> None:
     if path is None:
         page.line("Kept in memory only, gone now.")
         return
-    home = str(Path.home())
+    home = os.path.expanduser("~")
     shown = str(path.absolute())
     if shown.startswith(home + os.sep):
         shown = "~" + shown[len(home) :]

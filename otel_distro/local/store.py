@@ -41,10 +41,15 @@ class _Batch:
 
 
 def default_path(environ: os._Environ[str] | dict[str, str]) -> Path:
-    """Return where the store lies without ``--db``, after the XDG base directory specification."""
+    """Return where the store lies without ``--db``, after the XDG base directory specification.
+
+    Raises :class:`StoreError` for a user without a home, as containers have them.
+    """
     base = environ.get("XDG_STATE_HOME", "")
-    state = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    return state / "otel-distro" / "local" / f"telemetry-v{VERSION}.db"
+    state = base if base.startswith("/") else os.path.expanduser("~/.local/state")
+    if not state.startswith("/"):
+        raise StoreError("no home directory for the store: set XDG_STATE_HOME or use --db")
+    return Path(state) / "otel-distro" / "local" / f"telemetry-v{VERSION}.db"
 
 
 class Store:
@@ -269,8 +274,7 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int]:
 
 def _make_private(path: Path) -> None:
     """Create the directory with mode 0700 and the file with 0600, so that SQLite's own files get it too."""
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o700, parents=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         found = os.fstat(descriptor)

@@ -164,6 +164,14 @@ def test_the_place_follows_xdg(tmp_path: Path) -> None:
     assert default_path({}).parent == default_path({"XDG_STATE_HOME": "relative"}).parent == fallback
 
 
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run programs as users that nobody knows."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    with pytest.raises(StoreError, match="set XDG_STATE_HOME or use --db"):
+        default_path({})
+
+
 def fill(store: Store, requests: int, run_id: str = "") -> None:
     """Put ``requests`` times half a megabyte of spans, waiting where the queue is full."""
     of = resource({"otel_distro.run.id": run_id} if run_id else {})
