@@ -176,6 +176,19 @@ def forget_measurements(provider: SDKMeterProvider) -> None:
                 match._attributes_aggregation.clear()
 
 
+def has_measurements(provider: SDKMeterProvider) -> bool:
+    """Return whether anything was recorded by a synchronous instrument since the start or the last forgetting."""
+    from opentelemetry.metrics import Asynchronous
+
+    return any(
+        match._attributes_aggregation
+        for storage in provider._measurement_consumer._reader_storages.values()
+        for instrument, matches in list(storage._instrument_view_instrument_matches.items())
+        if not isinstance(instrument, Asynchronous)
+        for match in matches
+    )
+
+
 def set_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: LoggerProvider) -> None:
     """Make the providers the global ones."""
     from opentelemetry._logs import set_logger_provider

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_distro import _native, _upstream, schema
 from otel_distro._guard import guard
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from otel_distro.export.pipeline import Pipeline
+
+
+_WRITE_PATIENCE = 0.5
 
 
 class Lifecycle:
@@ -46,7 +50,22 @@ class Lifecycle:
                 after_in_parent=self._pipeline.after_fork_in_parent,
                 after_in_child=self._in_child,
             )
+        for name in ("_exit", "execv", "execve"):
+            if hasattr(os, name):
+                setattr(os, name, self._writing_first(getattr(os, name)))
         self._pipeline.start()
+
+    def _writing_first(self, vanish: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a function after which this program is gone without any exit function: nothing is sent, all is spooled."""
+
+        @functools.wraps(vanish)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with guard("spooling before the process vanishes"):
+                if self._pid == os.getpid():
+                    self._pipeline.write_now(_WRITE_PATIENCE)
+            return vanish(*args, **kwargs)
+
+        return wrapper
 
     def finish(self) -> None:
         """Deliver everything within the exit budget, for all signals together."""
@@ -74,7 +93,7 @@ class Lifecycle:
         with guard("telemetry after a fork"):
             _upstream.forget_measurements(self._meter)
             self._renew_instance()
-            self._pipeline.after_fork_in_child()
+            self._pipeline.after_fork_in_child(lambda: _upstream.has_measurements(self._meter))
             self._pid = os.getpid()
             for callback in self.after_fork:
                 callback()

@@ -58,6 +58,8 @@ class Pipeline:
         self._collect = collect
         self._closed = False
         self._deadline = _FAR
+        self._used = True
+        self._measured: Callable[[], bool] = lambda: True
         self._reported: dict[tuple[str, str], int] = {}
         self._writer = Worker("the thread that writes telemetry", self._write)
         self._sender = Worker("the thread that sends telemetry", self._send)
@@ -79,6 +81,7 @@ class Pipeline:
         """Queue an ended item. When its queue is half full the caller spools a batch itself: back-pressure, not loss."""
         if self._closed:
             return
+        self._used = True
         lane = self.lanes[signal]
         waiting = lane.put(item)
         if waiting in (1, lane.batch):
@@ -179,8 +182,10 @@ class Pipeline:
         self._writer.call_back()
         self._sender.call_back()
 
-    def after_fork_in_child(self) -> None:
-        """Start empty: what waited is the parent's to deliver."""
+    def after_fork_in_child(self, measured: Callable[[], bool]) -> None:
+        """Start empty: what waited is the parent's to deliver. ``measured``: whether metrics were recorded since."""
+        self._measured = measured
+        self._used = False
         self.spool.after_fork_in_child()
         self._reported.clear()
         for lane in self.lanes.values():
@@ -203,9 +208,14 @@ class Pipeline:
         waiters, self._written_waiters = self._written_waiters, []
         if waiters or now >= min(self._write_due, self._next_collect) or self._full():
             self._write_due = _FAR
-            self._spool_all(collect=bool(waiters) or now >= self._next_collect)
+            leaving = self._closed or self._only_write
+            self._spool_all(collect=(bool(waiters) and not (leaving and self._idle())) or now >= self._next_collect)
             self._settle(waiters)
         return min(self._write_due, self._next_collect) - time.monotonic()
+
+    def _idle(self) -> bool:
+        """Whether this is a forked child that did nothing worth a report: its process metrics would be all of it."""
+        return not self._used and not self._measured()
 
     def _full(self) -> bool:
         return any(len(lane.items) >= lane.batch for lane in self.lanes.values())
