@@ -5,6 +5,7 @@ as much as a bare interpreter's whole start.
 """
 
 import sys
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ _waiting: "dict[str, list[Callable[[ModuleType], None]]]" = {}
 def when_imported(name: str, callback: "Callable[[ModuleType], None]") -> None:
     """Call ``callback(module)`` right after module ``name`` was imported, or now if it was imported already.
 
-    ``callback`` must not raise: what it raises would look like an error of the import.
+    ``callback`` must not raise: what it raises would look like an error of the import. Modules that are built in, frozen
+    or namespaces run no code that could be waited for: they count only when they are imported already.
     """
     module = sys.modules.get(name)
     if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -63,20 +65,23 @@ _finder: "Any" = _Finder()
 def _listen(name: str, spec: "ModuleSpec") -> None:
     loader: Any = spec.loader
     run = getattr(loader, "exec_module", None)
-    if run is None:
+    if run is None or isinstance(loader, type):
+        # A namespace; or built in or frozen, and its loader, a class, is shared by all of them.
         return
 
     def exec_module(module: "ModuleType") -> None:
         # The loader is the module's for ever (pkgutil, importlib.resources): give it back as it was.
         vars(loader).pop("exec_module", None)
         run(module)
-        for callback in _waiting.pop(name, ()):
-            callback(module)
+        # Modules of one zip file share a loader, and somebody may only have asked whether ours could be found.
+        if module.__name__ == name:
+            for callback in _waiting.pop(name, ()):
+                callback(module)
 
     try:
         loader.exec_module = exec_module
     except (AttributeError, TypeError):
-        # A loader that takes no attributes, as those of built-in modules: nothing of interest to us is loaded by one.
+        # A loader that takes no attributes: written in C, or with slots.
         return
 
 
@@ -89,25 +94,41 @@ class Trampoline:
     def __init__(self, owner: "Any", attribute: str, first: "Callable[[], None]") -> None:
         self._owner = owner
         self._attribute = attribute
-        original = getattr(owner, attribute)
-        # sqlite3.connect is sqlite3.dbapi2.connect: two in a row would have the instrumentor patch it twice.
-        self._original = original = getattr(original, "stands_for", original)
+        self._removed = False
+        original: Any = getattr(owner, attribute)
+        if getattr(original, "trampoline", None) is original:
+            # sqlite3.connect is sqlite3.dbapi2.connect: two in a row would have the instrumentor patch it twice.
+            original = original.__wrapped__
+        self._original = original
+        inside: set[int] = set()
 
         def trampoline(*args: "Any", **kwargs: "Any") -> "Any":
-            # Only then out of the way: threads that come meanwhile shall wait here for what the first one starts.
-            first()
-            self.remove()
-            now = getattr(owner, attribute)
-            return (original if now is trampoline else now)(*args, **kwargs)
+            thread = get_ident()
+            if thread in inside:
+                # Another tool keeps us as the function it has wrapped.
+                return original(*args, **kwargs)
+            inside.add(thread)
+            ours = self._removed or getattr(owner, attribute, None) is trampoline
+            try:
+                # Only then out of the way: threads that come meanwhile shall wait here for what the first one starts.
+                first()
+                self.remove()
+                # Whoever has patched over us has done their part already and calls what they found.
+                now = getattr(owner, attribute) if ours or self._removed else original
+                return now(*args, **kwargs)
+            finally:
+                inside.discard(thread)
 
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):
             if hasattr(original, name):
                 setattr(trampoline, name, getattr(original, name))
-        trampoline.__wrapped__ = trampoline.stands_for = original  # type: ignore[attr-defined]
+        trampoline.__wrapped__ = original  # type: ignore[attr-defined]
+        trampoline.trampoline = trampoline  # type: ignore[attr-defined]
         self._trampoline = trampoline
         setattr(owner, attribute, trampoline)
 
     def remove(self) -> None:
         """Put the original back, unless somebody else has patched over us: then theirs stays and calls us through."""
         if getattr(self._owner, self._attribute, None) is self._trampoline:
+            self._removed = True
             setattr(self._owner, self._attribute, self._original)
