@@ -41,20 +41,41 @@ _timer = _native.allocate_lock()
 def takeover() -> None:
     """Take the place of upstream's ``sitecustomize`` under ``opentelemetry-instrument``; called by the ``.pth`` file.
 
-    It gives way to another distribution that the user chose by ``OTEL_PYTHON_DISTRO`` or ``OTEL_PYTHON_CONFIGURATOR``.
+    In the process of that command itself only the environment is checked, before upstream reads it there: a propagator
+    that is not installed would end it. We give way to another distribution that the user chose.
     """
     environ = os.environ
-    if {environ.get("OTEL_PYTHON_DISTRO"), environ.get("OTEL_PYTHON_CONFIGURATOR")} - {None, "", "otel_distro"}:
+    if _another_is_chosen(environ):
         return
     entries = environ.get("PYTHONPATH", "").split(os.pathsep)
     theirs = [entry for entry in entries if entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
     if not theirs:
+        _check_environment()
         return
     # Children find our folder there, which costs them less and gives way to the user's own sitecustomize.
     kept = [entry for entry in entries if entry not in theirs and entry != _SITE]
     environ["PYTHONPATH"] = os.pathsep.join([_SITE, *kept])
     sys.path[:] = [entry for entry in sys.path if not entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
     start()
+
+
+def _another_is_chosen(environ: "Mapping[str, str]") -> bool:
+    for kind in ("distro", "configurator"):
+        name = environ.get(f"OTEL_PYTHON_{kind.upper()}", "").strip()
+        if name not in ("", "otel_distro"):
+            from importlib.metadata import entry_points
+
+            # One that is not installed is a bad value like others, and the check says so.
+            if entry_points(group=f"opentelemetry_{kind}", name=name):
+                return True
+    return False
+
+
+def _check_environment() -> None:
+    from otel_distro import environment
+
+    for line in environment.prepare(os.environ):
+        say(line)
 
 
 def start() -> None:
@@ -71,10 +92,9 @@ def start() -> None:
 
 
 def _start() -> None:
-    from otel_distro import environment, settings
+    from otel_distro import settings
 
-    for line in environment.prepare(os.environ):
-        say(line)
+    _check_environment()
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return
     _patch_gevent()
