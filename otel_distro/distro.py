@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 from opentelemetry.util._importlib_metadata import PackageNotFoundError, entry_points, version
 
@@ -18,6 +19,7 @@ from otel_distro._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.instrumentation.dependencies import DependencyConflict
     from opentelemetry.util._importlib_metadata import EntryPoint
 
 TRAIN = {
@@ -103,23 +105,42 @@ def load(name: str, where: str) -> None:
     try:
         found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as missing:
-        if missing.name is not None and f"{module}.".startswith(f"{missing.name}."):
+        if missing.name is not None and f"{missing.name}.".startswith("opentelemetry.instrumentation."):
             return
         _failed(name, missing)
         return
     except Exception as error:
-        _failed(name, error)
+        # Instrumentors import their library, and what they need of it may not be in a version they do not support.
+        if not _unsupported(name, _package_conflict(name)):
+            _failed(name, error)
         return
     try:
         instrumentor = found()
         wanted = supported.WIDENED.get(name) or instrumentor.instrumentation_dependencies()
         if conflict := get_dependency_conflicts(wanted):
-            if conflict.found:
-                say(f"{name} is not instrumented: {conflict.found} is installed, supported is {conflict.required}")
+            _unsupported(name, conflict)
             return
         instrumentor.instrument(skip_dep_check=True, **targets.ARGUMENTS.get(name, {}))
     except Exception as error:
         _failed(name, error)
+
+
+def _unsupported(name: str, conflict: DependencyConflict | None) -> bool:
+    """Say that the library is there in a version that is not supported; return whether that is so."""
+    if conflict is None or not (conflict.found or conflict.found_any):
+        return False
+    found = conflict.found or ", ".join(conflict.found_any)
+    required = " or ".join(str(each).partition(";")[0] for each in conflict.required_any or (conflict.required,))
+    say(f"{name} is not instrumented: {found} is installed, supported is {required}")
+    return True
+
+
+def _package_conflict(name: str) -> DependencyConflict | None:
+    """Return what upstream's package of an instrumentor says about its library, without importing either."""
+    try:
+        return get_dist_dependency_conflicts(distribution(supported.package_of(name)))
+    except PackageNotFoundError:
+        return None
 
 
 def uncaught(error: BaseException) -> None:
