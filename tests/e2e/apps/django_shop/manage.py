@@ -1,0 +1,10 @@
+"""As `django-admin startproject` makes it: the settings are named here and nowhere else."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,11 @@
+"""Imports threading only when it has lived for a while, and says which thread that made the main one."""
+
+import os
+import time
+
+while not os.path.exists("go"):
+    time.sleep(0.05)
+
+import threading
+
+print(threading.current_thread() is threading.main_thread(), threading.main_thread().is_alive())

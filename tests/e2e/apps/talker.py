@@ -1,0 +1,13 @@
+"""Writes two lines and a query, and ends with the status it is told."""
+
+import logging
+import sqlite3
+import sys
+
+logging.basicConfig(format="%(message)s")
+print("begin")
+cursor = sqlite3.connect(":memory:").cursor()
+cursor.execute("SELECT 1")
+logging.warning("talking")
+print("end")
+sys.exit(int(sys.argv[1]))

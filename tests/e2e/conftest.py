@@ -1,0 +1,50 @@
+"""A receiver and a launcher for every test, and the check that what runs is what is built from this tree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.programs import Launcher
+from tests.e2e.receiver import Receiver
+
+ROOT = Path(__file__).parents[2]
+_WHERE = "import json, otel_distro, sysconfig; print(json.dumps([otel_distro.__file__, sysconfig.get_path('purelib')]))"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The package as users have it: installed, not editable, and of this tree. Fails, and says how to install it."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    found = subprocess.run([sys.executable, "-c", _WHERE], cwd=folder, capture_output=True, text=True, check=False)
+    remedy = "run `pip install --force-reinstall --no-deps .` in the environment of the tests"
+    if found.returncode:
+        pytest.fail(f"otel-distro is not installed: {remedy}", pytrace=False)
+    package, site = map(Path, json.loads(found.stdout))
+    if not package.is_relative_to(site) or not (site / "otel_distro.pth").is_file():
+        pytest.fail(f"otel-distro is installed editable, which is not the way in that is tested: {remedy}", pytrace=False)
+    for source in [*(ROOT / "otel_distro").rglob("*.py"), ROOT / "otel_distro.pth"]:
+        copy = site / source.relative_to(ROOT)
+        if not copy.is_file() or copy.read_bytes() != source.read_bytes():
+            pytest.fail(f"the installed otel-distro differs in {source.relative_to(ROOT)}: {remedy}", pytrace=False)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """An empty receiver on a free port."""
+    running = Receiver()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path, receiver: Receiver) -> Iterator[Launcher]:
+    """Programs in a folder of the test's own, with telemetry to ``receiver``."""
+    running = Launcher(tmp_path, receiver.endpoint)
+    yield running
+    running.close()

@@ -1,0 +1,284 @@
+"""An OTLP/HTTP receiver in the test process that keeps everything it is sent, as often as it is sent.
+
+The receiver of ``otel_distro.local`` recognises what comes twice; these tests must see it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of a span."""
+
+    name: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span; ``parent_id`` is empty for a root, ``status`` is 0 unset, 1 ok, 2 error, ``kind`` as in OTLP."""
+
+    name: str
+    kind: int
+    trace_id: str
+    span_id: str
+    parent_id: str
+    status: int
+    attributes: Attributes
+    events: tuple[Event, ...]
+    scope: str
+    resource: Attributes
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log record; ``trace_id`` and ``span_id`` are empty outside of spans."""
+
+    body: Any
+    severity: int
+    event_name: str
+    trace_id: str
+    span_id: str
+    attributes: Attributes
+    scope: str
+    resource: Attributes
+
+
+@dataclass(frozen=True)
+class Point:
+    """A data point; ``value`` of a histogram is its count. ``start`` and ``time`` in nanoseconds since 1970."""
+
+    name: str
+    unit: str
+    kind: str
+    value: float
+    attributes: Attributes
+    start: int
+    time: int
+    exemplars: tuple[str, ...]
+    scope: str
+    resource: Attributes
+
+
+class Receiver:
+    """Serves on a loopback port until stopped. ``status`` is what it answers; while ``hanging`` it answers nothing."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.status = 200
+        self.requests: list[tuple[str, Mapping[str, str]]] = []
+        """Path and headers (names in lower case) of each request."""
+        self._answering = threading.Event()
+        self._answering.set()
+        self._arrived = threading.Condition()
+        self._spans: list[Span] = []
+        self._logs: list[Log] = []
+        self._points: list[Point] = []
+        self._server = _Server(self, port)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        """The value for ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def hang(self) -> None:
+        """Take requests and leave them without an answer from here on."""
+        self._answering.clear()
+
+    def stop(self) -> None:
+        """Stop to serve; whoever waits for an answer gets none."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._answering.set()
+
+    def spans(self, name: str | None = None) -> list[Span]:
+        """Return the spans that came so far, in order of arrival, or those called ``name``."""
+        with self._arrived:
+            return [span for span in self._spans if name in (None, span.name)]
+
+    def logs(self, body: str | None = None) -> list[Log]:
+        """Return the log records that came so far, in order of arrival, or those with this body."""
+        with self._arrived:
+            return [log for log in self._logs if body in (None, log.body)]
+
+    def points(self, name: str | None = None) -> list[Point]:
+        """Return the data points that came so far, in order of arrival, or those of the metric called ``name``."""
+        with self._arrived:
+            return [point for point in self._points if name in (None, point.name)]
+
+    def series(self, name: str, **attributes: Any) -> list[Point]:
+        """Return the last point of every series of a metric: one for each process and set of attributes.
+
+        With ``attributes`` (dots of a name written as underscores) only the series that have these values.
+        """
+        last: dict[tuple[Any, ...], Point] = {}
+        for point in self.points(name):
+            given = {key.replace(".", "_"): value for key, value in point.attributes.items()}
+            if attributes.items() <= given.items():
+                last[(instance(point), repr(sorted(point.attributes.items())))] = point
+        return list(last.values())
+
+    def total(self, name: str, **attributes: Any) -> float:
+        """Return the sum over :meth:`series`."""
+        return sum(point.value for point in self.series(name, **attributes))
+
+    def wait_for(self, condition: Callable[[Receiver], object], timeout: float = 20) -> None:
+        """Wait until ``condition(receiver)`` holds. Raises ``AssertionError`` that sums up what has come instead."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: condition(self), timeout):
+                raise AssertionError(f"did not come within {timeout} s; there are {self.summary()}")
+
+    def summary(self) -> str:
+        """Return in short what has come: for messages of failed tests."""
+        spans, logs, names = self.spans(), self.logs(), {point.name for point in self.points()}
+        return (
+            f"{len(spans)} spans {[span.name for span in spans][:20]}, {len(logs)} logs {[log.body for log in logs][:20]}, "
+            f"points of {sorted(names)}"
+        )
+
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Keep a request and return the status to answer with."""
+        self._answering.wait()
+        with self._arrived:
+            self.requests.append((path, headers))
+            if self.status == 200:
+                if headers.get("content-encoding") == "gzip":
+                    body = gzip.decompress(body)
+                if path == "/v1/traces":
+                    self._spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
+                elif path == "/v1/logs":
+                    self._logs.extend(_logs(ExportLogsServiceRequest.FromString(body)))
+                elif path == "/v1/metrics":
+                    self._points.extend(_points(ExportMetricsServiceRequest.FromString(body)))
+                else:
+                    return 404
+            self._arrived.notify_all()
+            return self.status
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def __init__(self, receiver: Receiver, port: int) -> None:
+        self.receiver = receiver
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away: many of them are killed."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    # Headers and body of an answer in one packet; two would meet the client's delayed acknowledgement.
+    wbufsize = -1
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.receiver.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def instance(item: Span | Log | Point) -> str:
+    """Return the ``service.instance.id`` of the process that sent the item."""
+    return str(item.resource["service.instance.id"])
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    return getattr(value, kind)
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for group in request.resource_spans:
+        resource = _attributes(group.resource.attributes)
+        for part in group.scope_spans:
+            for span in part.spans:
+                yield Span(
+                    span.name,
+                    span.kind,
+                    span.trace_id.hex(),
+                    span.span_id.hex(),
+                    span.parent_span_id.hex(),
+                    span.status.code,
+                    _attributes(span.attributes),
+                    tuple(Event(event.name, _attributes(event.attributes)) for event in span.events),
+                    part.scope.name,
+                    resource,
+                )
+
+
+def _logs(request: ExportLogsServiceRequest) -> Iterator[Log]:
+    for group in request.resource_logs:
+        resource = _attributes(group.resource.attributes)
+        for part in group.scope_logs:
+            for record in part.log_records:
+                yield Log(
+                    _value(record.body),
+                    record.severity_number,
+                    record.event_name,
+                    record.trace_id.hex(),
+                    record.span_id.hex(),
+                    _attributes(record.attributes),
+                    part.scope.name,
+                    resource,
+                )
+
+
+def _points(request: ExportMetricsServiceRequest) -> Iterator[Point]:
+    for group in request.resource_metrics:
+        resource = _attributes(group.resource.attributes)
+        for part in group.scope_metrics:
+            for metric in part.metrics:
+                yield from _points_of(metric, part.scope.name, resource)
+
+
+def _points_of(metric: Metric, scope: str, resource: Attributes) -> Iterator[Point]:
+    kind = metric.WhichOneof("data") or ""
+    for point in getattr(metric, kind).data_points:
+        value = point.count if hasattr(point, "count") else point.as_int or point.as_double
+        yield Point(
+            metric.name,
+            metric.unit,
+            kind if kind != "sum" or metric.sum.is_monotonic else "updown",
+            value,
+            _attributes(point.attributes),
+            point.start_time_unix_nano,
+            point.time_unix_nano,
+            tuple(exemplar.trace_id.hex() for exemplar in point.exemplars),
+            scope,
+            resource,
+        )

@@ -1,0 +1,77 @@
+"""What a program sees when the collector does not do its part: nothing but a line on stderr, and an end in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.programs import INSTRUMENT, RUN, Ended, Launcher, Way, free_port
+from tests.e2e.receiver import Receiver
+
+ALLOWED = 2.0
+"""Seconds that an end without a collector may take longer than bare."""
+
+SLACK = 4.0
+"""Seconds for starting telemetry on a machine with much else to do. Upstream needs 15 to 26 to end."""
+
+
+def check_unharmed(told: Ended, bare: Ended) -> None:
+    """Check that a run differs from the bare one by our lines on stderr and by the time that is allowed."""
+    assert (told.status, told.stdout) == (bare.status, bare.stdout) == (7, "begin\nend\n")
+    assert [line for line in told.stderr.splitlines() if not line.startswith("otel-distro: ")] == ["talking"]
+    assert told.seconds < bare.seconds + ALLOWED + SLACK
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_no_collector(way: Way, launcher: Launcher) -> None:
+    """It ends within the time allowed, and says where it could not deliver what."""
+    bare = launcher.run("talker.py", "7", way="bare")
+    told = launcher.run("talker.py", "7", way=way, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
+    check_unharmed(told, bare)
+    assert any("not delivered" in line and "1 of traces" in line for line in told.ours())
+
+
+def test_a_collector_that_never_answers(launcher: Launcher, receiver: Receiver) -> None:
+    """A collector that takes the request and is silent costs no more than one that is not there."""
+    bare = launcher.run("talker.py", "7", way="bare")
+    receiver.hang()
+    told = launcher.run("talker.py", "7")
+    check_unharmed(told, bare)
+    assert any("not delivered" in line for line in told.ours())
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500, 503])
+def test_a_collector_that_refuses(status: int, launcher: Launcher, receiver: Receiver) -> None:
+    """Whatever it answers instead of 200 is told in a line, with the answer in it."""
+    bare = launcher.run("talker.py", "7", way="bare")
+    receiver.status = status
+    told = launcher.run("talker.py", "7")
+    check_unharmed(told, bare)
+    assert any(f"HTTP {status}" in line for line in told.ours())
+    assert receiver.requests
+
+
+def test_diagnostics_can_be_switched_off(launcher: Launcher) -> None:
+    """With OTEL_DISTRO_DIAGNOSTICS=off nothing of ours is on stderr."""
+    dead = f"http://127.0.0.1:{free_port()}"
+    told = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_ENDPOINT=dead, OTEL_DISTRO_DIAGNOSTICS="off")
+    assert (told.status, told.stderr) == (7, "talking\n")
+
+
+def test_a_collector_that_comes_back(launcher: Launcher) -> None:
+    """What a running program could not deliver is delivered when the collector is there again, each item once."""
+    port = free_port()
+    server_port = free_port()
+    server = launcher.serve("flask_shop.py", str(server_port), OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
+    for number in range(1, 6):
+        assert server.ask(f"http://127.0.0.1:{server_port}/items/{number}")[0] == 200
+    server.wait_for_log("cannot reach")
+    receiver = Receiver(port)
+    try:
+        receiver.wait_for(lambda r: {f"item {number}" for number in range(1, 6)} <= {log.body for log in r.logs()})
+        server.wait_for_log("takes telemetry again")
+        receiver.wait_for(lambda r: len([span for span in r.spans() if span.kind == 2]) == 5)
+        assert server.stop() == -15
+        assert all(len(receiver.logs(f"item {number}")) == 1 for number in range(1, 6))
+        assert len([span for span in receiver.spans() if span.kind == 2]) == 5
+    finally:
+        receiver.stop()

@@ -1,0 +1,64 @@
+"""Work in child processes: every piece once, whoever did it and however the child ended, and exit statuses as ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.e2e.programs import INSTRUMENT, RUN, Launcher, Way
+from tests.e2e.receiver import Receiver, instance
+
+PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
+
+
+@pytest.mark.parametrize(
+    ("way", "kind", "method"),
+    [
+        (INSTRUMENT, "pool", "fork"),
+        (INSTRUMENT, "pool", "spawn"),
+        (INSTRUMENT, "pool", "forkserver"),
+        (INSTRUMENT, "closed_pool", "fork"),
+        (INSTRUMENT, "executor", "fork"),
+        (RUN, "executor", "forkserver"),
+        (INSTRUMENT, "processes", "fork"),
+        (RUN, "processes", "spawn"),
+        (INSTRUMENT, "fork", "-"),
+        (INSTRUMENT, "killed", "-"),
+    ],
+)
+def test_every_piece_of_work_is_told_once(
+    way: Way, kind: str, method: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Log records, spans and counters of children add up to the work; children are instances of their own."""
+    bare = launcher.run("workers.py", kind, method, way="bare")
+    told = launcher.run("workers.py", kind, method, way=way)
+    assert (bare.status, bare.stdout, Counter(bare.stderr.splitlines())) == (
+        told.status,
+        told.stdout,
+        Counter(told.stderr.splitlines()),
+    )
+    assert told.status == 3
+
+    assert Counter(PIECES) == Counter(log.body for log in receiver.logs())
+    queries = [span for span in receiver.spans() if span.scope == "opentelemetry.instrumentation.sqlite3"]
+    assert len(queries) == len(PIECES)
+    done = Counter(log.resource["process.pid"] for log in receiver.logs())
+    assert done == Counter(span.resource["process.pid"] for span in queries)
+    names = {log.resource["process.pid"]: instance(log) for log in receiver.logs()}
+    assert len(set(names.values())) == len(names) > 1
+    # What the parent had counted before it forked is counted once, by the parent.
+    counts = {names[pid]: count for pid, count in done.items()}
+    assert counts == {instance(p): p.value for p in receiver.series("db.client.operation.duration")}
+    assert counts == {instance(p): p.value for p in receiver.series("otel.sdk.log.created")}
+
+
+def test_a_chosen_instance_stays_recognisable_in_children(launcher: Launcher, receiver: Receiver) -> None:
+    """A service.instance.id of the user holds for the process, and begins the ids of the children it forks."""
+    launcher.run("workers.py", "fork", "-", OTEL_RESOURCE_ATTRIBUTES="service.instance.id=pod-7,team=web")
+    (parent,) = {instance(log) for log in receiver.logs("piece 100")}
+    children = {instance(log) for log in receiver.logs() if log.body not in ("piece 100", "piece 101")}
+    assert parent == "pod-7"
+    assert len(children) == 2
+    assert all(child.startswith("pod-7-") for child in children)
+    assert {"web"} == {log.resource["team"] for log in receiver.logs()}

@@ -1,0 +1,124 @@
+"""A script with SQL, outgoing HTTP, logs and a file: what it tells, and that nobody who looks at it sees a difference."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from otel_distro import schema
+from tests.e2e.programs import INSTRUMENT, RUN, Ended, Launcher, Way
+from tests.e2e.receiver import Receiver
+
+_KINDS = {"counter": "sum", "updowncounter": "updown", "gauge": "gauge"}
+
+
+def shown(ended: Ended) -> tuple[int, str, str]:
+    """Return all that a user sees of a run, without what changes from run to run."""
+    return ended.status, ended.stdout, re.sub(r"127\.0\.0\.1:\d+|\(1\): \S+|0x[0-9a-f]+", "*", ended.stderr)
+
+
+@pytest.fixture
+def default_receiver() -> Iterator[tuple[Receiver, str | None]]:
+    """A receiver where telemetry goes by default, and None; where that port is taken another one, and its endpoint."""
+    try:
+        running, endpoint = Receiver(4318), None
+    except OSError:
+        running = Receiver()
+        endpoint = running.endpoint
+    yield running, endpoint
+    running.stop()
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_all_three_signals_arrive_without_a_setting(
+    way: Way, launcher: Launcher, default_receiver: tuple[Receiver, str | None]
+) -> None:
+    """Spans, logs and metrics of a program come to http://localhost:4318, and its output and status stay the same."""
+    receiver, endpoint = default_receiver
+    bare = launcher.run("script.py", "fine", way="bare")
+    told = launcher.run("script.py", "fine", way=way, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    assert shown(bare) == shown(told)
+    assert told.status == 0
+
+    (request,) = receiver.spans("GET")
+    assert request.attributes["http.response.status_code"] == 200
+    assert request.resource["telemetry.distro.name"] == "otel-distro"
+    statements = [span for span in receiver.spans() if span.scope == "opentelemetry.instrumentation.sqlalchemy"]
+    assert ["connect", "DROP", "CREATE", "INSERT", "SELECT"] == [span.name.split()[0] for span in statements]
+    assert all(log.trace_id == request.trace_id for log in receiver.logs() if log.scope == "urllib3.connectionpool")
+
+    (stored,) = receiver.logs("stored 3 words")
+    assert (stored.scope, stored.severity, stored.attributes["words"]) == ("shop", 13, 3)
+    (caught,) = receiver.logs("caught")
+    assert caught.attributes["exception.type"] == "ValueError"
+    assert 'fail("a handler")' in caught.attributes["exception.stacktrace"]
+
+    (duration,) = receiver.series("http.client.request.duration")
+    assert (duration.unit, duration.value) == ("s", 1)
+    assert duration.exemplars == (request.trace_id,)
+    assert receiver.total("db.client.operation.duration", db_operation_name="INSERT") >= 1
+    assert receiver.series("process.memory.usage")
+    assert not receiver.series("python.exceptions")
+
+
+@pytest.mark.parametrize("where", ["main", "thread", "asyncio"])
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_an_uncaught_exception_is_told_once_and_shown_as_ever(
+    where: str, way: Way, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Stderr and exit status are those of the bare program; one event has the whole trace; the counter says one."""
+    bare = launcher.run("script.py", where, way="bare")
+    told = launcher.run("script.py", where, way=way)
+    assert shown(bare) == shown(told)
+    assert told.status == (1 if where == "main" else 0)
+
+    (event,) = [log for log in receiver.logs() if log.event_name == "exception"]
+    assert event.attributes["exception.type"] == "ValueError"
+    assert event.attributes["exception.message"] == f"no luck in {where}"
+    assert event.attributes["python.exception.handler"] == where
+    assert event.attributes["exception.stacktrace"] in told.stderr
+    (counted,) = receiver.series("python.exceptions")
+    assert (counted.value, counted.kind, counted.unit) == (1, "sum", "{exception}")
+    assert counted.attributes == {"exception.type": "ValueError", "python.exception.handler": where}
+    assert len(receiver.logs("caught")) == 1
+
+
+def test_a_program_with_nothing_to_tell_sends_its_process_metrics(launcher: Launcher, receiver: Receiver) -> None:
+    """It sends every metric that the registry declares for processes and hosts, as declared, and dies of SIGTERM."""
+    idle = launcher.serve("idle.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.2", OTEL_METRIC_EXPORT_INTERVAL="300")
+    declared = {metric.name: metric for metric in schema.metrics() if metric.name.startswith(("process.", "system."))}
+    declared.update({metric.name: metric for metric in (schema.GC_COLLECTIONS, schema.GC_COLLECTED)})
+    receiver.wait_for(lambda r: declared.keys() <= {point.name for point in r.points()})
+    assert idle.stop(signal.SIGTERM) == -signal.SIGTERM
+    assert idle.log == "waiting\n"
+
+    for point in receiver.points():
+        if point.scope != "otel_distro.process_metrics" or point.name not in declared:
+            continue
+        metric = declared[point.name]
+        assert (point.name, point.unit, point.kind) == (metric.name, metric.unit, _KINDS[metric.instrument])
+        assert set(point.attributes) == {attribute.name for attribute in metric.attributes}
+    (threads,) = receiver.series("process.thread.count")
+    assert threads.resource["process.pid"] == idle.pid
+
+
+def test_telemetry_that_starts_in_a_thread_leaves_the_main_thread_what_it_is(
+    launcher: Launcher, receiver: Receiver
+) -> None:
+    """A program that imports threading when our thread has done so finds itself in the main thread, and ends well."""
+    late = launcher.serve("late_threading.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1", OTEL_METRIC_EXPORT_INTERVAL="100")
+    receiver.wait_for(lambda r: r.points("process.uptime"))
+    (launcher.folder / "go").touch()
+    assert late.wait() == 0
+    assert late.log == "True True\n"
+
+
+def test_what_many_threads_tell_first_is_not_lost(launcher: Launcher, receiver: Receiver) -> None:
+    """While one thread starts telemetry, the others wait for it: the first line of each arrives."""
+    told = launcher.run("burst.py")
+    lines = sorted(f"line {number}" for number in range(20))
+    assert sorted(told.stderr.splitlines()) == lines
+    assert sorted(log.body for log in receiver.logs()) == lines

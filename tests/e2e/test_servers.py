@@ -1,0 +1,183 @@
+"""Web servers under the commands that people start them with: each request once, whoever served it, until the end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Server, Way, free_port
+from tests.e2e.receiver import Receiver, Span, instance
+
+SERVER = 2
+"""The kind of a span that served a request."""
+
+
+def ask_items(server: Server, base: str, pids: int) -> Counter[int]:
+    """Ask for items until as many processes have answered; return how many requests each of them served."""
+    served: Counter[int] = Counter()
+    for number in range(1, 501):
+        status, body = server.ask(f"{base}/items/{number}")
+        assert status == 200, body
+        served[json.loads(body)["pid"]] += 1
+        if len(served) == pids and number >= 4:
+            return served
+    raise AssertionError(f"of 500 requests all went to {served}")
+
+
+def requests_of(receiver: Receiver) -> list[Span]:
+    """Return the spans of served requests."""
+    return [span for span in receiver.spans() if span.kind == SERVER]
+
+
+def check_requests(receiver: Receiver, served: Counter[int], route: str) -> None:
+    """Check that every request came as one span, one log record in it, and one step of its process's histogram."""
+    spans = requests_of(receiver)
+    assert served == Counter(span.resource["process.pid"] for span in spans)
+    assert {(route, "GET", 200)} == {
+        (
+            span.attributes["http.route"],
+            span.attributes["http.request.method"],
+            span.attributes["http.response.status_code"],
+        )
+        for span in spans
+    }
+    instances = {span.resource["process.pid"]: instance(span) for span in spans}
+    assert len(set(instances.values())) == len(served)
+    logs = [log for log in receiver.logs() if str(log.body).startswith("item ")]
+    assert Counter(span.span_id for span in spans) == Counter(log.span_id for log in logs)
+    durations = receiver.series("http.server.request.duration", http_route=route)
+    assert {instances[pid]: count for pid, count in served.items()} == {instance(p): p.value for p in durations}
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_flask(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """SQL, logs and the error of a request hang on its span; health checks are left out; Ctrl-C ends it as ever."""
+    port = free_port()
+    server = launcher.serve("flask_shop.py", str(port), way=way, OTEL_SERVICE_NAME="shop")
+    served = ask_items(server, f"http://127.0.0.1:{port}", 1)
+    assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, "fine")
+    receiver.wait_for(lambda r: len(requests_of(r)) == 4)
+    assert server.ask(f"http://127.0.0.1:{port}/items/0")[0] == 500
+    receiver.wait_for(lambda r: len(requests_of(r)) == 5)
+    failed = requests_of(receiver)[-1]
+    assert server.stop(signal.SIGINT) == 0
+
+    assert (failed.status, failed.attributes["http.response.status_code"]) == (2, 500)
+    assert receiver.total("http.server.request.duration") == 5
+    assert {"shop"} == {span.resource["service.name"] for span in receiver.spans()}
+    spans = [span for span in requests_of(receiver) if span != failed]
+    assert served.total() == len(spans)
+    for span in spans:
+        (log,) = [log for log in receiver.logs() if log.span_id == span.span_id]
+        assert (log.trace_id, log.scope) == (span.trace_id, "flask_shop")
+        below = [child.name for child in receiver.spans() if child.parent_id == span.span_id]
+        assert "SELECT shop.db" in below
+
+
+FASTAPI = (str(BIN / "uvicorn"), "--app-dir", str(APPS), "fastapi_shop:app", "--port")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_fastapi_under_uvicorn(workers: int, way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """Each request is one span in the worker that served it; what SIGTERM leaves undone is the last of it delivered."""
+    port = free_port()
+    words = (*FASTAPI, str(port), *(("--workers", str(workers)) if workers > 1 else ()))
+    bare = launcher.serve(*words, way="bare")
+    bare.ask(f"http://127.0.0.1:{port}/healthz")
+    status = bare.stop()
+
+    server = launcher.serve(*words, way=way, OTEL_METRIC_EXPORT_INTERVAL="600000")
+    served = ask_items(server, f"http://127.0.0.1:{port}", workers)
+    assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, '"fine"')
+    assert server.stop() == status
+    check_requests(receiver, served, "/items/{number}")
+
+
+def test_fastapi_in_a_thread(launcher: Launcher, receiver: Receiver) -> None:
+    """The log record of a route that runs in a thread carries the request's span."""
+    port = free_port()
+    server = launcher.serve(*FASTAPI, str(port))
+    server.ask(f"http://127.0.0.1:{port}/threads/7")
+    server.stop()
+    (span,) = requests_of(receiver)
+    (log,) = receiver.logs("thread 7")
+    assert (log.trace_id, log.span_id) == (span.trace_id, span.span_id)
+
+
+def test_fastapi_under_uvicorn_reload(launcher: Launcher, receiver: Receiver) -> None:
+    """The worker of before a change of the source and the one of after it both deliver what they served."""
+    source = Path(shutil.copy(APPS / "fastapi_shop.py", launcher.folder))
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    server = launcher.serve(str(BIN / "uvicorn"), "fastapi_shop:app", "--reload", "--port", str(port))
+    served = ask_items(server, base, 1)
+    source.write_text(source.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    server.wait_for_log(r"Application startup complete", times=2)
+    served += ask_items(server, base, 1)
+    server.stop(signal.SIGINT)
+    receiver.wait_for(lambda r: len(requests_of(r)) == served.total())
+    assert len(served) == 2
+    check_requests(receiver, served, "/items/{number}")
+
+
+GUNICORN = (str(BIN / "gunicorn"), "--workers", "2", "--chdir")
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["sync", "preload"])
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_flask_under_gunicorn(options: Sequence[str], way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """Each worker is an instance of its own, whose counters begin at zero whatever the master counted before."""
+    port = free_port()
+    database = str(launcher.folder)
+    for source in ("flask_shop.py",):
+        shutil.copy(APPS / source, launcher.folder)
+    words = (*GUNICORN, database, "--bind", f"127.0.0.1:{port}", *options, "flask_shop:app")
+    server = launcher.serve(*words, way=way)
+    served = ask_items(server, f"http://127.0.0.1:{port}", 2)
+    assert server.stop() == 0
+    check_requests(receiver, served, "/items/<int:number>")
+
+    prepared = receiver.series("db.client.operation.duration", db_operation_name="PRAGMA", db_namespace="shop.db")
+    workers = {instance(span) for span in requests_of(receiver)}
+    if options:
+        (once,) = prepared
+        assert once.value == 1
+        assert instance(once) not in workers
+    else:
+        assert [1, 1] == [point.value for point in prepared]
+        assert workers == {instance(point) for point in prepared}
+    selects = receiver.series("db.client.operation.duration", db_operation_name="SELECT", db_namespace="shop.db")
+    assert served.total() == sum(point.value for point in selects)
+
+
+def test_django_runserver(launcher: Launcher, receiver: Receiver) -> None:
+    """Requests are told by the process under the autoreloader, with settings that only manage.py names."""
+    project = shutil.copytree(APPS / "django_shop", launcher.folder / "django_shop")
+    port = free_port()
+    server = launcher.serve(sys.executable, str(project / "manage.py"), "runserver", f"127.0.0.1:{port}")
+    served = ask_items(server, f"http://127.0.0.1:{port}", 1)
+    server.stop_group(signal.SIGINT)
+    receiver.wait_for(lambda r: len(requests_of(r)) == served.total() and r.points("http.server.request.duration"))
+    check_requests(receiver, served, "items/<int:number>")
+    (point,) = receiver.series("http.server.request.duration")
+    assert point.resource["process.pid"] != server.pid
+    assert "SELECT" in {span.name.split()[0] for span in receiver.spans() if span.kind != SERVER}
+
+
+def test_django_under_gunicorn(launcher: Launcher, receiver: Receiver) -> None:
+    """Requests of two workers come once, and those of health checks not at all."""
+    port = free_port()
+    project = shutil.copytree(APPS / "django_shop", launcher.folder / "django_shop")
+    server = launcher.serve(*GUNICORN, str(project), "--bind", f"127.0.0.1:{port}", "shop.wsgi")
+    served = ask_items(server, f"http://127.0.0.1:{port}", 2)
+    assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, "fine")
+    assert server.stop() == 0
+    check_requests(receiver, served, "items/<int:number>")
