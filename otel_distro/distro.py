@@ -104,12 +104,9 @@ def load(name: str, where: str) -> None:
     module, _, attribute = where.partition(":")
     try:
         found = getattr(import_module(module), attribute)
-    except ModuleNotFoundError as missing:
-        if missing.name is not None and f"{missing.name}.".startswith("opentelemetry.instrumentation."):
-            return
-        _failed(name, missing)
-        return
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{error.name}.".startswith("opentelemetry.instrumentation."):
+            return
         # Instrumentors import their library, and what they need of it may not be in a version they do not support.
         if not _unsupported(name, _package_conflict(name)):
             _failed(name, error)
