@@ -29,7 +29,7 @@ class Stack:
 
     Attributes for tests: ``otlp_http`` (set it as ``OTEL_EXPORTER_OTLP_ENDPOINT``), ``otlp_grpc``, ``prometheus``,
     ``alertmanager``, ``loki`` and ``tempo`` are base URLs; ``tempo`` is None where the recorder stands in its place.
-    ``processes`` holds the programs by name, ``measured`` what :meth:`measure` took.
+    ``processes`` holds the programs by name, ``folder`` all they write, ``measured`` what :meth:`measure` took.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,6 +38,7 @@ class Stack:
         Raises :class:`~tests.stack.build.BuildError` where a program is missing and
         :class:`~tests.stack.process.ProcessError` where one does not start; nothing is left running then.
         """
+        self.folder = folder
         self.ports = ports = Ports.free()
         self.processes: dict[str, Process] = {}
         self.measured: list[tuple[str, float]] = []
@@ -47,15 +48,12 @@ class Stack:
         self.tempo = url(ports.tempo) if tempo else None
         self._recorder = None if tempo else Recorder(ports.tempo_otlp)
         try:
+            self._add(programs.start_prometheus(ports, folder))
+            self._add(programs.start_alertmanager(ports, folder))
+            self._add(programs.start_loki(ports, folder))
             if tempo:
                 self._add(programs.start_tempo(tempo, ports, folder))
-            for start in (
-                programs.start_loki,
-                programs.start_prometheus,
-                programs.start_alertmanager,
-                programs.start_collector,
-            ):
-                self._add(start(ports, folder))
+            self._add(programs.start_collector(ports, folder))
             for process in self.processes.values():
                 process.wait_ready()
         except BaseException:
@@ -66,7 +64,7 @@ class Stack:
         self.processes[process.name] = process
 
     def stop(self) -> None:
-        """Stop everything, the Collector first so that it can still deliver."""
+        """Stop everything, who sends before who receives, so that all can still deliver."""
         for process in reversed(self.processes.values()):
             process.stop()
         if self._recorder:
@@ -127,12 +125,17 @@ class Stack:
             said = json.loads(answer.read() or b"{}")
         assert not said.get("partialSuccess"), said
 
+    def text(self, address: str, **query: object) -> str:
+        """Return what a store answers."""
+        encoded = urllib.parse.urlencode({key: str(value) for key, value in query.items()})
+        ask = urllib.request.Request(f"{address}?{encoded}", headers={"Accept": "application/json"})
+        with urllib.request.urlopen(ask, timeout=20) as answer:
+            body: bytes = answer.read()
+        return body.decode()
+
     def get(self, address: str, **query: object) -> Any:
         """Return the JSON that a store answers."""
-        text = urllib.parse.urlencode({key: str(value) for key, value in query.items()})
-        ask = urllib.request.Request(f"{address}?{text}", headers={"Accept": "application/json"})
-        with urllib.request.urlopen(ask, timeout=20) as answer:
-            return json.load(answer)
+        return json.loads(self.text(address, **query))
 
     def promql(self, query: str) -> list[dict[str, Any]]:
         """Return the result of an instant query: entries with ``metric`` and ``value``."""

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.stack.otlp import Service
+from tests.stack.programs import BACKENDS
 
 if TYPE_CHECKING:
     from tests.stack.process import Process
     from tests.stack.stack import Stack
 
 LISTENING = "0A"
+NEVER_USED = {"/tmp/bloom-planner-queue", "/var/tempo/block-builder/traces"}
+"""Paths of parts that do not run in a single process."""
 
 
 def listening(process: Process) -> set[str]:
@@ -36,6 +39,19 @@ def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
     """The bundle's files, as they are, open no port to the network."""
     for name, process in stack.processes.items():
         assert listening(process) == {"0100007F"}, name
+
+
+def test_data_lies_where_the_variables_say(stack: Stack) -> None:
+    """Loki and Tempo keep no path of their defaults: nothing they write is outside the volume they are given."""
+    configurations = {"loki": f"{stack.loki}/config"} | (
+        {"tempo": f"{stack.tempo}/status/config"} if stack.tempo else {}
+    )
+    for name, address in configurations.items():
+        text = stack.text(address)
+        paths = {line.partition(": ")[2].strip('"') for line in text.splitlines() if ": /" in line}
+        outside = {path for path in paths if not path.startswith((str(stack.folder), str(BACKENDS)))}
+        assert paths
+        assert outside <= NEVER_USED, name
 
 
 def test_logs_survive_a_store_that_is_down_and_a_collector_that_ends(stack: Stack) -> None:
