@@ -146,6 +146,37 @@ OTEL_DISTRO_SPOOL_FSYNC = Setting(
     False,
     "Whether each write waits for the disk itself: survives a power cut, too, and costs milliseconds.",
 )
+OTEL_DISTRO_REDACT = Setting(
+    "OTEL_DISTRO_REDACT",
+    "choice",
+    "on",
+    "Whether secrets are hidden in everything that is sent.",
+    ("on", "off"),
+)
+OTEL_DISTRO_REDACT_KEYS = Setting(
+    "OTEL_DISTRO_REDACT_KEYS",
+    "str",
+    "",
+    "Further keys whose values are hidden, separated by commas; x_code also stands for xCode and X-Code.",
+)
+OTEL_DISTRO_REDACT_KEEP_KEYS = Setting(
+    "OTEL_DISTRO_REDACT_KEEP_KEYS",
+    "str",
+    "",
+    "Keys whose values are sent as they are, separated by commas.",
+)
+OTEL_DISTRO_REDACT_PATTERNS = Setting(
+    "OTEL_DISTRO_REDACT_PATTERNS",
+    "str",
+    "",
+    r"Further regular expressions, separated by spaces (\s matches one): what they match, or their first group, is hidden.",
+)
+OTEL_DISTRO_REDACT_EMAIL = Setting(
+    "OTEL_DISTRO_REDACT_EMAIL",
+    "bool",
+    False,
+    "Whether e-mail addresses are hidden too.",
+)
 
 
 def settings() -> "tuple[Setting[Any], ...]":

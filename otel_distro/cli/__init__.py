@@ -8,6 +8,7 @@ from importlib import import_module
 COMMANDS = {
     "run": "run a command with telemetry in every Python process it starts",
     "local": "run a command with telemetry into a store on this machine, and sum it up at the end",
+    "redact": "show what would be hidden in a file of logs, or print it with its secrets hidden",
     "bootstrap": "install the instrumentations for the libraries found here",
 }
 """Subcommand -> help. Each is a file of this package with ``main(argv) -> int``."""

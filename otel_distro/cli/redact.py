@@ -1,0 +1,118 @@
+"""``otel-distro redact --dry-run FILE``: show what redaction would hide in a file of logs, without showing the secrets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Final, TextIO
+
+from otel_distro import settings
+from otel_distro.redaction import Redactor
+from otel_distro.redaction.sql import replaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from otel_distro.redaction.text import Finding
+
+_LONGEST_KEY: Final = 200
+_FIRST_SHOWN_FROM: Final = 12
+
+
+def main(argv: list[str]) -> int:
+    """Print what would be hidden (``--dry-run``) or the text with its secrets hidden; 2 when the file cannot be read."""
+    options = _parse(argv)
+    if settings.OTEL_DISTRO_REDACT.get() == "off":
+        print(
+            f"otel-distro redact: {settings.OTEL_DISTRO_REDACT.name} is off; this shows what on would do",
+            file=sys.stderr,
+        )
+    redactor = Redactor.from_environment({**os.environ, settings.OTEL_DISTRO_REDACT.name: "on"})
+    try:
+        if options.file == "-":
+            return _run(redactor, sys.stdin, options)
+        with open(options.file, encoding="utf-8", errors="replace") as lines:
+            return _run(redactor, lines, options)
+    except BrokenPipeError:
+        # Whoever reads has seen enough; the interpreter must not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"otel-distro redact: {options.file}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="otel-distro redact",
+        description="Print a text with its secrets hidden, as they are in everything that is sent. The settings "
+        "OTEL_DISTRO_REDACT_KEYS, _KEEP_KEYS, _PATTERNS and _EMAIL hold here too.",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list what would be hidden: place, kind, first letters")
+    parser.add_argument("file", metavar="FILE", help="the text, in UTF-8; - for standard input")
+    return parser.parse_args(argv)
+
+
+def _run(redactor: Redactor, lines: Iterable[str], options: argparse.Namespace) -> int:
+    if isinstance(lines, TextIO) and hasattr(lines, "reconfigure"):
+        lines.reconfigure(errors="replace")
+    kinds: Counter[str] = Counter()
+    hit = number = 0
+    for number, text in _records(lines):
+        findings = redactor.find(text)
+        hidden = replaced(text, [(found.start, found.end, found.instead) for found in findings])
+        if not options.dry_run:
+            _write(hidden)
+            continue
+        hit += bool(findings)
+        kinds.update(found.kind for found in findings)
+        for found in findings:
+            line, column = _place(text, number, found.start)
+            _write(f"{options.file}:{line}:{column}: {found.kind}: {_masked(text, found)}\n")
+        if findings:
+            _write("    " + hidden.rstrip("\n").replace("\n", "\n    ") + "\n")
+    if options.dry_run:
+        _write(_summary(kinds, hit))
+    return 0
+
+
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number; a private key in several lines is one record, as it is one log message."""
+    held: list[str] = []
+    for number, line in enumerate(lines, 1):
+        held.append(line)
+        begun = held[0].rpartition("-----BEGIN ")[2]
+        if "PRIVATE KEY" in begun and "-----END" not in "".join((begun, *held[1:])) and len(held) < _LONGEST_KEY:
+            continue
+        yield number - len(held) + 1, "".join(held)
+        held = []
+    if held:
+        yield number - len(held) + 1, "".join(held)
+
+
+def _place(text: str, number: int, start: int) -> tuple[int, int]:
+    before = text[:start]
+    return number + before.count("\n"), start - before.rfind("\n")
+
+
+def _masked(text: str, found: Finding) -> str:
+    """Return what tells a secret from others and does not give it away: its length and, of a long one, two letters."""
+    secret = text[found.start : found.end]
+    shown = secret[:2] if len(secret) >= _FIRST_SHOWN_FROM and secret[:2].isprintable() else ""
+    return f"{shown}… ({len(secret)} characters)"
+
+
+def _summary(kinds: Counter[str], hit: int) -> str:
+    if not kinds:
+        return "nothing would be hidden\n"
+    listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    total = sum(kinds.values())
+    return f"{total} would be hidden in {hit} {'line' if hit == 1 else 'lines'}: {listed}\n"
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(
+        text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8", "replace")
+    )

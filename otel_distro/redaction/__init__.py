@@ -1,0 +1,14 @@
+"""Redaction: secrets are hidden in everything that leaves the process, at the end of the export path.
+
+One table of keys and shapes (:mod:`~otel_distro.redaction.table`), one object that applies it::
+
+    redactor = Redactor.from_environment()
+    redactor.text("login with password=hunter2")         # 'login with password=[redacted]'
+    redactor.value("url.query", "token=abc&page=2")      # 'token=[redacted]&page=2'
+    redactor.attributes(span.attributes)                 # the same object where nothing is secret
+"""
+
+from otel_distro.redaction.redactor import Redactor
+from otel_distro.redaction.table import MASK
+
+__all__ = ["MASK", "Redactor"]

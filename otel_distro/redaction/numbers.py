@@ -1,0 +1,115 @@
+"""Numbers of cards, bank accounts and social security, told from the many other long numbers by their check digits."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from otel_distro.redaction import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CANDIDATE: Final = re.compile(r"[0-9][0-9][0-9](?:[0-9](?:%20|[ .+-])?[0-9]{4}|-[0-9]{2}-[0-9]{4})")
+"""Digits as every such number has them: a text without needs no closer look."""
+
+_CARD: Final = re.compile(
+    r"[0-9]{13,19}(?![0-9])"
+    r"|[0-9]{4}(?P<gap>%20|[ .+-])(?:[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{1,4}(?:(?P=gap)[0-9]{1,3})?|[0-9]{6}(?P=gap)[0-9]{4,5})"
+)
+_SSN: Final = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
+_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:(?:%20|[ +-])?[A-Z0-9]){11,30}")
+_DIGITS: Final = re.compile(r"[0-9]+")
+_IBAN_GAP: Final = re.compile(r"%20|[ +-]")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_REACH: Final = 24
+_LONGEST_IBAN: Final = 64
+
+Found = tuple[int, int, str]
+
+
+def find(text: str) -> Iterator[Found]:
+    """Yield start, end and kind (``card``, ``iban``, ``ssn``) of every such number."""
+    at = 0
+    while candidate := CANDIDATE.search(text, at):
+        start = candidate.start()
+        found = _iban(text, start, at) or _card(text, start) or _ssn(text, start)
+        if found:
+            yield found
+            at = found[1]
+        else:
+            # A number begins where its digits begin: none of those that follow here needs another look.
+            at = _end_of_digits(text, start)
+
+
+def _card(text: str, start: int) -> Found | None:
+    if text[max(start - 1, 0) : start].isalnum():
+        return None
+    found = _CARD.match(text, start)
+    if found is None:
+        return None
+    end = found.end()
+    digits = "".join(filter(str.isdecimal, found.group().replace("%20", "")))
+    if not table.CARD.match(digits) or not passes_luhn(digits):
+        return None
+    if text[end : end + 1].isalnum() or _in_fraction(text, start, end):
+        return None
+    return None if _UUID.search(text, max(start - _REACH, 0), end + _REACH) else (start, end, "card")
+
+
+def _in_fraction(text: str, start: int, end: int) -> bool:
+    """Return whether the digits are one side of a decimal point."""
+    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
+    return (before[-1:] == "." and before[:1].isdecimal()) or (after[:1] == "." and after[1:].isdecimal())
+
+
+def _ssn(text: str, start: int) -> Found | None:
+    found = _SSN.match(text, start)
+    if found is None:
+        return None
+    before, after = text[max(start - 1, 0) : start], text[found.end() : found.end() + 1]
+    if before.isalnum() or before == "-" or after.isalnum() or after == "-":
+        return None
+    return start, found.end(), "ssn"
+
+
+def _iban(text: str, start: int, floor: int) -> Found | None:
+    """Return the IBAN around a run of digits: its country and bank may be letters before the run."""
+    at = max(start - _REACH, floor)
+    while found := _IBAN.search(text, at, start + _LONGEST_IBAN):
+        number, end = _cut(found.group(), table.IBAN_LENGTHS.get(found.group()[:2], 0))
+        end += found.start()
+        if number and not text[end : end + 1].isalnum() and passes_mod_97(number):
+            return found.start(), end, "iban"
+        at = found.start() + 1
+    return None
+
+
+def _cut(text: str, length: int) -> tuple[str, int]:
+    """Return the first ``length`` letters and digits, and where they end; nothing when there are fewer."""
+    number, at = "", 0
+    while len(number) < length and at < len(text):
+        gap = _IBAN_GAP.match(text, at)
+        number, at = (number, gap.end()) if gap else (number + text[at], at + 1)
+    return (number, at) if length and len(number) == length else ("", 0)
+
+
+def _end_of_digits(text: str, start: int) -> int:
+    found = _DIGITS.match(text, start)
+    return found.end() if found else start + 1
+
+
+def passes_luhn(digits: str) -> bool:
+    """Return whether the last digit checks the others (ISO/IEC 7812-1), as on every payment card."""
+    total = 0
+    for index, digit in enumerate(reversed(digits)):
+        doubled = int(digit) * (2 if index % 2 else 1)
+        total += doubled - 9 if doubled > 9 else doubled
+    return total % 10 == 0
+
+
+def passes_mod_97(number: str) -> bool:
+    """Return whether the check digits of an IBAN without gaps are right (ISO 13616)."""
+    if not number.isalnum() or not number.isascii():
+        return False
+    return int("".join(str(int(letter, 36)) for letter in number[4:] + number[:4])) % 97 == 1

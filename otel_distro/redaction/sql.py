@@ -1,0 +1,158 @@
+"""Statements without their literals, whatever the dialect: a tokenizer of our own that reads each character once.
+
+What stands between single quotes, in dollar quotes or in a comment, and every number, is hidden. Identifiers stay, also
+those in double quotes or backticks; where only a value can stand, a double-quoted text is one (MySQL, SQLite).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from otel_distro.redaction.table import LITERAL
+
+Span = tuple[int, int, str]
+"""Start, end and what takes the place of the text between them."""
+
+_START: Final = re.compile(
+    r"(?P<string>(?:(?<![\w])(?:[nNbBxXeE]|[uU]&))?')"
+    r'|(?P<name>"|`)'
+    r"|(?P<number>(?<![\w$@:?%])\.?[0-9][\w.]*(?:(?<=[0-9][eE])[+-][0-9]+)?)"
+    r"|(?P<dollar>(?<![\w$])\$(?:[A-Za-z_]\w{0,62})?\$)"
+    r"|(?P<line>--)|(?P<block>/\*)"
+)
+_QUICK: Final = re.compile(r"['\"0-9]|--|/\*|\$\$|\$[A-Za-z_]")
+_QUOTE: Final = re.compile(r"['\\]")
+_VALUE_PLACE: Final = re.compile(
+    r"(?:[=<>~]|\b(?:like|ilike|rlike|regexp|in\s{0,4}\(|values\s{0,4}\(|then|else|between|concat\())\s{0,8}$",
+    re.IGNORECASE,
+)
+_ROW: Final = re.compile(r"[(,]\s{0,8}$")
+_VALUES: Final = re.compile(r"\b(?:values|in)\s{0,8}\(", re.IGNORECASE)
+_IN_LIST: Final = re.compile(r"\b(in\s{0,8})\(\s{0,8}\?(?:\s{0,8},\s{0,8}\?)+\s{0,8}\)", re.IGNORECASE)
+_REACH: Final = 32
+
+
+def obfuscate(statement: str) -> str:
+    """Return the statement with a question mark for each literal and lists of them after ``IN`` as one.
+
+    The same object is returned where there is none. A comment keeps its delimiters only.
+    """
+    spans = literals(statement)
+    if not spans:
+        return statement
+    return _IN_LIST.sub(r"\1(?)", replaced(statement, spans))
+
+
+def replaced(text: str, spans: list[Span]) -> str:
+    """Return ``text`` with each span replaced; spans are in order and do not overlap."""
+    parts: list[str] = []
+    at = 0
+    for start, end, instead in spans:
+        parts += (text[at:start], instead)
+        at = end
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def literals(text: str, start: int = 0, end: int | None = None) -> list[Span]:
+    """Return where the literals and comments of the statement ``text[start:end]`` stand.
+
+    Whether a backslash escapes a quote depends on the dialect. Where taking it so leaves a string open, it is taken
+    as an ordinary character, and where that does too, all after the first backslash in a string is hidden.
+    """
+    stop = len(text) if end is None else end
+    if not _QUICK.search(text, start, stop):
+        return []
+    found = _Scan(text, start, stop, escapes=True)
+    if found.open and found.first_escape >= 0:
+        plain = _Scan(text, start, stop, escapes=False)
+        if not plain.open:
+            return plain.spans
+        before = [span for span in found.spans if span[1] <= found.first_escape]
+        return [*before, (found.first_escape, stop, LITERAL)]
+    return found.spans
+
+
+class _Scan:
+    """One pass over a statement.
+
+    ``open``: its last string has no end. ``first_escape``: where the first string with a backslash before a quote starts,
+    -1 without one.
+    """
+
+    def __init__(self, text: str, start: int, stop: int, *, escapes: bool) -> None:
+        self.spans: list[Span] = []
+        self.open = False
+        self.first_escape = -1
+        self._text = text
+        self._start = start
+        self._stop = stop
+        self._escapes = escapes
+        self._values_from = -1
+        at = start
+        while token := _START.search(text, at, stop):
+            at = self._take(token)
+
+    def _take(self, token: re.Match[str]) -> int:
+        begin, end = token.span()
+        kind = token.lastgroup
+        if kind == "number":
+            return self._hide(begin, end, LITERAL)
+        if kind == "string":
+            return self._hide(begin, self._end_of_string(begin, end), LITERAL)
+        if kind == "dollar":
+            close = self._text.find(token.group(), end, self._stop)
+            return self._hide(begin, self._stop if close < 0 else close + len(token.group()), LITERAL)
+        if kind == "line":
+            close = self._text.find("\n", end, self._stop)
+            return self._hide(begin, self._stop if close < 0 else close, "--")
+        if kind == "block":
+            close = self._text.find("*/", end, self._stop)
+            return self._hide(begin, self._stop if close < 0 else close + 2, "/**/")
+        return self._name(begin, end, token.group())
+
+    def _hide(self, begin: int, end: int, instead: str) -> int:
+        if self._text[begin:end] != instead:
+            self.spans.append((begin, end, instead))
+        return end
+
+    def _end_of_string(self, begin: int, at: int) -> int:
+        while found := _QUOTE.search(self._text, at, self._stop):
+            at = found.end()
+            following = self._text[at : at + 1] if at < self._stop else ""
+            if found.group() == "\\":
+                if following == "'" and self.first_escape < 0:
+                    self.first_escape = begin
+                if self._escapes:
+                    at += 1
+            elif following == "'":
+                at += 1
+            else:
+                return at
+        self.open = True
+        return self._stop
+
+    def _name(self, begin: int, end: int, quote: str) -> int:
+        close = self._text.find(quote, end, self._stop)
+        if close < 0:
+            # An odd quote, as at the end of a statement that stands in source code.
+            return end
+        end = close + 1
+        if quote == '"' and self._is_value(begin, end):
+            self._hide(begin, end, LITERAL)
+        return end
+
+    def _is_value(self, begin: int, end: int) -> bool:
+        """Return whether only a value can stand here, and not a column as in ``ON "a"."id" = "b"."a_id"``."""
+        if self._text[end : end + 1] == ".":
+            return False
+        before = self._text[max(begin - _REACH, 0) : begin]
+        if _VALUE_PLACE.search(before):
+            return True
+        if not _ROW.search(before):
+            return False
+        if self._values_from < 0:
+            found = _VALUES.search(self._text, self._start, self._stop)
+            self._values_from = found.end() if found else self._stop
+        return self._values_from <= begin

@@ -1,0 +1,221 @@
+"""The one table of what is secret: words of keys, values that are none, shapes of tokens, where attributes need care.
+
+Data only; how it is applied stands in the other files of this package.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MASK: Final = "[redacted]"
+"""What stands in the place of a secret, in every text."""
+
+LITERAL: Final = "?"
+"""What stands in the place of a literal in SQL, as the semantic conventions ask for.
+https://opentelemetry.io/docs/specs/semconv/db/database-spans/#sanitization-of-dbquerytext"""
+
+# Keys. A key is split into its words (`X-Api-Key`, `apiKey` and `API_KEY` all are `x`, `api`, `key`); an entry of more than
+# one word is written here without the gaps and matches words that stand side by side.
+
+PASSWORD_WORDS: Final = _words(
+    "password passwords passwd pwd passphrase passcode passwort kennwort motdepasse contrasena senha wachtwoord "
+    "userpass dbpass smtppass"
+)
+"""A key with one of these is secret, and almost nothing excuses its value."""
+
+HEADER_WORDS: Final = _words("authorization cookie setcookie")
+"""A key with one of these is secret, and its value may consist of several words."""
+
+SECRET_WORDS: Final = _words(
+    "secret token credential apikey accesskey privatekey secretkey signingkey encryptionkey masterkey hmackey "
+    "accountkey sharedaccesskey storagekey sessionid sessionkey sessid csrf xsrf jwt cvv cvc cardnumber creditcard "
+    "ccnumber securitycode ssn socialsecurity iban totp otpcode onetimecode onetimepassword verificationcode mfacode "
+    "pincode connectionstring webhookurl bindpw"
+)
+"""A key with one of these is secret."""
+
+COUNTABLE_WORDS: Final = _words("tokens secrets credentials cookies")
+"""As :data:`SECRET_WORDS`, except that a number is a count and stays."""
+
+LAST_WORDS: Final = _words("auth oauth signature otp pin bearer samlresponse samlrequest assertion")
+"""A key that ends with one of these is secret; elsewhere in a key the word says nothing."""
+
+LAST_COUNTABLE_WORDS: Final = _words("sig pass pw")
+"""As :data:`LAST_WORDS`, except that a number is a count and stays."""
+
+LAST_OPAQUE_WORDS: Final = _words("session sid")
+"""A key that ends with one of these is secret where its value looks like a random identifier."""
+
+QUERY_OPAQUE_KEYS: Final = _words("code key")
+"""In a URL's query also these whole keys are secret, where the value looks like a random identifier."""
+
+GLUED_ENDS: Final = (
+    *("password", "passwd", "passphrase", "passwort", "secret", "token", "apikey", "secretkey", "accesskey"),
+    *("privatekey", "sessionid", "sessid", "credential", "credentials", "cookie"),
+)
+"""Words written in one, as in `dbpassword` or `jsessionid`, count as the word they end with."""
+
+GLUED_STARTS: Final = ("password", "passwd", "apikey", "aspsessionid")
+"""And these as the word they begin with, as in `passwordhash`."""
+
+PLAIN_WORDS: Final = _words("passwordless passwordlessly")
+"""Not secret in spite of how they begin."""
+
+NEGATING_WORDS: Final = _words("no has is needs requires without forgot forgotten")
+"""A key that begins with one of these tells of a secret and holds none: `--no-password`, `has_token`."""
+
+DESCRIBING_WORDS: Final = _words(
+    "age alg algorithm arn at backend blocked bucket changed class column count counter created date decision denied "
+    "dir directory disabled domain duration enabled endpoint error errors exempt exists expiration expired expires "
+    "expiry failed failure failures field file folder format granted hint host httponly issuer kind label latency len "
+    "length limit limits lifetime manager max method min missing mode ms name names outcome path policy port present "
+    "provider quota rate reason reset required result rotation samesite scheme scope scopes seconds secure service "
+    "size sock source status store strategy time timeout timestamp total ttl type types uri url usage used user valid "
+    "validator version"
+)
+"""A secret word that one of these follows, at once or at the key's end, is only spoken of: `token_count`, `password_reset_url`."""
+
+TEXT_TRIGGERS: Final = _words(
+    "pass pw secret token key auth cookie sess sid credential sig srf jwt cvv cvc card ccnum code ssn social iban otp "
+    "pin bearer saml assertion connection webhook wort contrasena senha wachtwoord"
+)
+"""Every secret key contains one of these, in lower case: a text without any needs no closer look."""
+
+# Values in running text.
+
+PLAIN_VALUES: Final = _words(
+    "a absent accepted all an and any are argument authentication authorization automatic bad be blank bool bytes "
+    "cannot changed class could day days def denied detected did disabled does doesn't don't empty enabled error "
+    "expected expired failed false field for found from generated got has have header hidden hour hours if in "
+    "incorrect int invalid is it list login malformed masked match minute minutes missing mismatch must n/a needs "
+    "never nil no none not null object of off ok on or optional out parameter present read redacted refresh refused "
+    "rejected required requires reset revoked revoke rotate second seconds self set should str string supplied the "
+    "this to too true type undefined unexpected unknown unset unsupported unterminated updated valid value verified "
+    "verify was wasn't were will with wrong yes you your"
+)
+"""Words that follow `password:` and the like in prose and in source code, and are no secrets."""
+
+SCHEMES: Final = _words(
+    "apikey aws4-hmac-sha256 basic bearer digest dpop hawk hmac hoba key mutual negotiate ntlm oauth signature token"
+)
+"""Authentication schemes: the first word of a header that carries credentials, here in lower case."""
+
+STATEMENT_TRIGGERS: Final = ("select", "insert", "update", "delete", "replace", "merge", "create", "alter")
+"""Every statement with literals begins with one of these, in lower case."""
+
+DATABASE_TRIGGERS: Final = (
+    *(
+        "[parameters",
+        "[generated in",
+        "[cached since",
+        "[no key",
+        "[raw sql",
+        "[caching",
+        "args=",
+        "key (",
+        "incorrect ",
+    ),
+    *("row contains", "duplicate entry", "input syntax", "identified by"),
+)
+"""Every text of :data:`DATABASE_TEXTS` contains one of these, in lower case."""
+
+DATABASE_TEXTS: Final = re.compile(
+    r"\[parameters: (?P<parameters>)"
+    r"|\[(?:generated in|cached since|no key|raw sql|caching disabled)[^\]\n]{0,80}\] (?P<echo>[(\[{](?![)\]}]).*)"
+    r"|; args=(?P<django>[(\[{](?![)\]}])[^\n]*?)(?=; alias=|\n|$)"
+    r"|\bKey \([^)\n]{1,200}\)=\((?P<key>[^\n]{1,300}?)\)(?= already| is | conflicts)"
+    r"|\brow contains \((?P<row>[^\n]{1,2000})\)"
+    r"|\bDuplicate entry '(?P<entry>[^\n]{1,300}?)' for key"
+    r"|\binput syntax for (?:type )?[\w ]{1,40}: \"(?P<syntax>[^\n]{1,300}?)\"(?=$|\n)"
+    r"|\bIncorrect \w{1,20} value: '(?P<value>[^\n]{1,300}?)' for column"
+    r"|(?i:\bidentified by )(?P<identified>'[^'\n]{1,200}'|\"[^\"\n]{1,200}\")",
+    re.DOTALL,
+)
+"""What drivers and frameworks write of the values of a statement into messages and logs; the group is hidden, and what
+follows ``[parameters:``."""
+
+_ALONE: Final = r"(?<![A-Za-z0-9])"
+
+TOKENS: Final = {
+    **{begin: _ALONE + begin + r"[A-Z0-9]{16}(?![A-Za-z0-9])" for begin in ("AKIA", "ASIA")},
+    **{begin: begin + r"[A-Za-z0-9]{16,}" for begin in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")},
+    "github_pat_": r"github_pat_[A-Za-z0-9_]{20,}",
+    **{
+        begin: begin + r"[\w-]{16,}"
+        for begin in ("glpat-", "glptt-", "gldt-", "glrt-", "xapp-", "GOCSPX-", "dckr_pat_")
+    },
+    "xox": r"xox[a-z][.-][\w.-]{9,}",
+    **{begin: _ALONE + begin + r"[A-Za-z0-9]{8,}" for begin in ("sk_live_", "sk_test_", "rk_live_", "rk_test_")},
+    "whsec_": r"whsec_[A-Za-z0-9+/=]{16,}",
+    "sk-": _ALONE + r"sk-(?:(?:proj|ant|svcacct|admin|or)-[\w-]{16,}|[A-Za-z0-9_]{20,}[\w-]*)",
+    "AIza": r"AIza[\w-]{30,}",
+    "ya29.": r"ya29\.[\w-]{16,}",
+    "SG.": r"SG\.[\w-]{16,}\.[\w-]{16,}",
+    "SK": _ALONE + r"SK[0-9a-f]{32}(?![A-Za-z0-9])",
+    "npm_": r"npm_[A-Za-z0-9]{30,}",
+    "pypi-": r"pypi-[\w-]{40,}",
+    "hf_": _ALONE + r"hf_[A-Za-z0-9]{30,}",
+    "glsa_": r"glsa_[A-Za-z0-9_]{20,}",
+    "glc_": _ALONE + r"glc_[A-Za-z0-9+/=]{20,}",
+    "dop_v1_": r"dop_v1_[0-9a-f]{32,}",
+    "shpat_": r"shpat_[0-9a-fA-F]{24,}",
+    "hvs.": r"hvs\.[\w-]{20,}",
+    "AGE-SECRET-KEY-1": r"AGE-SECRET-KEY-1[A-Z0-9]{20,}",
+}
+"""How tokens of known makers begin -> their shape. Each shape is the beginning and at most two runs: linear in the text."""
+
+WEBHOOKS: Final = {
+    "hooks.slack": r"hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([\w/-]{8,})",
+    "/webhooks/": r"/webhooks/([0-9]{6,}/[\w-]{16,})",
+    "webhook.office": r"webhook\.office\.com/webhookb2/([\w@/-]{16,})",
+    "/bot": r"/bot([0-9]{6,}:[\w-]{20,})",
+}
+"""The same for addresses that are secrets themselves; only the group is hidden."""
+
+# Commands.
+
+PASSWORD_FLAGS: Final = {
+    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mysqlpump"), "p"),
+    **dict.fromkeys(("mariadb", "mariadb-dump", "mariadb-admin", "mariadb-import", "mariadb-check"), "p"),
+    **dict.fromkeys(("zip", "unzip", "sqlcmd", "bcp"), "P"),
+    **dict.fromkeys(("7z", "7za", "7zz", "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "login"), "p"),
+    **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify"), "w"),
+    "curl": "uU",
+    "redis-cli": "a",
+    "smbclient": "U",
+}
+"""Program or subcommand -> its short options that take a secret, as in `mysql -pSECRET` and `docker login -p SECRET`."""
+
+ATTACHED_ONLY: Final = ("mysql", "mariadb", "7z")
+"""Programs whose option takes the secret only without a gap: `mysql -p shop` asks for it and names a database."""
+
+USER_AND_PASSWORD: Final = ("curl", "smbclient")
+"""Programs whose option takes a user too: no secret without a colon or a percent sign."""
+
+# Account numbers.
+
+_IBANS: Final = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 "
+    "FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 "
+    "LU20 LV21 LY25 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SD18 "
+    "SE24 SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20"
+)
+
+IBAN_LENGTHS: Final = {entry[:2]: int(entry[2:]) for entry in _IBANS.split()}
+"""Country -> length of its IBANs (ISO 13616 registry)."""
+
+CARD: Final = re.compile(
+    r"(?=.{13}$|.{16}$|.{19}$)4"
+    r"|(?=.{16}$)(?:5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720)"
+    r"|(?=.{15}$)3[47]"
+    r"|(?=.{14}$)3(?:0[0-5]|[689])"
+    r"|(?=.{16,19}$)(?:35(?:2[89]|[3-8])|6011|6[25]|64[4-9])"
+    r"|(?=.{13,19}$)(?:50|5[678]|6[37])"
+)
+"""How long the numbers of payment cards are and how they begin, by issuer; times and most order numbers do not fit."""

@@ -1,0 +1,158 @@
+"""The value that follows a secret key in running text: where it ends, and whether it is one at all."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from otel_distro.redaction import table
+from otel_distro.redaction.keys import is_opaque
+
+if TYPE_CHECKING:
+    from otel_distro.redaction.keys import Verdict
+
+Place = tuple[int, int]
+
+_OPENER: Final = re.compile(r"[bBuUrRfF]{0,2}(\\{0,3}[\"'`])")
+_LIST: Final = re.compile(r"\[[^\[\]{}]+\]")
+_BARE: Final = re.compile(r"[^\s,;&\"'<>`]+")
+_SHORT: Final = re.compile(r"[^\s,;&\"'<>`]{1,512}")
+_COOKIES: Final = re.compile(r"[^\s;\"']+(?:;[ \t]?[^\s;\"']+)*")
+_REST_OF_LINE: Final = re.compile(r"[^\r\n\"']+")
+_GAP: Final = re.compile(r"[ \t]{1,4}(?=[^\s,;])")
+_PROSE: Final = re.compile(r"[A-Za-z][a-z']{0,20}[,;:]? [a-z]{1,20}\b")
+_CODE: Final = re.compile(r"[A-Za-z_][A-Za-z_.]{2,60}[(\[](?=[)\]\"'A-Za-z_*]|$)")
+_REFERENCE: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*")
+_PLACEHOLDER: Final = re.compile(
+    r"\*+|[xX]{3,}|\.{2,}|…|[-_]+|%(?:\([\w.]+\))?[sdr]|:[a-z_]+|\?+|\$\{[^{}]+\}|\$[A-Z_]+|\{+[^{}]*\}+|<[^<>]*>"
+    r"|[(<\[]{0,2}(?:redacted|filtered|masked|removed|scrubbed|REDACTED|FILTERED|MASKED|REMOVED|SCRUBBED|Filtered)[)>\]]{0,2}"
+)
+_ENCODED_END: Final = re.compile(r"%2[26]")
+_LONGEST_PLACEHOLDER: Final = 64
+_CLOSERS: Final = ")]}.:\\"
+
+
+def find(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Place | None:
+    """Return start and end of the secret that begins at ``at``, after ``key`` and ``separator``; None where it is none."""
+    if at >= len(text) or text.startswith(table.MASK, at):
+        return None
+    opener = _OPENER.match(text, at)
+    if opener is not None:
+        return _quoted(text, opener, verdict)
+    if separator == ">":
+        end = text.find("<", at)
+        return (at, end) if at < end and not is_plain(text[at:end]) else None
+    first = text[at : at + 1]
+    if first == "[":
+        return _list(text, at, verdict)
+    if first in ("{", "(", "<"):
+        return None
+    if verdict == "header":
+        return _header(text, at)
+    return _bare(text, at, key, verdict, separator)
+
+
+def _list(text: str, at: int, verdict: Verdict) -> Place | None:
+    found = _LIST.match(text, at)
+    if found is None or is_placeholder(found.group()):
+        return None
+    # Numbers in a row are counts, such as those of the tokens that a model read.
+    if verdict in ("countable", "opaque") and "'" not in found.group() and '"' not in found.group():
+        return None
+    return at, found.end()
+
+
+def _quoted(text: str, opener: re.Match[str], verdict: Verdict) -> Place | None:
+    start, quote = opener.end(), opener.group(1)
+    end = end_of_quoted(text, start, quote)
+    content = text[start:end]
+    return (start, end) if content and not is_plain(content) and _fits(content, verdict) else None
+
+
+def end_of_quoted(text: str, start: int, quote: str) -> int:
+    """Return where the text ends that ``quote`` opened before ``start``; without a second one, where the line ends."""
+    at = text.find(quote, start)
+    while at >= 0 and len(quote) == 1 and _is_escaped(text, start, at):
+        at = text.find(quote, at + 1)
+    line = text.find("\n", start, len(text) if at < 0 else at)
+    if line >= 0:
+        return line
+    return len(text) if at < 0 else at
+
+
+def _is_escaped(text: str, floor: int, at: int) -> bool:
+    before = at
+    while before > floor and text[before - 1] == "\\":
+        before -= 1
+    return (at - before) % 2 == 1
+
+
+def _header(text: str, at: int) -> Place | None:
+    found = _BARE.match(text, at)
+    if found is None:
+        return None
+    word = found.group().lower()
+    gap = _GAP.match(text, found.end())
+    if word in table.SCHEMES and gap:
+        if text.startswith(table.MASK, gap.end()):
+            return None
+        following = (_BARE if word in ("basic", "bearer", "token") else _REST_OF_LINE).match(text, gap.end())
+        if following is None or following.group().lower() in table.PLAIN_VALUES:
+            return None
+        return gap.end(), following.end()
+    if is_plain(word):
+        return None
+    cookies = _COOKIES.match(text, at)
+    return (at, cookies.end()) if cookies else None
+
+
+def _bare(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Place | None:
+    # What needs only a look at the beginning comes first: the value may be long and full of further keys.
+    if separator == ":" and text[at] in "/\\":
+        # A path or a route, not a pair: `/run/secrets:/run/secrets:ro`.
+        return None
+    if _CODE.match(text, at) or (separator == ":" and verdict != "password" and _PROSE.match(text, at)):
+        return None
+    found = (_SHORT if verdict == "opaque" else _BARE).match(text, at)
+    if found is None:
+        return None
+    value = found.group()
+    if separator == "%3d":
+        value = _ENCODED_END.split(value, maxsplit=1)[0]
+    value = value.rstrip(_CLOSERS)
+    if not value or is_plain(value) or not _fits(value, verdict) or _refers_to(value, key):
+        return None
+    return at, at + len(value)
+
+
+def _fits(value: str, verdict: Verdict) -> bool:
+    if verdict == "opaque":
+        return is_opaque(value)
+    if verdict == "countable":
+        return not is_number(value)
+    return True
+
+
+def is_number(value: str) -> bool:
+    """Return whether the value is a number as a count or a size is written."""
+    return value.replace(".", "", 1).replace(",", "").lstrip("+-").isdecimal()
+
+
+def is_plain(value: str) -> bool:
+    """Return whether the value is no secret: a word of prose or of code, or a placeholder."""
+    return len(value) <= _LONGEST_PLACEHOLDER and (
+        value.lower().rstrip(".,:;!?)]}") in table.PLAIN_VALUES or is_placeholder(value)
+    )
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether something stands in the place of a value: stars, a variable, a format, another tool's mask."""
+    return len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None
+
+
+def _refers_to(value: str, key: str) -> bool:
+    """Return whether the value only names a variable, as source code does: `password=password`, `token = self.token`."""
+    name = key.rpartition(".")[2].strip("-")
+    if not value.endswith(name) or not name or not _REFERENCE.fullmatch(value):
+        return False
+    return len(value) == len(name) or value[-len(name) - 1] in "._"
