@@ -127,12 +127,14 @@ class Spool:
 
     def _spill(self, shelf: Shelf, budget: int) -> None:
         """Move bodies from memory to the disk, in their order, until ``budget`` bytes have moved."""
+        stored = False
         try:
             for queue in self._memory.values():
                 while queue and budget > 0:
                     record = queue[0]
                     if not record.done:
                         shelf.store(record)
+                        stored = True
                         self._memory_bytes -= record.length
                         budget -= record.length
                     queue.popleft()
@@ -145,7 +147,7 @@ class Spool:
             if not isinstance(error, OSError):
                 report("spooling telemetry", error)
             return
-        if self._failing and not self._memory_bytes:
+        if self._failing and stored and not self._memory_bytes:
             self._failing = False
             say(f"{shelf.directory.path} takes telemetry again", cause=f"spool works {shelf.directory.path}")
 
@@ -165,15 +167,16 @@ class Spool:
         """
         with guard("reading spooled telemetry"):
             for _ in range(16):
+                if self._shelf is not None and self._shelf.short_of(signal) and self.adopt():
+                    continue
                 with self._gate:
                     self._take_in()
                     taken = self._collect(signal, max_bytes, max_items)
-                if taken:
-                    batch = self._read(signal, taken)
-                    if batch is not None:
-                        return batch
-                elif self._shelf is None or not self._shelf.more or not self.adopt():
+                if not taken:
                     return None
+                batch = self._read(signal, taken)
+                if batch is not None:
+                    return batch
         return None
 
     def _collect(
@@ -243,7 +246,7 @@ class Spool:
         with guard("setting refused telemetry aside"):
             blamed = batch.count if count is None else count
             if self._shelf is not None:
-                self._shelf.reject(batch.signal, batch.body if body is None else body, blamed, reason)
+                self._shelf.rejects.keep(batch.signal, batch.body if body is None else body, blamed, reason)
             with self._gate:
                 self._ledger.dropped[batch.signal, "rejected"] += blamed
                 self._end(batch.records)
@@ -300,10 +303,10 @@ class Spool:
             for signal, size in self._ledger.bytes.items():
                 if size <= 0:
                     continue
-                sources = (self._shelf.records(signal) if self._shelf is not None else (), self._memory.get(signal, ()))
-                oldest = next((record for source in sources for record in source if not record.done), None)
-                if oldest is not None:
-                    found[signal] = (self._ledger.items[signal], size, oldest.time / 1e9)
+                oldest = self._shelf.oldest(signal) if self._shelf is not None else 0.0
+                if not oldest:
+                    oldest = next((record.time for record in self._memory.get(signal, ()) if not record.done), 0) / 1e9
+                found[signal] = (self._ledger.items[signal], size, oldest)
         return found
 
     def dropped(self) -> dict[tuple[str, str], int]:

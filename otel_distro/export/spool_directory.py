@@ -137,14 +137,14 @@ class Directory:
         FIFOs and devices are never opened.
         """
         try:
-            if not _plain(os.lstat(entry.name, dir_fd=folder)):
+            if not plain(os.lstat(entry.name, dir_fd=folder)):
                 return None
             descriptor = _apart(os.open(entry.name, _FILE, dir_fd=folder))
         except OSError:
             return None
         try:
             # Without a name it was delivered and deleted between the listing and our lock.
-            if _lock(descriptor) and _plain(os.fstat(descriptor)):
+            if _lock(descriptor) and plain(os.fstat(descriptor)):
                 return descriptor
         except OSError as error:
             say(f"cannot lock files in {self.path}: {error}", cause=f"lock {self.path}")
@@ -251,7 +251,8 @@ def _entry(name: str, found: os.stat_result) -> Entry:
     return Entry(name, int(match[1]), match[3], bytes.fromhex(match[2]), found.st_size)
 
 
-def _plain(found: os.stat_result) -> bool:
+def plain(found: os.stat_result) -> bool:
+    """Return whether this is a file of this user's with one name: a second one may be a trap."""
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_distro.export.spool_directory import REJECTED, Directory, destinations, state_home
+from otel_distro.export.spool_directory import REJECTED, Directory, destinations, plain, state_home
 from otel_distro.export.spool_segment import Damage, Entry, header_of, scan
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def _waiting(directory: Directory, targets: tuple[str, ...]) -> Iterator[Backlog
     try:
         for entry in entries:
             try:
+                if not plain(os.lstat(entry.name, dir_fd=folder)):
+                    continue
                 descriptor = os.open(entry.name, _READ, dir_fd=folder)
             except OSError:
                 continue

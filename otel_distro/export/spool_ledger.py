@@ -29,6 +29,12 @@ class Ledger:
         self.items[record.signal] -= record.count
         self.bytes[record.signal] -= record.length
 
+    def settle(self, away: Counter[tuple[str, str]]) -> None:
+        """Count no longer, by signal and ``items`` or ``bytes``, what was given up."""
+        for (signal, what), amount in away.items():
+            counter = self.items if what == "items" else self.bytes
+            counter[signal] -= amount
+
     def clear(self) -> None:
         """Start from zero, in a forked child."""
         for counter in (self.items, self.bytes, self.dropped):

@@ -273,12 +273,15 @@ def scan(descriptor: int, marker: bytes, *, bodies: bool = True) -> Iterator[Rec
     size = os.fstat(descriptor).st_size
     end = min(size, _LONGEST_FILE) if marker else 0
     # Where the header of the file is damaged, bytes may be missing from it: then the first record is searched for.
-    known = header_of(descriptor) or _fields(_pread(descriptor, FRAME_SIZE, HEADER_SIZE), marker)
-    offset = HEADER_SIZE if known else 0
-    work = 4 * end + _WINDOW
+    offset = HEADER_SIZE if header_of(descriptor) is not None else 0
+    work = 16 * end
+    unknown: Damage | None = None
     while offset < end:
         fields = _fields(_pread(descriptor, FRAME_SIZE, offset), marker)
         if fields is not None:
+            if unknown is not None and (unknown.offset, offset) != (0, HEADER_SIZE):
+                yield unknown
+            unknown = None
             state, signal, count, moment, length, crc = fields
             behind = offset + FRAME_SIZE + length
             work -= length if bodies else 0
@@ -289,13 +292,18 @@ def scan(descriptor: int, marker: bytes, *, bodies: bool = True) -> Iterator[Rec
                     yield record
                 offset = behind
                 continue
-        following = _find(descriptor, marker, offset + 1, end) if work > 0 else end
+        following, cost = _find(descriptor, marker, offset + 1, end) if work > 0 else (end, 0)
+        work -= cost
         if fields is None:
-            yield Damage(offset, following - offset)
+            # As many records were there as there are markers, if it is not junk.
+            start, lost = (unknown.offset, unknown.count) if unknown is not None else (offset, 0)
+            unknown = Damage(start, following - start, "", lost + 1)
         elif fields[0] != _DONE:
             yield Damage(offset, following - offset, fields[1], fields[2])
         offset = following
-    if end < size:
+    if unknown is not None:
+        yield Damage(unknown.offset, size - unknown.offset, "", unknown.count)
+    elif end < size:
         yield Damage(end, size - end)
 
 
@@ -340,14 +348,18 @@ def _body_crc(descriptor: int, offset: int, length: int) -> int:
     return crc
 
 
-def _find(descriptor: int, marker: bytes, offset: int, end: int) -> int:
-    """Return where ``marker`` comes next at or behind ``offset``, or ``end``."""
+def _find(descriptor: int, marker: bytes, offset: int, end: int) -> tuple[int, int]:
+    """Return where ``marker`` comes next from ``offset`` on, or ``end``, and how many bytes were read to know it."""
+    cost = 0
+    window = 512
     while offset < end:
-        data = _pread(descriptor, min(_WINDOW, end - offset), offset)
+        data = _pread(descriptor, min(window, end - offset), offset)
+        cost += len(data)
         place = data.find(marker)
         if place >= 0:
-            return offset + place
+            return offset + place, cost
         if len(data) < len(marker):
             break
         offset += len(data) - len(marker) + 1
-    return end
+        window = min(2 * window, _WINDOW)
+    return end, cost

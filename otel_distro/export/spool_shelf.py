@@ -14,18 +14,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from otel_distro._diagnostics import say
+from otel_distro.export.spool_rejects import Rejects, salvage
 from otel_distro.export.spool_segment import (
     FRAME_SIZE,
     HEADER_SIZE,
     MAX_BODY,
     Clock,
-    Damage,
     Entry,
     Header,
     Record,
     Segment,
     header_of,
-    scan,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from otel_distro.export.spool_directory import Directory
     from otel_distro.export.spool_ledger import Ledger
+    from otel_distro.export.spool_segment import Damage
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 SEGMENT_RECORDS = 4096
@@ -41,9 +41,6 @@ HELD_SEGMENTS = 8
 
 _ADOPTED_BYTES = 8 * 1024 * 1024
 _REWIND_BYTES = 256 * 1024
-_MOST_RECORDS = 16 * SEGMENT_RECORDS
-_KEPT_DAMAGES = 16
-_KEPT_BYTES = 64 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -54,10 +51,11 @@ class Shelf:
         self, directory: Directory, service: str, ledger: Ledger, clock: Clock, *, limit: int, age: float, durable: bool
     ) -> None:
         self.directory = directory
+        self.rejects = Rejects(directory, service, clock, limit // 8)
         self.longest = min(MAX_BODY, limit - FRAME_SIZE - 2 * HEADER_SIZE)
         """Bytes of the longest body that fits."""
-        self.more = False
-        """Whether the directory holds more orphans than could be adopted at the last look."""
+        self._more: set[str] = set()
+        self._away: dict[str, Counter[tuple[str, str]]] = {}
         self._service = service
         self._ledger = ledger
         self._clock = clock
@@ -129,10 +127,13 @@ class Shelf:
     def _retire(self, segment: Segment) -> None:
         """Write no more into a segment."""
         del self._active[segment.signal]
-        if segment.left:
-            self._shed()
-        else:
+        if not segment.left:
             self._discard(segment)
+        elif segment.signal in self._more and not segment.busy():
+            # Older ones have been let go; they are to be adopted before this one is sent.
+            self._let_go(segment)
+        else:
+            self._shed()
 
     def records(self, signal: str) -> Iterator[Record]:
         """Yield the records of a signal that wait, oldest first."""
@@ -145,6 +146,14 @@ class Shelf:
             for record in segment.waiting:
                 if record.signal == signal and not record.done:
                     yield record
+
+    def oldest(self, signal: str) -> float:
+        """Return the Unix time of the oldest record of a signal, 0 where none is here."""
+        record = next(self.records(signal), None)
+        if record is not None:
+            return record.time / 1e9
+        names = [name for name, away in self._away.items() if away[signal, "items"]]
+        return int(min(names).partition("-")[0]) / 1e9 if names else 0.0
 
     def finish(self, records: Iterable[Record]) -> None:
         """Note on the disk that records are done, and delete the segments of which nothing is left."""
@@ -181,18 +190,26 @@ class Shelf:
                 return
             self._total -= size - segment.size
 
+    def short_of(self, signal: str) -> bool:
+        """Return whether older orphans wait in the directory than what is at hand of a signal."""
+        return signal in self._more and not any(
+            segment.left and segment.signal == signal and self._active.get(signal) is not segment
+            for segment in list(self._segments)
+        )
+
     def choose(self) -> list[Segment]:
         """Take orphans, oldest first, as many as may be held; each must be given to :meth:`load` and :meth:`keep`.
 
         Raises ``OSError``.
         """
+        self._more.clear()
         entries = self.directory.segments()
         self._total = sum(entry.size for entry in entries)
+        self._miss({entry.name for entry in entries})
         held = {segment.name for segment in self._segments}
         counts = Counter(s.signal for s in self._segments if self._active.get(s.signal) is not s)
         budget = _ADOPTED_BYTES
         taken: list[Segment] = []
-        self.more = False
         strangers = [entry for entry in entries if entry.name not in held]
         if not strangers:
             return taken
@@ -200,7 +217,7 @@ class Shelf:
         try:
             for entry in strangers:
                 if counts[entry.signal] >= HELD_SEGMENTS or budget <= 0:
-                    self.more = True
+                    self._more.add(entry.signal)
                     if len(taken) > 4 * HELD_SEGMENTS or self._clock.wall() - entry.stamp < self._oldest * 1e9:
                         continue
                 segment = self._take(entry, folder)
@@ -214,6 +231,8 @@ class Shelf:
 
     def _take(self, entry: Entry, folder: int) -> Segment | None:
         descriptor = self.directory.take(entry, folder)
+        # Let go by us or not, it is now somebody else's or newly ours.
+        self._ledger.settle(self._away.pop(entry.name, Counter()))
         if descriptor is None:
             return None
         try:
@@ -227,32 +246,8 @@ class Shelf:
         return segment
 
     def load(self, segment: Segment) -> tuple[list[Record], list[Damage]]:
-        """Read what a segment holds and set aside what is damaged in it."""
-        records: list[Record] = []
-        damages: list[Damage] = []
-        try:
-            for found in scan(segment.descriptor, segment.header.marker):
-                if isinstance(found, Damage):
-                    damages.append(found)
-                elif len(records) < _MOST_RECORDS:
-                    records.append(found)
-                else:
-                    damages.append(Damage(found.offset, segment.size - found.offset))
-                    break
-        except OSError as error:
-            say(f"cannot read {self.directory.path}/{segment.name}: {error}", cause="read")
-        for damage in damages[:_KEPT_DAMAGES]:
-            try:
-                body = os.pread(segment.descriptor, min(damage.length, _KEPT_BYTES), damage.offset)
-            except OSError:
-                continue
-            self.reject(damage.signal, body, damage.count, "corrupt")
-        for damage in reversed(damages):
-            try:
-                segment.heal(damage)
-            except OSError:
-                break
-        return records, damages
+        """Read what a segment holds; without the lock, it may take a while."""
+        return salvage(segment, self.rejects)
 
     def keep(self, segment: Segment, records: list[Record], damages: list[Damage]) -> None:
         """Put a segment that was loaded in its place."""
@@ -264,16 +259,6 @@ class Shelf:
             self._ledger.add(record)
         if not records:
             self._discard(segment)
-
-    def reject(self, signal: str, body: bytes, count: int, reason: str) -> None:
-        """Keep a body aside, within an eighth of the limit, for people to look at. Never raises."""
-        stamp = self._clock.wall()
-        name = f"{max(0, stamp):019d}-{os.urandom(4).hex()}.{signal or 'unknown'}.otlp"
-        facts = {"signal": signal, "count": count, "reason": reason, "time": stamp // 10**9, "service": self._service}
-        try:
-            self.directory.reject(name, facts, body, self._limit // 8)
-        except OSError as error:
-            say(f"cannot set aside what was refused ({error})", cause="reject")
 
     def tidy(self) -> None:
         """Drop what is too old, and let go what is more than may be held."""
@@ -294,6 +279,7 @@ class Shelf:
     def _make_room(self, need: int) -> None:
         """Drop the oldest segments of ours and of nobody until ``need`` bytes fit. Raises ``OSError``."""
         entries = self.directory.segments()
+        self._miss({entry.name for entry in entries})
         held = {segment.name: segment for segment in self._segments}
         active = [held[entry.name] for entry in entries if held.get(entry.name) in self._active.values()]
         self._total = sum(entry.size for entry in entries)
@@ -340,14 +326,26 @@ class Shelf:
         segment.close()
 
     def _let_go(self, segment: Segment) -> None:
-        """Give a segment up to whoever adopts it."""
-        self.more = True
-        self._forget(segment)
+        """Give a segment up to whoever adopts it. Until somebody does, what is in it still counts as ours."""
+        self._more.add(segment.signal)
+        away: Counter[tuple[str, str]] = Counter()
+        for record in segment.waiting:
+            if not record.done:
+                away[record.signal, "items"] += record.count
+                away[record.signal, "bytes"] += record.length
+        self._away[segment.name] = away
+        self._off(segment)
         segment.close()
+
+    def _miss(self, names: set[str]) -> None:
+        """Count no longer what was let go and is gone meanwhile."""
+        for name in [name for name in self._away if name not in names]:
+            self._ledger.settle(self._away.pop(name))
 
     def _forget(self, segment: Segment) -> None:
         """Strike a segment off whose descriptor is no longer ours to use."""
-        self.more = segment.gone = True
+        segment.gone = True
+        self._more.add(segment.signal)
         for record in segment.waiting:
             if not record.done:
                 self._ledger.remove(record)
@@ -368,6 +366,7 @@ class Shelf:
                 self._let_go(segment)
             else:
                 self._discard(segment)
+        self._miss(set())
 
     def abandon(self) -> None:
         """Forget all segments, in a forked child: the parent's lock lives as long as any descriptor of it."""
@@ -376,4 +375,5 @@ class Shelf:
         self._segments = []
         self._active = {}
         self._total = 0
-        self.more = False
+        self._more.clear()
+        self._away.clear()
