@@ -96,10 +96,9 @@ class Trampoline:
         self._attribute = attribute
         self._removed = False
         original: Any = getattr(owner, attribute)
-        if getattr(original, "trampoline", None) is original:
-            # sqlite3.connect is sqlite3.dbapi2.connect: two in a row would have the instrumentor patch it twice.
-            original = original.__wrapped__
-        self._original = original
+        # sqlite3.connect is sqlite3.dbapi2.connect: two in a row would have the instrumentor patch it twice.
+        is_one_of_us = getattr(original, "trampoline", None) is original
+        self._original = original = original.__wrapped__ if is_one_of_us else original
         inside: set[int] = set()
 
         def trampoline(*args: "Any", **kwargs: "Any") -> "Any":

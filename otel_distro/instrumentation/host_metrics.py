@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
 from opentelemetry.metrics import Observation
 
 from otel_distro import schema as s
+from otel_distro._guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from otel_distro.schema import Attribute, Metric
+
+    Readings = dict[Metric, list[Observation]]
 
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "interrupt", "steal")
 _CPU_FIELDS = {"interrupt": ("irq", "softirq", "interrupt")}
@@ -23,6 +28,8 @@ _REMOTE = ("nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs", "c
 """File systems whose server may be away: asking for their size could block for ever."""
 
 _MOUNTS_FRESH = 60.0
+_NOT_TO_BE_HAD = (psutil.Error, OSError, AttributeError, NotImplementedError, RuntimeWarning, KeyError)
+"""What psutil raises where the system has something not or hides it; it warns of files of ``/proc`` that are missing."""
 
 
 class HostSeat:
@@ -64,11 +71,21 @@ class HostSeat:
                 continue
         return None
 
-    def leave_to_parent(self) -> None:
-        """In a forked child: close the copy of the descriptor, which leaves the lock with the parent."""
+    def leave(self) -> None:
+        """Give the seat back; in a forked child, which has a copy of the descriptor, it stays the parent's."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def read_parts(parts: Iterable[Callable[[], Readings]], readings: Readings) -> None:
+    """Add what each part reads; a part that this system has not, or does not let us read, is left out.
+
+    Hardened kernels and sandboxes hide some of it, even of the process itself.
+    """
+    for part in parts:
+        with guard(f"reading metrics ({part.__name__.lstrip('_')})"), suppress(*_NOT_TO_BE_HAD):
+            readings.update(part())
 
 
 class HostReadings:
@@ -79,45 +96,48 @@ class HostReadings:
         self._mounts: list[tuple[str, str, str]] = []
         self._mounts_read = float("-inf")
         self._disks: frozenset[str] = frozenset()
+        self._boot_time = 0.0
+        self._cpus = psutil.cpu_count() or 1
 
-    def read(self) -> dict[Metric, list[Observation]]:
-        """Return the observations of one cycle by metric."""
+    def read(self, readings: Readings) -> None:
+        """Add the observations of one cycle by metric."""
         if time.monotonic() - self._mounts_read > _MOUNTS_FRESH:
             self._mounts_read = time.monotonic()
             self._mounts = _local_mounts()
             self._disks = _whole_disks()
-        return {
-            **self._read_cpu(),
-            **_read_memory(),
-            **self._read_disks(),
-            **self._read_file_systems(),
-            **_read_network(),
-            s.SYSTEM_UPTIME: [Observation(max(0.0, time.time() - psutil.boot_time()))],
-        }
+            self._boot_time = psutil.boot_time()
+        parts = (
+            self._read_cpu,
+            _read_load,
+            _read_memory,
+            _read_swap,
+            self._read_disks,
+            self._read_file_systems,
+            _read_network,
+            self._read_uptime,
+        )
+        read_parts(parts, readings)
 
-    def _read_cpu(self) -> dict[Metric, list[Observation]]:
+    def _read_cpu(self) -> Readings:
         times = psutil.cpu_times()
         now = {mode: sum(getattr(times, field, 0.0) for field in _CPU_FIELDS.get(mode, (mode,))) for mode in _CPU_MODES}
         last, self._cpu = self._cpu, now
         readings = {
             s.SYSTEM_CPU_TIME: _by(s.CPU_MODE, now),
-            s.SYSTEM_CPU_COUNT: [Observation(psutil.cpu_count() or 1)],
+            s.SYSTEM_CPU_COUNT: [Observation(self._cpus)],
         }
         if last is not None and (total := sum(now.values()) - sum(last.values())) > 0:
             shares = {mode: max(0.0, now[mode] - last[mode]) / total for mode in now}
             readings[s.SYSTEM_CPU_UTILIZATION] = _by(s.CPU_MODE, shares)
-        if hasattr(os, "getloadavg"):
-            loads = (s.SYSTEM_LOAD_1M, s.SYSTEM_LOAD_5M, s.SYSTEM_LOAD_15M)
-            readings.update({metric: [Observation(load)] for metric, load in zip(loads, os.getloadavg(), strict=True)})
         return readings
 
-    def _read_disks(self) -> dict[Metric, list[Observation]]:
-        readings: dict[Metric, list[Observation]] = {
+    def _read_disks(self) -> Readings:
+        readings: Readings = {
             s.SYSTEM_DISK_IO: [],
             s.SYSTEM_DISK_OPERATIONS: [],
             s.SYSTEM_DISK_OPERATION_TIME: [],
         }
-        for name, disk in psutil.disk_io_counters(perdisk=True).items():
+        for name, disk in psutil.disk_io_counters(perdisk=True, nowrap=False).items():
             if self._disks and name not in self._disks:
                 continue
             for direction in ("read", "write"):
@@ -129,7 +149,10 @@ class HostReadings:
                 )
         return readings
 
-    def _read_file_systems(self) -> dict[Metric, list[Observation]]:
+    def _read_uptime(self) -> Readings:
+        return {s.SYSTEM_UPTIME: [Observation(max(0.0, time.time() - self._boot_time))]}
+
+    def _read_file_systems(self) -> Readings:
         usage: list[Observation] = []
         utilization: list[Observation] = []
         for device, mountpoint, kind in self._mounts:
@@ -156,27 +179,43 @@ class HostReadings:
         return {s.SYSTEM_FILESYSTEM_USAGE: usage, s.SYSTEM_FILESYSTEM_UTILIZATION: utilization}
 
 
-def _read_memory() -> dict[Metric, list[Observation]]:
+def _read_memory() -> Readings:
     memory = psutil.virtual_memory()
     states = {"used": memory.used, "free": memory.free}
     states.update({state: getattr(memory, state) for state in ("buffers", "cached") if hasattr(memory, state)})
-    swap = psutil.swap_memory()
     return {
         s.SYSTEM_MEMORY_LIMIT: [Observation(memory.total)],
         s.SYSTEM_MEMORY_USAGE: _by(s.MEMORY_STATE, states),
         s.SYSTEM_MEMORY_UTILIZATION: _by(s.MEMORY_STATE, {k: v / memory.total for k, v in states.items()}),
-        s.SYSTEM_PAGING_USAGE: _by(s.PAGING_STATE, {"used": swap.used, "free": swap.free}),
     }
 
 
-def _read_network() -> dict[Metric, list[Observation]]:
-    readings: dict[Metric, list[Observation]] = {
+def _read_swap() -> Readings:
+    if sys.platform == "linux":
+        # psutil also counts pages, which takes five times as long, and warns on stderr where a sandbox hides them.
+        with open(f"{psutil.PROCFS_PATH}/meminfo", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file)
+        total, free = (int(fields[name].split()[0]) * 1024 for name in (b"SwapTotal", b"SwapFree"))
+        states = {"used": total - free, "free": free}
+    else:
+        swap = psutil.swap_memory()
+        states = {"used": swap.used, "free": swap.free}
+    return {s.SYSTEM_PAGING_USAGE: _by(s.PAGING_STATE, states)}
+
+
+def _read_load() -> Readings:
+    loads = (s.SYSTEM_LOAD_1M, s.SYSTEM_LOAD_5M, s.SYSTEM_LOAD_15M)
+    return {metric: [Observation(load)] for metric, load in zip(loads, os.getloadavg(), strict=True)}
+
+
+def _read_network() -> Readings:
+    readings: Readings = {
         s.SYSTEM_NETWORK_IO: [],
         s.SYSTEM_NETWORK_PACKETS: [],
         s.SYSTEM_NETWORK_DROPPED: [],
         s.SYSTEM_NETWORK_ERRORS: [],
     }
-    for name, card in psutil.net_io_counters(pernic=True).items():
+    for name, card in psutil.net_io_counters(pernic=True, nowrap=False).items():
         # The device of packet.count is a `system.device`, that of the others a `network.interface.name`: semconv's choice.
         for direction, sent, suffix in (("transmit", "sent", "out"), ("receive", "recv", "in")):
             attributes = {s.NETWORK_INTERFACE_NAME.name: name, s.NETWORK_IO_DIRECTION.name: direction}

@@ -27,10 +27,10 @@ from otel_distro import settings
 from otel_distro._guard import guard
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation.host_metrics import HostReadings, HostSeat
+from otel_distro.instrumentation.host_metrics import HostReadings, HostSeat, read_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
@@ -47,17 +47,23 @@ class ProcessMetricsInstrumentor(Instrumentor):
     def install(self) -> None:
         """Register an observable instrument for every metric; all of them look into one shared reading."""
         meter = metrics.get_meter(_SCOPE, __version__)
-        source = _Source(settings.OTEL_DISTRO_HOST_METRICS.get())
-        self.__dict__["_source"] = source
+        self.__dict__["_source"] = _Source(settings.OTEL_DISTRO_HOST_METRICS.get())
         for metric in _METRICS:
-            _observe(meter, metric, source)
+            _observe(meter, metric, self._read)
+
+    def _read(self) -> Readings:
+        # Instruments cannot be taken back from a meter: they observe nothing while we are not installed, and what is
+        # installed again is seen by those that are there.
+        source: _Source | None = self.__dict__.get("_source")
+        return source.read() if source is not None else {}
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        # Instruments cannot be taken back from a meter; they observe nothing from now on.
-        self.__dict__["_source"].stop()
+        source: _Source | None = self.__dict__.pop("_source", None)
+        if source is not None:
+            source.close()
 
 
-def _observe(meter: Meter, metric: s.Metric, source: _Source) -> None:
+def _observe(meter: Meter, metric: s.Metric, read: Callable[[], Readings]) -> None:
     create: dict[str, Callable[..., Any]] = {
         "counter": meter.create_observable_counter,
         "updowncounter": meter.create_observable_up_down_counter,
@@ -65,7 +71,7 @@ def _observe(meter: Meter, metric: s.Metric, source: _Source) -> None:
     }
 
     def callback(_: CallbackOptions) -> Iterable[Observation]:
-        return source.read().get(metric, ())
+        return read().get(metric, ())
 
     create[metric.instrument](metric.name, [callback], metric.unit, metric.brief)
 
@@ -75,7 +81,6 @@ class _Source:
 
     def __init__(self, host: str) -> None:
         self._host_wanted = host
-        self._stopped = False
         self._renew()
 
     def _renew(self) -> None:
@@ -86,74 +91,85 @@ class _Source:
         self._host = HostReadings() if self._host_wanted != "false" else None
         self._seat = HostSeat() if self._host_wanted == "auto" else None
 
-    def stop(self) -> None:
-        self._stopped = True
+    def close(self) -> None:
+        """Give back the right to report the host."""
+        if self._seat is not None:
+            self._seat.leave()
 
     def read(self) -> Readings:
-        if self._stopped:
-            return {}
         if self._pid != os.getpid():
             # A forked child: the process is another one, and the parent's seat is not ours.
             if self._seat is not None:
-                self._seat.leave_to_parent()
+                self._seat.leave()
             self._renew()
         now = time.monotonic()
         if now - self._read_at > _FRESH:
             self._read_at = now
-            self._readings = {}
+            readings: Readings = {}
             with guard("reading process metrics"):
-                self._readings.update(self._process.read())
+                self._process.read(readings)
             if self._host is not None and (self._seat is None or self._seat.taken()):
                 with guard("reading host metrics"):
-                    self._readings.update(self._host.read())
+                    self._host.read(readings)
+            self._readings = readings
         return self._readings
 
 
 class _ProcessReadings:
+    """Reads the process; what the system does not let us read costs that metric and no other."""
+
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._cpus = psutil.cpu_count() or 1
         self._last: tuple[float, float, float] | None = None
+        self._parts = (
+            self._read_cpu,
+            self._read_memory,
+            self._read_threads,
+            self._read_fds,
+            self._read_uptime,
+            self._read_switches,
+            self._read_io,
+            _read_faults,
+            _read_gc,
+        )
 
-    def read(self) -> Readings:
-        process = self._process
-        with process.oneshot():
-            cpu = process.cpu_times()
-            memory = process.memory_info()
-            readings: Readings = {
-                s.PROCESS_CPU_TIME: _by(s.CPU_MODE, {"user": cpu.user, "system": cpu.system}),
-                s.PROCESS_CPU_UTILIZATION: self._utilization(cpu.user, cpu.system),
-                s.PROCESS_MEMORY_USAGE: [Observation(memory.rss)],
-                s.PROCESS_MEMORY_VIRTUAL: [Observation(memory.vms)],
-                s.PROCESS_THREAD_COUNT: [Observation(process.num_threads())],
-                s.PROCESS_UPTIME: [Observation(max(0.0, time.time() - process.create_time()))],
-            }
-            if hasattr(process, "num_fds"):
-                readings[s.PROCESS_FD_COUNT] = [Observation(process.num_fds())]
-            switches = process.num_ctx_switches()
-            readings[s.PROCESS_CONTEXT_SWITCHES] = _by(
-                s.PROCESS_CONTEXT_SWITCH_TYPE, {"voluntary": switches.voluntary, "involuntary": switches.involuntary}
-            )
-            if hasattr(process, "io_counters"):
-                try:
-                    io = process.io_counters()
-                    readings[s.PROCESS_DISK_IO] = _by(
-                        s.DISK_IO_DIRECTION, {"read": io.read_bytes, "write": io.write_bytes}
-                    )
-                except (psutil.AccessDenied, NotImplementedError):
-                    # Hardened kernels hide it even from the process itself.
-                    readings[s.PROCESS_DISK_IO] = []
-        if sys.platform != "win32":
-            import resource
+    def read(self, readings: Readings) -> None:
+        """Add the observations of one cycle."""
+        with self._process.oneshot():
+            read_parts(self._parts, readings)
 
-            usage = resource.getrusage(resource.RUSAGE_SELF)
-            readings[s.PROCESS_PAGING_FAULTS] = _by(
-                s.PAGING_FAULT_TYPE, {"minor": usage.ru_minflt, "major": usage.ru_majflt}
-            )
-        for metric, key in _GC.items():
-            generations = {str(generation): stats[key] for generation, stats in enumerate(gc.get_stats())}
-            readings[metric] = _by(s.GC_GENERATION, generations)
-        return readings
+    def _read_cpu(self) -> Readings:
+        cpu = self._process.cpu_times()
+        return {
+            s.PROCESS_CPU_TIME: _by(s.CPU_MODE, {"user": cpu.user, "system": cpu.system}),
+            s.PROCESS_CPU_UTILIZATION: self._utilization(cpu.user, cpu.system),
+        }
+
+    def _read_memory(self) -> Readings:
+        memory = self._process.memory_info()
+        return {
+            s.PROCESS_MEMORY_USAGE: [Observation(memory.rss)],
+            s.PROCESS_MEMORY_VIRTUAL: [Observation(memory.vms)],
+        }
+
+    def _read_threads(self) -> Readings:
+        return {s.PROCESS_THREAD_COUNT: [Observation(self._process.num_threads())]}
+
+    def _read_fds(self) -> Readings:
+        return {s.PROCESS_FD_COUNT: [Observation(self._process.num_fds())]}
+
+    def _read_uptime(self) -> Readings:
+        return {s.PROCESS_UPTIME: [Observation(max(0.0, time.time() - self._process.create_time()))]}
+
+    def _read_switches(self) -> Readings:
+        switches = self._process.num_ctx_switches()
+        counts = {"voluntary": switches.voluntary, "involuntary": switches.involuntary}
+        return {s.PROCESS_CONTEXT_SWITCHES: _by(s.PROCESS_CONTEXT_SWITCH_TYPE, counts)}
+
+    def _read_io(self) -> Readings:
+        io = self._process.io_counters()
+        return {s.PROCESS_DISK_IO: _by(s.DISK_IO_DIRECTION, {"read": io.read_bytes, "write": io.write_bytes})}
 
     def _utilization(self, user: float, system: float) -> list[Observation]:
         now = time.monotonic()
@@ -164,7 +180,25 @@ class _ProcessReadings:
         return _by(s.CPU_MODE, {"user": (user - last[1]) * share, "system": (system - last[2]) * share})
 
 
-def _by(attribute: s.Attribute, values: dict[str, float]) -> list[Observation]:
+def _read_faults() -> Readings:
+    if sys.platform == "win32":
+        return {}
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    faults = {"minor": usage.ru_minflt, "major": usage.ru_majflt}
+    return {s.PROCESS_PAGING_FAULTS: _by(s.PAGING_FAULT_TYPE, faults)}
+
+
+def _read_gc() -> Readings:
+    found = gc.get_stats()
+    return {
+        metric: _by(s.GC_GENERATION, {str(generation): stats[key] for generation, stats in enumerate(found)})
+        for metric, key in _GC.items()
+    }
+
+
+def _by(attribute: s.Attribute, values: Mapping[str, float]) -> list[Observation]:
     return [Observation(value, {attribute.name: key}) for key, value in values.items()]
 
 
