@@ -196,7 +196,8 @@ def _disabled_instrumentors(environ: "Mapping[str, str]") -> "set[str]":
     names = {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     if "*" in names:
         names.update(row[1] for row in targets.ON_IMPORT)
-        names.update(row[3] for row in targets.FIRST_CALL)
+        # What the program makes itself with the API is nobody's instrumentation.
+        names.update(row[3] for row in targets.FIRST_CALL if row[3] != "api")
         names.update(row[0] for row in targets.ALWAYS)
     return names
 
