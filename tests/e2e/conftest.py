@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from tests.e2e.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
 _WHERE = "import json, otel_distro, sysconfig; print(json.dumps([otel_distro.__file__, sysconfig.get_path('purelib')]))"
+
+_without_embedding = pytest.StashKey[int]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,3 +52,31 @@ def launcher(tmp_path: Path, receiver: Receiver) -> Iterator[Launcher]:
     running = Launcher(tmp_path, receiver.endpoint)
     yield running
     running.close()
+
+
+def can_embed() -> bool:
+    """Return whether a program can be built here that embeds this Python: compiler, header and shared library."""
+    library = Path(sysconfig.get_config_var("LIBDIR"), f"libpython{sysconfig.get_config_var('LDVERSION')}.so")
+    return bool(shutil.which("cc")) and Path(sysconfig.get_path("include"), "Python.h").is_file() and library.is_file()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of this folder."""
+    config.addinivalue_line("markers", "embedded: compiles a program that embeds Python")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the ring ``embedded`` out where no program can be built that embeds this Python."""
+    ring = [item for item in items if item.get_closest_marker("embedded")]
+    if ring and not can_embed():
+        items[:] = [item for item in items if item not in ring]
+        config.hook.pytest_deselected(items=ring)
+        config.stash[_without_embedding] = len(ring)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in one line what could not be built."""
+    if number := config.stash.get(_without_embedding, 0):
+        terminalreporter.write_line(
+            f"{number} tests of embedded interpreters not run: they need cc, Python.h and the shared libpython"
+        )

@@ -1,0 +1,18 @@
+"""Forks and waits, with warnings as errors: Python 3.12 and newer warn whoever forks with more than one thread."""
+
+import logging
+import os
+import time
+import warnings
+
+warnings.simplefilter("error")
+logging.warning("before")
+if os.environ.get("LIVE_ON"):
+    # Long enough for a timer of telemetry to have gone off.
+    time.sleep(float(os.environ["LIVE_ON"]))
+for number in range(20):
+    child = os.fork()
+    if not child:
+        os._exit(number)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == number
+    logging.warning("child %d", number)

@@ -1,0 +1,160 @@
+"""Programs that nobody prepared for telemetry: whatever they do to their process, they end as they do bare."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.programs import APPS, INSTRUMENT, RUN, Ended, Launcher, Way
+from tests.e2e.receiver import Receiver
+
+
+def seen(ended: Ended) -> tuple[int, str, list[str]]:
+    """Return what a user sees of a run; lines of children come in any order."""
+    return ended.status, ended.stdout, sorted(ended.stderr.splitlines())
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_gevent_patched_first(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """It ends as bare, where upstream hangs for ever, and every request and log line of its greenlets arrives."""
+    bare = launcher.run("gevent_first.py", way="bare")
+    told = launcher.run("gevent_first.py", way=way)
+    assert seen(bare) == seen(told)
+    assert told.status == 4
+    requests = {span.span_id for span in receiver.spans() if span.scope == "opentelemetry.instrumentation.requests"}
+    assert len(requests) == 10
+    assert {f"greenlet {number} hello" for number in range(10)} == {log.body for log in receiver.logs()}
+    assert len(receiver.logs()) == 10
+    assert receiver.points("process.memory.usage")
+
+
+def test_gevent_patched_late(launcher: Launcher, receiver: Receiver) -> None:
+    """Telemetry that started before gevent patched the process goes on after it."""
+    bare = launcher.run("gevent_late.py", way="bare")
+    told = launcher.run("gevent_late.py")
+    assert seen(bare) == seen(told)
+    assert told.status == 4
+    assert [log.body for log in receiver.logs()] == ["before", *(f"greenlet {number}" for number in range(10))]
+
+
+def test_short_children_cost_little(launcher: Launcher, receiver: Receiver) -> None:
+    """Children that do nothing cost at most half more than bare, where upstream makes it eight times.
+
+    A ratio of processor times, measured in turn so that both meet the same machine; the best of three counts.
+    """
+    ways: tuple[Way, Way] = ("bare", RUN)
+    seconds = [[float(launcher.run("many_children.py", "70", way=way).stdout) for way in ways] for _ in range(3)]
+    bare, told = (min(each) for each in zip(*seconds, strict=True))
+    assert told <= 1.5 * bare
+    pids = {point.resource["process.pid"] for point in receiver.points()}
+    assert len(pids) <= 3
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_a_forking_server(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """Children that end in os._exit end with the status they have bare, and so does the server."""
+    bare = launcher.run("forking_server.py", way="bare")
+    told = launcher.run("forking_server.py", way=way)
+    assert seen(bare) == seen(told)
+    assert (told.status, told.stdout) == (6, "served\n" * 3)
+    assert len(receiver.logs("listening")) == 1
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_an_embedded_interpreter(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """A program in C that runs Python and ends it gets no error from it, and what happened in Python is told."""
+    program = build_embedded(launcher.folder)
+    python = {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": sysconfig.get_path("purelib")}
+    bare = launcher.run(program, way="bare", **python)
+    told = launcher.run(program, way=way, **python)
+    assert seen(bare) == seen(told)
+    assert (told.status, told.stdout) == (9, "inside\nafter\n")
+    assert len(receiver.logs("embedded")) == 1
+    assert len(receiver.spans("SELECT")) == 1
+
+
+def build_embedded(folder: Path) -> Path:
+    """Compile the program that embeds this Python."""
+    program = folder / "embedded"
+    library = sysconfig.get_config_var("LIBDIR")
+    subprocess.run(
+        [
+            *("cc", str(APPS / "embedded.c"), "-o", str(program), f"-I{sysconfig.get_path('include')}"),
+            *(f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}"),
+            *(sysconfig.get_config_var("LIBS") or "").split(),
+        ],
+        check=True,
+    )
+    return program
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_a_sitecustomize_of_the_user(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """It runs, once in the program and once in its child, which upstream's command prevents."""
+    site = launcher.folder / "theirs"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("import os; os.write(1, b'theirs\\n')\n", encoding="utf-8")
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass'])"
+    bare = launcher.run("-c", child, way="bare", PYTHONPATH=str(site))
+    told = launcher.run("-c", child, way=way, PYTHONPATH=str(site))
+    assert bare.stdout == "theirs\n" * 2
+    # The command is a Python program too, and runs it for itself.
+    assert told.stdout == "theirs\n" * 3
+    assert told.stderr == ""
+
+
+@pytest.mark.parametrize("live_on", ["", "1.0"])
+def test_forks_with_warnings_as_errors(live_on: str, launcher: Launcher, receiver: Receiver) -> None:
+    """Python warns of forks with several threads; it has none of ours to warn of."""
+    told = launcher.run("-W", "error", APPS / "strict_forks.py", LIVE_ON=live_on, OTEL_METRIC_EXPORT_INTERVAL="200")
+    assert (told.status, told.ours()) == (0, [])
+    assert "Warning" not in told.stderr
+    assert len(receiver.logs()) == 21
+
+
+def test_a_silent_program_that_forks_with_warnings_as_errors(launcher: Launcher) -> None:
+    """The timer of a process that has told nothing yet is out of the way of a fork, too."""
+    fork = "import os; child = os.fork(); child and os.waitpid(child, 0); print(child > 0, flush=True)"
+    told = launcher.run("-W", "error", "-c", fork)
+    assert (told.status, sorted(told.stdout.split()), told.stderr) == (0, ["False", "True"], "")
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_exec_of_another_program(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """A program that puts another in its place ends as that one does, and that one is told."""
+    code = "import os, sys; os.execv(sys.executable, [sys.executable, sys.argv[1], '5'])"
+    told = launcher.run("-c", code, APPS / "talker.py", way=way)
+    assert (told.status, told.stdout, told.stderr) == (5, "begin\nend\n", "talking\n")
+    assert len(receiver.logs("talking")) == 1
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_switched_off_it_costs_nothing(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """With OTEL_SDK_DISABLED=true nothing of OpenTelemetry is imported, and nothing is sent."""
+    code = "import logging, sys; logging.warning('x'); print([name for name in sys.modules if 'opentelemetry' in name])"
+    told = launcher.run("-c", code, way=way, OTEL_SDK_DISABLED="true")
+    assert (told.status, told.stdout, told.stderr) == (0, "[]\n", "WARNING:root:x\n")
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+def test_a_program_that_does_nothing_imports_nothing(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+    """Telemetry that is on imports nothing of OpenTelemetry before there is something to tell."""
+    told = launcher.run("-c", "import sys; print([n for n in sys.modules if 'opentelemetry' in n])", way=way)
+    assert (told.status, told.stdout, told.stderr) == (0, "[]\n", "")
+    assert receiver.requests == []
+
+
+def test_another_interpreter_in_between(launcher: Launcher) -> None:
+    """A Python without our package that is started by an instrumented one notices nothing."""
+    bare_python = shutil.which(f"python3.{sys.version_info[1]}", path=f"{sys.base_prefix}/bin")
+    assert bare_python
+    code = "import subprocess, sys; sys.exit(subprocess.call([sys.argv[1], '-c', 'print(1)']))"
+    told = launcher.run("-c", code, bare_python, way=RUN)
+    assert (told.status, told.stdout, told.stderr) == (0, "1\n", "")
