@@ -20,6 +20,7 @@ from otel_distro._version import __version__
 from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
+from otel_distro.export.sdk_guard import guard_sdk
 
 OURS = "otlp_proto_http"
 """The exporter that our own pipeline takes the place of; every other one is upstream's or the user's."""
@@ -100,6 +101,8 @@ def _build(resource: Resource) -> Lifecycle:
     lifecycle = Lifecycle(
         pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()
     )
+    with guard("guarding the SDK"):
+        guard_sdk()
     with guard("following forks"):
         lifecycle.bind()
     return lifecycle

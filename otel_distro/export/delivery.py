@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from otel_distro import _native
 from otel_distro._diagnostics import say
 from otel_distro.export.sender import Answer, compress
 from otel_distro.export.split import count_items, split
@@ -22,6 +23,8 @@ MAX_REQUEST = 1024 * 1024
 _SUSPICION = 16
 """Items refused one by one, and none taken, after which the rest of a batch is not looked through any more."""
 
+_TOO_LARGE = 413
+_SMALLEST_LIMIT = 1024
 _FIRST_BACKOFF = 0.5
 _MAX_BACKOFF = 5.0
 
@@ -81,21 +84,35 @@ class Delivery:
         self._pieces: deque[tuple[bytes, int]] = deque()
         self._blamed: list[tuple[bytes, int, str]] = []
         self._taken_of_batch = False
+        self._limit = MAX_REQUEST
+        self._turn = _native.allocate_lock()
 
     def report_to(self, metrics: LaneMetrics) -> None:
         """Report to other counters from here on."""
         self._metrics = metrics
 
-    def send_one(self, timeout: float) -> bool:
-        """Send one request; return whether another may follow at once."""
+    def send_one(self, timeout: float, patience: float = 0.0) -> bool:
+        """Send one request; return whether another may follow at once.
+
+        One thread at a time: another waits up to ``patience`` seconds and then leaves it.
+        """
+        if not self._turn.acquire(True, patience):
+            return False
+        try:
+            return self._send_one(timeout)
+        finally:
+            self._turn.release()
+
+    def _send_one(self, timeout: float) -> bool:
         now = time.monotonic()
         if now < self.link.retry_at:
             return False
         if self._batch is None:
-            self._batch = self._spool.next(self.signal, MAX_REQUEST)
+            self._batch = self._spool.next(self.signal, self._limit)
             if self._batch is None:
                 return False
             self._pieces.append((self._batch.body, self._batch.count))
+        self._keep_to_limit()
         body, count = self._pieces[0]
         with self._metrics.sending(count):
             outcome = self.sender.send(compress(body) if self.sender.target.gzip else body, timeout)
@@ -131,6 +148,8 @@ class Delivery:
 
     def _refused(self, body: bytes, count: int, outcome: Outcome) -> None:
         """Halve the request until the item that is to blame stands alone, and set that one aside."""
+        if outcome.status == _TOO_LARGE:
+            self._limit = max(_SMALLEST_LIMIT, min(self._limit, len(body) // 2))
         halves = split(body) if self._taken_of_batch or len(self._blamed) < _SUSPICION else None
         if halves is not None:
             self._pieces.extendleft((half, count_items(half)) for half in reversed(halves))
@@ -141,6 +160,15 @@ class Delivery:
             f"{count} of {self.signal} refused by {self.link.origin} ({outcome.reason}) and set aside",
             cause=f"refused {self.signal}",
         )
+
+    def _keep_to_limit(self) -> None:
+        """Halve the next piece until it is as small as a collector asked for that found an earlier one too large."""
+        while len(self._pieces[0][0]) > self._limit:
+            halves = split(self._pieces[0][0])
+            if halves is None:
+                return
+            self._pieces.popleft()
+            self._pieces.extendleft((half, count_items(half)) for half in reversed(halves))
 
     def _give_back(self, batch: Batch) -> None:
         """Leave what is not delivered to the spool: the batch as it was, or the pieces of it that are left."""
@@ -166,5 +194,6 @@ class Delivery:
 
     def forget(self) -> None:
         """Start without a past: in a forked child, whose parent goes on with its own."""
+        self._turn = _native.allocate_lock()
         self._forget_batch()
         self.sender.forget()

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from otel_distro.export.pipeline import Pipeline
 
 
-_WRITE_PATIENCE = 0.5
+_HASTE = 0.5
+"""Seconds that ``os._exit`` and exec may take at most to deliver; what is left is in the spool."""
 
 
 class Lifecycle:
@@ -50,22 +51,26 @@ class Lifecycle:
                 after_in_parent=self._pipeline.after_fork_in_parent,
                 after_in_child=self._in_child,
             )
-        for name in ("_exit", "execv", "execve"):
-            if hasattr(os, name):
-                setattr(os, name, self._writing_first(getattr(os, name)))
+        self._before("_exit", lambda: self._pipeline.finish(min(_HASTE, self._budget)))
+        # An exec may fail, and then life goes on.
+        for name in ("execv", "execve"):
+            self._before(name, lambda: void(self._pipeline.flush(min(_HASTE, self._budget))))
         self._pipeline.start()
 
-    def _writing_first(self, vanish: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a function after which this program is gone without any exit function: nothing is sent, all is spooled."""
+    def _before(self, name: str, deliver: Callable[[], None]) -> None:
+        """Deliver before ``os.name``, after which this program is gone without any exit function."""
+        vanish = getattr(os, name, None)
+        if vanish is None:
+            return
 
         @functools.wraps(vanish)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with guard("spooling before the process vanishes"):
-                if self._pid == os.getpid():
-                    self._pipeline.write_now(_WRITE_PATIENCE)
+            with guard("delivering before the process vanishes"):
+                if self._pid == os.getpid() and not self._pipeline.idle:
+                    deliver()
             return vanish(*args, **kwargs)
 
-        return wrapper
+        setattr(os, name, wrapper)
 
     def finish(self) -> None:
         """Deliver everything within the exit budget, for all signals together."""
@@ -106,6 +111,10 @@ class Lifecycle:
 
             own = Resource({schema.SERVICE_INSTANCE_ID.name: f"{chosen}-{os.getpid()}"})
             _upstream.merge_resource(self._providers, own)
+
+
+def void(_: object) -> None:
+    """Drop a result."""
 
 
 def chosen_instance_id(environ: Mapping[str, str]) -> str:

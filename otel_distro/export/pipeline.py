@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from otel_distro.export.lane import Lane
     from otel_distro.export.spool import Spool
 
-WRITE_DELAY = 0.05
+WRITE_DELAY = 0.01
 """Seconds within which an ended item is on its way to the disk."""
 
 ADOPT_INTERVAL = 5.0
@@ -61,6 +61,7 @@ class Pipeline:
         self._used = True
         self._measured: Callable[[], bool] = lambda: True
         self._reported: dict[tuple[str, str], int] = {}
+        self._collector = Worker("the thread that collects metrics", self._gather)
         self._writer = Worker("the thread that writes telemetry", self._write)
         self._sender = Worker("the thread that sends telemetry", self._send)
         self._renew()
@@ -68,6 +69,8 @@ class Pipeline:
     def _renew(self) -> None:
         now = time.monotonic()
         self._encoding = _native.allocate_lock()
+        self._collecting = _native.allocate_lock()
+        self._gathered_waiters: list[Any] = []
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
         self._write_due = _FAR
@@ -106,11 +109,13 @@ class Pipeline:
             return False
         done = _native.allocate_lock()
         done.acquire()
-        self._written_waiters.append(done)
-        if not self.start():
+        self._gathered_waiters.append(done)
+        if self.start():
+            self._collector.notify()
+        else:
+            self._gather()
             self._write()
             self._send()
-        self._writer.notify()
         in_time = done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))
         return bool(in_time) and not self.spool.pending()
 
@@ -123,36 +128,23 @@ class Pipeline:
             return
         self._closed = True
         self._deadline = time.monotonic() + budget
-        done = _native.allocate_lock()
-        done.acquire()
-        self._written_waiters.append(done)
-        if self._writer.alive and self._sender.alive:
+        self._finished = _native.allocate_lock()
+        self._finished.acquire()
+        self._sender.leave()
+        if self._writer.alive:
             self._writer.stop()
-            done.acquire(True, budget)
+            self._finished.acquire(True, budget)
         else:
             # No threads can be had any more at the end of an interpreter: the caller does it.
             with _upstream.suppressed():
-                self._write()
-                self._send()
+                self._finish()
         self.spool.close()
         self._say_what_is_left()
 
-    def write_now(self, patience: float) -> None:
-        """Spool what has ended, metrics too, without sending: the process is about to vanish or become another one."""
-        if self._closed:
-            return
-        done = _native.allocate_lock()
-        done.acquire()
-        self._written_waiters.append(done)
-        self._only_write = True
-        if self._writer.alive:
-            self._writer.notify()
-            done.acquire(True, patience)
-        else:
-            with _upstream.suppressed():
-                self._write()
-
-    _only_write = False
+    @property
+    def idle(self) -> bool:
+        """Whether this is a forked child that did nothing worth a report: its process metrics would be all of it."""
+        return not self._used and not self._measured()
 
     def _say_what_is_left(self) -> None:
         left = {signal: items for signal, (items, _, _) in self.spool.pending().items() if items}
@@ -165,11 +157,13 @@ class Pipeline:
 
     def start(self) -> bool:
         """Start the threads unless they run; return whether they run."""
-        return self._writer.start() and self._sender.start()
+        return all([self._collector.start(), self._writer.start(), self._sender.start()])
 
     def before_fork(self) -> None:
-        """Send the threads home and hold the lock under which SDK locks are taken, so that the child finds them open."""
+        """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
         self._encoding.acquire(True, 1.0)
+        self._collecting.acquire(True, 1.0)
+        self._collector.send_home()
         self._writer.send_home()
         self._sender.send_home()
         self.spool.before_fork()
@@ -177,8 +171,10 @@ class Pipeline:
     def after_fork_in_parent(self) -> None:
         """Take up the work again."""
         self.spool.after_fork_in_parent()
-        if self._encoding.locked():
-            self._encoding.release()
+        for lock in (self._encoding, self._collecting):
+            if lock.locked():
+                lock.release()
+        self._collector.call_back()
         self._writer.call_back()
         self._sender.call_back()
 
@@ -194,54 +190,100 @@ class Pipeline:
             delivery.forget()
             delivery.link.forget()
         self._renew()
+        self._collector.renew()
         self._writer.renew()
         self._sender.renew()
         self.start()
 
+    # What the collector does
+
+    def _gather(self) -> float:
+        waiters, self._gathered_waiters = self._gathered_waiters, []
+        if waiters or time.monotonic() >= self._next_collect:
+            self._next_collect = time.monotonic() + self._interval
+            with self._collecting, guard("collecting metrics"):
+                self._collect()
+            self._sender.notify()
+        if self._closed:
+            for done in waiters:
+                done.release()
+        else:
+            self._written_waiters.extend(waiters)
+            self._writer.notify()
+        return self._next_collect - time.monotonic()
+
     # What the writer does
 
     def _write(self) -> float:
+        if self._closed:
+            self._finish()
+            return 0.0
         now = time.monotonic()
         waiting = any(lane.items for lane in self.lanes.values())
         if waiting and self._write_due == _FAR:
             self._write_due = now + WRITE_DELAY
         waiters, self._written_waiters = self._written_waiters, []
-        if waiters or now >= min(self._write_due, self._next_collect) or self._full():
+        if waiters or now >= self._write_due or self._full():
             self._write_due = _FAR
-            leaving = self._closed or self._only_write
-            self._spool_all(collect=(bool(waiters) and not (leaving and self._idle())) or now >= self._next_collect)
-            self._settle(waiters)
-        return min(self._write_due, self._next_collect) - time.monotonic()
-
-    def _idle(self) -> bool:
-        """Whether this is a forked child that did nothing worth a report: its process metrics would be all of it."""
-        return not self._used and not self._measured()
+            self._spool_all()
+            self._sent_waiters.extend(waiters)
+            self._sender.notify()
+        return self._write_due - time.monotonic()
 
     def _full(self) -> bool:
         return any(len(lane.items) >= lane.batch for lane in self.lanes.values())
 
-    def _spool_all(self, *, collect: bool) -> None:
+    def _spool_all(self) -> None:
         with self._encoding:
-            if collect:
-                self._next_collect = time.monotonic() + self._interval
-                with guard("collecting metrics"):
-                    self._collect()
             for lane in self.lanes.values():
                 with guard(f"spooling {lane.signal}"):
                     while lane.spool_batch():
                         pass
 
-    def _settle(self, waiters: list[Any]) -> None:
-        if self._only_write:
-            self._only_write = False
-            for done in waiters:
-                done.release()
-            return
-        self._sent_waiters.extend(waiters)
-        if self._closed:
-            self._sender.stop()
+    def _finish(self) -> None:
+        """Spool the rest, take up what children have left, and send it all, every signal by itself: time is short."""
+        waiters, self._written_waiters = self._written_waiters, []
+        self._spool_all()
+        if not self.idle:
+            self._gather_last()
+        while time.monotonic() < self._deadline and self.spool.adopt():
+            pass
+        pending = self.spool.pending()
+        going = [self._send_last(delivery) for signal, delivery in self.deliveries.items() if signal in pending]
+        for done in going:
+            done.acquire(True, max(0.0, self._deadline - time.monotonic()))
+        self._report_losses()
+        for done in (*waiters, self._finished):
+            done.release()
+
+    def _gather_last(self) -> None:
+        """Collect the metrics a last time, in the collector's thread: a callback of the application may hang there."""
+        done = _native.allocate_lock()
+        done.acquire()
+        self._gathered_waiters.append(done)
+        if self._collector.alive:
+            self._collector.notify()
+            done.acquire(True, max(0.0, self._deadline - time.monotonic()) / 2)
         else:
-            self._sender.notify()
+            self._gather()
+
+    def _send_last(self, delivery: Delivery) -> Any:
+        done = _native.allocate_lock()
+        done.acquire()
+
+        def send() -> None:
+            with guard(f"the last delivery of {delivery.signal}"), _upstream.suppressed():
+                delivery.link.try_now()
+                while (left := self._deadline - time.monotonic()) > 0 and delivery.send_one(left, patience=left):
+                    pass
+                delivery.sender.close()
+            done.release()
+
+        try:
+            _native.start_new_thread(send, ())
+        except RuntimeError:
+            send()
+        return done
 
     # What the sender does
 
@@ -264,9 +306,6 @@ class Pipeline:
         self._report_losses()
         for done in waiters:
             done.release()
-        if self._closed:
-            for delivery in self.deliveries.values():
-                delivery.sender.close()
         return self._nap(pending)
 
     def _nap(self, pending: Mapping[str, object]) -> float:

@@ -70,6 +70,11 @@ class Worker:
         if napping:
             _native.await_fewer_threads(threads)
 
+    def leave(self) -> None:
+        """Let the thread end after the call of ``work()`` that it is in; nobody waits for it."""
+        self._leaving = True
+        self.stop()
+
     @property
     def leaving(self) -> bool:
         """Whether the thread that asks was sent home, and should come to an end of what it does."""
