@@ -1,0 +1,221 @@
+"""OTLP protobuf bytes of what has ended, written without building protobuf objects.
+
+Decoded, a body equals what upstream's encoder makes of the same items: messages are grouped by resource and scope, both in
+the order of their first item. Equal resources or scopes are one group when they were written in the same order.
+
+An item that is hostile or broken never costs another one. What has a sane form is brought into it:
+
+- texts are cut at 64 KiB (bodies of log records at 256 KiB); lone surrogates become U+FFFD;
+- an item takes 10,000 values and 1 MiB of text; what is beyond is left out and added to its dropped counts;
+- containers deeper than 30 become the text ``...`` (decoders stop at 100 nested messages);
+- integers are cut to 64 bits, times to 0 and above; NaN and infinity stay;
+- values that OTLP has no type for become a text: of the standard library's types their ``str()``, else the class's name.
+
+The rest is dropped alone and counted: ``invalid_ids`` (a span without identifiers) and ``unencodable``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_distro import _native
+from otel_distro.export.encode_logs import encode_log
+from otel_distro.export.encode_metrics import encode_metric
+from otel_distro.export.encode_spans import InvalidIdsError, encode_span
+from otel_distro.export.encode_values import attributes
+from otel_distro.export.encode_wire import FIELD_1, FIELD_2, VARINT, Budget, is_interrupt, name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_CACHED_ORIGINS = 256
+_FRAMES_NEEDED = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A serialised ``Export…ServiceRequest``, how many items are in it, and how many were dropped by reason."""
+
+    body: bytes
+    count: int
+    dropped: dict[str, int]
+
+
+class _Origin(NamedTuple):
+    """A resource or a scope: its message as field 1, and its schema URL as field 3, of what holds both."""
+
+    head: bytes
+    schema_url: bytes
+
+
+class _Group(NamedTuple):
+    """The items of one scope. Resource and scope are held so that no other object gets their identity meanwhile."""
+
+    resource: Any
+    scope: Any
+    parts: list[bytes]
+
+
+# By identity, with the object itself: the hash of a resource is that of its JSON, made anew for each item.
+_resources: dict[int, tuple[Any, _Origin]] = {}
+_scopes: dict[int, tuple[Any, _Origin]] = {}
+
+
+def encode_spans(items: Sequence[ReadableSpan]) -> Encoded:
+    """Encode ended spans. Never raises; only what a signal's handler raises in the main thread passes."""
+    return _with_room(lambda: _encode(items, encode_span))
+
+
+def encode_logs(items: Sequence[ReadableLogRecord]) -> Encoded:
+    """Encode log records. Never raises; only what a signal's handler raises in the main thread passes."""
+    return _with_room(lambda: _encode(items, encode_log))
+
+
+def encode_metrics(data: MetricsData) -> Encoded:
+    """Encode collected metrics; an item is a point. Never raises; only what a signal's handler raises passes."""
+    return _with_room(lambda: _encode_metrics(data))
+
+
+def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, Any, Any]]) -> Encoded:
+    budget = Budget()
+    groups: dict[tuple[int, int], _Group] = {}
+    dropped: dict[str, int] = {}
+    count = 0
+    for item in items:
+        budget.renew()
+        try:
+            message, resource, scope = encode(item, budget)
+        except BaseException as error:
+            _drop(dropped, error)
+            continue
+        key = (id(resource), id(scope))
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(resource, scope, [])
+        group.parts.append(FIELD_2[len(message)])
+        group.parts.append(message)
+        count += 1
+    return Encoded(_request(groups.values()), count, dropped)
+
+
+def _encode_metrics(data: MetricsData) -> Encoded:
+    budget = Budget()
+    groups: list[_Group] = []
+    dropped: dict[str, int] = {}
+    total = 0
+    for resource, scope, metric in _metrics(data, dropped):
+        try:
+            message, count = encode_metric(metric, budget, lambda error: _drop(dropped, error))
+        except BaseException as error:
+            _drop(dropped, error)
+            continue
+        if not groups or groups[-1].resource is not resource or groups[-1].scope is not scope:
+            groups.append(_Group(resource, scope, []))
+        groups[-1].parts.extend((FIELD_2[len(message)], message))
+        total += count
+    return Encoded(_request(groups), total, dropped)
+
+
+def _metrics(data: MetricsData, dropped: dict[str, int]) -> Iterable[tuple[Any, Any, Any]]:
+    try:
+        for resource_metrics in data.resource_metrics:
+            for scope_metrics in resource_metrics.scope_metrics:
+                for metric in scope_metrics.metrics:
+                    yield resource_metrics.resource, scope_metrics.scope, metric
+    except Exception as error:
+        _drop(dropped, error)
+
+
+def _drop(dropped: dict[str, int], error: BaseException) -> None:
+    """Count an item that failed, unless it was interrupted."""
+    if is_interrupt(error):
+        raise error
+    reason = "invalid_ids" if isinstance(error, InvalidIdsError) else "unencodable"
+    dropped[reason] = dropped.get(reason, 0) + 1
+
+
+def _request(groups: Iterable[_Group]) -> bytes:
+    """Put the items of all groups into a request."""
+    resources: dict[_Origin, dict[_Origin, list[bytes]]] = {}
+    for group in groups:
+        scopes = resources.setdefault(_origin(group.resource, _resources, _resource), {})
+        scopes.setdefault(_origin(group.scope, _scopes, _scope), []).extend(group.parts)
+    parts: list[bytes] = []
+    for resource, scopes in resources.items():
+        members = [resource.head]
+        for scope, items in scopes.items():
+            size = len(scope.head) + sum(map(len, items)) + len(scope.schema_url)
+            members += (FIELD_2[size], scope.head, *items, scope.schema_url)
+        members.append(resource.schema_url)
+        parts.append(FIELD_1[sum(map(len, members))])
+        parts += members
+    return b"".join(parts)
+
+
+def _origin(source: Any, known: dict[int, tuple[Any, _Origin]], encode: Callable[[Any], bytes]) -> _Origin:
+    """Return what is written of a resource or scope. One that cannot be read becomes an empty one; its items stay."""
+    entry = known.get(id(source))
+    if entry is not None and entry[0] is source:
+        return entry[1]
+    try:
+        message = encode(source)
+        schema_url = source.schema_url if source is not None else None
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        message, schema_url = b"", None
+    origin = _Origin(FIELD_1[len(message)] + message, b"\x1a" + name(schema_url) if schema_url else b"")
+    if len(known) >= _CACHED_ORIGINS:
+        known.clear()
+    known[id(source)] = (source, origin)
+    return origin
+
+
+def _resource(resource: Any) -> bytes:
+    pairs, lost = attributes(b"\x0a", None if resource is None else resource.attributes, Budget())
+    return pairs + b"\x10" + VARINT[lost] if lost else pairs
+
+
+def _scope(scope: Any) -> bytes:
+    if scope is None:
+        return b""
+    pairs, lost = attributes(b"\x1a", scope.attributes, Budget())
+    head = b"".join((b"\x0a", name(scope.name), b"\x12", name(scope.version), pairs))
+    return head + b"\x20" + VARINT[lost] if lost else head
+
+
+def _with_room(encode: Callable[[], Encoded]) -> Encoded:
+    """Encode in a thread of its own where the caller is so deep in its calls that every item would fail.
+
+    Callers encode when the queue is half full, wherever they happen to be.
+    """
+    try:
+        _descend(_FRAMES_NEEDED)
+    except RecursionError:
+        done = _native.allocate_lock()
+        done.acquire()
+        results = [Encoded(b"", 0, {})]
+
+        def run() -> None:
+            try:
+                results.append(encode())
+            finally:
+                done.release()
+
+        try:
+            _native.start_new_thread(run, ())
+        except RuntimeError:
+            return encode()
+        done.acquire()
+        return results[-1]
+    return encode()
+
+
+def _descend(frames: int) -> None:
+    if frames:
+        _descend(frames - 1)

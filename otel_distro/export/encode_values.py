@@ -1,0 +1,271 @@
+"""Attributes and values of any type as OTLP ``KeyValue`` and ``AnyValue``.
+
+Messages: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/common/v1/common.proto
+Pairs of a key and a short text, an integer or a bool are remembered: most come again in the next item. Methods that
+somebody's subclass of ``str``, ``int``, ``dict`` and so on overrides are not called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+
+from otel_distro.export.encode_wire import (
+    FIELD_1,
+    MAX_BODY,
+    MAX_DEPTH,
+    MAX_TEXT,
+    SHORT,
+    VARINT,
+    pack_double,
+    plain_text,
+    utf8,
+    varint64,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_distro.export.encode_wire import Budget
+
+_CACHED_KEYS = 1024
+_CACHED_VALUES = 256
+_CACHED_BYTES = 2 * 1024 * 1024
+_ENTRY_BYTES = 200
+
+_CUT = b"\x0a\x03..."
+"""The value in place of one that is too deep, the text ``...``."""
+
+
+class _Key:
+    """A key and whole pairs of it. Each type of value has its own: ``True``, ``1`` and ``1.0`` are equal for a dict.
+
+    Only the first values are remembered: where a key has more than these, they hardly ever come again.
+    """
+
+    __slots__ = ("bools", "integers", "start", "texts")
+
+    def __init__(self, start: bytes) -> None:
+        self.start = start
+        self.texts: dict[str, bytes] = {}
+        self.integers: dict[int, bytes] = {}
+        self.bools: dict[bool, bytes] = {}
+
+    def text(self, value: str) -> bytes:
+        """Return the pair with a short text."""
+        try:
+            raw = value.encode()
+        except UnicodeEncodeError:
+            raw = utf8(value, MAX_TEXT)
+        start = self.start
+        size = len(raw)
+        if size < 100 and len(start) < 24:
+            # All lengths are below 128, a single byte.
+            pair = b"%c%b%c\x0a%c%b" % (len(start) + size + 3, start, size + 2, size, raw)
+        else:
+            pair = self.pair(FIELD_1[size] + raw)
+        if len(self.texts) < _CACHED_VALUES:
+            self.texts[value] = pair
+            _remembered(pair)
+        return pair
+
+    def integer(self, value: int) -> bytes:
+        """Return the pair with an integer."""
+        pair = self.pair(b"\x18" + varint64(value))
+        if len(self.integers) < _CACHED_VALUES and -(1 << 63) <= value < 1 << 63:
+            self.integers[value] = pair
+            _remembered(pair)
+        return pair
+
+    def boolean(self, value: bool) -> bytes:
+        """Return the pair with a bool."""
+        pair = self.bools[value] = self.pair(b"\x10\x01" if value else b"\x10\x00")
+        return pair
+
+    def pair(self, value: bytes) -> bytes:
+        """Return the pair with an ``AnyValue``: a ``KeyValue`` after its length."""
+        start = self.start
+        size = VARINT[len(value)]
+        return b"".join((VARINT[len(start) + len(size) + len(value)], start, size, value))
+
+
+_keys: dict[str, _Key] = {}
+_cached_bytes = 0
+
+
+def _remembered(pair: bytes) -> None:
+    """Count what is kept, and forget everything when it is too much."""
+    global _cached_bytes
+    _cached_bytes += len(pair) + _ENTRY_BYTES
+    if _cached_bytes > _CACHED_BYTES or len(_keys) > _CACHED_KEYS:
+        _keys.clear()
+        _cached_bytes = 0
+
+
+def _known(key: Any) -> _Key:
+    """Return what is known of a key that comes for the first time."""
+    raw = utf8(key if type(key) is str else plain_text(key), MAX_TEXT)
+    known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12")
+    if type(key) is str and len(key) <= SHORT:
+        _remembered(known.start)
+        _keys[key] = known
+    return known
+
+
+def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
+    """Return the fields ``tag`` of all attributes in ``source``, and how many had to be left out.
+
+    ``tag`` is one byte: the number and type of the field. ``source`` is a mapping or None.
+    """
+    kind = type(source)
+    if kind is BoundedAttributes or kind is dict:
+        # One step of the interpreter: another thread may be writing.
+        copied = source.copy()
+        if not copied:
+            return b"", 0
+        items: Iterable[tuple[Any, Any]] = copied.items()
+        count = len(copied)
+    elif source is None:
+        return b"", 0
+    else:
+        found, count = _pairs_of(source, kind, budget)
+        if found is None:
+            return b"", count
+        items = found
+    lost = 0
+    if count > budget.values:
+        lost = count - max(budget.values, 0)
+        items = islice(items, max(budget.values, 0))
+    budget.values -= count
+    pairs = [b""]
+    append = pairs.append
+    for key, value in items:
+        try:
+            known = _keys.get(key) if type(key) is str else None
+            if known is None:
+                known = _known(key)
+            kind = type(value)
+            if kind is str and len(value) <= SHORT:
+                append(known.texts.get(value) or known.text(value))
+            elif kind is int:
+                append(known.integers.get(value) or known.integer(value))
+            elif kind is bool:
+                append(known.bools.get(value) or known.boolean(value))
+            elif kind is float:
+                append(known.pair(b"\x21" + pack_double(value)))
+            else:
+                append(known.pair(any_value(value, budget)))
+        except Exception:
+            lost += 1
+    # Joined by the tag, each pair comes after one.
+    return tag.join(pairs), lost
+
+
+def body(value: Any, budget: Budget) -> bytes:
+    """Return the ``AnyValue`` of a log record's body: a text of it may be longer than others."""
+    if issubclass(type(value), str):
+        return _text(plain_text(value), budget, MAX_BODY)
+    return any_value(value, budget)
+
+
+def any_value(value: Any, budget: Budget, depth: int = 0) -> bytes:
+    """Return the ``AnyValue`` of anything: types that OTLP does not have become a text."""
+    budget.values -= 1
+    kind = type(value)
+    if kind is str:
+        return _text(value, budget, MAX_TEXT)
+    if value is None:
+        return b""
+    if kind is bool:
+        return b"\x10\x01" if value else b"\x10\x00"
+    if issubclass(kind, int):
+        return b"\x18" + varint64(value)
+    if issubclass(kind, float):
+        return b"\x21" + pack_double(float.__float__(value))
+    if issubclass(kind, str):
+        return _text(plain_text(value), budget, MAX_TEXT)
+    for base in (bytes, bytearray):
+        if issubclass(kind, base):
+            raw = bytes(base.__getitem__(value, slice(0, max(0, min(MAX_TEXT, budget.room)))))
+            budget.room -= len(raw)
+            return b"\x3a" + VARINT[len(raw)] + raw
+    if depth >= MAX_DEPTH:
+        return _CUT
+    elements = _elements_of(value, kind, budget)
+    if elements is not None:
+        return _array(elements, budget, depth + 1)
+    pairs, _ = _pairs_of(value, kind, budget)
+    if pairs is not None:
+        return _mapping(pairs, budget, depth + 1)
+    return _text(plain_text(value), budget, MAX_TEXT)
+
+
+def _text(value: str, budget: Budget, limit: int) -> bytes:
+    raw = budget.text(value, limit)
+    return FIELD_1[len(raw)] + raw
+
+
+def _array(elements: Sequence[Any], budget: Budget, depth: int) -> bytes:
+    parts: list[bytes] = []
+    for element in elements:
+        if budget.values <= 0:
+            break
+        encoded = any_value(element, budget, depth)
+        parts += (FIELD_1[len(encoded)], encoded)
+    array = b"".join(parts)
+    return b"\x2a" + VARINT[len(array)] + array
+
+
+def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, depth: int) -> bytes:
+    parts = [b""]
+    for key, value in pairs:
+        if budget.values <= 0:
+            break
+        known = _keys.get(key) if type(key) is str else None
+        parts.append((known or _known(key)).pair(any_value(value, budget, depth)))
+    mapping = b"\x0a".join(parts)
+    return b"\x32" + VARINT[len(mapping)] + mapping
+
+
+def _elements_of(value: Any, kind: type, budget: Budget) -> Sequence[Any] | None:
+    """Return as many elements of a sequence or set as fit, None for what is neither. Never raises."""
+    if kind is tuple or kind is list:
+        return value if len(value) <= budget.values else value[: max(budget.values, 0)]  # type: ignore[no-any-return]
+    for base in (list, tuple, set, frozenset):
+        if issubclass(kind, base):
+            return list(islice(base.__iter__(value), max(budget.values, 0)))
+    try:
+        if issubclass(kind, Sequence):
+            return list(islice(value, max(budget.values, 0)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
+    return None
+
+
+def _pairs_of(value: Any, kind: type, budget: Budget) -> tuple[list[tuple[Any, Any]] | None, int]:
+    """Return as many pairs of a mapping as fit, None for what is none or cannot be read, and how many there are.
+
+    Never raises.
+    """
+    limit = max(budget.values, 0)
+    try:
+        if kind is MappingProxyType or kind is BoundedAttributes:
+            value = value.copy()
+            kind = type(value)
+        if issubclass(kind, dict):
+            return list(islice(dict.items(value), limit)), dict.__len__(value)
+        if issubclass(kind, Mapping):
+            # One more, because what its length says may be a lie.
+            pairs = [(key, member) for key, member in islice(value.items(), limit + 1)]
+            return pairs[:limit], len(pairs)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None, 1
+    return None, 0
