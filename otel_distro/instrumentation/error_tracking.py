@@ -13,14 +13,13 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs, metrics
-from opentelemetry._logs import SeverityNumber
+from opentelemetry import metrics
 
-from otel_distro import schema
+from otel_distro import _hooks, schema
 from otel_distro._guard import guard
+from otel_distro._upstream import SeverityNumber, get_logger
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
 
@@ -33,7 +32,11 @@ if TYPE_CHECKING:
 _SCOPE = "otel_distro.error_tracking"
 _THREADING = "opentelemetry.instrumentation.threading"
 
-_seen: deque[BaseException] = deque(maxlen=16)
+_MARK = "__otel_distro_recorded__"
+"""In the ``__dict__`` of a recorded exception: the identity of its traceback, so that raised anew it counts anew.
+
+A list of ours would keep the exceptions alive, and with them everything their frames hold.
+"""
 
 
 def record(error: BaseException, handler: str) -> None:
@@ -42,27 +45,33 @@ def record(error: BaseException, handler: str) -> None:
         if _seen_before(error):
             return
         kind = type(error)
-        name = f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__
+        name = type_name(kind)
+        message = _text(error)
         thread = threading.current_thread()
         attributes: dict[str, AnyValue] = {
             schema.EXCEPTION_TYPE.name: name,
-            schema.EXCEPTION_MESSAGE.name: _text(error),
+            schema.EXCEPTION_MESSAGE.name: message,
             schema.EXCEPTION_STACKTRACE.name: "".join(traceback.format_exception(kind, error, error.__traceback__)),
             schema.EXCEPTION_HANDLER.name: handler,
             schema.THREAD_ID.name: thread.ident or 0,
             schema.THREAD_NAME.name: thread.name,
         }
-        _logs.get_logger(_SCOPE, __version__).emit(
+        get_logger(_SCOPE, __version__).emit(
             event_name=schema.EXCEPTION.name,
             severity_number=SeverityNumber.FATAL if handler == "main" else SeverityNumber.ERROR,
             severity_text="FATAL" if handler == "main" else "ERROR",
-            body=f"{name}: {_text(error)}" if _text(error) else name,
+            body=f"{name}: {message}" if message else name,
             attributes=attributes,
         )
         counter = schema.PYTHON_EXCEPTIONS
         metrics.get_meter(_SCOPE, __version__).create_counter(counter.name, counter.unit, counter.brief).add(
             1, {schema.EXCEPTION_TYPE.name: name, schema.EXCEPTION_HANDLER.name: handler}
         )
+
+
+def type_name(kind: type[BaseException]) -> str:
+    """Return the name of an exception's class as the semantic conventions have it."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _text(error: BaseException) -> str:
@@ -73,14 +82,14 @@ def _text(error: BaseException) -> str:
 
 
 def was_recorded(error: BaseException) -> bool:
-    """Return whether ``error`` is one of the last that were recorded."""
-    return any(known is error for known in _seen)
+    """Return whether ``error`` was recorded since it was raised."""
+    return vars(error).get(_MARK) == id(error.__traceback__)
 
 
 def _seen_before(error: BaseException) -> bool:
     if was_recorded(error):
         return True
-    _seen.append(error)
+    vars(error)[_MARK] = id(error.__traceback__)
     return False
 
 
@@ -92,12 +101,12 @@ class ErrorTrackingInstrumentor(Instrumentor):
         self.patch(sys, "excepthook", _main_hook)
         sys.excepthook.is_otel_distro = True  # type: ignore[attr-defined]
         self.patch(threading, "excepthook", _thread_hook)
-        from otel_distro import _hooks
-
         _hooks.when_imported("asyncio.base_events", self._patch_asyncio)
 
     def _patch_asyncio(self, module: Any) -> None:
-        self.patch(module.BaseEventLoop, "call_exception_handler", _asyncio_hook)
+        if self._places():
+            # It may be imported only after we were taken out again.
+            self.patch(module.BaseEventLoop, "call_exception_handler", _asyncio_hook)
 
 
 def _main_hook(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,11 +13,9 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs
-from opentelemetry._logs import SeverityNumber
-
 from otel_distro import schema
 from otel_distro._guard import guard
+from otel_distro._upstream import SeverityNumber, get_logger
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
@@ -43,10 +41,12 @@ def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             original(logger, record)
         finally:
-            if not record.name.startswith(_OWN):
+            if record.name.partition(".")[0] not in _OWN:
                 with guard("exporting a log record"):
                     _emit(record)
 
+    # Where logging complains of bad arguments it shows who called, from the first frame on that is not in its own file.
+    callHandlers.__code__ = callHandlers.__code__.replace(co_filename=logging.__file__)
     return callHandlers
 
 
@@ -59,7 +59,7 @@ def _emit(record: logging.LogRecord) -> None:
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and _is_report_of_tracked(record):
         return
-    _logs.get_logger(record.name).emit(
+    get_logger(record.name).emit(
         timestamp=int(record.created * 1e9),
         severity_number=_severity(record.levelno),
         severity_text=record.levelname,

@@ -284,7 +284,7 @@ def test_forked_child_reports_itself(programs: Callable[..., Program]) -> None:
     """A forked child shows its own numbers, not its parent's, and leaves the host to the parent."""
     script = (
         "tell()\n"
-        "block = bytearray(64 * 1024 * 1024)\n"
+        "block = bytearray(b'x') * (64 * 1024 * 1024)\n"
         "if not os.fork():\n"
         "    del block\n"
         "    points = shown.metrics()\n"
@@ -293,6 +293,7 @@ def test_forked_child_reports_itself(programs: Callable[..., Program]) -> None:
         "    print(os.getpid(), 'system.cpu.time' in points, rss.value, up.value, threads.value, flush=True)\n"
         "    os._exit(0)\n"
         "os.wait(); tell()\n"
+        "while shown.metric('process.memory.usage')[0].value < len(block): pass\n"
         "rss, = shown.metric('process.memory.usage'); up, = shown.metric('process.uptime')\n"
         "print(rss.value, up.value, flush=True)\n"
     )

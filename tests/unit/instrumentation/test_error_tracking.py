@@ -1,0 +1,282 @@
+"""Exceptions that nobody caught become one event and one count each; what Python does with them stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import re
+import subprocess
+import sys
+import threading
+import traceback
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_distro import schema as s
+from otel_distro._upstream import SeverityNumber
+from otel_distro.instrumentation.error_tracking import ErrorTrackingInstrumentor
+from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from otel_distro.testing import Telemetry
+
+
+STOCK: dict[str, int] = {}
+
+
+class RefusedError(Exception):
+    """An exception of the application."""
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the application's own hooks, which stand before ours come, were called with."""
+    heard: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *args: heard.append(args))
+    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
+    return heard
+
+
+@pytest.fixture
+def instrumented(telemetry: Telemetry, hooks: list[Any]) -> Iterator[None]:
+    """The instrumentor at work."""
+    ErrorTrackingInstrumentor().instrument()
+    yield
+    ErrorTrackingInstrumentor().uninstrument()
+
+
+def raised(error: BaseException) -> BaseException:
+    """Raise it and return it with its traceback."""
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return caught.value
+
+
+def uncaught(error: BaseException) -> None:
+    """Do what the interpreter does with an exception that ends the main thread."""
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def run_in_thread(target: Callable[[], object], name: str = "worker") -> None:
+    """Run in a thread to its end."""
+    thread = threading.Thread(target=target, name=name)
+    thread.start()
+    thread.join()
+
+
+def counts(telemetry: Telemetry) -> dict[tuple[object, object], float]:
+    """Return the counter by class and hook."""
+    return {
+        (point.attributes["exception.type"], point.attributes["python.exception.handler"]): point.value
+        for point in telemetry.metric("python.exceptions")
+    }
+
+
+def test_event_of_a_thread(telemetry: Telemetry, instrumented: object, hooks: list[Any]) -> None:
+    """The event carries class, message, whole trace and thread; the counter counts by class and hook."""
+
+    def fail() -> None:
+        seen.append(threading.get_ident())
+        try:
+            STOCK["missing"]
+        except KeyError as error:
+            raise RefusedError("no stock") from error
+
+    seen: list[int] = []
+    run_in_thread(fail)
+
+    (found,) = telemetry.logs()
+    record = found.log_record
+    stack = record.attributes.pop("exception.stacktrace")  # type: ignore[union-attr]
+    assert (record.event_name, record.body) == ("exception", f"{__name__}.RefusedError: no stock")
+    assert (record.severity_number, record.severity_text) == (SeverityNumber.ERROR, "ERROR")
+    assert dict(record.attributes or {}) == {
+        "exception.type": f"{__name__}.RefusedError",
+        "exception.message": "no stock",
+        "python.exception.handler": "thread",
+        "thread.id": seen[0],
+        "thread.name": "worker",
+    }
+    assert stack == "".join(traceback.format_exception(hooks[0]))
+    assert "KeyError: 'missing'" in stack
+    assert "The above exception was the direct cause" in stack
+    assert counts(telemetry) == {(f"{__name__}.RefusedError", "thread"): 1}
+
+
+def test_event_of_the_main_thread(telemetry: Telemetry, instrumented: object, hooks: list[Any]) -> None:
+    """What ends the main thread is fatal; the hook of the application gets what the interpreter gave."""
+    error = raised(ValueError("bad"))
+    uncaught(error)
+    (found,) = telemetry.logs()
+    record = found.log_record
+    assert record.severity_number is SeverityNumber.FATAL
+    assert record.body == "ValueError: bad"
+    attributes = dict(record.attributes or {})
+    assert (attributes["exception.type"], attributes["python.exception.handler"]) == ("ValueError", "main")
+    assert hooks == [(ValueError, error, error.__traceback__)]
+
+
+def test_names_are_those_declared(telemetry: Telemetry, instrumented: object) -> None:
+    """Event and counter have the attributes of the schema: all of them, and no other."""
+    uncaught(raised(ValueError("bad")))
+    (found,) = telemetry.logs()
+    assert found.log_record.event_name == s.EXCEPTION.name
+    assert set(found.log_record.attributes or {}) == {attribute.name for attribute in s.EXCEPTION.attributes}
+    metrics = telemetry.metrics()
+    assert metrics.keys() == {s.PYTHON_EXCEPTIONS.name}
+    metric = metrics[s.PYTHON_EXCEPTIONS.name]
+    assert (metric.unit, metric.description) == (s.PYTHON_EXCEPTIONS.unit, s.PYTHON_EXCEPTIONS.brief)
+    assert set(metric.data.data_points[0].attributes or {}) == {a.name for a in s.PYTHON_EXCEPTIONS.attributes}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
+def test_what_is_no_error_is_not_recorded(
+    telemetry: Telemetry, instrumented: object, hooks: list[Any], error: BaseException
+) -> None:
+    """Interrupts and exits are passed on and not recorded."""
+    uncaught(raised(error))
+    assert list(telemetry.logs()) == []
+    assert len(hooks) == 1
+
+
+def test_exception_without_words(telemetry: Telemetry, instrumented: object) -> None:
+    """An exception that cannot be printed, and one without a message, are recorded all the same."""
+
+    class DumbError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    uncaught(raised(DumbError()))
+    uncaught(raised(ValueError()))
+    assert [str(found.log_record.body).rpartition(".")[2] for found in telemetry.logs()] == [
+        "DumbError: <unprintable>",
+        "ValueError",
+    ]
+
+
+def test_once_however_many_hooks_see_it(telemetry: Telemetry, instrumented: object) -> None:
+    """The same failure seen by several hooks is one event; the same object raised again is another failure."""
+    error = raised(ValueError("bad"))
+    uncaught(error)
+    uncaught(error)
+    assert len(telemetry.logs()) == 1
+    uncaught(raised(error))
+    assert len(telemetry.logs()) == 2
+
+
+def test_exception_is_not_kept_alive(telemetry: Telemetry, instrumented: object, hooks: list[Any]) -> None:
+    """What the frames of a recorded exception hold is freed as soon as it would be without us."""
+
+    class Big:
+        """Something large in a failing function."""
+
+    watched: list[weakref.ref[Big]] = []
+
+    def fail() -> None:
+        big = Big()
+        watched.append(weakref.ref(big))
+        raise ValueError
+
+    run_in_thread(fail)
+    hooks.clear()
+    gc.collect()
+    assert len(telemetry.logs()) == 1
+    assert watched[0]() is None
+
+
+def test_task_that_nobody_awaits(telemetry: Telemetry, instrumented: object) -> None:
+    """A task whose exception is never retrieved is recorded once, and its log line does not come on top."""
+
+    async def fail() -> None:
+        raise RefusedError("in a task")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(fail())
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+
+    LogRecordsInstrumentor().instrument()
+    try:
+        asyncio.run(main())
+    finally:
+        LogRecordsInstrumentor().uninstrument()
+    (found,) = telemetry.logs()
+    assert found.log_record.body == f"{__name__}.RefusedError: in a task"
+    assert counts(telemetry) == {(f"{__name__}.RefusedError", "asyncio"): 1}
+
+
+def test_handler_of_the_loop_is_called(telemetry: Telemetry, instrumented: object) -> None:
+    """The application's exception handler gets what asyncio gives it."""
+    handled: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: handled.append(context))
+        loop.call_soon(lambda: 1 / 0)
+        loop.call_exception_handler({"message": "nothing was raised"})
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [type(context.get("exception")) for context in handled] == [type(None), ZeroDivisionError]
+    assert counts(telemetry) == {("ZeroDivisionError", "asyncio"): 1}
+
+
+def test_error_of_ours_does_not_reach_the_hooks(
+    telemetry: Telemetry,
+    instrumented: object,
+    hooks: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    swallowed: list[str],
+) -> None:
+    """When recording fails, the application's hook is called as ever, and we say so."""
+    monkeypatch.setattr(traceback, "format_exception", lambda *_: 1 / 0)
+    uncaught(raised(ValueError("bad")))
+    assert len(hooks) == 1
+    assert swallowed == ["recording an exception: ZeroDivisionError: division by zero"]
+    swallowed.clear()
+
+
+PROGRAMS = {
+    "main": "def f():\n    raise ValueError('bad')\nf()\n",
+    "group": "raise ExceptionGroup('many', [ValueError(1), KeyError(2)]) if hasattr(__builtins__, 'ExceptionGroup') else OSError\n",
+    "thread": "import threading\ndef f():\n    raise ValueError('bad')\nt = threading.Thread(target=f)\nt.start()\nt.join()\n",
+    "task": (
+        "import asyncio\nasync def f():\n    raise ValueError('bad')\n"
+        "async def main():\n    t = asyncio.ensure_future(f())\n    await asyncio.wait([t])\n    del t\n"
+        "asyncio.run(main())\nprint('goes on')\n"
+    ),
+    "own hook": "import sys\nsys.excepthook = lambda *args: print('mine', args[1], file=sys.stderr)\nraise ValueError('bad')\n",
+    "exit": "import sys\nsys.exit(7)\n",
+    "interrupt": "raise KeyboardInterrupt\n",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_ends_as_it_does_bare(tmp_path: Path, name: str) -> None:
+    """Exit status, stdout and stderr are byte for byte those of the program without us."""
+    (tmp_path / "program.py").write_text(PROGRAMS[name], encoding="utf-8")
+    command = [sys.executable, "program.py"]
+    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    ended = [
+        subprocess.run(words, cwd=tmp_path, env={**environment(), **none}, capture_output=True, check=False, timeout=60)
+        for words in (command, [sys.executable, "-m", "otel_distro", "run", "--", *command])
+    ]
+    bare, ours = ((run.returncode, run.stdout, without_addresses(run.stderr)) for run in ended)
+    assert ours == bare
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the tests without what is the test runner's."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "COV_"))}
+
+
+def without_addresses(text: bytes) -> bytes:
+    """Return the text with all addresses of objects made equal."""
+    return re.sub(rb"0x[0-9a-f]+", b"0x", text)
