@@ -10,16 +10,16 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from otel_distro import schema
+from otel_distro import schema, settings
 from otel_distro.cli.run import environment
 from otel_distro.local.child import Child, Outcome, end_like, exit_code_of
 from otel_distro.local.loopback import LOOPBACK, listen
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping, MutableMapping, Sequence
 
     from otel_distro.local.session import Session
 
@@ -72,6 +72,8 @@ def local_environment(base: Mapping[str, str], endpoint: str, run_id: str) -> di
     environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
     # A short program must show a curve, not one point.
     environ.setdefault("OTEL_METRIC_EXPORT_INTERVAL", _METRIC_INTERVAL_MS)
+    # Nobody would deliver later what is left on the disk for a receiver that ends with the program.
+    environ.setdefault(settings.OTEL_DISTRO_SPOOL.name, "off")
     attributes = [environ.get("OTEL_RESOURCE_ATTRIBUTES", "").strip(" ,"), f"{schema.RUN_ID.name}={run_id}"]
     environ["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(filter(None, attributes))
     _bypass_proxy(environ)

@@ -9,14 +9,16 @@ import base64
 import binascii
 import json
 import zlib
-from email.message import Message
-from io import BufferedIOBase
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from otel_distro.local.rows import REQUESTS
+
+if TYPE_CHECKING:
+    from email.message import Message
+    from io import BufferedIOBase
 
 MAX_SENT: Final = 16 * 1024 * 1024
 MAX_INFLATED: Final = 64 * 1024 * 1024
@@ -29,7 +31,7 @@ _IDS: Final = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", "span_
 _CHUNK: Final = 64 * 1024
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The request is answered with ``status``; ``reason`` is the word it is counted under."""
 
     def __init__(self, status: int, reason: str, detail: str = "") -> None:
@@ -39,7 +41,7 @@ class Refused(Exception):
 
 
 def read(stream: BufferedIOBase, headers: Message) -> bytes:
-    """Read and inflate a body; raise :class:`Refused` when it breaks the protocol or a limit."""
+    """Read and inflate a body; raise :class:`RefusedError` when it breaks the protocol or a limit."""
     if "chunked" in headers.get("Transfer-Encoding", "").lower():
         sent = _read_chunks(stream)
     else:
@@ -48,12 +50,12 @@ def read(stream: BufferedIOBase, headers: Message) -> bytes:
     if encoding in ("", "identity"):
         return sent
     if encoding not in _WINDOW_BITS:
-        raise Refused(415, "content encoding not supported", encoding)
+        raise RefusedError(415, "content encoding not supported", encoding)
     return inflate(sent, _WINDOW_BITS[encoding])
 
 
 def checked(signal: str, content_type: str, body: bytes) -> bytes:
-    """Return ``body`` as a protobuf export request of ``signal``; raise :class:`Refused` when it is none."""
+    """Return ``body`` as a protobuf export request of ``signal``; raise :class:`RefusedError` when it is none."""
     request = REQUESTS[signal]()
     try:
         if content_type == PROTOBUF:
@@ -62,7 +64,7 @@ def checked(signal: str, content_type: str, body: bytes) -> bytes:
         json_format.ParseDict(_with_base64_ids(json.loads(body)), request, ignore_unknown_fields=True)
         encoded: bytes = request.SerializeToString()
     except (DecodeError, json_format.ParseError, ValueError, TypeError, RecursionError) as error:
-        raise Refused(400, "body not valid", str(error)) from error
+        raise RefusedError(400, "body not valid", str(error)) from error
     return encoded
 
 
@@ -82,12 +84,12 @@ def inflate(data: bytes, window_bits: int) -> bytes:
         try:
             part = stream.decompress(data, room + 1)
         except zlib.error as error:
-            raise Refused(400, "compression not valid", str(error)) from error
+            raise RefusedError(400, "compression not valid", str(error)) from error
         room -= len(part)
         if room < 0:
-            raise Refused(413, "body too large", f"more than {MAX_INFLATED} bytes inflated")
+            raise RefusedError(413, "body too large", f"more than {MAX_INFLATED} bytes inflated")
         if not stream.eof:
-            raise Refused(400, "compression not valid", "the data end early")
+            raise RefusedError(400, "compression not valid", "the data end early")
         parts.append(part)
         data = stream.unused_data
     return b"".join(parts)
@@ -95,17 +97,17 @@ def inflate(data: bytes, window_bits: int) -> bytes:
 
 def _read_length(stream: BufferedIOBase, length: str | None) -> bytes:
     if length is None:
-        raise Refused(411, "length missing")
+        raise RefusedError(411, "length missing")
     if not _is_size(length):
-        raise Refused(400, "length not valid", length[:20])
+        raise RefusedError(400, "length not valid", length[:20])
     size = int(length)
     if size > MAX_SENT:
         # A client that is still sending would see a broken connection instead of the answer, and try again for ever.
         _skip(stream, min(size, MAX_SKIPPED))
-        raise Refused(413, "body too large", f"{size} bytes")
+        raise RefusedError(413, "body too large", f"{size} bytes")
     body = stream.read(size)
     if len(body) < size:
-        raise Refused(400, "body cut short", f"{len(body)} of {size} bytes")
+        raise RefusedError(400, "body cut short", f"{len(body)} of {size} bytes")
     return body
 
 
@@ -117,15 +119,15 @@ def _read_chunks(stream: BufferedIOBase) -> bytes:
         try:
             size = int(line, 16)
         except ValueError:
-            raise Refused(400, "chunk not valid", repr(line[:20])) from None
+            raise RefusedError(400, "chunk not valid", repr(line[:20])) from None
         total += size
         if size < 0 or total > MAX_SENT:
-            raise Refused(413, "body too large", "chunked")
+            raise RefusedError(413, "body too large", "chunked")
         if size == 0:
             break
         part = stream.read(size)
         if len(part) < size or stream.readline(1024).strip():
-            raise Refused(400, "body cut short", "chunked")
+            raise RefusedError(400, "body cut short", "chunked")
         parts.append(part)
     while stream.readline(1024).strip():
         pass  # Trailers.
@@ -157,4 +159,4 @@ def _base64(digits: Any) -> str:
     try:
         return base64.b64encode(bytes.fromhex(digits)).decode("ascii")
     except (TypeError, ValueError, binascii.Error):
-        raise Refused(400, "body not valid", "an identifier is not hexadecimal") from None
+        raise RefusedError(400, "body not valid", "an identifier is not hexadecimal") from None

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_distro import schema
 from otel_distro.local.attributes import LIMITS, Attributes, Cuts, attributes_of, clamp, first_of, to_json, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 # The names of the conventions before they were stable, which many instrumentations still use.
 _ROUTE = (schema.HTTP_ROUTE.name,)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _MIN_WIDTH: Final = 64
@@ -27,7 +29,7 @@ class Glyphs:
     warning: str
 
 
-_UNICODE: Final = Glyphs(line="─", dot="·", times="×", more="…", micro="µs", none="–", warning="!")
+_UNICODE: Final = Glyphs(line="─", dot="·", times="×", more="…", micro="µs", none="–", warning="!")  # noqa: RUF001 - meant
 _ASCII: Final = Glyphs(line="-", dot="-", times="x", more="...", micro="us", none="-", warning="!")
 
 
@@ -89,7 +91,7 @@ class Page:
 
     def paint(self, style: str, text: str) -> str:
         """Return ``text`` in a colour, where colours are shown and ``style`` is one."""
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colour and style in _STYLES else text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colour and text and style in _STYLES else text
 
     def clean(self, text: str) -> str:
         """Return ``text`` without characters that would move the cursor or change the terminal."""

@@ -8,22 +8,27 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format
-from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_distro._version import __version__
-from otel_distro.local.body import JSON, PROTOBUF, Refused, checked, read, skip
+from otel_distro.local.body import JSON, PROTOBUF, RefusedError, checked, read, skip
 from otel_distro.local.loopback import LOOPBACK, listen
-from otel_distro.local.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from google.protobuf.message import Message
+    from typing_extensions import Self
+
+    from otel_distro.local.store import Store
 
 MAX_CONNECTIONS: Final = 64
 _IDLE_SECONDS: Final = 30
@@ -59,7 +64,7 @@ class Receiver:
         """The value for ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
         return f"http://{LOOPBACK}:{self.port}"
 
-    def start(self) -> Receiver:
+    def start(self) -> Self:
         """Start to serve; return the receiver."""
         self._thread.start()
         return self
@@ -70,7 +75,7 @@ class Receiver:
         self._thread.join()
         self._server.server_close()
 
-    def __enter__(self) -> Receiver:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
@@ -147,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        if self.headers.get("Host", "").lower() not in self.server.hosts:
+        if not self._host_allowed():
             self._answer(421, b"host not allowed", "text/plain")
         elif self.path != "/healthz":
             self._answer(404, b"not found", "text/plain")
@@ -159,11 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
         signal = _SIGNALS.get(self.path, "")
         content_type = self.headers.get_content_type()
         try:
-            self._admit(signal, content_type)
-            body = checked(signal, content_type, read(self.rfile, self.headers))
-            if not self.server.store.put(signal, body):
-                raise Refused(503, "queue full")
-        except Refused as refused:
+            self._take(signal, content_type)
+        except RefusedError as refused:
             self.server.store.drop(signal or "http", refused.reason, sample=str(refused))
             self.close_connection = True
             self._answer(refused.status, *_refusal(str(refused), content_type))
@@ -173,19 +175,29 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Stay silent: the terminal belongs to the program that runs."""
 
-    def _admit(self, signal: str, content_type: str) -> None:
-        """Refuse what a web page could send: a foreign host (DNS rebinding), a type that needs no preflight."""
-        try:
-            if self.headers.get("Host", "").lower() not in self.server.hosts:
-                raise Refused(421, "host not allowed")
-            if not signal:
-                raise Refused(404, "path not found", self.path[:100])
-            if content_type not in (PROTOBUF, JSON):
-                raise Refused(415, "content type not supported", content_type)
-        except Refused:
+    def _take(self, signal: str, content_type: str) -> None:
+        objection = self._objection(signal, content_type)
+        if objection:
             # An answer followed by a close with unread data would be lost on its way.
             skip(self.rfile, self.headers)
-            raise
+            raise objection
+        body = checked(signal, content_type, read(self.rfile, self.headers))
+        if not self.server.store.put(signal, body):
+            raise RefusedError(503, "queue full")
+
+    def _objection(self, signal: str, content_type: str) -> RefusedError | None:
+        """Return why a request is not even read; web pages can send neither our host nor these content types."""
+        if not self._host_allowed():
+            return RefusedError(421, "host not allowed")
+        if not signal:
+            return RefusedError(404, "path not found", self.path[:100])
+        if content_type not in (PROTOBUF, JSON):
+            return RefusedError(415, "content type not supported", content_type)
+        return None
+
+    def _host_allowed(self) -> bool:
+        """Refuse what DNS rebinding gives: a page of the web whose name leads to this machine."""
+        return self.headers.get("Host", "").lower() in self.server.hosts
 
     def _success(self, signal: str, content_type: str) -> tuple[bytes, str]:
         response = _RESPONSES[signal]()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from otel_distro.local.failures import last_trace
 from otel_distro.local.page import Page, cut, duration, memory, plural
-from otel_distro.local.summary import ErrorGroup, Summary, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from otel_distro.local.summary import ErrorGroup, Summary, Timing
 
 _TOP: Final = 8
 _TOP_STATEMENTS: Final = 5

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
 
 MAX_AGE_NS = 72 * 3600 * 10**9
 MAX_RUNS = 50
@@ -12,7 +15,7 @@ _SLICE = 2000
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
-    """Return how much of the file holds data. (``dbstat`` would tell more, and block the writer while it does.)"""
+    """Return how much of the file holds data. (``dbstat`` would tell more, and block the writer while it does.)."""
     (size,) = db.execute(
         "select (page_count - freelist_count) * page_size"
         " from pragma_page_count, pragma_freelist_count, pragma_page_size"

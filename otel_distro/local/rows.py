@@ -6,21 +6,24 @@ import contextlib
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_distro import schema
 from otel_distro.local.attributes import LIMITS, Attributes, Cuts, attributes_of, to_json
 from otel_distro.local.decode import Failure, LogRow, SpanRow, log_rows, span_row
 from otel_distro.local.decode_metrics import PointRow, Stream, point_rows, stream_of
 from otel_distro.local.failures import culprit, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 REQUESTS: Final = {
     "traces": ExportTraceServiceRequest,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from otel_distro.local.child import Outcome
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from otel_distro.local.child import Outcome
 
 _HIDDEN = "***"
 _SECRET_KEY = re.compile(r"(?i)pass|secret|token|credential|api[-_]?key|auth|private[-_]?key")

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from otel_distro.local.child import Outcome
 from otel_distro.local.receiver import Receiver
 from otel_distro.local.render import render
 from otel_distro.local.runs import Run, without_secrets
 from otel_distro.local.store import Store, StoreError, default_path
 from otel_distro.local.summary import collect
 
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from otel_distro.local.child import Outcome
+
 _DRAIN_SECONDS: Final = 10.0
 
 
 class Session:
-    """Serves on ``listener`` from the construction on. A file that cannot be used is reported by ``say``, once, and
-    memory takes its place.
+    """Serves on ``listener`` from the construction on.
+
+    A file that cannot be used is reported by ``say``, once, and memory takes its place.
     """
 
     def __init__(

@@ -13,12 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_distro.local.retention import prune, used_bytes
 from otel_distro.local.rows import Rows
 from otel_distro.local.tables import APPLICATION_ID, PAGE_BYTES, SCHEMA, VERSION
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 CAP_BYTES: Final = 512 * 1024 * 1024
 MEMORY_CAP_BYTES: Final = 64 * 1024 * 1024
@@ -82,7 +86,7 @@ class Store:
         self._writer = threading.Thread(target=self._write, name="otel-distro-store", daemon=True)
         self._writer.start()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -223,10 +227,8 @@ class Store:
                 self._add_alone(batch)
 
     def _add(self, batches: list[_Batch]) -> None:
-        cuts: list[tuple[str, Counter[str]]] = []
         with self._db:
-            for batch in batches:
-                cuts.append((batch.signal, self._rows.add(batch.signal, batch.body)))
+            cuts = [(batch.signal, self._rows.add(batch.signal, batch.body)) for batch in batches]
         for signal, cut in cuts:
             for reason, count in cut.items():
                 self.drop(signal, reason, count)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from otel_distro import schema
 from otel_distro.local.attributes import first_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
 
 _CLIENT: Final = 3
 _ERROR: Final = 2

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_distro.local.receiver import Receiver
 from otel_distro.local.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Query = Callable[..., list[tuple[Any, ...]]]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
@@ -22,8 +21,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otel_distro.local.body import MAX_INFLATED, MAX_SENT
 from otel_distro.local.receiver import MAX_CONNECTIONS, Receiver
 from otel_distro.local.store import MAX_QUEUED_REQUESTS, Store
-from tests.local.conftest import Query
 from tests.local.otlp import START_NS, Log, gauge, logs, send, span, traces
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from tests.local.conftest import Query
 
 ONE_SPAN = traces([span(1)])
 
@@ -159,8 +163,10 @@ def test_a_refusal_says_why_as_the_protocol_wants_it(port: int) -> None:
     [
         (b"POST /v1/traces HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-protobuf\r\n\r\n", b"411"),
         (
-            b"POST /v1/traces HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-protobuf\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            (
+                b"POST /v1/traces HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-protobuf\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+            ),
             b"400",
         ),
         (b"GET /healthz HTTP/1.1\r\n\r\n", b"421"),

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -17,8 +18,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from otel_distro.local import retention, rows
 from otel_distro.local.attributes import LIMITS
 from otel_distro.local.store import Store, StoreError, default_path
-from tests.local.conftest import Query
 from tests.local.otlp import START_NS, Log, gauge, logs, resource, span, traces
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Query
 
 ERROR = {"exception.type": "ValueError", "exception.message": "bad row", "exception.stacktrace": "ValueError: bad row"}
 
