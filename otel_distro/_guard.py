@@ -38,7 +38,10 @@ class guard:
 def report(what: str, error: BaseException) -> None:
     """Say in one line that ``what`` failed with ``error``; the place it failed at helps to find a bug of ours."""
     for listener in listeners:
-        listener(what, error)
+        try:
+            listener(what, error)
+        except Exception:  # noqa: S112 - whoever listens must not break what reports
+            continue
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next

@@ -55,7 +55,11 @@ class ProcessMetricsInstrumentor(Instrumentor):
         # Instruments cannot be taken back from a meter: they observe nothing while we are not installed, and what is
         # installed again is seen by those that are there.
         source: _Source | None = self.__dict__.get("_source")
-        return source.read() if source is not None else {}
+        readings: Readings = {}
+        if source is not None:
+            with guard("reading metrics"):
+                readings = source.read()
+        return readings
 
     def _uninstrument(self, **kwargs: Any) -> None:
         source: _Source | None = self.__dict__.pop("_source", None)
