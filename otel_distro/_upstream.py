@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from opentelemetry._logs import SeverityNumber as SeverityNumber
     from opentelemetry._logs import get_logger as get_logger
-    from opentelemetry.sdk._configuration import _OTelSDKConfigurator as SDKConfigurator  # noqa: F401
+    from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+    from opentelemetry.sdk._logs import Logger as Logger
     from opentelemetry.sdk._logs import LoggerProvider as LoggerProvider
     from opentelemetry.sdk._logs import LogRecordProcessor as LogRecordProcessor
     from opentelemetry.sdk._logs import ReadableLogRecord as ReadableLogRecord
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.util._importlib_metadata import entry_points as entry_points
 
+    SDKConfigurator = _OTelSDKConfigurator
+
 SIGNALS = ("traces", "metrics", "logs")
 
 _LAZY = {
     "BatchLogRecordProcessor": "opentelemetry.sdk._logs.export",
     "InMemoryLogRecordExporter": "opentelemetry.sdk._logs.export",
     "SimpleLogRecordProcessor": "opentelemetry.sdk._logs.export",
+    "Logger": "opentelemetry.sdk._logs",
     "LoggerProvider": "opentelemetry.sdk._logs",
     "LogRecordProcessor": "opentelemetry.sdk._logs",
     "ReadableLogRecord": "opentelemetry.sdk._logs",

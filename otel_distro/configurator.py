@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from opentelemetry.sdk._configuration import _OTelSDKConfigurator
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -26,7 +23,7 @@ OURS = "otlp_proto_http"
 """The exporter that our own pipeline takes the place of; every other one is upstream's or the user's."""
 
 
-class Configurator(_OTelSDKConfigurator):
+class Configurator(_upstream.SDKConfigurator):
     """The entry point ``opentelemetry_configurator``; one process builds one SDK, however often it is called."""
 
     lifecycle: Lifecycle | None = None
@@ -81,7 +78,7 @@ def _build(resource: Resource) -> Lifecycle:
         meter_provider=meter_provider,
         _tracer_configurator=tracer_configurator,
     )
-    logger_provider = LoggerProvider(
+    logger_provider = _upstream.LoggerProvider(
         resource, shutdown_on_exit=False, meter_provider=meter_provider, _logger_configurator=logger_configurator
     )
     for name in names["traces"]:
@@ -94,7 +91,7 @@ def _build(resource: Resource) -> Lifecycle:
         logger_provider.add_log_record_processor(
             QueueLogRecordProcessor(pipeline)
             if name == OURS
-            else BatchLogRecordProcessor(_upstream.exporter_class("logs", name)())
+            else _upstream.BatchLogRecordProcessor(_upstream.exporter_class("logs", name)())
         )
     _upstream.set_providers(tracer_provider, meter_provider, logger_provider)
 

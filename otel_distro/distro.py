@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
-from opentelemetry.util._importlib_metadata import PackageNotFoundError, entry_points, version
 
 from otel_distro import _upstream, schema, supported, targets
 from otel_distro._diagnostics import say
@@ -18,9 +17,9 @@ from otel_distro._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.metadata import EntryPoint
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
-    from opentelemetry.util._importlib_metadata import EntryPoint
 
 TRAIN = {
     "opentelemetry-api": "1.45.",
@@ -85,7 +84,7 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     for name, where in targets.ALWAYS:
         release(name)
         load(name, where)
-    for entry_point in entry_points(group="opentelemetry_instrumentor"):
+    for entry_point in _upstream.entry_points(group="opentelemetry_instrumentor"):
         if entry_point.name not in _KNOWN:
             load(entry_point.name, entry_point.value)
     _run_hooks("opentelemetry_post_instrument")
@@ -169,7 +168,7 @@ def _failed(name: str, error: Exception) -> None:
 
 
 def _run_hooks(group: str) -> None:
-    for entry_point in entry_points(group=group):
+    for entry_point in _upstream.entry_points(group=group):
         with guard(f"hook {entry_point.name} of {group}"):
             entry_point.load()()
 

@@ -13,10 +13,10 @@ from otel_distro._guard import guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
+    from otel_distro._upstream import LoggerProvider
     from otel_distro.export.pipeline import Pipeline
 
 

@@ -6,9 +6,10 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from otel_distro._upstream import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeter
-from opentelemetry.sdk._logs import Logger
 from opentelemetry.sdk.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.sdk.trace import Span, Tracer
 
 from otel_distro._guard import report
+from otel_distro._upstream import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
