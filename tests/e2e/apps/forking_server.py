@@ -13,6 +13,7 @@ logging.basicConfig(format="%(message)s")
 class Echo(socketserver.StreamRequestHandler):
     def handle(self):
         self.wfile.write(self.rfile.readline())
+        logging.warning("serving")
         os.write(1, b"served\n")
 
 
