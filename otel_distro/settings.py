@@ -138,7 +138,7 @@ OTEL_DISTRO_SPOOL_AGE = Setting(
     "OTEL_DISTRO_SPOOL_AGE",
     "float",
     48 * 3600.0,
-    "Seconds after which telemetry that still waits on the disk is dropped.",
+    "Seconds after which telemetry that still waits on the disk is dropped; 0 keeps it, within the bytes.",
 )
 OTEL_DISTRO_SPOOL_FSYNC = Setting(
     "OTEL_DISTRO_SPOOL_FSYNC",

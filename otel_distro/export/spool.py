@@ -39,7 +39,7 @@ MEMORY_BYTES = 32 * 1024 * 1024
 
 MAX_ITEMS = 8192
 _RETRY = 1.0
-_PATIENCE = 1.0
+_PATIENCE = 10.0
 _SPILL_BYTES = 4 * 1024 * 1024
 
 
@@ -66,21 +66,25 @@ class Batch:
 
 
 class _Gate:
-    """A lock that is not waited for for ever: a signal handler may have interrupted its very holder."""
+    """A lock that nobody hangs at: a signal handler may have interrupted its very holder, and raises instead."""
 
     def __init__(self) -> None:
         self._lock = _native.allocate_lock()
+        self._owner = 0
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(True, _PATIENCE):
+        me = _native.get_ident()
+        if self._owner == me or not self._lock.acquire(True, _PATIENCE):
             raise RuntimeError("the spool is in use by a thread that does not move")
+        self._owner = me
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._owner = 0
         self._lock.release()
 
 
 class Spool:
-    """The queue. Any thread may append; one thread at a time takes batches and ends them. No method raises."""
+    """The queue. Any thread may append; one at a time takes batches of a signal. No method raises."""
 
     def __init__(self, shelf: Shelf | None, ledger: Ledger) -> None:
         self._shelf = shelf
@@ -97,6 +101,7 @@ class Spool:
         self._failing = False
         self._retry_at = 0.0
         self._forking = False
+        self._closed = False
 
     @property
     def durable(self) -> bool:
@@ -166,7 +171,7 @@ class Spool:
         Until :meth:`done`, :meth:`set_aside` or :meth:`put_back` they are not dropped; asked again, they come again.
         """
         with guard("reading spooled telemetry"):
-            for _ in range(16):
+            for _ in range(0 if self._closed else 16):
                 if self._shelf is not None and self._shelf.short_of(signal) and self.adopt():
                     continue
                 with self._gate:
@@ -275,9 +280,8 @@ class Spool:
         most some megabytes; while it returns more than 0 there may be more.
         """
         shelf = self._shelf
-        if shelf is None:
+        if shelf is None or self._closed:
             return 0
-        kept = 0
         with guard("adopting spooled telemetry"):
             with self._gate:
                 self._take_in()
@@ -292,8 +296,8 @@ class Spool:
                     shelf.keep(segment, *found)
             with self._gate:
                 shelf.tidy()
-            kept = sum(not segment.gone for segment in taken)
-        return kept
+            return sum(not segment.gone for segment in taken)
+        return 0
 
     def pending(self) -> dict[str, tuple[int, int, float]]:
         """Return what waits here of each signal: items, bytes, Unix time of the oldest."""
@@ -339,9 +343,11 @@ class Spool:
     def close(self) -> None:
         """Leave what waits to the next process and delete files of which nothing is left.
 
-        What is appended later still reaches the disk. What waits in memory stays pending.
+        What is appended later still reaches the disk, and is the next process's, too. What waits in memory stays
+        pending. A batch that is being sent can still be acknowledged.
         """
         with guard("closing the spool"), self._gate:
+            self._closed = True
             self._take_in()
             if self._shelf is not None:
                 self._spill(self._shelf, MEMORY_BYTES + 1)
@@ -371,7 +377,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
         ledger,
         Clock(),
         limit=limit,
-        age=settings.OTEL_DISTRO_SPOOL_AGE.get(environ),
+        age=settings.OTEL_DISTRO_SPOOL_AGE.get(environ) or float("inf"),
         durable=settings.OTEL_DISTRO_SPOOL_FSYNC.get(environ),
     )
     return Spool(shelf, ledger)

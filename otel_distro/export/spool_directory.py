@@ -34,9 +34,9 @@ _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def state_home(environ: Mapping[str, str]) -> str:
-    """Return the user's state directory. https://specifications.freedesktop.org/basedir-spec/latest/
+    """Return the user's state directory.
 
-    Raises ``FileNotFoundError`` for a user without a home.
+    https://specifications.freedesktop.org/basedir-spec/latest/ says where. Raises ``FileNotFoundError`` for a user without a home.
     """
     path = environ.get("XDG_STATE_HOME", "")
     if os.path.isabs(path):
@@ -72,9 +72,7 @@ class Directory:
             os.makedirs(self.base, 0o700, exist_ok=True)
         descriptor = os.open(self.base, _DIRECTORY)
         try:
-            if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
-                # As under `sudo`, which keeps HOME: files of root's in a place that another user may change.
-                raise PermissionError(f"{self.base} belongs to another user")
+            _check_base(self.base, descriptor)
             for name in (*_OWN, self.key, *below):
                 descriptor = _descend(descriptor, name, create=create)
         except BaseException:
@@ -227,6 +225,12 @@ def destinations(base: str) -> list[tuple[str, tuple[str, ...]]]:
             os.close(folder)
         found.append((key, tuple(line for line in text.splitlines() if line.strip() and line.isprintable())))
     return found
+
+
+def _check_base(base: str, descriptor: int) -> None:
+    """Raise ``PermissionError`` for a place that another user may change, such as HOME under ``sudo``, which keeps it."""
+    if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
+        raise PermissionError(f"{base} belongs to another user")
 
 
 def _descend(parent: int, name: str, *, create: bool) -> int:

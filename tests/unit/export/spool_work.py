@@ -12,11 +12,12 @@ import otel_distro
 from otel_distro.export.spool import Spool, open_spool
 from otel_distro.export.spool_directory import Directory
 from otel_distro.export.spool_ledger import Ledger
-from otel_distro.export.spool_segment import Clock
 from otel_distro.export.spool_shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from otel_distro.export.spool_segment import Clock
 
 ROOT = Path(otel_distro.__file__).parent.parent
 KEY = "k1"

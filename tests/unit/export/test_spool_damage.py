@@ -80,7 +80,7 @@ def _edit(data: bytes, kind: str, place: float, amount: int) -> bytes:
     return data[:at]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(edits)
 def test_sound_records_survive_any_edit(changes: list[tuple[str, float, int]]) -> None:
     """Bytes flipped, cut out, put in, zeroed or cut off: what is still whole is delivered, nothing else is."""
@@ -99,7 +99,7 @@ def test_sound_records_survive_any_edit(changes: list[tuple[str, float, int]]) -
         assert segments(home) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.integers(0, COUNT * FRAME - 1), st.integers(0, 7))
 def test_a_flipped_bit_is_counted(at: int, bit: int) -> None:
     """A record with a flipped bit is counted, the others are delivered; in the state a flip costs nothing."""

@@ -180,13 +180,13 @@ import subprocess
 mount = os.environ["XDG_STATE_HOME"]
 subprocess.run(["mount", "-t", "tmpfs", "none", mount], check=True)
 said(True)
-subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "remount,ro", "none", mount], check=True)
 for number in range(10):
     spool.append("traces", body(number), 1)
 said(spool.durable)
 assert take(spool) == list(range(10))
 spool.append("traces", body(10), 1)
-subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "remount,rw", "none", mount], check=True)
 await_disk()
 assert take(spool) == [10]
 said(spool.durable)

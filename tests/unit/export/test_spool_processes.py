@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.unit.export.spool_work import adopt_all, body, numbers, run, segments, spool, start, take
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 WRITER = """
@@ -170,7 +168,8 @@ def test_exiting_child_leaves_the_parents_alone(tmp_path: Path) -> None:
 def test_fork_while_other_threads_append(tmp_path: Path) -> None:
     """Forking in the middle of other threads' appends loses and doubles nothing, and no child hangs."""
     script = """
-import threading
+import threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of what is tried here.
 os.register_at_fork(before=spool.before_fork, after_in_parent=spool.after_fork_in_parent,
                     after_in_child=spool.after_fork_in_child)
 def write(first):
@@ -197,22 +196,31 @@ spool.close()
     assert sorted(take(queue, "logs")) == expected
 
 
-def test_two_threads(tmp_path: Path) -> None:
-    """A thread that appends and one that sends get along: everything once, in order, nothing left."""
+def test_threads(tmp_path: Path) -> None:
+    """A thread that appends and one for each signal that sends get along: everything once, in order, nothing left."""
     script = """
 import threading
+signals = ("traces", "logs")
 def write():
-    for number in range(20000):
-        spool.append("traces", body(number) + b"z" * 984, 1)
+    for number in range(10000):
+        for signal in signals:
+            spool.append(signal, body(number) + b"z" * 984, 1)
 writer = threading.Thread(target=write)
 writer.start()
-got = []
-while writer.is_alive() or spool.pending():
-    batch = spool.next("traces", 50000)
-    if batch is not None:
-        got += [int(batch.body[at:at + 15]) for at in range(0, len(batch.body), 1000)]
-        spool.done(batch)
-said(got == list(range(20000)))
+got = {signal: [] for signal in signals}
+def send(signal):
+    while writer.is_alive() or signal in spool.pending():
+        spool.adopt()
+        batch = spool.next(signal, 50000)
+        if batch is not None:
+            got[signal] += [int(batch.body[at:at + 15]) for at in range(0, len(batch.body), 1000)]
+            spool.done(batch)
+senders = [threading.Thread(target=send, args=(signal,)) for signal in signals]
+for thread in senders:
+    thread.start()
+for thread in senders:
+    thread.join()
+said(all(got[signal] == list(range(10000)) for signal in signals))
 said(spool.dropped())
 spool.close()
 """
@@ -223,7 +231,6 @@ spool.close()
 
 def test_threads_of_gevent(tmp_path: Path) -> None:
     """In a program that gevent has patched, a native thread and the main one use the spool without hanging."""
-    pytest.importorskip("gevent")
     script = """
 from gevent import monkey
 monkey.patch_all()
@@ -285,7 +292,7 @@ spool.append("traces", body(2), 1)
 
 
 def test_handler_interrupts_an_append(tmp_path: Path) -> None:
-    """A handler that appends while its own thread is inside the spool waits a moment and loses nothing."""
+    """A handler that appends while its own thread is inside the spool neither hangs nor loses anything."""
     script = """
 import signal
 signal.signal(signal.SIGALRM, lambda *_: spool.append("logs", body(5), 1))
