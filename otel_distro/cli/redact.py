@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final, TextIO
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Final
 
 from otel_distro import settings
 from otel_distro.redaction import Redactor
@@ -32,6 +33,8 @@ def main(argv: list[str]) -> int:
     redactor = Redactor.from_environment({**os.environ, settings.OTEL_DISTRO_REDACT.name: "on"})
     try:
         if options.file == "-":
+            if isinstance(sys.stdin, TextIOWrapper):
+                sys.stdin.reconfigure(errors="replace")
             return _run(redactor, sys.stdin, options)
         with open(options.file, encoding="utf-8", errors="replace") as lines:
             return _run(redactor, lines, options)
@@ -56,8 +59,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _run(redactor: Redactor, lines: Iterable[str], options: argparse.Namespace) -> int:
-    if isinstance(lines, TextIO) and hasattr(lines, "reconfigure"):
-        lines.reconfigure(errors="replace")
     kinds: Counter[str] = Counter()
     hit = number = 0
     for number, text in _records(lines):
@@ -81,15 +82,20 @@ def _run(redactor: Redactor, lines: Iterable[str], options: argparse.Namespace) 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Yield each line with its number; a private key in several lines is one record, as it is one log message."""
     held: list[str] = []
+    number = 0
     for number, line in enumerate(lines, 1):
         held.append(line)
-        begun = held[0].rpartition("-----BEGIN ")[2]
-        if "PRIVATE KEY" in begun and "-----END" not in "".join((begun, *held[1:])) and len(held) < _LONGEST_KEY:
-            continue
-        yield number - len(held) + 1, "".join(held)
-        held = []
+        if not _is_open("".join(held)) or len(held) >= _LONGEST_KEY:
+            yield number - len(held) + 1, "".join(held)
+            held = []
     if held:
         yield number - len(held) + 1, "".join(held)
+
+
+def _is_open(text: str) -> bool:
+    """Return whether a private key begins in the text and does not end there."""
+    begun = text.rfind("-----BEGIN ")
+    return begun >= 0 and "PRIVATE KEY" in text[begun : begun + 60] and "-----END" not in text[begun:]
 
 
 def _place(text: str, number: int, start: int) -> tuple[int, int]:

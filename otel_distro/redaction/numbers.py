@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from otel_distro.redaction import table
+from otel_distro.redaction.literals import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ _CARD: Final = re.compile(
 _SSN: Final = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
 _IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:(?:%20|[ +-])?[A-Z0-9]){11,30}")
 _DIGITS: Final = re.compile(r"[0-9]+")
+_IBAN_BEGIN: Final = re.compile(r"[A-Z]{2}[0-9]{2}")
 _IBAN_GAP: Final = re.compile(r"%20|[ +-]")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _REACH: Final = 24
@@ -30,10 +32,16 @@ Found = tuple[int, int, str]
 
 def find(text: str) -> Iterator[Found]:
     """Yield start, end and kind (``card``, ``iban``, ``ssn``) of every such number."""
+    next_iban = ahead(_IBAN_BEGIN, text)
     at = 0
     while candidate := CANDIDATE.search(text, at):
         start = candidate.start()
-        found = _iban(text, start, at) or _card(text, start) or _ssn(text, start)
+        reach = max(start - _REACH, at)
+        found = (
+            (_iban(text, start, reach) if next_iban(reach) <= start else None)
+            or _card(text, start)
+            or _ssn(text, start)
+        )
         if found:
             yield found
             at = found[1]
@@ -73,9 +81,8 @@ def _ssn(text: str, start: int) -> Found | None:
     return start, found.end(), "ssn"
 
 
-def _iban(text: str, start: int, floor: int) -> Found | None:
+def _iban(text: str, start: int, at: int) -> Found | None:
     """Return the IBAN around a run of digits: its country and bank may be letters before the run."""
-    at = max(start - _REACH, floor)
     while found := _IBAN.search(text, at, start + _LONGEST_IBAN):
         number, end = _cut(found.group(), table.IBAN_LENGTHS.get(found.group()[:2], 0))
         end += found.start()

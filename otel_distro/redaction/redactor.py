@@ -191,13 +191,13 @@ class Redactor:
             if self._keys.keeps(name):
                 way = _same
             elif verdict:
-                way = functools.partial(self._by_key, verdict)
+                way = functools.partial(self._by_key, name, verdict)
             else:
                 way = self._special.get(name, self._plain)
         self._ways[key] = way
         return way
 
-    def _by_key(self, verdict: Verdict, value: Any) -> Any:
+    def _by_key(self, key: str, verdict: Verdict, value: Any) -> Any:
         """Hide the value of a secret key; lists keep their type and length."""
         if value is None or isinstance(value, bool) or value in ("", b"", table.MASK):
             return value
@@ -207,10 +207,10 @@ class Redactor:
             isinstance(value, (int, float)) or (isinstance(value, str) and values.is_number(value))
         ):
             return value
-        if isinstance(value, str) and values.is_placeholder(value):
+        if isinstance(value, str) and (values.is_placeholder(value) or values.is_working_directory(key, value)):
             return value
         if type(value) in (list, tuple):
-            hidden = [self._by_key(verdict, element) for element in value[:_MOST_ELEMENTS]]
+            hidden = [self._by_key(key, verdict, element) for element in value[:_MOST_ELEMENTS]]
             return value if all(new is old for new, old in zip(hidden, value, strict=False)) else type(value)(hidden)
         if type(value) is dict and not value:
             return value

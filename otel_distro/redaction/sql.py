@@ -23,11 +23,10 @@ _START: Final = re.compile(
 )
 _QUICK: Final = re.compile(r"['\"0-9]|--|/\*|\$\$|\$[A-Za-z_]")
 _QUOTE: Final = re.compile(r"['\\]")
-_VALUE_PLACE: Final = re.compile(
-    r"(?:[=<>~]|\b(?:like|ilike|rlike|regexp|in\s{0,4}\(|values\s{0,4}\(|then|else|between|concat\())\s{0,8}$",
-    re.IGNORECASE,
+_BEFORE_VALUE: Final = (
+    *("=", "<", ">", "~", "like", "rlike", "regexp", "in (", "in(", "values (", "values(", "then", "else", "between"),
+    "concat(",
 )
-_ROW: Final = re.compile(r"[(,]\s{0,8}$")
 _VALUES: Final = re.compile(r"\b(?:values|in)\s{0,8}\(", re.IGNORECASE)
 _IN_LIST: Final = re.compile(r"\b(in\s{0,8})\(\s{0,8}\?(?:\s{0,8},\s{0,8}\?)+\s{0,8}\)", re.IGNORECASE)
 _REACH: Final = 32
@@ -58,20 +57,33 @@ def replaced(text: str, spans: list[Span]) -> str:
 def literals(text: str, start: int = 0, end: int | None = None) -> list[Span]:
     """Return where the literals and comments of the statement ``text[start:end]`` stand.
 
-    Whether a backslash escapes a quote depends on the dialect. Where taking it so leaves a string open, it is taken
-    as an ordinary character, and where that does too, all after the first backslash in a string is hidden.
+    Whether a backslash escapes a quote depends on the dialect. Where one reading leaves a string open, the other holds;
+    where both close every string, what is a literal in either is hidden; where none does, all from the first such string on.
     """
     stop = len(text) if end is None else end
     if not _QUICK.search(text, start, stop):
         return []
     found = _Scan(text, start, stop, escapes=True)
-    if found.open and found.first_escape >= 0:
-        plain = _Scan(text, start, stop, escapes=False)
-        if not plain.open:
-            return plain.spans
+    if found.first_escape < 0:
+        return found.spans
+    plain = _Scan(text, start, stop, escapes=False)
+    if found.open and plain.open:
         before = [span for span in found.spans if span[1] <= found.first_escape]
         return [*before, (found.first_escape, stop, LITERAL)]
-    return found.spans
+    if found.open or plain.open:
+        return plain.spans if found.open else found.spans
+    return _united(sorted(found.spans + plain.spans))
+
+
+def _united(spans: list[Span]) -> list[Span]:
+    result = spans[:1]
+    for begin, end, instead in spans[1:]:
+        last = result[-1]
+        if begin >= last[1]:
+            result.append((begin, end, instead))
+        elif (begin, end, instead) != last:
+            result[-1] = (last[0], max(end, last[1]), LITERAL)
+    return result
 
 
 class _Scan:
@@ -135,8 +147,8 @@ class _Scan:
 
     def _name(self, begin: int, end: int, quote: str) -> int:
         close = self._text.find(quote, end, self._stop)
-        if close < 0:
-            # An odd quote, as at the end of a statement that stands in source code.
+        if close < 0 or "'" in self._text[end:close]:
+            # An odd quote, or one around a statement that stands in source code.
             return end
         end = close + 1
         if quote == '"' and self._is_value(begin, end):
@@ -147,10 +159,10 @@ class _Scan:
         """Return whether only a value can stand here, and not a column as in ``ON "a"."id" = "b"."a_id"``."""
         if self._text[end : end + 1] == ".":
             return False
-        before = self._text[max(begin - _REACH, 0) : begin]
-        if _VALUE_PLACE.search(before):
+        before = self._text[max(begin - _REACH, 0) : begin].rstrip().lower()
+        if before.endswith(_BEFORE_VALUE):
             return True
-        if not _ROW.search(before):
+        if not before.endswith(("(", ",")):
             return False
         if self._values_from < 0:
             found = _VALUES.search(self._text, self._start, self._stop)

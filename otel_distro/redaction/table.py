@@ -90,9 +90,9 @@ TEXT_TRIGGERS: Final = _words(
 # Values in running text.
 
 PLAIN_VALUES: Final = _words(
-    "a absent accepted all an and any are argument authentication authorization automatic bad be blank bool bytes "
+    "a absent accepted all an and any are argument authentication authorization automatic await bad be blank bool bytes "
     "cannot changed class could day days def denied detected did disabled does doesn't don't empty enabled error "
-    "expected expired failed false field for found from generated got has have header hidden hour hours if in "
+    "expected expired failed false field final float for found from generated got has have header hidden hour hours if in "
     "incorrect int invalid is it list login malformed masked match minute minutes missing mismatch must n/a needs "
     "never nil no none not null object of off ok on or optional out parameter present read redacted refresh refused "
     "rejected required requires reset revoked revoke rotate second seconds self set should str string supplied the "
@@ -130,9 +130,9 @@ DATABASE_TEXTS: Final = re.compile(
     r"|\[(?:generated in|cached since|no key|raw sql|caching disabled)[^\]\n]{0,80}\] (?P<echo>[(\[{](?![)\]}]).*)"
     r"|; args=(?P<django>[(\[{](?![)\]}])[^\n]*?)(?=; alias=|\n|$)"
     r"|\bKey \([^)\n]{1,200}\)=\((?P<key>[^\n]{1,300}?)\)(?= already| is | conflicts)"
-    r"|\brow contains \((?P<row>[^\n]{1,2000})\)"
+    r"|\brow contains \((?P<row>[^\n]{1,1000})\)"
     r"|\bDuplicate entry '(?P<entry>[^\n]{1,300}?)' for key"
-    r"|\binput syntax for (?:type )?[\w ]{1,40}: \"(?P<syntax>[^\n]{1,300}?)\"(?=$|\n)"
+    r"|\binput syntax for (?:type )?[\w ]{1,40}: \"(?P<syntax>[^\n]{1,300})\""
     r"|\bIncorrect \w{1,20} value: '(?P<value>[^\n]{1,300}?)' for column"
     r"|(?i:\bidentified by )(?P<identified>'[^'\n]{1,200}'|\"[^\"\n]{1,200}\")",
     re.DOTALL,

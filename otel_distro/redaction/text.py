@@ -42,11 +42,12 @@ _AWS_SECRET: Final = re.compile(
 )
 _CREDENTIALS: Final = re.compile(r"b(?:earer|(asic))[ \t]{1,4}([\w.~+/-]{6,}=*)", re.ASCII)
 _STATEMENT: Final = re.compile(
-    r"(?P<sure>insert\s{1,8}into\s|replace\s{1,8}into\s|merge\s{1,8}into\s|delete\s{1,8}from\s"
-    r"|update\s{1,8}[^\s]{1,128}\s{1,8}set\s|create\s{1,8}(?:user|role|login|database)\s"
-    r"|alter\s{1,8}(?:user|role|login|database)\s)|select\s"
+    r"(?P<sure>(?:insert|replace)\s{1,8}into\s{1,8}[^\s(]{1,128}\s{0,8}(?:\(|values\b|value\b|select\b|set\b|as\s)"
+    r"|merge\s{1,8}into\s{1,8}[^\s]{1,128}\s{1,8}(?:\w{1,64}\s{1,8}){0,2}using\s"
+    r"|delete\s{1,8}from\s{1,8}[^\s]{1,128}\s{1,8}(?:\w{1,64}\s{1,8}){0,2}(?:where|using)\s"
+    r"|update\s{1,8}[^\s]{1,128}\s{1,8}(?:\w{1,64}\s{1,8}){0,2}set\s{1,8}[^\s=]{1,128}\s{0,8}="
+    r"|(?:create|alter)\s{1,8}(?:user|role|login|database)\s)|select\s"
 )
-_PROOF: Final = re.compile(r"[(=]|\b(?:values|select|where|set|from)\b", re.IGNORECASE)
 _UPPER_FROM: Final = re.compile(r"\sFROM\s")
 _FROM: Final = re.compile(r"\sfrom\s", re.IGNORECASE)
 _WHERE: Final = re.compile(r"\swhere\s", re.IGNORECASE)
@@ -57,6 +58,7 @@ _BEFORE_SELECT: Final = re.compile(r"(?:\[SQL: |LINE [0-9]{1,6}: |[\"'(])$")
 _EMAIL_HOST: Final = re.compile(r"@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _KEY_LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _EMAIL_LETTERS: Final = _KEY_LETTERS + "+%"
+_SHORTEST_JWT_HEADER: Final = 10
 _LONGEST_KEY: Final = 64
 
 
@@ -81,7 +83,7 @@ class Text:
             any_of((*table.TEXT_TRIGGERS, *triggers, *table.STATEMENT_TRIGGERS, *table.DATABASE_TRIGGERS))
         )
         self._pair = re.compile(
-            words + r"[\w.-]{0,64}(?P<closed>\]?(?:\\{0,3}[\"'`])?)[ \t]{0,4}"
+            words + r"[\w.-]{0,64}(?: (?:id|code|number|value))?(?P<closed>\]?(?:\\{0,3}[\"'`])?)[ \t]{0,4}"
             r"(?P<separator>=>|[:=!]?=|:(?!//|:)|,|>|%3d|(?<=[ \t])(?=[\"']))[ \t]{0,4}",
             re.ASCII,
         )
@@ -127,6 +129,10 @@ class Text:
                 # The end of a line as JSON and `repr` write it.
                 start += 1
             key = text[start:end]
+            if key.lower() == "key":
+                # `api key: x`, as people write it.
+                head = text[max(start - _LONGEST_KEY, 0) : start].rstrip(" ")
+                key = f"{head[len(head.rstrip(_KEY_LETTERS)) :]} {key}"
             verdict = self._keys.judge(key)
             if not verdict or not _pairs_up(text, start, at, closed, separator, verdict):
                 continue
@@ -170,23 +176,27 @@ def merged(found: list[Finding]) -> list[Finding]:
 
 
 def _by_shape(text: str, found: list[Finding]) -> None:
-    jwt_looked_at = key_hidden = 0
+    hidden = looked_at = 0
     aws = False
     for begin in _STARTS.finditer(text):
         literal, at = begin.group(), begin.start()
+        if at < hidden:
+            continue
         if literal == "://":
             found.extend(_userinfo(text, at))
         elif literal == "eyJ":
-            if at >= jwt_looked_at and (run := _JWT.match(text, at)):
-                jwt_looked_at = run.end()
-                if "." in run.group() and run.group().index(".") >= 10:
-                    found.append(Finding(*run.span(), "jwt"))
+            if at >= looked_at and (run := _JWT.match(text, at)):
+                looked_at = run.end()
+                if run.group().find(".") >= _SHORTEST_JWT_HEADER:
+                    hidden = run.end()
+                    found.append(Finding(at, hidden, "jwt"))
         elif literal == "-----BEGIN":
-            if at >= key_hidden and _PRIVATE_KEY.match(text, at):
-                key_hidden = _end_of_key(text, at)
-                found.append(Finding(at, key_hidden, "private_key"))
+            if _PRIVATE_KEY.match(text, at):
+                hidden = _end_of_key(text, at)
+                found.append(Finding(at, hidden, "private_key"))
         elif token := _shape(literal).match(text, at):
             aws = aws or literal in ("AKIA", "ASIA")
+            hidden = token.end()
             found.append(Finding(*token.span(token.lastindex or 0), "webhook" if token.lastindex else "token"))
     if aws:
         found.extend(Finding(*secret.span(), "token") for secret in _AWS_SECRET.finditer(text))
@@ -235,8 +245,8 @@ def _literals(text: str, lower: str) -> Iterator[Finding]:
     found = _STATEMENT.search(lower)
     if found is None:
         return
-    proof, upper_from, any_from, where, line, parameters = (
-        ahead(pattern, text) for pattern in (_PROOF, _UPPER_FROM, _FROM, _WHERE, _LINE_END, _PARAMETERS)
+    upper_from, any_from, where, line, parameters = (
+        ahead(pattern, text) for pattern in (_UPPER_FROM, _FROM, _WHERE, _LINE_END, _PARAMETERS)
     )
     raw = _BEFORE_RAW.match(text)
     while found:
@@ -248,16 +258,19 @@ def _literals(text: str, lower: str) -> Iterator[Finding]:
         if text[max(start - 1, 0) : start].isalnum():
             is_statement = False
         elif found["sure"]:
-            is_statement = proof(at) < end
+            is_statement = True
         elif text[start:at].isupper():
             is_statement = (
-                alone or upper_from(start) < end or _BEFORE_SELECT.search(text, max(start - 16, 0), start) is not None
+                alone
+                or upper_from(start) < end
+                or text.startswith(("'", "$"), at)
+                or _BEFORE_SELECT.search(text, max(start - 16, 0), start) is not None
             )
         else:
             is_statement = any_from(start) < where(start) < end
         if is_statement:
             yield from (Finding(*span[:2], "sql", span[2]) for span in sql.literals(text, start, end))
-            at = max(at, end)
+            at = end
         found = _STATEMENT.search(lower, at)
 
 
@@ -268,7 +281,7 @@ def _from_databases(text: str) -> Iterator[Finding]:
         if found.lastgroup == "parameters":
             end = text.find("]\n", start)
             at = end if end >= 0 else len(text) - text.endswith("]")
-        if start < at and text[start:at] not in (table.MASK, "()", "{}", "[]"):
+        if start < at and not text.startswith((table.MASK, "()", "{}", "[]"), start):
             yield Finding(start, at, "sql")
         at = max(at, found.end())
 

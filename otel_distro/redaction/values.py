@@ -16,7 +16,7 @@ Place = tuple[int, int]
 _OPENER: Final = re.compile(r"[bBuUrRfF]{0,2}(\\{0,3}[\"'`])")
 _LIST: Final = re.compile(r"\[[^\[\]{}]+\]")
 _BARE: Final = re.compile(r"[^\s,;&\"'<>`]+")
-_SHORT: Final = re.compile(r"[^\s,;&\"'<>`]{1,512}")
+_SHORT: Final = re.compile(r"[^\s,;&\"'<>`]{1,128}")
 _COOKIES: Final = re.compile(r"[^\s;\"']+(?:;[ \t]?[^\s;\"']+)*")
 _REST_OF_LINE: Final = re.compile(r"[^\r\n\"']+")
 _GAP: Final = re.compile(r"[ \t]{1,4}(?=[^\s,;])")
@@ -28,6 +28,7 @@ _PLACEHOLDER: Final = re.compile(
     r"|[(<\[]{0,2}(?:redacted|filtered|masked|removed|scrubbed|REDACTED|FILTERED|MASKED|REMOVED|SCRUBBED|Filtered)[)>\]]{0,2}"
 )
 _ENCODED_END: Final = re.compile(r"%2[26]")
+_NUMBERS: Final = re.compile(r"[-+0-9.,\s\[\]()]{1,512}")
 _LONGEST_PLACEHOLDER: Final = 64
 _CLOSERS: Final = ")]}.:\\"
 
@@ -45,7 +46,8 @@ def find(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Plac
     first = text[at : at + 1]
     if first == "[":
         return _list(text, at, verdict)
-    if first in ("{", "(", "<"):
+    if first in ("{", "(", "<") or separator in ("==", "!=") or _CODE.match(text, at):
+        # What is compared with something unquoted, or comes from a call, stands in source code.
         return None
     if verdict == "header":
         return _header(text, at)
@@ -66,6 +68,9 @@ def _quoted(text: str, opener: re.Match[str], verdict: Verdict) -> Place | None:
     start, quote = opener.end(), opener.group(1)
     end = end_of_quoted(text, start, quote)
     content = text[start:end]
+    if verdict != "password" and len(content) <= 2 and not content.isalnum():
+        # What a parser did not expect: `unexpected token: '}'`.
+        return None
     return (start, end) if content and not is_plain(content) and _fits(content, verdict) else None
 
 
@@ -111,18 +116,26 @@ def _bare(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Pla
     if separator == ":" and text[at] in "/\\":
         # A path or a route, not a pair: `/run/secrets:/run/secrets:ro`.
         return None
-    if _CODE.match(text, at) or (separator == ":" and verdict != "password" and _PROSE.match(text, at)):
+    if separator == ":" and verdict != "password" and _PROSE.match(text, at):
         return None
-    found = (_SHORT if verdict == "opaque" else _BARE).match(text, at)
+    if verdict == "opaque":
+        begin = _SHORT.match(text, at)
+        if begin is None or not is_opaque(begin.group().rstrip(_CLOSERS)):
+            return None
+    found = _BARE.match(text, at)
     if found is None:
         return None
     value = found.group()
     if separator == "%3d":
         value = _ENCODED_END.split(value, maxsplit=1)[0]
     value = value.rstrip(_CLOSERS)
-    if not value or is_plain(value) or not _fits(value, verdict) or _refers_to(value, key):
+    if not value or is_plain(value) or _refers_to(value, key) or (verdict == "countable" and is_number(value)):
         return None
-    return at, at + len(value)
+    end = at + len(value)
+    if separator == ":" and text.startswith(" | None", end):
+        return None
+    # In a connection string a semicolon follows, and then it is a password in spite of how it begins.
+    return None if is_working_directory(key, value) and not text.startswith(";", end) else (at, end)
 
 
 def _fits(value: str, verdict: Verdict) -> bool:
@@ -134,8 +147,13 @@ def _fits(value: str, verdict: Verdict) -> bool:
 
 
 def is_number(value: str) -> bool:
-    """Return whether the value is a number as a count or a size is written."""
-    return value.replace(".", "", 1).replace(",", "").lstrip("+-").isdecimal()
+    """Return whether the value is a number, or several, as a count or a size is written."""
+    return _NUMBERS.fullmatch(value) is not None
+
+
+def is_working_directory(key: str, value: str) -> bool:
+    """Return whether the key is the shell's variable of that name, which looks like a password's."""
+    return key in ("PWD", "pwd") and value.startswith("/")
 
 
 def is_plain(value: str) -> bool:

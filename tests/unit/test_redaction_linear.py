@@ -1,0 +1,130 @@
+"""Redaction reads a text once, whatever the text: ten times the text takes about ten times the work."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_distro.redaction import Redactor, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEGABYTE = 1_000_000
+LIMIT = 40
+"""What ten times the text may take, in multiples. Reading it twice over from each place would take a hundred."""
+
+REPEATED = [
+    *(
+        "a",
+        "1",
+        "=",
+        "'",
+        '"',
+        "\\",
+        "-",
+        " ",
+        "\n",
+        "@",
+        "[",
+        "é",
+        "\u0130",
+        "password",
+        "tokentoken",
+        "a.b.",
+        "1 ",
+        "x=1&",
+    ),
+    *(
+        "://",
+        "://a:",
+        "eyJ",
+        "eyJ-",
+        "eyJ.",
+        "xoxb-",
+        "sk-",
+        "ghp_",
+        "SG.",
+        "-----BEGIN PRIVATE KEY",
+        "4111 ",
+        "4111-1111-",
+    ),
+    *(
+        "DE89",
+        "AKIAIOSFODNN7EXAMPL1 ",
+        "password=",
+        "password='",
+        'password="',
+        "password: ",
+        "pin=",
+        "sid=",
+        "sid='a",
+        "sig=1,",
+    ),
+    *(
+        "token=[",
+        "token=[1]",
+        "auth:/",
+        "auth=abcd(",
+        "auth: a b ",
+        "cookie=a;",
+        "cookie: a; ",
+        "('cookie', '",
+        "<password>",
+    ),
+    *(
+        "--password ",
+        "mysql -p",
+        "select ",
+        "SELECT ",
+        "SELECT 1 FROM ",
+        "insert into ",
+        "insert into t (",
+        "update a set b=",
+        "key: ",
+    ),
+    *(
+        "[SQL: SELECT ",
+        "[parameters: ",
+        "Key (a)=(",
+        "row contains (",
+        "Duplicate entry '",
+        "; args=(",
+        "[generated in ",
+        "%3Dpass",
+    ),
+    *("bearer a", "basic YTpi ", "$$", "$a$", "/*", "--", "/bot123456:", "?", "#", "&", "a@a."),
+]
+WAYS: dict[str, Callable[[str], object]] = {
+    "text": lambda text: Redactor(email=True).find(text),
+    "sql": sql.obfuscate,
+    "url": lambda text: Redactor().url(f"https://example.com/{text}"),
+    "argv": lambda text: Redactor().argv(["mysql", *text.split(" ")]),
+}
+
+
+def work(way: Callable[[str], object], unit: str, size: int) -> float:
+    """Return the seconds of processor time for a text of ``size`` made of ``unit``."""
+    text = unit * (size // len(unit))
+    started = time.process_time()
+    way(text)
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("unit", REPEATED, ids=repr)
+def test_work_grows_with_the_text(unit: str, way: str) -> None:
+    """Ten times the text takes no more than a generous multiple of ten times the work."""
+    small = max(work(WAYS[way], unit, 4_000) for _ in range(2))
+    assert work(WAYS[way], unit, 40_000) < max(LIMIT * small, 0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["a", "1", "=", "'", "eyJ", "password=", "x password=abc "], ids=repr)
+def test_ten_megabytes_are_read_in_a_go(unit: str) -> None:
+    """Ten megabytes of the worst letters take about ten times what one does, and not a hundred times."""
+    redactor = Redactor()
+    small = work(redactor.find, unit, MEGABYTE)
+    assert work(redactor.find, unit, 10 * MEGABYTE) < max(LIMIT * small, 2)
