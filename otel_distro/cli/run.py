@@ -22,7 +22,9 @@ traces, metrics and logs go to http://localhost:4318.
 def environment(base: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of ``base`` that starts telemetry in every Python process which inherits it."""
     changed = dict(base)
-    entries = [entry for entry in changed.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != SITE]
+    path = changed.get("PYTHONPATH")
+    # An empty entry in it is the current folder.
+    entries = [entry for entry in path.split(os.pathsep) if entry != SITE] if path else []
     changed["PYTHONPATH"] = os.pathsep.join([SITE, *entries])
     return changed
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import re
-import subprocess
 import sys
 import threading
 import traceback
@@ -19,6 +17,7 @@ from otel_distro import schema as s
 from otel_distro._upstream import SeverityNumber
 from otel_distro.instrumentation.error_tracking import ErrorTrackingInstrumentor
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+from tests.unit.processes import bare_and_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,22 +260,11 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_ends_as_it_does_bare(tmp_path: Path, name: str) -> None:
     """Exit status, stdout and stderr are byte for byte those of the program without us."""
-    (tmp_path / "program.py").write_text(PROGRAMS[name], encoding="utf-8")
-    command = [sys.executable, "program.py"]
-    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
-    ended = [
-        subprocess.run(words, cwd=tmp_path, env={**environment(), **none}, capture_output=True, check=False, timeout=60)
-        for words in (command, [sys.executable, "-m", "otel_distro", "run", "--", *command])
-    ]
-    bare, ours = ((run.returncode, run.stdout, without_addresses(run.stderr)) for run in ended)
-    assert ours == bare
+    bare, ours = bare_and_ours(tmp_path, PROGRAMS[name])
+    assert without_addresses(ours[2]) == without_addresses(bare[2])
+    assert ours[:2] == bare[:2]
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of the tests without what is the test runner's."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "COV_"))}
-
-
-def without_addresses(text: bytes) -> bytes:
+def without_addresses(text: str) -> str:
     """Return the text with all addresses of objects made equal."""
-    return re.sub(rb"0x[0-9a-f]+", b"0x", text)
+    return re.sub("0x[0-9a-f]+", "0x", text)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ from opentelemetry import trace
 
 from otel_distro._upstream import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
-from tests.unit.instrumentation.test_error_tracking import environment
+from tests.unit.processes import bare_and_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,13 +265,6 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_prints_what_it_prints_bare(tmp_path: Path, name: str) -> None:
     """Exit status, stdout and stderr are byte for byte those of the program without us."""
-    (tmp_path / "program.py").write_text(PROGRAMS[name], encoding="utf-8")
-    command = [sys.executable, "program.py"]
-    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
-    ended = [
-        subprocess.run(words, cwd=tmp_path, env={**environment(), **none}, capture_output=True, check=False, timeout=60)
-        for words in (command, [sys.executable, "-m", "otel_distro", "run", "--", *command])
-    ]
-    bare, ours = ((run.returncode, run.stdout, run.stderr) for run in ended)
+    bare, ours = bare_and_ours(tmp_path, PROGRAMS[name])
     assert bare[2]
     assert ours == bare
