@@ -132,7 +132,14 @@ DB_SYSTEM_NAME = Attribute("db.system.name", "Database product.")
 DB_NAMESPACE = Attribute("db.namespace", "Database the statement ran in.")
 DB_OPERATION_NAME = Attribute("db.operation.name", "Kind of statement.")
 DB_QUERY_TEXT = Attribute("db.query.text", "Text of the statement.")
+DB_STATEMENT = Attribute("db.statement", "Text of the statement, by its older name.")
+URL_FULL = Attribute("url.full", "Address the client called.")
+URL_QUERY = Attribute("url.query", "Query of the address the server was called by.")
+HTTP_URL = Attribute("http.url", "Address the client called, by its older name.")
+HTTP_TARGET = Attribute("http.target", "Path and query the server was called by, by their older name.")
+PROCESS_COMMAND_ARGS = Attribute("process.command_args", "Command and arguments the process was started with.")
 COMPONENT_TYPE = Attribute("otel.component.type", "Kind of the telemetry component.")
+SAMPLING_RESULT = Attribute("otel.span.sampling_result", "What the sampler decided.")
 COMPONENT_NAME = Attribute("otel.component.name", "Name of the telemetry component within the process.")
 
 INSTRUMENTOR_NAME = Attribute("otel_distro.instrumentor.name", "Entry point name of the instrumentor.")
@@ -288,6 +295,13 @@ SDK_QUEUE_SIZE = {
     for signal, (item, unit) in _UNITS.items()
     if signal != "metrics"
 }
+SDK_SPAN_STARTED = Metric(
+    "otel.sdk.span.started", "counter", "{span}", "Spans that were started and sampled.", (SAMPLING_RESULT,)
+)
+SDK_SPAN_LIVE = Metric(
+    "otel.sdk.span.live", "updowncounter", "{span}", "Sampled spans that have not ended.", (SAMPLING_RESULT,)
+)
+SDK_LOG_CREATED = Metric("otel.sdk.log.created", "counter", "{log_record}", "Log records that were emitted.")
 SDK_QUEUE_CAPACITY = {
     signal: Metric(f"otel.sdk.processor.{item}.queue.capacity", "updowncounter", unit, "Room for items.", _PROCESSOR)
     for signal, (item, unit) in _UNITS.items()

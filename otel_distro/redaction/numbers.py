@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 CANDIDATE: Final = re.compile(r"[0-9][0-9][0-9](?:[0-9](?:%20|[ .+-])?[0-9]{4}|-[0-9]{2}-[0-9]{4})")
 """Digits as every such number has them: a text without needs no closer look."""
 
-_CARD: Final = re.compile(
-    r"[0-9]{13,19}(?![0-9])"
-    r"|[0-9]{4}(?P<gap>%20|[ .+-])(?:[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{1,4}(?:(?P=gap)[0-9]{1,3})?|[0-9]{6}(?P=gap)[0-9]{4,5})"
+_GROUPS: Final = r"[0-9]{4}(?P<gap>%20|[ .+-])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{1,4}"
+_CARDS: Final = (
+    re.compile(r"[0-9]{13,19}(?![0-9])"),
+    re.compile(_GROUPS),
+    re.compile(_GROUPS + r"(?P=gap)[0-9]{1,3}"),
+    re.compile(r"[0-9]{4}(?P<gap>%20|[ .+-])[0-9]{6}(?P=gap)[0-9]{4,5}"),
 )
 _SSN: Final = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
 _IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:(?:%20|[ +-])?[A-Z0-9]){11,30}")
@@ -53,16 +56,20 @@ def find(text: str) -> Iterator[Found]:
 def _card(text: str, start: int) -> Found | None:
     if text[max(start - 1, 0) : start].isalnum():
         return None
-    found = _CARD.match(text, start)
-    if found is None:
-        return None
-    end = found.end()
-    digits = "".join(filter(str.isdecimal, found.group().replace("%20", "")))
+    for shape in _CARDS:
+        found = shape.match(text, start)
+        if found and _is_card(text, start, found.end()):
+            return start, found.end(), "card"
+    return None
+
+
+def _is_card(text: str, start: int, end: int) -> bool:
+    digits = "".join(filter(str.isdecimal, text[start:end].replace("%20", "")))
     if not table.CARD.match(digits) or not passes_luhn(digits):
-        return None
+        return False
     if text[end : end + 1].isalnum() or _in_fraction(text, start, end):
-        return None
-    return None if _UUID.search(text, max(start - _REACH, 0), end + _REACH) else (start, end, "card")
+        return False
+    return _UUID.search(text, max(start - _REACH, 0), end + _REACH) is None
 
 
 def _in_fraction(text: str, start: int, end: int) -> bool:

@@ -134,6 +134,8 @@ class Text:
                 head = text[max(start - _LONGEST_KEY, 0) : start].rstrip(" ")
                 key = f"{head[len(head.rstrip(_KEY_LETTERS)) :]} {key}"
             verdict = self._keys.judge(key)
+            if not verdict and text[max(start - 1, 0) : start] in ("?", "&") and key.lower() in table.QUERY_OPAQUE_KEYS:
+                verdict = "opaque"
             if not verdict or not _pairs_up(text, start, at, closed, separator, verdict):
                 continue
             place = values.find(text, at, key, verdict, separator)

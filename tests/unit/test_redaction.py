@@ -209,11 +209,10 @@ class HostileText(str):
 
 
 class Liar:
-    """Raises when asked for its class."""
+    """Raises when asked for anything, its class included."""
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        raise RuntimeError
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
 
     def __eq__(self, other: object) -> bool:
         raise RuntimeError
