@@ -1,7 +1,8 @@
 """OTLP protobuf bytes of what has ended, written without building protobuf objects.
 
 Decoded, a body equals what upstream's encoder makes of the same items: messages are grouped by resource and scope, both in
-the order of their first item. Equal resources or scopes are one group when they were written in the same order.
+the order of their first item. What looks the same when written is one group: upstream tells a missing version from an
+empty one, and takes resources that list the same attributes in another order for equal.
 
 An item that is hostile or broken never costs another one. What has a sane form is brought into it:
 
@@ -17,6 +18,7 @@ The rest is dropped alone and counted: ``invalid_ids`` (a span without identifie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_distro import _native
@@ -24,14 +26,18 @@ from otel_distro.export.encode_logs import encode_log
 from otel_distro.export.encode_metrics import encode_metric
 from otel_distro.export.encode_spans import InvalidIdsError, encode_span
 from otel_distro.export.encode_values import attributes
-from otel_distro.export.encode_wire import FIELD_1, FIELD_2, VARINT, Budget, is_interrupt, name
+from otel_distro.export.encode_wire import FIELD_1, FIELD_2, VARINT, Budget, is_interrupt, members, named, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from opentelemetry.sdk._logs import ReadableLogRecord
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from otel_distro._upstream import ReadableLogRecord
+
+_resource_fields = attrgetter("attributes", "schema_url")
+_scope_fields = attrgetter("name", "version", "attributes", "schema_url")
 
 _CACHED_ORIGINS = 256
 _FRAMES_NEEDED = 120
@@ -44,6 +50,9 @@ class Encoded:
     body: bytes
     count: int
     dropped: dict[str, int]
+
+
+_NOTHING = Encoded(b"", 0, {})
 
 
 class _Origin(NamedTuple):
@@ -122,10 +131,11 @@ def _encode_metrics(data: MetricsData) -> Encoded:
 
 
 def _metrics(data: MetricsData, dropped: dict[str, int]) -> Iterable[tuple[Any, Any, Any]]:
+    """Yield every metric with its resource and scope. What cannot be read counts as one."""
     try:
-        for resource_metrics in data.resource_metrics:
-            for scope_metrics in resource_metrics.scope_metrics:
-                for metric in scope_metrics.metrics:
+        for resource_metrics in members(data.resource_metrics):
+            for scope_metrics in members(resource_metrics.scope_metrics):
+                for metric in members(scope_metrics.metrics):
                     yield resource_metrics.resource, scope_metrics.scope, metric
     except Exception as error:
         _drop(dropped, error)
@@ -157,36 +167,37 @@ def _request(groups: Iterable[_Group]) -> bytes:
     return b"".join(parts)
 
 
-def _origin(source: Any, known: dict[int, tuple[Any, _Origin]], encode: Callable[[Any], bytes]) -> _Origin:
+def _origin(
+    source: Any, known: dict[int, tuple[Any, _Origin]], encode: Callable[[Any], tuple[bytes, bytes]]
+) -> _Origin:
     """Return what is written of a resource or scope. One that cannot be read becomes an empty one; its items stay."""
     entry = known.get(id(source))
     if entry is not None and entry[0] is source:
         return entry[1]
     try:
-        message = encode(source)
-        schema_url = source.schema_url if source is not None else None
+        message, schema_url = (b"", b"") if source is None else encode(source)
     except BaseException as error:
         if is_interrupt(error):
             raise
-        message, schema_url = b"", None
-    origin = _Origin(FIELD_1[len(message)] + message, b"\x1a" + name(schema_url) if schema_url else b"")
+        message, schema_url = b"", b""
+    origin = _Origin(FIELD_1[len(message)] + message, schema_url)
     if len(known) >= _CACHED_ORIGINS:
         known.clear()
     known[id(source)] = (source, origin)
     return origin
 
 
-def _resource(resource: Any) -> bytes:
-    pairs, lost = attributes(b"\x0a", None if resource is None else resource.attributes, Budget())
-    return pairs + b"\x10" + VARINT[lost] if lost else pairs
+def _resource(resource: Any) -> tuple[bytes, bytes]:
+    mapping, schema_url = read(_resource_fields, resource)
+    pairs, lost = attributes(b"\x0a", mapping, Budget())
+    return pairs + b"\x10" + VARINT[lost] if lost else pairs, named(b"\x1a", schema_url)
 
 
-def _scope(scope: Any) -> bytes:
-    if scope is None:
-        return b""
-    pairs, lost = attributes(b"\x1a", scope.attributes, Budget())
-    head = b"".join((b"\x0a", name(scope.name), b"\x12", name(scope.version), pairs))
-    return head + b"\x20" + VARINT[lost] if lost else head
+def _scope(scope: Any) -> tuple[bytes, bytes]:
+    title, version, mapping, schema_url = read(_scope_fields, scope)
+    pairs, lost = attributes(b"\x1a", mapping, Budget())
+    head = b"".join((named(b"\x0a", title), named(b"\x12", version), pairs))
+    return head + b"\x20" + VARINT[lost] if lost else head, named(b"\x1a", schema_url)
 
 
 def _with_room(encode: Callable[[], Encoded]) -> Encoded:
@@ -199,7 +210,7 @@ def _with_room(encode: Callable[[], Encoded]) -> Encoded:
     except RecursionError:
         done = _native.allocate_lock()
         done.acquire()
-        results = [Encoded(b"", 0, {})]
+        results = [_NOTHING]
 
         def run() -> None:
             try:

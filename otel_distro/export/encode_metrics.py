@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Sum
@@ -19,16 +20,52 @@ from otel_distro.export.encode_wire import (
     identifier,
     int64,
     is_interrupt,
+    members,
     name,
+    named,
     pack_double,
+    read,
     uint32,
     uint64,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from otel_distro.export.encode_wire import Budget
+
+_metric_fields = attrgetter("name", "description", "unit", "data")
+_points = attrgetter("data_points")
+_number_fields = attrgetter("attributes", "start_time_unix_nano", "time_unix_nano", "value", "exemplars")
+_histogram_fields = attrgetter(
+    "attributes",
+    "start_time_unix_nano",
+    "time_unix_nano",
+    "count",
+    "sum",
+    "bucket_counts",
+    "explicit_bounds",
+    "min",
+    "max",
+    "exemplars",
+)
+_exponential_fields = attrgetter(
+    "attributes",
+    "start_time_unix_nano",
+    "time_unix_nano",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "exemplars",
+    "scale",
+    "zero_count",
+    "positive",
+    "negative",
+    "flags",
+)
+_bucket_fields = attrgetter("offset", "bucket_counts")
+_exemplar_fields = attrgetter("filtered_attributes", "value", "time_unix_nano", "span_id", "trace_id")
 
 _pack_int64 = struct.Struct("<q").pack
 
@@ -36,16 +73,16 @@ _pack_int64 = struct.Struct("<q").pack
 def encode_metric(metric: Any, budget: Budget, drop: Callable[[BaseException], None]) -> tuple[bytes, int]:
     """Return the message of a ``Metric`` and how many points it holds. ``drop`` is told of each that is left out.
 
-    Raises ``TypeError`` for a type that OTLP does not have, and what properties of the metric raise.
+    Raises ``ValueError`` for a type that OTLP does not have, and where the metric cannot be read at all.
     """
-    data: Any = metric.data
-    found = [row for row in _POINTS if isinstance(data, row[0])]
+    title, description, unit, data = read(_metric_fields, metric)
+    found = [row for row in _ROWS if issubclass(type(data), row[0])]
     if not found:
-        raise TypeError("unknown type of metric")
+        raise ValueError("unknown type of metric")
     kind, tag, encode = found[0]
     parts: list[bytes] = []
     count = 0
-    for point in data.data_points:
+    for point in members(read(_points, data)):
         budget.renew()
         try:
             message = encode(point, budget)
@@ -56,124 +93,138 @@ def encode_metric(metric: Any, budget: Budget, drop: Callable[[BaseException], N
             continue
         parts += (FIELD_1[len(message)], message)
         count += 1
-    head = b"".join((b"\x0a", name(metric.name), b"\x12", name(metric.description), b"\x1a", name(metric.unit)))
+    head = b"".join((b"\x0a", name(title), named(b"\x12", description), named(b"\x1a", unit)))
     if not count:
         return head, 0
     if kind is not Gauge:
         parts += (b"\x10", VARINT[uint32(data.aggregation_temporality)])
-    if kind is Sum and data.is_monotonic:
+    if kind is Sum and data.is_monotonic is True:
         parts.append(b"\x18\x01")
     points = b"".join(parts)
     return b"".join((head, tag, VARINT[len(points)], points)), count
 
 
-def _gauge_point(point: Any, budget: Budget) -> bytes:
-    return _number_point(point, budget, b"")
-
-
 def _sum_point(point: Any, budget: Budget) -> bytes:
-    return _number_point(point, budget, b"\x11" + fixed64(point.start_time_unix_nano))
+    mapping, start, time, value, exemplars = read(_number_fields, point)
+    return b"\x11" + fixed64(start) + _number_point(mapping, time, value, exemplars, budget)
 
 
-def _number_point(point: Any, budget: Budget, start: bytes) -> bytes:
-    pairs, _ = attributes(b"\x3a", point.attributes, budget)
-    number = _number(b"\x31", b"\x21", point.value)
-    return b"".join((start, b"\x19", fixed64(point.time_unix_nano), number, _exemplars(b"\x2a", point, budget), pairs))
+def _gauge_point(point: Any, budget: Budget) -> bytes:
+    mapping, _, time, value, exemplars = read(_number_fields, point)
+    return _number_point(mapping, time, value, exemplars, budget)
+
+
+def _number_point(mapping: Any, time: Any, value: Any, exemplars: Any, budget: Budget) -> bytes:
+    pairs, _ = attributes(b"\x3a", mapping, budget)
+    number = _number(b"\x31", b"\x21", value)
+    return b"".join((b"\x19", fixed64(time), number, _exemplars(b"\x2a", exemplars, budget), pairs))
 
 
 def _histogram_point(point: Any, budget: Budget) -> bytes:
-    pairs, _ = attributes(b"\x4a", point.attributes, budget)
-    counts = _packed("Q", point.bucket_counts, uint64)
-    bounds = _packed("d", point.explicit_bounds, float)
+    mapping, start, time, count, total, counts, bounds, lowest, highest, exemplars = read(_histogram_fields, point)
+    pairs, _ = attributes(b"\x4a", mapping, budget)
     return b"".join(
         (
-            *_times_and_count(point),
-            _double(b"\x29", point.sum),
-            b"\x32" + counts if point.bucket_counts else b"",
-            b"\x3a" + bounds if point.explicit_bounds else b"",
-            _exemplars(b"\x42", point, budget),
+            *_times_and_count(start, time, count),
+            _optional(b"\x29", total),
+            _packed(b"\x32", "Q", counts, fixed64),
+            _packed(b"\x3a", "d", bounds, _double),
+            _exemplars(b"\x42", exemplars, budget),
             pairs,
-            _double(b"\x59", point.min),
-            _double(b"\x61", point.max),
+            _optional(b"\x59", lowest),
+            _optional(b"\x61", highest),
         )
     )
 
 
 def _exponential_point(point: Any, budget: Budget) -> bytes:
-    pairs, _ = attributes(b"\x0a", point.attributes, budget)
+    mapping, start, time, count, total, lowest, highest, exemplars, *rest = read(_exponential_fields, point)
+    scale, zero_count, positive, negative, flags = rest
+    pairs, _ = attributes(b"\x0a", mapping, budget)
     return b"".join(
         (
             pairs,
-            *_times_and_count(point),
-            _double(b"\x29", point.sum),
-            b"\x30" + _signed(point.scale),
-            b"\x39" + fixed64(point.zero_count),
-            _buckets(b"\x42", point.positive),
-            _buckets(b"\x4a", point.negative),
-            b"\x50" + VARINT[uint32(point.flags)],
-            _exemplars(b"\x5a", point, budget),
-            _double(b"\x61", point.min),
-            _double(b"\x69", point.max),
+            *_times_and_count(start, time, count),
+            _optional(b"\x29", total),
+            b"\x30" + _signed(scale),
+            b"\x39" + fixed64(zero_count),
+            _buckets(b"\x42", positive),
+            _buckets(b"\x4a", negative),
+            b"\x50" + VARINT[uint32(flags)],
+            _exemplars(b"\x5a", exemplars, budget),
+            _optional(b"\x61", lowest),
+            _optional(b"\x69", highest),
         )
     )
 
 
-def _times_and_count(point: Any) -> tuple[bytes, ...]:
-    times = (b"\x11", fixed64(point.start_time_unix_nano), b"\x19", fixed64(point.time_unix_nano))
-    return (*times, b"\x21", fixed64(point.count))
+def _times_and_count(start: Any, time: Any, count: Any) -> tuple[bytes, ...]:
+    return b"\x11", fixed64(start), b"\x19", fixed64(time), b"\x21", fixed64(count)
 
 
 def _buckets(tag: bytes, buckets: Any) -> bytes:
-    if not buckets.bucket_counts:
+    offset, source = read(_bucket_fields, buckets)
+    counts = b"".join([VARINT[uint64(count)] for count in members(source)])
+    if not counts:
         return b""
-    counts = b"".join([VARINT[uint64(count)] for count in buckets.bucket_counts])
-    message = b"".join((b"\x08", _signed(buckets.offset), b"\x12", VARINT[len(counts)], counts))
+    message = b"".join((b"\x08", _signed(offset), b"\x12", VARINT[len(counts)], counts))
     return b"".join((tag, VARINT[len(message)], message))
 
 
-def _exemplars(tag: bytes, point: Any, budget: Budget) -> bytes:
-    if not point.exemplars:
-        return b""
+def _exemplars(tag: bytes, source: Any, budget: Budget) -> bytes:
     parts: list[bytes] = []
-    for exemplar in point.exemplars:
-        # Without one of its samples the point itself is still sound.
-        with suppress(Exception):
-            message = _exemplar(exemplar, budget)
-            parts += (tag, VARINT[len(message)], message)
+    # Without its samples, or one of them, the point itself is still sound.
+    with suppress(ValueError):
+        for exemplar in members(source):
+            with suppress(Exception):
+                message = _exemplar(exemplar, budget)
+                parts += (tag, VARINT[len(message)], message)
     return b"".join(parts)
 
 
 def _exemplar(exemplar: Any, budget: Budget) -> bytes:
-    pairs, _ = attributes(b"\x3a", exemplar.filtered_attributes, budget)
-    span_id, trace_id = identifier(exemplar.span_id, 8), identifier(exemplar.trace_id, 16)
+    mapping, value, time, span, trace = read(_exemplar_fields, exemplar)
+    pairs, _ = attributes(b"\x3a", mapping, budget)
+    span_id, trace_id = identifier(span, 8), identifier(trace, 16)
     ids = b"" if span_id is None or trace_id is None else b"".join((b"\x22\x08", span_id, b"\x2a\x10", trace_id))
-    number = _number(b"\x31", b"\x19", exemplar.value)
-    return b"".join((b"\x11", fixed64(exemplar.time_unix_nano), ids, number, pairs))
+    return b"".join((b"\x11", fixed64(time), ids, _number(b"\x31", b"\x19", value), pairs))
 
 
 def _number(int_tag: bytes, double_tag: bytes, value: Any) -> bytes:
     if issubclass(type(value), int):
         return int_tag + _pack_int64(int64(value))
-    return double_tag + pack_double(value)
+    return double_tag + _double(value)
 
 
-def _double(tag: bytes, value: Any) -> bytes:
-    """Return an optional double. An integer that no double can hold is the largest one."""
-    if value is None:
+def _optional(tag: bytes, value: Any) -> bytes:
+    return b"" if value is None else tag + _double(value)
+
+
+def _double(value: Any) -> bytes:
+    """Return eight bytes. An integer that no double can hold is infinite. Raises ``ValueError`` for what is no number."""
+    kind = type(value)
+    if issubclass(kind, float):
+        return pack_double(float.__float__(value))
+    if issubclass(kind, int):
+        number = int.__int__(value)
+        try:
+            return pack_double(number)
+        except OverflowError:
+            return pack_double(float("inf") if number > 0 else float("-inf"))
+    # A number of another library.
+    return read(pack_double, value)
+
+
+def _packed(tag: bytes, code: str, source: Any, encode: Callable[[Any], bytes]) -> bytes:
+    """Return a field of numbers of eight bytes each."""
+    numbers = members(source)
+    if not numbers:
         return b""
     try:
-        return tag + pack_double(value)
-    except OverflowError:
-        return tag + pack_double(float("inf") if value > 0 else float("-inf"))
-
-
-def _packed(code: str, values: Sequence[Any], sanitize: Callable[[Any], Any]) -> bytes:
-    """Return numbers of eight bytes each, after their length."""
-    try:
-        raw = struct.pack(f"<{len(values)}{code}", *values)
-    except (struct.error, TypeError, OverflowError):
-        raw = struct.pack(f"<{len(values)}{code}", *map(sanitize, values))
-    return VARINT[len(raw)] + raw
+        raw = read(lambda values: struct.pack(f"<{len(values)}{code}", *values), numbers)
+    except ValueError:
+        raw = b"".join(map(encode, numbers))
+    return b"".join((tag, VARINT[len(raw)], raw))
 
 
 def _signed(value: Any) -> bytes:
@@ -182,7 +233,7 @@ def _signed(value: Any) -> bytes:
     return VARINT[number << 1 if number >= 0 else (-number << 1) - 1]
 
 
-_POINTS: tuple[tuple[type, bytes, Callable[[Any, Budget], bytes]], ...] = (
+_ROWS: tuple[tuple[type, bytes, Callable[[Any, Budget], bytes]], ...] = (
     (Sum, b"\x3a", _sum_point),
     (Gauge, b"\x2a", _gauge_point),
     (Histogram, b"\x4a", _histogram_point),

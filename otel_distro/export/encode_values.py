@@ -23,6 +23,7 @@ from otel_distro.export.encode_wire import (
     VARINT,
     pack_double,
     plain_text,
+    read,
     utf8,
     varint64,
 )
@@ -239,11 +240,9 @@ def _elements_of(value: Any, kind: type, budget: Budget) -> Sequence[Any] | None
         if issubclass(kind, base):
             return list(islice(base.__iter__(value), max(budget.values, 0)))
     try:
-        if issubclass(kind, Sequence):
-            return list(islice(value, max(budget.values, 0)))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+        if read(_is_sequence, kind):
+            return read(list, islice(value, max(budget.values, 0)))
+    except ValueError:
         return None
     return None
 
@@ -256,16 +255,22 @@ def _pairs_of(value: Any, kind: type, budget: Budget) -> tuple[list[tuple[Any, A
     limit = max(budget.values, 0)
     try:
         if kind is MappingProxyType or kind is BoundedAttributes:
-            value = value.copy()
+            value = read(lambda mapping: mapping.copy(), value)
             kind = type(value)
         if issubclass(kind, dict):
             return list(islice(dict.items(value), limit)), dict.__len__(value)
-        if issubclass(kind, Mapping):
+        if read(_is_mapping, kind):
             # One more, because what its length says may be a lie.
-            pairs = [(key, member) for key, member in islice(value.items(), limit + 1)]
+            pairs = read(lambda mapping: [(key, member) for key, member in islice(mapping.items(), limit + 1)], value)
             return pairs[:limit], len(pairs)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+    except ValueError:
         return None, 1
     return None, 0
+
+
+def _is_sequence(kind: type) -> bool:
+    return issubclass(kind, Sequence)
+
+
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)

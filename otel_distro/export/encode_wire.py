@@ -11,7 +11,13 @@ import re
 import struct
 import sys
 import threading
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_T = TypeVar("_T")
 
 MAX_TEXT = 64 * 1024
 """Bytes of UTF-8 of one text: a value, a key or a name. The limits of the SDK apply before, where they are lower."""
@@ -157,11 +163,21 @@ def plain_text(value: Any) -> str:
         return str(float.__float__(value))
     if issubclass(kind, bytes):
         return bytes.__getitem__(value, slice(0, MAX_BODY)).decode("utf-8", "replace")
-    known = known_text(value, kind)
+    known = _known_text(value, kind)
     return f"<{_type_name(kind)}>" if known is None else known
 
 
-def known_text(value: Any, kind: type) -> str | None:
+def named(tag: bytes, value: Any) -> bytes:
+    """Return the field ``tag`` with a name, nothing for None and the empty text."""
+    if value is None:
+        return b""
+    encoded = NAMES.get(value) if type(value) is str and len(value) <= SHORT else None
+    if encoded is None:
+        encoded = name(value)
+    return tag + encoded if encoded != b"\x00" else b""
+
+
+def _known_text(value: Any, kind: type) -> str | None:
     """Return ``str(value)`` for the standard library's own types that have a sensible one, else None."""
     module = _type_module(kind)
     name = _type_name(kind)
@@ -172,11 +188,9 @@ def known_text(value: Any, kind: type) -> str | None:
     ):
         return None
     try:
-        return str(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        # The time zone of a datetime is other people's code again.
+        # The time zone of a datetime is other people's code.
+        return read(str, value)
+    except ValueError:
         return None
 
 
@@ -218,6 +232,26 @@ def identifier(value: Any, size: int) -> bytes | None:
         return int.__int__(value).to_bytes(size, "big")
     except (TypeError, OverflowError):
         return None
+
+
+def read(look: Callable[[Any], _T], source: Any) -> _T:
+    """Return ``look(source)``, where that runs other people's code. Raises ``ValueError`` for whatever it raises."""
+    try:
+        return look(source)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ValueError("unreadable") from error
+
+
+def members(source: Any) -> Sequence[Any]:
+    """Return what is in a sequence, of somebody's own kind of sequence a bounded part. Raises ``ValueError``."""
+    kind = type(source)
+    return source if kind is list or kind is tuple else read(_first, source)
+
+
+def _first(source: Any) -> list[Any]:
+    return list(islice(source, MAX_VALUES))
 
 
 def is_interrupt(error: BaseException) -> bool:

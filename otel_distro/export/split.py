@@ -93,7 +93,7 @@ def _holds(field: _Field, level: int) -> bool:
 
 
 def _is_metric(item: bytes) -> bool:
-    """Whether an item is a metric with data. Spans and log records hold times or flags, which are no texts or messages."""
+    """Whether an item is a metric with data: a name and a message. Spans and log records hold numbers besides."""
     fields = list(_fields(item))
     return (
         all(field.kind == _BYTES and field.number in _METRIC_FIELDS for field in fields)

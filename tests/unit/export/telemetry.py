@@ -58,7 +58,7 @@ resources = st.builds(
 )
 scopes = st.builds(
     InstrumentationScope,
-    st.sampled_from(["", "one", "two"]),
+    st.sampled_from(["one", "two"]),
     st.sampled_from([None, "1.0"]),
     st.sampled_from([None, "https://schema"]),
     st.sampled_from([None, {"k": 1}, {"k": "1"}]),
