@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 allocate_lock = _thread.allocate_lock
 start_new_thread = _thread.start_new_thread
 get_ident = _thread.get_ident
-thread_count = _thread._count
 LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
 
+def thread_count() -> int:
+    """Return how many threads the process has: as the kernel counts them, which is what Python warns of at a fork."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return _thread._count()
+
+
 def await_fewer_threads(than: int) -> None:
-    """Wait until the interpreter runs fewer threads, at most some milliseconds: one was told to end just now."""
+    """Wait until the process has fewer threads, at most some milliseconds: one was told to end just now."""
     for _ in range(1000):
         if thread_count() < than:
             return

@@ -30,6 +30,7 @@ ADOPT_INTERVAL = 5.0
 
 _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
+_FORK_PATIENCE = 1.0
 _FAR = float("inf")
 
 
@@ -70,6 +71,7 @@ class Pipeline:
         now = time.monotonic()
         self._encoding = _native.allocate_lock()
         self._collecting = _native.allocate_lock()
+        self._held: dict[int, list[_native.LockType]] = {}
         self._gathered_waiters: list[Any] = []
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
@@ -161,19 +163,21 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
-        self._encoding.acquire(True, 1.0)
-        self._collecting.acquire(True, 1.0)
-        self._collector.send_home()
-        self._writer.send_home()
-        self._sender.send_home()
+        workers = (self._collector, self._writer, self._sender)
+        for worker in workers:
+            worker.send_home()
+        for worker in workers:
+            worker.await_home()
+        # One of them may be held by the very thread that forks, in a callback of the application.
+        held = [lock for lock in (self._encoding, self._collecting) if lock.acquire(True, _FORK_PATIENCE)]
+        self._held[_native.get_ident()] = held
         self.spool.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Take up the work again."""
         self.spool.after_fork_in_parent()
-        for lock in (self._encoding, self._collecting):
-            if lock.locked():
-                lock.release()
+        for lock in self._held.pop(_native.get_ident(), ()):
+            lock.release()
         self._collector.call_back()
         self._writer.call_back()
         self._sender.call_back()

@@ -6,6 +6,7 @@ gevent has patched. Before a fork it is sent home, because Python 3.12 warns who
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from otel_distro import _native, _upstream
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LONGEST_NAP = 3600.0
+_PATIENCE = 0.1
 
 
 class Worker:
@@ -34,6 +36,7 @@ class Worker:
         self._running = _native.allocate_lock()
         self.alive = False
         self.busy = False
+        self._busy_since = 0.0
         self._leaving = False
 
     def start(self) -> bool:
@@ -61,13 +64,19 @@ class Worker:
         self.notify()
 
     def send_home(self) -> None:
-        """End the thread, at once if it naps, and wait for that: a fork is about to happen."""
-        threads = _native.thread_count()
+        """Let the thread end, at once if it naps: a fork is about to happen."""
         self._generation += 1
         self._leaving = True
-        napping = self.alive and not self.busy
         self.notify()
-        if napping:
+
+    def await_home(self) -> None:
+        """Wait for the end of a thread that was sent home, unless it has been busy for long: with a slow collector."""
+        if not self.alive:
+            return
+        threads = _native.thread_count()
+        patience = _PATIENCE - (time.monotonic() - self._busy_since) if self.busy else _PATIENCE
+        if patience > 0 and self._running.acquire(True, patience):
+            self._running.release()
             _native.await_fewer_threads(threads)
 
     def leave(self) -> None:
@@ -94,6 +103,7 @@ class Worker:
                 self._wake.acquire(True, min(max(nap, 0.0), _LONGEST_NAP))
                 if generation != self._generation:
                     break
+                self._busy_since = time.monotonic()
                 self.busy = True
                 last = self._stopped
                 nap = 1.0
