@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from otel_distro.redaction import table
-from otel_distro.redaction.literals import any_of
+from otel_distro.redaction.literals import any_of, lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,10 +14,10 @@ if TYPE_CHECKING:
 
 Place = tuple[int, int]
 
-_PROGRAM: Final = re.compile(f"(?:{any_of(table.PASSWORD_FLAGS)})[a-z0-9-]*(?=\\s)")
-_ARGUMENT: Final = re.compile(r"[^\s\"']+|\"[^\"\n]*\"?|'[^'\n]*'?")
-_FLAG: Final = re.compile(r"--?(?P<name>[A-Za-z][\w.-]{0,63})[ \t]{1,4}(?=[^\s-])")
-_SOURCE: Final = re.compile(r"pass:(?=.)")
+_PROGRAM: Final = lazy(f"(?:{any_of(table.PASSWORD_FLAGS)})[a-z0-9-]*(?=\\s)")
+_ARGUMENT: Final = lazy(r"[^\s\"']+|\"[^\"\n]*\"?|'[^'\n]*'?")
+_FLAG: Final = lazy(r"--?(?P<name>[A-Za-z][\w.-]{0,63})[ \t]{1,4}(?=[^\s-])")
+_SOURCE: Final = lazy(r"pass:(?=.)")
 _HIDING: Final = ("password", "header", "secret")
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, Literal
 
 from otel_distro.redaction import table
+from otel_distro.redaction.literals import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 Verdict = Literal["", "password", "header", "secret", "countable", "opaque"]
 """Why a key is secret, which says how its value is treated; empty: it is not."""
 
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_OPAQUE: Final = re.compile(r"(?=[^0-9]{0,200}[0-9])(?=[^A-Za-z]{0,200}[A-Za-z])[\w+/=.%~-]{16,}", re.ASCII)
+_WORD: Final = lazy(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_OPAQUE: Final = lazy(r"(?=[^0-9]{0,200}[0-9])(?=[^A-Za-z]{0,200}[A-Za-z])[\w+/=.%~-]{16,}", re.ASCII)
 _LONGEST: Final = 256
 _REMEMBERED: Final = 4096
 

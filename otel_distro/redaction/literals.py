@@ -1,13 +1,31 @@
-"""Searches for one of many literals in a text."""
+"""Expressions: for one of many literals, compiled when they are used, and asked for the next match."""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+
+class _Lazy:
+    def __init__(self, expression: str, flags: int) -> None:
+        self._expression = expression
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        pattern = re.compile(self._expression, self._flags)
+        # From now on these are found before this method is asked.
+        for method in ("search", "match", "fullmatch", "finditer", "split", "sub"):
+            setattr(self, method, getattr(pattern, method))
+        return getattr(pattern, name)
+
+
+def lazy(expression: str, flags: int = 0) -> re.Pattern[str]:
+    """Return an expression that is compiled at its first use: that takes long, and most programs need few of them."""
+    return cast("re.Pattern[str]", _Lazy(expression, flags))
 
 
 def any_of(literals: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from otel_distro.redaction import table
-from otel_distro.redaction.literals import ahead
+from otel_distro.redaction.literals import ahead, lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,17 +16,17 @@ CANDIDATE: Final = re.compile(r"[0-9][0-9][0-9](?:[0-9](?:%20|[ .+-])?[0-9]{4}|-
 
 _GROUPS: Final = r"[0-9]{4}(?P<gap>%20|[ .+-])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{1,4}"
 _CARDS: Final = (
-    re.compile(r"[0-9]{13,19}(?![0-9])"),
-    re.compile(_GROUPS),
-    re.compile(_GROUPS + r"(?P=gap)[0-9]{1,3}"),
-    re.compile(r"[0-9]{4}(?P<gap>%20|[ .+-])[0-9]{6}(?P=gap)[0-9]{4,5}"),
+    lazy(r"[0-9]{13,19}(?![0-9])"),
+    lazy(_GROUPS),
+    lazy(_GROUPS + r"(?P=gap)[0-9]{1,3}"),
+    lazy(r"[0-9]{4}(?P<gap>%20|[ .+-])[0-9]{6}(?P=gap)[0-9]{4,5}"),
 )
-_SSN: Final = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
-_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:(?:%20|[ +-])?[A-Z0-9]){11,30}")
-_DIGITS: Final = re.compile(r"[0-9]+")
-_IBAN_BEGIN: Final = re.compile(r"[A-Z]{2}[0-9]{2}")
-_IBAN_GAP: Final = re.compile(r"%20|[ +-]")
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_SSN: Final = lazy(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
+_IBAN: Final = lazy(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:(?:%20|[ +-])?[A-Z0-9]){11,30}")
+_DIGITS: Final = lazy(r"[0-9]+")
+_IBAN_BEGIN: Final = lazy(r"[A-Z]{2}[0-9]{2}")
+_IBAN_GAP: Final = lazy(r"%20|[ +-]")
+_UUID: Final = lazy(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _REACH: Final = 24
 _LONGEST_IBAN: Final = 64
 

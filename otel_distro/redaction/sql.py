@@ -9,26 +9,27 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from otel_distro.redaction.literals import lazy
 from otel_distro.redaction.table import LITERAL
 
 Span = tuple[int, int, str]
 """Start, end and what takes the place of the text between them."""
 
-_START: Final = re.compile(
+_START: Final = lazy(
     r"(?P<string>(?:(?<![\w])(?:[nNbBxXeE]|[uU]&))?')"
     r'|(?P<name>"|`)'
     r"|(?P<number>(?<![\w$@:?%])\.?[0-9][\w.]*(?:(?<=[0-9][eE])[+-][0-9]+)?)"
     r"|(?P<dollar>(?<![\w$])\$(?:[A-Za-z_]\w{0,62})?\$)"
     r"|(?P<line>--)|(?P<block>/\*)"
 )
-_QUICK: Final = re.compile(r"['\"0-9]|--|/\*|\$\$|\$[A-Za-z_]")
-_QUOTE: Final = re.compile(r"['\\]")
+_QUICK: Final = lazy(r"['\"0-9]|--|/\*|\$\$|\$[A-Za-z_]")
+_QUOTE: Final = lazy(r"['\\]")
 _BEFORE_VALUE: Final = (
     *("=", "<", ">", "~", "like", "rlike", "regexp", "in (", "in(", "values (", "values(", "then", "else", "between"),
     "concat(",
 )
-_VALUES: Final = re.compile(r"\b(?:values|in)\s{0,8}\(", re.IGNORECASE)
-_IN_LIST: Final = re.compile(r"\b(in\s{0,8})\(\s{0,8}\?(?:\s{0,8},\s{0,8}\?)+\s{0,8}\)", re.IGNORECASE)
+_VALUES: Final = lazy(r"\b(?:values|in)\s{0,8}\(", re.IGNORECASE)
+_IN_LIST: Final = lazy(r"\b(in\s{0,8})\(\s{0,8}\?(?:\s{0,8},\s{0,8}\?)+\s{0,8}\)", re.IGNORECASE)
 _REACH: Final = 32
 
 

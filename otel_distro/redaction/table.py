@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from otel_distro.redaction.literals import lazy
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -125,7 +127,7 @@ DATABASE_TRIGGERS: Final = (
 )
 """Every text of :data:`DATABASE_TEXTS` contains one of these, in lower case."""
 
-DATABASE_TEXTS: Final = re.compile(
+DATABASE_TEXTS: Final = lazy(
     r"\[parameters: (?P<parameters>)"
     r"|\[(?:generated in|cached since|no key|raw sql|caching disabled)[^\]\n]{0,80}\] (?P<echo>[(\[{](?![)\]}]).*)"
     r"|; args=(?P<django>[(\[{](?![)\]}])[^\n]*?)(?=; alias=|\n|$)"
@@ -210,7 +212,7 @@ _IBANS: Final = (
 IBAN_LENGTHS: Final = {entry[:2]: int(entry[2:]) for entry in _IBANS.split()}
 """Country -> length of its IBANs (ISO 13616 registry)."""
 
-CARD: Final = re.compile(
+CARD: Final = lazy(
     r"(?=.{13}$|.{16}$|.{19}$)4"
     r"|(?=.{16}$)(?:5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720)"
     r"|(?=.{15}$)3[47]"

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_distro.redaction import command, numbers, sql, table, values
-from otel_distro.redaction.literals import ahead, any_of
+from otel_distro.redaction.literals import ahead, any_of, lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,30 +32,30 @@ class Finding(NamedTuple):
 
 _STARTS: Final = re.compile(any_of(("://", "eyJ", "-----BEGIN", *table.TOKENS, *table.WEBHOOKS)))
 _PAIRING: Final = re.compile(r"[=:'\"(<%]")
-_USERINFO: Final = re.compile(
+_USERINFO: Final = lazy(
     r"://(?:(?P<all>[^\s/?#\"'<>]{1,512})@|(?P<odd>[^\s/?#:@\[\"'<>]{0,64}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{1,128})@(?=[\w\[]))"
 )
-_JWT: Final = re.compile(r"[\w-]+(?:\.[\w-]+){0,4}", re.ASCII)
-_PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_AWS_SECRET: Final = re.compile(
+_JWT: Final = lazy(r"[\w-]+(?:\.[\w-]+){0,4}", re.ASCII)
+_PRIVATE_KEY: Final = lazy(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_AWS_SECRET: Final = lazy(
     r"(?<![A-Za-z0-9/+=])(?=[^0-9]{0,39}[0-9])(?=[^a-z]{0,39}[a-z])(?=[^A-Z]{0,39}[A-Z])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
 )
-_CREDENTIALS: Final = re.compile(r"b(?:earer|(asic))[ \t]{1,4}([\w.~+/-]{6,}=*)", re.ASCII)
-_STATEMENT: Final = re.compile(
+_CREDENTIALS: Final = lazy(r"b(?:earer|(asic))[ \t]{1,4}([\w.~+/-]{6,}=*)", re.ASCII)
+_STATEMENT: Final = lazy(
     r"(?P<sure>(?:insert|replace)\s{1,8}into\s{1,8}[^\s(]{1,128}\s{0,8}(?:\(|values\b|value\b|select\b|set\b|as\s)"
     r"|merge\s{1,8}into\s{1,8}[^\s]{1,128}\s{1,8}(?:\w{1,64}\s{1,8}){0,2}using\s"
     r"|delete\s{1,8}from\s{1,8}[^\s]{1,128}\s{1,8}(?:\w{1,64}\s{1,8}){0,2}(?:where|using)\s"
     r"|update\s{1,8}[^\s]{1,128}\s{1,8}(?:\w{1,64}\s{1,8}){0,2}set\s{1,8}[^\s=]{1,128}\s{0,8}="
     r"|(?:create|alter)\s{1,8}(?:user|role|login|database)\s)|select\s"
 )
-_UPPER_FROM: Final = re.compile(r"\sFROM\s")
-_FROM: Final = re.compile(r"\sfrom\s", re.IGNORECASE)
-_WHERE: Final = re.compile(r"\swhere\s", re.IGNORECASE)
-_LINE_END: Final = re.compile(r"\n")
-_PARAMETERS: Final = re.compile(r"\]?\s{0,2}\[parameters: ")
-_BEFORE_RAW: Final = re.compile(r"\s*(?:\([0-9.]+\)\s{0,4})?")
-_BEFORE_SELECT: Final = re.compile(r"(?:\[SQL: |LINE [0-9]{1,6}: |[\"'(])$")
-_EMAIL_HOST: Final = re.compile(r"@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
+_UPPER_FROM: Final = lazy(r"\sFROM\s")
+_FROM: Final = lazy(r"\sfrom\s", re.IGNORECASE)
+_WHERE: Final = lazy(r"\swhere\s", re.IGNORECASE)
+_LINE_END: Final = lazy(r"\n")
+_PARAMETERS: Final = lazy(r"\]?\s{0,2}\[parameters: ")
+_BEFORE_RAW: Final = lazy(r"\s*(?:\([0-9.]+\)\s{0,4})?")
+_BEFORE_SELECT: Final = lazy(r"(?:\[SQL: |LINE [0-9]{1,6}: |[\"'(])$")
+_EMAIL_HOST: Final = lazy(r"@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _KEY_LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _EMAIL_LETTERS: Final = _KEY_LETTERS + "+%"
 _SHORTEST_JWT_HEADER: Final = 10

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from otel_distro.redaction import table
 from otel_distro.redaction.keys import is_opaque
+from otel_distro.redaction.literals import lazy
 
 if TYPE_CHECKING:
+    import re
+
     from otel_distro.redaction.keys import Verdict
 
 Place = tuple[int, int]
 
-_OPENER: Final = re.compile(r"[bBuUrRfF]{0,2}(\\{0,3}[\"'`])")
-_LIST: Final = re.compile(r"\[[^\[\]{}]+\]")
-_BARE: Final = re.compile(r"[^\s,;&\"'<>`]+")
-_SHORT: Final = re.compile(r"[^\s,;&\"'<>`]{1,128}")
-_COOKIES: Final = re.compile(r"[^\s;\"']+(?:;[ \t]?[^\s;\"']+)*")
-_REST_OF_LINE: Final = re.compile(r"[^\r\n\"']+")
-_GAP: Final = re.compile(r"[ \t]{1,4}(?=[^\s,;])")
-_PROSE: Final = re.compile(r"[A-Za-z][a-z']{0,20}[,;:]? [a-z]{1,20}\b")
-_CODE: Final = re.compile(r"[A-Za-z_][A-Za-z_.]{2,60}[(\[](?=[)\]\"'A-Za-z_*]|$)")
-_REFERENCE: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*")
-_PLACEHOLDER: Final = re.compile(
+_OPENER: Final = lazy(r"[bBuUrRfF]{0,2}(\\{0,3}[\"'`])")
+_LIST: Final = lazy(r"\[[^\[\]{}]+\]")
+_BARE: Final = lazy(r"[^\s,;&\"'<>`]+")
+_SHORT: Final = lazy(r"[^\s,;&\"'<>`]{1,128}")
+_COOKIES: Final = lazy(r"[^\s;\"']+(?:;[ \t]?[^\s;\"']+)*")
+_REST_OF_LINE: Final = lazy(r"[^\r\n\"']+")
+_GAP: Final = lazy(r"[ \t]{1,4}(?=[^\s,;])")
+_PROSE: Final = lazy(r"[A-Za-z][a-z']{0,20}[,;:]? [a-z]{1,20}\b")
+_CODE: Final = lazy(r"[A-Za-z_][A-Za-z_.]{2,60}[(\[](?=[)\]\"'A-Za-z_*]|$)")
+_REFERENCE: Final = lazy(r"[A-Za-z_][A-Za-z_.]*")
+_PLACEHOLDER: Final = lazy(
     r"\*+|[xX]{3,}|\.{2,}|…|[-_]+|%(?:\([\w.]+\))?[sdr]|:[a-z_]+|\?+|\$\{[^{}]+\}|\$[A-Z_]+|\{+[^{}]*\}+|<[^<>]*>"
     r"|[(<\[]{0,2}(?:redacted|filtered|masked|removed|scrubbed|REDACTED|FILTERED|MASKED|REMOVED|SCRUBBED|Filtered)[)>\]]{0,2}"
 )
-_ENCODED_END: Final = re.compile(r"%2[26]")
-_NUMBERS: Final = re.compile(r"[-+0-9.,\s\[\]()]{1,512}")
+_ENCODED_END: Final = lazy(r"%2[26]")
+_NUMBERS: Final = lazy(r"[-+0-9.,\s\[\]()]{1,512}")
 _LONGEST_PLACEHOLDER: Final = 64
 _CLOSERS: Final = ")]}.:\\"
 
