@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.programs import Launcher
 from tests.e2e.receiver import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 _WHERE = "import json, otel_distro, sysconfig; print(json.dumps([otel_distro.__file__, sysconfig.get_path('purelib')]))"
@@ -31,7 +34,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.fail(f"otel-distro is not installed: {remedy}", pytrace=False)
     package, site = map(Path, json.loads(found.stdout))
     if not package.is_relative_to(site) or not (site / "otel_distro.pth").is_file():
-        pytest.fail(f"otel-distro is installed editable, which is not the way in that is tested: {remedy}", pytrace=False)
+        pytest.fail(
+            f"otel-distro is installed editable, which is not the way in that is tested: {remedy}", pytrace=False
+        )
     for source in [*(ROOT / "otel_distro").rglob("*.py"), ROOT / "otel_distro.pth"]:
         copy = site / source.relative_to(ROOT)
         if not copy.is_file() or copy.read_bytes() != source.read_bytes():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way
-from tests.e2e.receiver import Receiver
 from tests.unit.bad_values import BAD
+
+if TYPE_CHECKING:
+    from tests.e2e.receiver import Receiver
 
 _ELSEWHERE = {("OTEL_TRACES_EXPORTER", "console,zipkinn"), ("OTEL_METRICS_EXPORTER", "none,console")}
 """What is left of these values is an exporter, which is then used."""
@@ -52,7 +55,7 @@ def test_bad_values_are_told_and_cost_nothing(number: int, way: Way, launcher: L
     values = runs()[number]
     told = launcher.run("talker.py", "7", way=way, **values)
     assert (told.status, told.stdout) == (7, "begin\nend\n")
-    assert {name: 1 for name in values} == {name: len(said_of(name, told.ours())) for name in values}
+    assert [name for name in values if len(said_of(name, told.ours())) != 1] == []
     assert len(told.ours()) == len(values)
     check_told(receiver)
 

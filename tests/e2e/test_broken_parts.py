@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.e2e.programs import INSTRUMENT, RUN, Launcher, Way, fake_package
-from tests.e2e.receiver import Receiver
+
+if TYPE_CHECKING:
+    from tests.e2e.receiver import Receiver
 
 INSTRUMENTOR = """
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -103,7 +107,7 @@ def test_another_release_of_opentelemetry(package: str, way: Way, launcher: Laun
 
 
 def test_an_exporter_that_is_not_installed(launcher: Launcher, receiver: Receiver) -> None:
-    """gRPC that is asked for and not installed is told with what to install, and HTTP delivers instead."""
+    """An exporter for gRPC that is asked for and not installed is told with what to install, and HTTP delivers instead."""
     told = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
     assert told.status == 7
     (line,) = told.ours()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_distro import schema
 from tests.e2e.programs import INSTRUMENT, RUN, Ended, Launcher, Way
 from tests.e2e.receiver import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KINDS = {"counter": "sum", "updowncounter": "updown", "gauge": "gauge"}
 
@@ -47,7 +50,7 @@ def test_all_three_signals_arrive_without_a_setting(
     assert request.attributes["http.response.status_code"] == 200
     assert request.resource["telemetry.distro.name"] == "otel-distro"
     statements = [span for span in receiver.spans() if span.scope == "opentelemetry.instrumentation.sqlalchemy"]
-    assert ["connect", "DROP", "CREATE", "INSERT", "SELECT"] == [span.name.split()[0] for span in statements]
+    assert [span.name.split()[0] for span in statements] == ["connect", "DROP", "CREATE", "INSERT", "SELECT"]
     assert all(log.trace_id == request.trace_id for log in receiver.logs() if log.scope == "urllib3.connectionpool")
 
     (stored,) = receiver.logs("stored 3 words")
@@ -109,7 +112,9 @@ def test_telemetry_that_starts_in_a_thread_leaves_the_main_thread_what_it_is(
     launcher: Launcher, receiver: Receiver
 ) -> None:
     """A program that imports threading when our thread has done so finds itself in the main thread, and ends well."""
-    late = launcher.serve("late_threading.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1", OTEL_METRIC_EXPORT_INTERVAL="100")
+    late = launcher.serve(
+        "late_threading.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1", OTEL_METRIC_EXPORT_INTERVAL="100"
+    )
     receiver.wait_for(lambda r: r.points("process.uptime"))
     (launcher.folder / "go").touch()
     assert late.wait() == 0

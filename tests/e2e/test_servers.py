@@ -7,13 +7,16 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Server, Way, free_port
 from tests.e2e.receiver import Receiver, Span, instance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SERVER = 2
 """The kind of a span that served a request."""
@@ -152,7 +155,7 @@ def test_flask_under_gunicorn(options: Sequence[str], way: Way, launcher: Launch
         assert once.value == 1
         assert instance(once) not in workers
     else:
-        assert [1, 1] == [point.value for point in prepared]
+        assert [point.value for point in prepared] == [1, 1]
         assert workers == {instance(point) for point in prepared}
     selects = receiver.series("db.client.operation.duration", db_operation_name="SELECT", db_namespace="shop.db")
     assert served.total() == sum(point.value for point in selects)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_distro import schema
 from tests.e2e.programs import APPS, INSTRUMENT, RUN, Launcher, Way
-from tests.e2e.receiver import Receiver
+
+if TYPE_CHECKING:
+    from tests.e2e.receiver import Log, Point, Receiver, Span
 
 
 def test_an_instrumentor_that_was_disabled(launcher: Launcher, receiver: Receiver) -> None:
@@ -65,19 +68,18 @@ def test_exporters_that_were_switched_off(launcher: Launcher, receiver: Receiver
     """With none for a signal that signal is not sent; with none for all nothing is."""
     launcher.run("talker.py", "7", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
     assert (len(receiver.spans("SELECT")), receiver.logs(), receiver.points()) == (1, [], [])
-    off = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
     before = len(receiver.requests)
-    told = launcher.run("talker.py", "7", **off)
+    told = launcher.run(
+        "talker.py", "7", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none"
+    )
     assert (told.status, told.ours()) == (7, [])
     assert len(receiver.requests) == before
 
 
 def test_the_resource_of_the_user(launcher: Launcher, receiver: Receiver) -> None:
     """OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME are on all signals, beside what we find out ourselves."""
-    launcher.run(
-        "talker.py", "0", OTEL_RESOURCE_ATTRIBUTES="team=web,service.version=2.1", OTEL_SERVICE_NAME="shop"
-    )
-    items = [*receiver.spans(), *receiver.logs(), *receiver.points()]
+    launcher.run("talker.py", "0", OTEL_RESOURCE_ATTRIBUTES="team=web,service.version=2.1", OTEL_SERVICE_NAME="shop")
+    items: list[Span | Log | Point] = [*receiver.spans(), *receiver.logs(), *receiver.points()]
     wanted = {"team": "web", "service.version": "2.1", "service.name": "shop", "telemetry.distro.name": "otel-distro"}
     assert items
     assert all(wanted.items() <= item.resource.items() for item in items)
@@ -130,5 +132,7 @@ def told(receiver: Receiver) -> dict[str, Counter[str]]:
     return {
         "spans": Counter(span.name for span in receiver.spans()),
         "logs": Counter(re.sub(r"\d{4,}", "*", str(log.body)) for log in receiver.logs()),
-        "metrics": Counter(point.name for point in receiver.points() if not point.name.startswith(("system.", "otel."))),
+        "metrics": Counter(
+            point.name for point in receiver.points() if not point.name.startswith(("system.", "otel."))
+        ),
     }

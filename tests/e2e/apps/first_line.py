@@ -1,6 +1,8 @@
-"""Starts telemetry by itself, in its first line."""
+"""Starts telemetry by itself, before anything else."""
 
-import otel_distro; otel_distro.instrument()  # noqa: E702 - as one line, as it is documented
+import otel_distro
+
+otel_distro.instrument()
 
 import runpy
 import sys

@@ -1,6 +1,6 @@
 """The least that Django needs."""
 
-SECRET_KEY = "of a test"  # noqa: S105 - protects nothing
+SECRET_KEY = "of a test"
 DEBUG = True
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "shop.urls"
