@@ -6,8 +6,8 @@ empty one, and takes resources that list the same attributes in another order fo
 
 An item that is hostile or broken never costs another one. What has a sane form is brought into it:
 
-- texts are cut at 64 KiB (bodies of log records at 256 KiB); lone surrogates become U+FFFD;
-- an item takes 10,000 values and 1 MiB of text; what is beyond is left out and added to its dropped counts;
+- texts are cut at 64 KiB (bodies of log records at 256 KiB, names and keys at 4 KiB); lone surrogates become U+FFFD;
+- an item takes 5,000 values and 1 MiB of text; what is beyond is left out and added to its dropped counts;
 - containers deeper than 30 become the text ``...`` (decoders stop at 100 nested messages);
 - integers are cut to 64 bits, times to 0 and above; NaN and infinity stay;
 - values that OTLP has no type for become a text: of the standard library's types their ``str()``, else the class's name.

@@ -18,6 +18,7 @@ from otel_distro.export.encode_wire import (
     FIELD_1,
     MAX_BODY,
     MAX_DEPTH,
+    MAX_NAME,
     MAX_TEXT,
     SHORT,
     VARINT,
@@ -42,6 +43,11 @@ _CUT = b"\x0a\x03..."
 """The value in place of one that is too deep, the text ``...``."""
 
 
+_NO_TEXTS: dict[str, bytes] = {}
+_NO_INTEGERS: dict[int, bytes] = {}
+_NO_BOOLS: dict[bool, bytes] = {}
+
+
 class _Key:
     """A key and whole pairs of it. Each type of value has its own: ``True``, ``1`` and ``1.0`` are equal for a dict.
 
@@ -52,9 +58,10 @@ class _Key:
 
     def __init__(self, start: bytes) -> None:
         self.start = start
-        self.texts: dict[str, bytes] = {}
-        self.integers: dict[int, bytes] = {}
-        self.bools: dict[bool, bytes] = {}
+        # Shared until there is something to remember: keys that never come again should cost little.
+        self.texts: dict[str, bytes] = _NO_TEXTS
+        self.integers: dict[int, bytes] = _NO_INTEGERS
+        self.bools: dict[bool, bytes] = _NO_BOOLS
 
     def text(self, value: str) -> bytes:
         """Return the pair with a short text."""
@@ -70,6 +77,8 @@ class _Key:
         else:
             pair = self.pair(FIELD_1[size] + raw)
         if len(self.texts) < _CACHED_VALUES:
+            if self.texts is _NO_TEXTS:
+                self.texts = {}
             self.texts[value] = pair
             _remembered(pair)
         return pair
@@ -78,12 +87,16 @@ class _Key:
         """Return the pair with an integer."""
         pair = self.pair(b"\x18" + varint64(value))
         if len(self.integers) < _CACHED_VALUES and -(1 << 63) <= value < 1 << 63:
+            if self.integers is _NO_INTEGERS:
+                self.integers = {}
             self.integers[value] = pair
             _remembered(pair)
         return pair
 
     def boolean(self, value: bool) -> bytes:
         """Return the pair with a bool."""
+        if self.bools is _NO_BOOLS:
+            self.bools = {}
         pair = self.bools[value] = self.pair(b"\x10\x01" if value else b"\x10\x00")
         return pair
 
@@ -109,7 +122,7 @@ def _remembered(pair: bytes) -> None:
 
 def _known(key: Any) -> _Key:
     """Return what is known of a key that comes for the first time."""
-    raw = utf8(key if type(key) is str else plain_text(key), MAX_TEXT)
+    raw = utf8(key if type(key) is str else plain_text(key), MAX_NAME)
     known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12")
     if type(key) is str and len(key) <= SHORT:
         _remembered(known.start)
@@ -147,10 +160,11 @@ def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
     for key, value in items:
         try:
             known = _keys.get(key) if type(key) is str else None
-            if known is None:
-                known = _known(key)
             kind = type(value)
-            if kind is str and len(value) <= SHORT:
+            if known is None:
+                # Values are remembered from the second sight of their key on.
+                append(_known(key).pair(any_value(value, budget)))
+            elif kind is str and len(value) <= SHORT:
                 append(known.texts.get(value) or known.text(value))
             elif kind is int:
                 append(known.integers.get(value) or known.integer(value))
@@ -226,6 +240,7 @@ def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, depth: int) -> by
     for key, value in pairs:
         if budget.values <= 0:
             break
+        budget.values -= 1
         known = _keys.get(key) if type(key) is str else None
         parts.append((known or _known(key)).pair(any_value(value, budget, depth)))
     mapping = b"\x0a".join(parts)

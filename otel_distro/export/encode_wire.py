@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 MAX_TEXT = 64 * 1024
-"""Bytes of UTF-8 of one text: a value, a key or a name. The limits of the SDK apply before, where they are lower."""
+"""Bytes of UTF-8 of one text that is a value. The limits of the SDK apply before, where they are lower."""
+
+MAX_NAME = 4 * 1024
+"""Bytes of UTF-8 of a name or a key."""
 
 MAX_BODY = 256 * 1024
 """Bytes of UTF-8 of the text that is a log record's body."""
@@ -28,8 +31,8 @@ MAX_BODY = 256 * 1024
 MAX_DEPTH = 30
 """Containers within containers. Decoders stop at 100 nested messages, and each mapping is three of them."""
 
-MAX_VALUES = 10_000
-"""Values in one item: attributes of it, its events and links, and elements of sequences and mappings."""
+MAX_VALUES = 5000
+"""Values in one item: attributes of it, its events and links, and elements of sequences; a pair of a mapping is two."""
 
 MAX_ROOM = 1024 * 1024
 """Bytes that the texts of one item may have together; short values of attributes are not counted."""
@@ -137,7 +140,7 @@ def utf8(text: str, limit: int) -> bytes:
 
 def name(value: Any) -> bytes:
     """Return what was given as a name, in UTF-8 after its length. Short ones are remembered in :data:`NAMES`."""
-    raw = utf8(value if type(value) is str else plain_text(value), MAX_TEXT)
+    raw = utf8(value if type(value) is str else plain_text(value), MAX_NAME)
     encoded = VARINT[len(raw)] + raw
     if type(value) is str and len(value) <= SHORT:
         if len(NAMES) >= _CACHED_NAMES:
