@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -18,6 +21,7 @@ from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
 from otel_distro.export.sdk_guard import guard_sdk
+from otel_distro.export.self_metrics import report_tallies
 
 OURS = "otlp_proto_http"
 """The exporter that our own pipeline takes the place of; every other one is upstream's or the user's."""
@@ -68,36 +72,40 @@ def _build(resource: Resource) -> Lifecycle:
         shutdown_on_exit=False,
         _meter_configurator=meter_configurator,
     )
-    if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true":
-        report_to(pipeline, meter_provider.get_meter("otel_distro", __version__))
     tracer_provider = TracerProvider(
         sampler=_upstream.sampler_from_environment(),
         resource=resource,
         shutdown_on_exit=False,
         id_generator=_upstream.id_generator_from_environment(),
-        meter_provider=meter_provider,
+        # The SDK's counters of itself cost as much as the span they count: ours take their place.
+        meter_provider=NoOpMeterProvider(),
         _tracer_configurator=tracer_configurator,
     )
-    logger_provider = _upstream.LoggerProvider(
-        resource, shutdown_on_exit=False, meter_provider=meter_provider, _logger_configurator=logger_configurator
+    logger_provider = LoggerProvider(
+        resource,
+        shutdown_on_exit=False,
+        meter_provider=NoOpMeterProvider(),
+        _logger_configurator=logger_configurator,
     )
+    spans, logs = QueueSpanProcessor(pipeline), QueueLogRecordProcessor(pipeline)
     for name in names["traces"]:
         tracer_provider.add_span_processor(
-            QueueSpanProcessor(pipeline)
-            if name == OURS
-            else BatchSpanProcessor(_upstream.exporter_class("traces", name)())
+            spans if name == OURS else BatchSpanProcessor(_upstream.exporter_class("traces", name)())
         )
     for name in names["logs"]:
         logger_provider.add_log_record_processor(
-            QueueLogRecordProcessor(pipeline)
-            if name == OURS
-            else _upstream.BatchLogRecordProcessor(_upstream.exporter_class("logs", name)())
+            logs if name == OURS else BatchLogRecordProcessor(_upstream.exporter_class("logs", name)())
         )
+    if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() != "false":
+        meter = meter_provider.get_meter("otel_distro", __version__)
+        report_to(pipeline, meter)
+        report_tallies(meter, spans.tally, logs.tally)
     _upstream.set_providers(tracer_provider, meter_provider, logger_provider)
 
     lifecycle = Lifecycle(
         pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()
     )
+    lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew))
     with guard("guarding the SDK"):
         guard_sdk()
     with guard("following forks"):

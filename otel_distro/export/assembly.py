@@ -28,6 +28,8 @@ _ENCODERS: Mapping[str, Callable[[Any], Encoded]] = {
     "metrics": encode_metrics,
     "logs": encode_logs,
 }
+_NOT_TENANT = ("content-type", "user-agent")
+_CREDENTIALS = ("auth", "token", "key", "secret", "cookie", "password")
 _PREFIXES = {"traces": "BSP", "logs": "BLRP"}
 
 
@@ -37,9 +39,19 @@ def targets(environ: Mapping[str, str] = os.environ) -> dict[str, Target]:
 
 
 def spool_of(found: Mapping[str, Target], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
-    """Return the spool that processes with these targets share."""
-    urls = [destination.url for destination in found.values()]
-    return open_spool(environ, spool_key(*urls), service, sorted({t.origin for t in found.values()}))
+    """Return the spool that processes with these targets share.
+
+    Headers that tell tenants apart belong to the destination, credentials do not: they change, and the backlog must not be
+    stranded by that.
+    """
+    parts = [destination.url for destination in found.values()]
+    for signal, destination in found.items():
+        parts.extend(
+            f"{signal} {name}={value}"
+            for name, value in destination.headers.items()
+            if name not in _NOT_TENANT and not any(word in name for word in _CREDENTIALS)
+        )
+    return open_spool(environ, spool_key(*parts), service, sorted({t.origin for t in found.values()}))
 
 
 def deliveries(found: Mapping[str, Target], spool: Spool) -> dict[str, Delivery]:

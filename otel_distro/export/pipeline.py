@@ -28,6 +28,9 @@ WRITE_DELAY = 0.01
 ADOPT_INTERVAL = 5.0
 """Seconds between two looks for what processes that are gone have left."""
 
+FIRST_ADOPTION = 1.0
+"""Seconds until the first such look: a process that ends sooner has no time for the backlog of others."""
+
 _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
 _FORK_PATIENCE = 1.0
@@ -60,6 +63,8 @@ class Pipeline:
         self._closed = False
         self._deadline = _FAR
         self._used = True
+        self._forked = False
+        self._has_children = False
         self._measured: Callable[[], bool] = lambda: True
         self._reported: dict[tuple[str, str], int] = {}
         self._collector = Worker("the thread that collects metrics", self._gather)
@@ -78,7 +83,7 @@ class Pipeline:
         self._write_due = _FAR
         self._send_due = _FAR
         self._next_collect = now + self._interval
-        self._next_adoption = now
+        self._next_adoption = now + (FIRST_ADOPTION if not self._forked else ADOPT_INTERVAL)
 
     # What the application's threads call
 
@@ -163,6 +168,7 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
+        self._has_children = True
         workers = (self._collector, self._writer, self._sender)
         for worker in workers:
             worker.send_home()
@@ -186,6 +192,8 @@ class Pipeline:
         """Start empty: what waited is the parent's to deliver. ``measured``: whether metrics were recorded since."""
         self._measured = measured
         self._used = False
+        self._forked = True
+        self._has_children = False
         self.spool.after_fork_in_child()
         self._reported.clear()
         for lane in self.lanes.values():
@@ -250,8 +258,9 @@ class Pipeline:
         self._spool_all()
         if not self.idle:
             self._gather_last()
-        while time.monotonic() < self._deadline and self.spool.adopt():
-            pass
+        if self._has_children:
+            # Their last words may lie there, and nobody else may come by.
+            self.spool.adopt()
         pending = self.spool.pending()
         going = [self._send_last(delivery) for signal, delivery in self.deliveries.items() if signal in pending]
         for done in going:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_distro._upstream import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from otel_distro.export.self_metrics import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,15 @@ class QueueSpanProcessor(SpanProcessor):
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self.tally = Tally()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Count the span."""
+        self.tally.start()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span unless the sampler dropped it, or it is one of ASGI's two for each message of a request."""
+        self.tally.end()
         context = span.context
         if context is None or not context.trace_flags.sampled:
             return
@@ -50,9 +57,11 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self.tally = Tally()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue a snapshot of the record; processors that run later may go on changing theirs."""
+        self.tally.start()
         if log_record.resource is None:
             # The SDK's logger sets it before anybody sees the record.
             return
