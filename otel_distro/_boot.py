@@ -36,6 +36,8 @@ _PATIENCE = 2.0
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
 _timer = _native.allocate_lock()
+_activation = _native.allocate_lock()
+"""Held by the thread that starts telemetry."""
 
 
 def takeover() -> None:
@@ -113,7 +115,7 @@ def _start() -> None:
     atexit.register(_at_exit)
     _handle_signals()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_start_timer)
+        os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
     _start_timer()
 
@@ -126,13 +128,21 @@ def activate() -> bool:
     """
     if _state["active"]:
         return not _state["stepped_aside"]
-    if _state["activating"]:
-        if _state["activating"] != _native.get_ident() and _state["ready"].acquire(True, _PATIENCE):
-            _state["ready"].release()
+    if _state["activating"] == _native.get_ident():
+        return False
+    if not _activation.acquire(False):
+        if _activation.acquire(True, _PATIENCE):
+            _activation.release()
         return _state["active"] and not _state["stepped_aside"]
+    if _state["active"]:
+        # Another thread has come to its end with it just now.
+        _activation.release()
+        return not _state["stepped_aside"]
+    fork: Any = getattr(os, "fork", None)
+    later = _fork_later(fork) if fork is not None else None
+    if later is not None:
+        os.fork = later
     _state["activating"] = _native.get_ident()
-    _state["ready"] = ready = _native.allocate_lock()
-    ready.acquire()
     _stop_timer()
     on = False
     release("api")
@@ -146,7 +156,9 @@ def activate() -> bool:
         _state["stepped_aside"] = not on
         _state["active"] = True
         _state["activating"] = 0
-        ready.release()
+        if later is not None and os.fork is later:
+            os.fork = fork
+        _activation.release()
     if not on:
         _hooks.forget_imports()
     while _pending:
@@ -263,7 +275,7 @@ def _handle_signals() -> None:
 
     Only the main thread may do this, and telemetry may start in another one. :mod:`signal` itself is slow to import.
     """
-    import _signal
+    import _signal  # type: ignore[import-not-found]
 
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(_signal, name, None)
@@ -297,6 +309,27 @@ def _finish_with_multiprocessing(util: "Any") -> None:
 
     _state["anchor"] = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_exit, exitpriority=-1000))
+
+
+def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
+    """Return an ``os.fork`` for the time in which telemetry starts: another thread that forks waits a moment for that.
+
+    The child would have half of it, and imports that never end. Functions registered to be called before a fork come too
+    late for waiting: those of :mod:`logging`, for one, hold its lock.
+    """
+
+    def wait_and_fork() -> int:
+        activate()
+        return fork()
+
+    return wait_and_fork
+
+
+def _after_fork_in_child() -> None:
+    if _activation.locked() and _state["activating"] != _native.get_ident():
+        # The thread that was starting telemetry is the parent's, and so is what it has imported by halves.
+        _state["activating"], _state["active"], _state["stepped_aside"] = 0, True, True
+    _start_timer()
 
 
 def _start_timer() -> None:

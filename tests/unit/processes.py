@@ -16,11 +16,11 @@ NOWHERE = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS",
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
-    """Return the environment of the tests without what is the test runner's, with temporary files in ``folder``."""
+    """Return the environment of the tests without what is the test runner's, with all files of ours in ``folder``."""
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "COV_", "OTEL_"))
     }
-    return {**kept, "TMPDIR": str(folder), **changes}
+    return {**kept, "TMPDIR": str(folder), "XDG_STATE_HOME": str(folder / "state"), **changes}
 
 
 def run(folder: Path, *command: str, **changes: str) -> subprocess.CompletedProcess[str]:

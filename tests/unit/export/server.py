@@ -57,9 +57,14 @@ class Server:
         self._threads[0].start()
 
     @property
+    def endpoint(self) -> str:
+        """The value for ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         """Where traces go."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1/traces"
+        return f"{self.endpoint}/v1/traces"
 
     def __enter__(self) -> Server:  # noqa: PYI034 - typing.Self comes with Python 3.11
         return self
@@ -82,8 +87,12 @@ class Server:
 
     def wait_for(self, count: int, timeout: float = 20) -> None:
         """Wait until so many requests have come."""
+        self.wait_until(lambda requests: len(requests) >= count, timeout)
+
+    def wait_until(self, condition: Callable[[list[Request]], object], timeout: float = 30) -> None:
+        """Wait until ``condition`` holds for the requests that have come."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.requests) >= count, timeout), len(self.requests)
+            assert self.arrived.wait_for(lambda: condition(self.requests), timeout), self.requests
 
     def _accept(self) -> None:
         while True:

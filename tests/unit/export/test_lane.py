@@ -1,0 +1,112 @@
+"""The queue of a signal: order, batches, bounds, and what becomes of an item that cannot be encoded."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_distro import schema as s
+from otel_distro.export.encode import encode_spans
+from otel_distro.export.lane import Lane
+from otel_distro.export.self_metrics import LaneMetrics
+from otel_distro.export.spool import Spool, open_spool, spool_key
+from tests.unit.export.items import span
+
+if TYPE_CHECKING:
+    from otel_distro.testing import Telemetry
+
+
+@pytest.fixture
+def spool() -> Spool:
+    """A spool in memory."""
+    return open_spool({"OTEL_DISTRO_SPOOL": "off"}, spool_key("http://nowhere.invalid"), "shop")
+
+
+@pytest.fixture
+def lane(spool: Spool, telemetry: Telemetry) -> Lane:
+    """A lane of ten spans, three in a batch, that reports on itself."""
+    meter = telemetry.providers[1].get_meter("test")
+    return Lane("traces", encode_spans, spool, LaneMetrics("traces", meter, "http://x:4318", 10), capacity=10, batch=3)
+
+
+def counts(telemetry: Telemetry, metric: s.Metric) -> dict[Any, float]:
+    """Return the counter by ``error.type``."""
+    return {point.attributes.get(s.ERROR_TYPE.name): point.value for point in telemetry.metric(metric.name)}
+
+
+def test_batches_in_order(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+    """Items leave in the order they came, at most a batch in one body, and are counted."""
+    assert [lane.put(span(str(number))) for number in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [lane.spool_batch() for _ in range(4)] == [True, True, True, False]
+    assert spool.pending()["traces"][0] == 7
+    assert [len(lane.items), counts(telemetry, s.SDK_PROCESSED["traces"])] == [0, {None: 7}]
+    batch = spool.next("traces", 1 << 20)
+    assert batch is not None
+    assert [batch.body.index(str(number).encode()) for number in range(7)] == sorted(
+        batch.body.index(str(number).encode()) for number in range(7)
+    )
+
+
+def test_oldest_goes_beyond_the_capacity(lane: Lane, telemetry: Telemetry) -> None:
+    """Beyond the capacity the oldest are dropped, and every one is counted."""
+    for number in range(25):
+        lane.put(span(str(number)))
+    lane.drop_beyond_capacity()
+    assert [item.name for item in lane.items] == [str(number) for number in range(15, 25)]
+    assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {"queue_full": 15}
+
+
+def test_item_that_cannot_be_encoded_goes_alone(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+    """What is no span is dropped and counted; those beside it are spooled."""
+    for item in (span("a"), object(), span("b")):
+        lane.put(item)
+    assert lane.spool_batch()
+    assert spool.pending()["traces"][0] == 2
+    found = counts(telemetry, s.SDK_PROCESSED["traces"])
+    assert found.pop(None) == 2
+    assert list(found.values()) == [1]
+
+
+def test_length_and_room_are_observed(lane: Lane, telemetry: Telemetry) -> None:
+    """The queue reports its length and its capacity, with the names and attributes of the conventions."""
+    lane.put(span("a"))
+    (size,) = telemetry.metric(s.SDK_QUEUE_SIZE["traces"].name)
+    (room,) = telemetry.metric(s.SDK_QUEUE_CAPACITY["traces"].name)
+    assert (size.value, room.value) == (1, 10)
+    assert dict(size.attributes or {}) == dict(room.attributes or {})
+    assert dict(size.attributes or {}) == {
+        "otel.component.type": "batching_span_processor",
+        "otel.component.name": "batching_span_processor/0",
+    }
+
+
+def test_child_starts_empty(lane: Lane, spool: Spool) -> None:
+    """What waited is the parent's: a child forgets it."""
+    lane.put(span("a"))
+    lane.forget()
+    assert (list(lane.items), lane.spool_batch(), spool.pending()) == ([], False, {})
+
+
+def test_many_threads(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+    """Whatever threads put and drop at once: what was put is spooled, dropped or still waits, and all of it is counted."""
+
+    def work(number: int) -> None:
+        for _ in range(500):
+            lane.put(span(str(number)))
+            lane.drop_beyond_capacity()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    spooled = 0
+    while any(thread.is_alive() for thread in threads):
+        spooled += lane.spool_batch()
+    for thread in threads:
+        thread.join()
+    while lane.spool_batch():
+        pass
+    found = counts(telemetry, s.SDK_PROCESSED["traces"])
+    assert found.get(None, 0) + found.get("queue_full", 0) == 2000
+    assert spool.pending()["traces"][0] == found[None]

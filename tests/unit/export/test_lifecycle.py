@@ -1,0 +1,204 @@
+"""What fork, signals, ``os._exit`` and the end of a process do to telemetry, in real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_distro.export.lifecycle import chosen_instance_id
+from tests.unit.export.items import log_bodies
+from tests.unit.export.server import Server
+from tests.unit.processes import RUN, environment, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+QUIET = "import logging, os, signal, sys, threading, time\nlogging.getLogger().addHandler(logging.NullHandler())\n"
+LOGS = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_DISTRO_PROCESS_METRICS_DELAY": "600"}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that takes everything."""
+    with Server() as running:
+        yield running
+
+
+def python(folder: Path, server: Server, script: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with telemetry to ``server`` to its end."""
+    changes = {**LOGS, "OTEL_EXPORTER_OTLP_ENDPOINT": server.endpoint, **changes}
+    return run(folder, *RUN, sys.executable, "-W", "error", "-c", QUIET + script, **changes)
+
+
+@contextmanager
+def waiting(folder: Path, server: Server, script: str, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has run the script and waits; it is killed at the end if it still runs."""
+    with subprocess.Popen(
+        [*RUN, sys.executable, "-c", f"{QUIET}{script}\nprint('ready', flush=True)\ntime.sleep(60)"],
+        env=environment(folder, **LOGS, OTEL_EXPORTER_OTLP_ENDPOINT=server.endpoint, **changes),
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+        process.kill()
+
+
+def test_fork_in_the_middle_of_load(tmp_path: Path, server: Server) -> None:
+    """While threads start to log and go on, children are forked, log and end: every line arrives once, nobody hangs."""
+    script = """
+stop = threading.Event()
+counts = [0, 0]
+def work(number):
+    while not stop.is_set() or counts[number] < 200:
+        logging.warning("parent %d %d", number, counts[number])
+        counts[number] += 1
+        stop.wait(0.001)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+for thread in threads: thread.start()
+import warnings; warnings.simplefilter("ignore", DeprecationWarning)
+for child in range(10):
+    pid = os.fork()
+    if not pid:
+        for line in range(50):
+            logging.warning("child %d %d", child, line)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+for thread in threads: thread.join()
+print(*counts)
+"""
+    ended = python(tmp_path, server, script, OTEL_DISTRO_EXIT_TIMEOUT="30")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    first, second = map(int, ended.stdout.split())
+    expected = [f"parent {number} {line}" for number, count in ((0, first), (1, second)) for line in range(count)]
+    expected += [f"child {child} {line}" for child in range(10) for line in range(50)]
+    found = Counter(log_bodies(server.requests))
+    assert found == Counter(expected)
+
+
+def test_fork_in_a_callback(tmp_path: Path, server: Server) -> None:
+    """A callback of the application that forks while metrics are collected gets its child, and telemetry goes on."""
+    script = """
+from opentelemetry import metrics
+from opentelemetry.metrics import Observation
+import warnings; warnings.simplefilter("ignore", DeprecationWarning)
+left = [1, 2]
+def observe(_):
+    if not left: return
+    left.pop()
+    pid = os.fork()
+    if not pid: os._exit(7)
+    yield Observation(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+metrics.get_meter("x").create_observable_gauge("shop.forks", [observe])
+print(metrics.get_meter_provider().force_flush(), metrics.get_meter_provider().force_flush())
+"""
+    ended = python(tmp_path, server, script, OTEL_METRICS_EXPORTER="otlp", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True True\n", "")
+    assert sum(b"shop.forks" in request.body or request.target == "/v1/metrics" for request in server.requests) >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_delivers_and_kills(tmp_path: Path, server: Server, number: signal.Signals) -> None:
+    """SIGTERM and SIGHUP: what waits is delivered, and the process dies of the signal as it would without us."""
+    ended = python(
+        tmp_path, server, f"logging.error('last words')\nos.kill(os.getpid(), {int(number)})\nprint('not reached')"
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-number, "", "")
+    assert log_bodies(server.requests) == ["last words"]
+
+
+def test_signal_from_outside(tmp_path: Path, server: Server) -> None:
+    """A program that only waits is told to end from outside: its telemetry is delivered, its status is the signal's."""
+    with waiting(tmp_path, server, "logging.error('ready')", OTEL_BLRP_SCHEDULE_DELAY="60000") as process:
+        process.terminate()
+        assert process.wait(30) == -signal.SIGTERM
+    assert log_bodies(server.requests) == ["ready"]
+
+
+def test_handler_of_the_application_is_respected(tmp_path: Path, server: Server) -> None:
+    """Handlers that the application sets, before or after telemetry starts, are called, and nothing else happens."""
+    script = """
+signal.signal(signal.SIGTERM, lambda *_: print("mine"))
+logging.error("between")
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+for number in (signal.SIGTERM, signal.SIGHUP): os.kill(os.getpid(), number)
+logging.error("still here")
+print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
+"""
+    ended = python(tmp_path, server, script)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "mine\nTrue\n", "")
+    assert log_bodies(server.requests) == ["between", "still here"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("os._exit(3)", 3),
+        ("sys.exit(4)", 4),
+        ("raise SystemExit", 0),
+        ("", 0),
+        ("os.execv('/bin/sh', ['sh', '-c', 'exit 5'])", 5),
+    ],
+)
+def test_every_end_delivers(tmp_path: Path, server: Server, ending: str, status: int) -> None:
+    """However a process ends that can still do something, its last line arrives, and its status is its own."""
+    ended = python(tmp_path, server, f"logging.error('last words')\n{ending}")
+    assert (ended.returncode, ended.stderr) == (status, "")
+    assert log_bodies(server.requests) == ["last words"]
+
+
+def test_killed_process_is_delivered_by_the_next(tmp_path: Path, server: Server) -> None:
+    """What a process had ended when it was killed waits on the disk, and the next one that lives a moment delivers it."""
+    script = """
+import glob, pathlib
+logging.error("written")
+def on_disk(): return any(b"written" in pathlib.Path(path).read_bytes() for path in glob.glob("state/**/*.seg", recursive=True))
+while not on_disk(): time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = python(tmp_path, server, script, OTEL_BLRP_SCHEDULE_DELAY="60000")
+    assert killed.returncode == -signal.SIGKILL
+    assert log_bodies(server.requests) == []
+    with waiting(tmp_path, server, "logging.error('next')"):
+        server.wait_until(lambda requests: sorted(log_bodies(requests)) == ["next", "written"])
+
+
+def test_end_with_a_server_that_hangs(tmp_path: Path, server: Server) -> None:
+    """A server that never answers does not keep the process; one line says what is left, and the status is its own."""
+    server.answers[:] = [server.hang]
+    ended = python(tmp_path, server, "logging.error('left')\nsys.exit(6)", OTEL_DISTRO_EXIT_TIMEOUT="0.2")
+    assert ended.returncode == 6
+    assert not server.let_go.is_set()
+    assert ended.stderr.endswith("kept on disk for the next start: 1 of logs\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("service.name=shop", ""),
+        ("service.name=shop, service.instance.id = web-1 ", "web-1"),
+        ("service.instance.id", ""),
+        ("service.instance.id=a=b", "a=b"),
+    ],
+)
+def test_instance_that_the_user_chose(text: str, expected: str) -> None:
+    """The instance id is read from the resource attributes of the user."""
+    assert chosen_instance_id({"OTEL_RESOURCE_ATTRIBUTES": text}) == expected
+
+
+def test_nothing_of_ours_is_left_running(tmp_path: Path, server: Server) -> None:
+    """A process that has ended leaves no other process behind."""
+    script = "logging.error('x')\nprint(os.getpid(), flush=True)"
+    ended = python(tmp_path, server, script)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)

@@ -1,0 +1,282 @@
+"""From ended items to a real server: back-pressure, order, holding and trying again, flush and the last delivery."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+
+from otel_distro import _diagnostics
+from otel_distro import schema as s
+from otel_distro.export.assembly import assemble, report_to
+from tests.unit.export.items import metric_names, span, span_names
+from tests.unit.export.server import Server, http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from otel_distro.export.pipeline import Pipeline
+    from otel_distro.testing import Telemetry
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that takes everything, until a test says otherwise."""
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pipeline]]:
+    """Starts pipelines to ``server`` that wait long before they send by themselves; they end with the test."""
+    monkeypatch.setattr(_diagnostics, "_last", {})
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+    monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "60000")
+    started: list[Pipeline] = []
+
+    def start(*, signals: tuple[str, ...] = ("traces",), meter: Any = None, **environ: str) -> Pipeline:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        pipeline, _ = assemble(signals, "shop")
+        if meter is not None:
+            report_to(pipeline, meter)
+        started.append(pipeline)
+        pipeline.start()
+        return pipeline
+
+    yield start
+    server.let_go.set()
+    for pipeline in started:
+        pipeline.finish(5)
+
+
+def put(pipeline: Pipeline, *names: str) -> None:
+    """End spans of these names."""
+    for name in names:
+        pipeline.put("traces", span(name))
+
+
+def test_burst_loses_nothing(server: Server, start: Callable[..., Pipeline], telemetry: Telemetry) -> None:
+    """Fifty thousand spans in one go, far more than the queue holds, all arrive: who is too fast does the work himself."""
+    pipeline = start(meter=telemetry.providers[1].get_meter("test"))
+    item = span("burst")
+    for _ in range(50_000):
+        pipeline.put("traces", item)
+    assert pipeline.flush(120)
+    assert Counter(span_names(server.requests)) == {"burst": 50_000}
+    processed = {
+        point.attributes.get(s.ERROR_TYPE.name): point.value
+        for point in telemetry.metric(s.SDK_PROCESSED["traces"].name)
+    }
+    exported = {
+        point.attributes.get(s.ERROR_TYPE.name): point.value
+        for point in telemetry.metric(s.SDK_EXPORTED["traces"].name)
+    }
+    assert processed == exported == {None: 50_000}
+
+
+def test_order_is_kept(server: Server, start: Callable[..., Pipeline]) -> None:
+    """What one thread ends arrives in the order it ended, over many batches."""
+    pipeline = start(OTEL_BSP_MAX_EXPORT_BATCH_SIZE="7")
+    names = [str(number) for number in range(1000)]
+    put(pipeline, *names)
+    assert pipeline.flush(60)
+    assert span_names(server.requests) == names
+
+
+def test_sends_by_itself_after_the_delay(server: Server, start: Callable[..., Pipeline]) -> None:
+    """Nobody has to flush: what has ended is sent after the delay of the setting."""
+    pipeline = start(OTEL_BSP_SCHEDULE_DELAY="1")
+    put(pipeline, "a")
+    server.wait_for(1)
+    assert span_names(server.requests) == ["a"]
+
+
+@pytest.mark.parametrize("status", ["503 Busy", "404 Not Found", "401 Unauthorized", "302 Found"])
+def test_held_and_tried_again(
+    server: Server, start: Callable[..., Pipeline], status: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the server does not take now is kept and sent again, whole and once; going and coming are a line each."""
+    server.answers[:] = [http(status, b"", ""), http()]
+    pipeline = start()
+    put(pipeline, "a", "b")
+    assert not pipeline.flush(60)
+    assert pipeline.spool.pending()["traces"][0] == 2
+    put(pipeline, "c")
+    assert pipeline.flush(60)
+    assert [span_names([request]) for request in server.requests] == [["a", "b"], ["a", "b", "c"]]
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert f"cannot deliver to {server.endpoint} (HTTP {status})" in lines[0]
+    assert f"delivering to {server.endpoint} again" in lines[1]
+
+
+def test_tries_again_by_itself(server: Server, start: Callable[..., Pipeline]) -> None:
+    """After an outage what waits goes out without anything new having to happen."""
+    server.answers[:] = [http("503 Busy", b"", ""), http()]
+    put(start(OTEL_BSP_SCHEDULE_DELAY="1"), "a")
+    server.wait_for(2)
+    assert span_names(server.requests) == ["a", "a"]
+
+
+def test_item_that_the_server_refuses_goes_alone(
+    server: Server, start: Callable[..., Pipeline], telemetry: Telemetry
+) -> None:
+    """Of a request that is refused for its content the item to blame is found and set aside; the others arrive."""
+
+    def judge(connection: Any) -> None:
+        bad = b"poison" in server.requests[-1].body
+        connection.sendall(http("400 Bad Request" if bad else "200 OK", b"", "", "Connection: close"))
+
+    server.answers[:] = [judge]
+    pipeline = start(meter=telemetry.providers[1].get_meter("test"), OTEL_EXPORTER_OTLP_COMPRESSION="none")
+    put(pipeline, *(str(number) for number in range(20)), "poison", "last")
+    assert pipeline.flush(60)
+    taken = [name for request in server.requests if b"poison" not in request.body for name in span_names([request])]
+    assert sorted(taken, key=str) == sorted([*(str(number) for number in range(20)), "last"])
+    points = telemetry.metric(s.SDK_EXPORTED["traces"].name)
+    assert {p.attributes.get(s.ERROR_TYPE.name): p.value for p in points} == {None: 21, "HTTP 400 Bad Request": 1}
+
+
+def test_request_that_is_too_large_is_cut(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A server that finds a request too large gets smaller ones."""
+
+    def judge(connection: Any) -> None:
+        large = len(server.requests[-1].body) > 2000
+        connection.sendall(http("413 Too Large" if large else "200 OK", b"", "", "Connection: close"))
+
+    server.answers[:] = [judge]
+    pipeline = start(OTEL_EXPORTER_OTLP_COMPRESSION="none")
+    names = [str(number) for number in range(300)]
+    put(pipeline, *names)
+    assert pipeline.flush(60)
+    assert span_names(request for request in server.requests if len(request.body) <= 2000) == names
+
+
+def test_hanging_server_does_not_hold_flush(server: Server, start: Callable[..., Pipeline]) -> None:
+    """``flush()`` says False when its time is over, and the application goes on."""
+    server.answers[:] = [server.hang]
+    pipeline = start()
+    put(pipeline, "a")
+    assert not pipeline.flush(0.3)
+    assert not server.let_go.is_set()
+    assert pipeline.spool.pending()["traces"][0] == 1
+
+
+def test_nothing_to_flush(server: Server, start: Callable[..., Pipeline]) -> None:
+    """Where nothing waits ``flush()`` is done at once and sends nothing."""
+    assert start().flush(60)
+    assert server.requests == []
+
+
+def test_flush_from_many_threads(server: Server, start: Callable[..., Pipeline]) -> None:
+    """Whoever flushes, and however many at once, what each has ended before is there afterwards."""
+    pipeline = start()
+    seen: list[bool] = []
+
+    def work(number: int) -> None:
+        put(pipeline, str(number))
+        pipeline.flush(60)
+        seen.append(str(number) in span_names(list(server.requests)))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True] * 8
+    assert sorted(span_names(server.requests)) == [str(number) for number in range(8)]
+
+
+def test_finish_keeps_its_budget(
+    server: Server, start: Callable[..., Pipeline], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A server that hangs does not hold the end of the process; what is left is told and waits on the disk."""
+    server.answers[:] = [server.hang]
+    pipeline = start()
+    put(pipeline, "a", "b")
+    pipeline.finish(0.3)
+    assert not server.let_go.is_set()
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert (
+        line == "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces"
+    )
+
+
+def test_next_start_delivers_what_was_left(server: Server, start: Callable[..., Pipeline]) -> None:
+    """What one process could not deliver comes with the next one that lives a moment."""
+    server.answers[:] = [http("503 Busy", b"", ""), http()]
+    first = start()
+    put(first, "a", "b")
+    first.finish(5)
+    second = start(OTEL_BSP_SCHEDULE_DELAY="1")
+    put(second, "c")
+    server.wait_until(lambda requests: sorted(span_names(requests[1:])) == ["a", "b", "c"])
+
+
+def test_finish_delivers_and_ends(server: Server, start: Callable[..., Pipeline]) -> None:
+    """The last delivery takes everything; afterwards nothing is queued, flushed or sent any more, and twice is once."""
+    pipeline = start()
+    put(pipeline, "a")
+    pipeline.finish(60)
+    assert span_names(server.requests) == ["a"]
+    put(pipeline, "late")
+    assert not pipeline.flush(1)
+    pipeline.finish(60)
+    assert span_names(server.requests) == ["a"]
+
+
+def test_metrics_are_collected_at_flush_and_at_the_end(
+    server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush collects, and so does the end: what was counted in the last moment is told."""
+    start()
+    pipeline, reader = assemble(("metrics",), "shop")
+    assert reader is not None
+    counter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    pipeline.start()
+    counter.create_counter("shop.first").add(1)
+    assert pipeline.flush(60)
+    assert metric_names(server.requests) == {"shop.first"}
+    counter.create_counter("shop.last").add(1)
+    pipeline.finish(60)
+    assert metric_names(server.requests) == {"shop.first", "shop.last"}
+
+
+def test_callback_that_hangs_does_not_hold_the_end(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A callback of the application that never returns costs the metrics, not the spans and not the end."""
+    start()
+    pipeline, reader = assemble(("traces", "metrics"), "shop")
+    assert reader is not None
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    stuck = threading.Event()
+    meter.create_observable_gauge("shop.stuck", [lambda _: (stuck.wait(60), ())[1]])
+    pipeline.start()
+    put(pipeline, "a")
+    pipeline.finish(2)
+    assert not stuck.is_set()
+    assert span_names(server.requests) == ["a"]
+    stuck.set()
+
+
+def test_without_threads_the_caller_does_it(
+    server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread can be started, flush and the end deliver all the same."""
+
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("otel_distro._native.start_new_thread", refuse)
+    pipeline = start()
+    put(pipeline, "a")
+    assert pipeline.flush(60)
+    put(pipeline, "b")
+    pipeline.finish(60)
+    assert span_names(server.requests) == ["a", "b"]
