@@ -1,6 +1,6 @@
-"""Threads and locks of the interpreter itself, taken at the start of the process, before anybody patches them.
+"""Threads, locks and sockets of the interpreter itself, taken before anybody patches them or in spite of it.
 
-gevent replaces those of :mod:`_thread` and :mod:`threading`. A thread of ours that waited on one of its locks would wait
+gevent replaces those of :mod:`_thread`, :mod:`threading` and :mod:`socket`. A thread of ours that waited on one of its locks would wait
 for a switch that never comes.
 """
 
@@ -10,6 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
 allocate_lock = _thread.allocate_lock
@@ -33,6 +34,33 @@ def await_fewer_threads(than: int) -> None:
         if thread_count() < than:
             return
         os.sched_yield()
+
+
+def connect(address: "tuple[str, int]", timeout: float, source: "tuple[str, int] | None" = None) -> "socket.socket":
+    """Open a TCP connection as ``socket.create_connection`` does, with what gevent puts there in its place left out.
+
+    Its sockets wait in an event loop that is our thread's own, and it looks up names in threads, of which Python 3.12
+    starts no more at the end of a program.
+    """
+    import _socket
+    import socket
+
+    monkey: Any = sys.modules.get("gevent.monkey")
+    kind = socket.socket if monkey is None else monkey.get_original("socket", "socket")
+    failure = OSError(f"{address[0]} has no address")
+    for family, variant, protocol, _, place in _socket.getaddrinfo(*address, 0, _socket.SOCK_STREAM):
+        connection: socket.socket = kind(family, variant, protocol)
+        try:
+            connection.settimeout(timeout)
+            if source is not None:
+                connection.bind(source)
+            connection.connect(place)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
 
 
 def import_threading(main: int) -> None:

@@ -31,7 +31,7 @@ _PROCESSOR = {"traces": "batching_span_processor", "logs": "batching_log_process
 class Tally:
     """Counts what starts and ends, exactly and for some nanoseconds: the SDK's own counters cost more than a span.
 
-    ``itertools.count`` steps are atomic, and what it would return next can be read without stepping.
+    ``itertools.count`` steps are atomic, and what it would return next can be read without stepping: it prints it.
     """
 
     def __init__(self) -> None:
@@ -47,12 +47,16 @@ class Tally:
     @property
     def started(self) -> int:
         """How many were started."""
-        return int(self._started.__reduce__()[1][0])
+        return _next_of(self._started)
 
     @property
     def live(self) -> int:
         """How many were started and have not ended."""
-        return self.started - int(self._ended.__reduce__()[1][0])
+        return self.started - _next_of(self._ended)
+
+
+def _next_of(count: itertools.count[int]) -> int:
+    return int(repr(count)[len("count(") : -1])
 
 
 def report_tallies(meter: Meter, spans: Tally, logs: Tally) -> None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from otel_distro import _native
 from otel_distro.export.target import credentials
 
 if TYPE_CHECKING:
@@ -120,12 +121,15 @@ class Sender:
         authorization = credentials(proxy) if proxy is not None else ""
         self._proxy_headers = {"proxy-authorization": authorization} if authorization else {}
         ask, at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
-        if not secure:
-            return http.client.HTTPConnection(ask, at, timeout=timeout)
-        connection = http.client.HTTPSConnection(ask, at, timeout=timeout, context=self._tls())
-        if proxy is not None:
+        connection: Any = (
+            http.client.HTTPSConnection(ask, at, timeout=timeout, context=self._tls())
+            if secure
+            else http.client.HTTPConnection(ask, at, timeout=timeout)
+        )
+        connection._create_connection = _native.connect
+        if secure and proxy is not None:
             connection.set_tunnel(host, port or 443, self._proxy_headers)
-        return connection
+        return cast("http.client.HTTPConnection", connection)
 
     def _tls(self) -> Any:
         import ssl
