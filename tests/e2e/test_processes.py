@@ -47,7 +47,8 @@ def test_every_piece_of_work_is_told_once(
     # What the parent had counted before it forked is counted once, by the parent.
     counts = {names[pid]: count for pid, count in done.items()}
     assert counts == {instance(p): p.value for p in receiver.series("db.client.operation.duration")}
-    assert counts == {instance(p): p.value for p in receiver.series("otel.sdk.log.created")}
+    # A process of multiprocessing itself may live long enough to say that it created none.
+    assert counts == {instance(p): p.value for p in receiver.series("otel.sdk.log.created") if p.value}
 
 
 def test_a_chosen_instance_stays_recognisable_in_children(launcher: Launcher, receiver: Receiver) -> None:
