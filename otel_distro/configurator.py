@@ -6,8 +6,6 @@ import os
 from typing import Any
 
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -16,6 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_distro import _upstream, schema, settings
 from otel_distro._guard import guard
+from otel_distro._upstream import BatchLogRecordProcessor, LoggerProvider
 from otel_distro._version import __version__
 from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.lifecycle import Lifecycle
