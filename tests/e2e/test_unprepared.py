@@ -48,16 +48,17 @@ def test_gevent_patched_late(launcher: Launcher, receiver: Receiver) -> None:
 
 
 def test_short_children_cost_little(launcher: Launcher, receiver: Receiver) -> None:
-    """Children that do nothing cost at most half more than bare, where upstream makes it eight times.
+    """Two hundred children that do nothing cost at most half more than bare, where upstream makes it eight times.
 
-    A ratio of processor times, measured in turn so that both meet the same machine; the best of three counts.
+    A ratio of processor times, measured in turns so that both meet the same machine: the best of ten rounds counts.
     """
+    rounds = 10
     ways: tuple[Way, Way] = ("bare", RUN)
-    seconds = [[float(launcher.run("many_children.py", "70", way=way).stdout) for way in ways] for _ in range(3)]
+    seconds = [[float(launcher.run("many_children.py", "20", way=way).stdout) for way in ways] for _ in range(rounds)]
     bare, told = (min(each) for each in zip(*seconds, strict=True))
     assert told <= 1.5 * bare
-    pids = {point.resource["process.pid"] for point in receiver.points()}
-    assert len(pids) <= 3
+    # The children have nothing to tell; their parents may have lived long enough.
+    assert len({point.resource["process.pid"] for point in receiver.points()}) <= rounds
 
 
 @pytest.mark.parametrize("way", [INSTRUMENT, RUN])
