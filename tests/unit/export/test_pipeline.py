@@ -203,10 +203,8 @@ def test_finish_keeps_its_budget(
     put(pipeline, "a", "b")
     pipeline.finish(0.3)
     assert not server.let_go.is_set()
-    line = capfd.readouterr().err.splitlines()[-1]
-    assert (
-        line == "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces"
-    )
+    left = "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces"
+    assert left in capfd.readouterr().err.splitlines()
 
 
 def test_next_start_delivers_what_was_left(server: Server, start: Callable[..., Pipeline]) -> None:
