@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from otel_distro.schema import DEPLOYMENT_ENVIRONMENT, SERVICE_NAME, SERVICE_NAMESPACE, Attribute
+from otel_distro.schema import SERVICE_NAME, Attribute
 
 
-def chosen(attribute: Attribute, variable: str) -> str:
-    """Return the condition for a variable of the dashboard.
-
-    A comparison with an absent attribute is false in TraceQL, whatever the pattern; so *All* (``.*``) is asked for
-    apart. Tempo evaluates that half when it parses the query.
-    """
-    return f'("${variable}" = ".*" || resource.{attribute.name} =~ "${variable}")'
-
-
-SERVICE = " && ".join(
-    (
-        f'resource.{SERVICE_NAME.name} =~ "$service"',
-        chosen(SERVICE_NAMESPACE, "namespace"),
-        chosen(DEPLOYMENT_ENVIRONMENT, "environment"),
-    )
-)
-"""The chosen services."""
+SERVICE = f'resource.{SERVICE_NAME.name} =~ "$service"'
+"""The chosen services. Namespace and environment are left out: a comparison with an absent attribute is false in TraceQL,
+whatever the pattern, and a search for "all or absent" finds nothing in a real Tempo."""
 
 
 def search(*conditions: str) -> str:

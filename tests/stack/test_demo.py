@@ -1,0 +1,139 @@
+"""The demo, a program without a line of telemetry, under load through the real stack; then the stores are asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from grafana.boards.service_overview import dashboard
+from grafana.queries import Query, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.stack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SECONDS = 20
+MEASURED = "http_server_request_duration_seconds"
+SHOP = 'service_name="shop"'
+
+
+class Run:
+    """One run of the demo: what its customers saw, and when it ended."""
+
+    def __init__(self, answers: list[dict[str, Any]], ended: float) -> None:
+        self.answers = answers
+        self.ended = ended
+
+    def count(self, route: str, status: int) -> int:
+        """Return how many requests of the load had this route and status."""
+        return sum(a["count"] for a in self.answers if (a["route"], a["status"]) == (route, status))
+
+
+@pytest.fixture(scope="module")
+def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The demo under ``opentelemetry-instrument``, with nothing set but where the Collector is."""
+    data = tmp_path_factory.mktemp("demo")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_http
+    environ["XDG_STATE_HOME"] = str(data / "state")
+    # Rates over a minute need more than one point of a run of some seconds.
+    environ["OTEL_METRIC_EXPORT_INTERVAL"] = "2000"
+    # A copy, so that the package under test is the installed one: the working folder comes first on the path.
+    shutil.copytree(ROOT / "demo", data / "app" / "demo")
+    command = [BIN / "opentelemetry-instrument", sys.executable, "-m", "demo", "--quiet"]
+    finished = subprocess.run(
+        [*command, f"--seconds={SECONDS}", f"--data={data}"],
+        cwd=data / "app", env=environ, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    yield Run(json.loads((data / "answers.json").read_text()), time.monotonic())
+
+
+def failed_orders(stack: Stack) -> set[str]:
+    """Return the trace ids of the shop's log lines about orders that could not be charged."""
+    line = f'{{{SHOP}}} | detected_level="error" | trace_id!="" |= "failed: not charged"'
+    return {metadata["trace_id"] for metadata, _ in stack.logql(line)}
+
+
+def test_every_request_of_the_load_is_counted(stack: Stack, demo: Run) -> None:
+    """Prometheus counts the orders that customers placed, and those that failed, exactly."""
+    for status in (201, 402, 500):
+        series = f'{MEASURED}_count{{{SHOP}, http_route="/orders", http_response_status_code="{status}"}}'
+        expected = demo.count("POST /orders", status)
+        assert expected > 0
+        stack.wait_for(lambda series=series, expected=expected: stack.promql_value(f"sum({series})") == expected)
+
+
+def test_one_request_is_found_in_all_three_stores(stack: Stack, demo: Run) -> None:
+    """A failed order has its log line in Loki, its exemplar in Prometheus and its spans in the trace store."""
+    buckets = f'{MEASURED}_bucket{{{SHOP}, http_route="/orders", http_response_status_code="502"}}'
+
+    def in_both() -> set[str]:
+        return failed_orders(stack) & {found["labels"]["trace_id"] for found in stack.exemplars(buckets)}
+
+    [trace_id, *_] = stack.measure("demo: log and exemplar of one request", demo.ended, in_both)
+    spans = stack.measure("demo: its trace by id", demo.ended, lambda: stack.trace_by_id(trace_id))
+    assert ("shop", "POST /orders") in spans
+    assert any(service == "shop" and name.lower().startswith("select") for service, name in spans)
+
+
+def test_a_trace_crosses_the_services(stack: Stack, demo: Run) -> None:
+    """An order is one trace from the customer through the shop to the payment service."""
+    lines = stack.wait_for(lambda: stack.logql('{service_name="payments"} | trace_id!=""'))
+    trace_id = lines[0][0]["trace_id"]
+    services = {service for service, _ in stack.wait_for(lambda: stack.trace_by_id(trace_id))}
+    assert {"shop", "payments"} <= services
+
+
+def test_uncaught_exceptions_arrive_with_their_stack_trace(stack: Stack, demo: Run) -> None:
+    """An exception that ended a thread is an event with its stack trace in the line, and one step of a counter."""
+    [(metadata, line), *_] = stack.wait_for(lambda: stack.logql(f'{{{SHOP}}} | exception_type="KeyError" |= "_bonus"'))
+    assert metadata["exception_type"] == "KeyError"
+    assert "Traceback (most recent call last)" in line
+    counted = f'sum(python_exceptions_total{{{SHOP}, exception_type="KeyError", python_exception_handler="thread"}})'
+    assert stack.wait_for(lambda: stack.promql_value(counted))
+
+
+def test_derived_metrics_name_no_process(stack: Stack, demo: Run) -> None:
+    """What the Collector counts of spans carries the service, and no instance."""
+    series = stack.wait_for(lambda: stack.promql(f"traces_spanmetrics_calls_total{{{SHOP}}}"))
+    assert all("instance" not in entry["metric"] for entry in series)
+
+
+def ask(stack: Stack, query: Query) -> bool:
+    """Return whether a panel's query has an answer."""
+    if query.source == "prometheus":
+        return bool(stack.promql(query.expr))
+    if query.source == "loki":
+        return bool(stack.get(f"{stack.loki}/loki/api/v1/query_range", query=query.expr)["data"]["result"])
+    return bool(stack.traceql(query.expr))
+
+
+def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
+    """Each query of the dashboard that is not Tempo's returns data after a run of the demo."""
+    # A run is shorter than the minute of a panel's rate: the range is the run's.
+    values = {"__rate_interval": "2m", "__range": "5m", "__interval": "30s", "__auto": "2m"}
+    asked = [query for query in queries(dashboard(), values) if query.source != "tempo"]
+    assert len(asked) > 20
+    empty = [query for query in asked if not ask(stack, query)]
+    stack.wait_for(lambda: not [query for query in empty if not ask(stack, query)], timeout=40)
+
+
+@pytest.mark.tempo
+def test_every_trace_panel_has_data(stack: Stack, demo: Run) -> None:
+    """Each TraceQL query of the dashboard returns traces from a real Tempo."""
+    asked = [query for query in queries(dashboard()) if query.source == "tempo"]
+    assert asked
+    for query in asked:
+        stack.measure("demo: TraceQL search", demo.ended, lambda query=query: ask(stack, query))
