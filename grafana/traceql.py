@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from otel_distro.schema import SERVICE_NAME, Attribute
 
-
 SERVICE = f'resource.{SERVICE_NAME.name} =~ "$service"'
 """The chosen services. Namespace and environment are left out: a comparison with an absent attribute is false in TraceQL,
 whatever the pattern, and a search for "all or absent" finds nothing in a real Tempo."""

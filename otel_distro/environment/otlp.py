@@ -208,7 +208,7 @@ def _is_address(text: str) -> bool:
 
 
 def _is_grpc_address(text: str) -> bool:
-    """gRPC has addresses of its own: ``dns:///host:port``, ``unix:path`` and ``host:port``, which means TLS."""
+    """GRPC has addresses of its own: ``dns:///host:port``, ``unix:path`` and ``host:port``, which means TLS."""
     if " " in text or not text.isprintable() or text.startswith(("http:", "https:")):
         return False
     return "://" in text or text.startswith("unix:") or _is_address(text)

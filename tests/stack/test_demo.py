@@ -17,8 +17,6 @@ from grafana.boards.service_overview import dashboard
 from grafana.queries import Query, queries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.stack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +39,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The demo under ``opentelemetry-instrument``, with nothing set but where the Collector is."""
     data = tmp_path_factory.mktemp("demo")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
@@ -51,13 +49,13 @@ def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     environ["OTEL_METRIC_EXPORT_INTERVAL"] = "2000"
     # A copy, so that the package under test is the installed one: the working folder comes first on the path.
     shutil.copytree(ROOT / "demo", data / "app" / "demo")
-    command = [BIN / "opentelemetry-instrument", sys.executable, "-m", "demo", "--quiet"]
+    command = [str(BIN / "opentelemetry-instrument"), sys.executable, "-m", "demo", "--quiet"]
     finished = subprocess.run(
         [*command, f"--seconds={SECONDS}", f"--data={data}"],
         cwd=data / "app", env=environ, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
-    yield Run(json.loads((data / "answers.json").read_text()), time.monotonic())
+    return Run(json.loads((data / "answers.json").read_text()), time.monotonic())
 
 
 def failed_orders(stack: Stack) -> set[str]:
@@ -68,11 +66,14 @@ def failed_orders(stack: Stack) -> set[str]:
 
 def test_every_request_of_the_load_is_counted(stack: Stack, demo: Run) -> None:
     """Prometheus counts the orders that customers placed, and those that failed, exactly."""
-    for status in (201, 402, 500):
+
+    def counted(status: int) -> float | None:
         series = f'{MEASURED}_count{{{SHOP}, http_route="/orders", http_response_status_code="{status}"}}'
-        expected = demo.count("POST /orders", status)
-        assert expected > 0
-        stack.wait_for(lambda series=series, expected=expected: stack.promql_value(f"sum({series})") == expected)
+        return stack.promql_value(f"sum({series})")
+
+    expected = {status: demo.count("POST /orders", status) for status in (201, 402, 500)}
+    assert all(expected.values())
+    stack.wait_for(lambda: {status: counted(status) for status in expected} == expected)
 
 
 def test_one_request_is_found_in_all_three_stores(stack: Stack, demo: Run) -> None:
@@ -135,5 +136,4 @@ def test_every_trace_panel_has_data(stack: Stack, demo: Run) -> None:
     """Each TraceQL query of the dashboard returns traces from a real Tempo."""
     asked = [query for query in queries(dashboard()) if query.source == "tempo"]
     assert asked
-    for query in asked:
-        stack.measure("demo: TraceQL search", demo.ended, lambda query=query: ask(stack, query))
+    stack.measure("demo: TraceQL search", demo.ended, lambda: all(ask(stack, query) for query in asked))

@@ -57,7 +57,7 @@ def build() -> None:
     )
     tracer_provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
     logger_provider = LoggerProvider(resource=resource, log_record_limits=LogRecordLimits())
-    logger_provider.add_log_record_processor(BatchLogRecordProcessor(InMemoryLogRecordExporter()))  # type: ignore[no-untyped-call]
+    logger_provider.add_log_record_processor(BatchLogRecordProcessor(InMemoryLogRecordExporter()))
     reader = PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr))
     meter_provider = MeterProvider([reader], resource=resource)
     for provider in (tracer_provider, logger_provider, meter_provider):

@@ -190,7 +190,7 @@ def test_process_environment_is_repaired_for_children(tmp_path: Path) -> None:
 
 
 def test_protocol_without_its_package(tmp_path: Path) -> None:
-    """gRPC is accepted where its exporter is installed; elsewhere one line names the package and HTTP is used."""
+    """GRPC is accepted where its exporter is installed; elsewhere one line names the package and HTTP is used."""
     script = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from otel_distro.environment import prepare\n"
