@@ -66,7 +66,7 @@ class Server:
         """Where traces go."""
         return f"{self.endpoint}/v1/traces"
 
-    def __enter__(self) -> Server:  # noqa: PYI034 - typing.Self comes with Python 3.11
+    def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
