@@ -65,7 +65,16 @@ class Lane:
         except IndexError:
             if not batch:
                 return False
-        self.spool(batch)
+        try:
+            self.spool(batch)
+        except Exception:
+            # Neither raises; should one of them all the same, trying the same items again would never end.
+            self._metrics.dropped(len(batch), "unencodable")
+            raise
+        except BaseException:
+            # The application is being interrupted in the thread that helped: what it helped with goes back.
+            self.items.extendleft(reversed(batch))
+            raise
         return True
 
     def spool(self, items: Any) -> None:
