@@ -118,7 +118,8 @@ def work(way: Callable[[str], object], unit: str, size: int) -> float:
 def test_work_grows_with_the_text(unit: str, way: str) -> None:
     """Ten times the text takes no more than a generous multiple of ten times the work."""
     small = max(work(WAYS[way], unit, 4_000) for _ in range(2))
-    assert work(WAYS[way], unit, 40_000) < max(LIMIT * small, 0.2)
+    # A machine that does something else meanwhile is not the text's fault: one quiet try proves it.
+    assert any(work(WAYS[way], unit, 40_000) < max(LIMIT * small, 0.2) for _ in range(5))
 
 
 @pytest.mark.slow
