@@ -89,7 +89,7 @@ class Launcher:
         self.endpoint = endpoint
         self._servers: list[Server] = []
 
-    def run(self, *words: str | Path, way: Way = INSTRUMENT, stdin: str | None = None, **changes: str | None) -> Ended:
+    def run(self, *words: str | Path, way: Way = INSTRUMENT, **changes: str | None) -> Ended:
         """Run a program to its end. ``changes`` are made to its environment."""
         started = time.monotonic()
         before = _children_cpu()
