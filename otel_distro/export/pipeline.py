@@ -110,15 +110,19 @@ class Pipeline:
         if patient and len(lane.items) > lane.capacity:
             lane.drop_beyond_capacity()
 
-    def flush(self, timeout: float) -> bool:
-        """Collect, spool and send everything; return whether all was taken within ``timeout`` seconds."""
+    def flush(self, timeout: float, *, collect: bool = True) -> bool:
+        """Spool and send everything, metrics too if they are to be collected now.
+
+        Return whether all was taken within ``timeout`` seconds.
+        """
         if self._closed:
             return False
         done = _native.allocate_lock()
         done.acquire()
-        self._gathered_waiters.append(done)
+        first = self._collector if collect else self._writer
+        (self._gathered_waiters if collect else self._written_waiters).append(done)
         if self.start():
-            self._collector.notify()
+            first.notify()
         else:
             self._gather()
             self._write()

@@ -45,11 +45,11 @@ class QueueSpanProcessor(SpanProcessor):
 
     def shutdown(self) -> None:
         """Deliver what waits. The pipeline itself lives until the process ends."""
-        self._pipeline.flush(30)
+        self._pipeline.flush(30, collect=False)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Deliver what waits; return whether all was taken within ``timeout_millis`` milliseconds."""
-        return self._pipeline.flush(timeout_millis / 1000)
+        return self._pipeline.flush(timeout_millis / 1000, collect=False)
 
 
 class QueueLogRecordProcessor(LogRecordProcessor):
@@ -80,11 +80,11 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 
     def shutdown(self) -> None:
         """Deliver what waits. The pipeline itself lives until the process ends."""
-        self._pipeline.flush(30)
+        self._pipeline.flush(30, collect=False)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Deliver what waits; return whether all was taken within ``timeout_millis`` milliseconds."""
-        return self._pipeline.flush(timeout_millis / 1000)
+        return self._pipeline.flush(timeout_millis / 1000, collect=False)
 
 
 class QueueMetricReader(MetricReader):

@@ -61,7 +61,7 @@ def test_short_children_cost_little(launcher: Launcher, receiver: Receiver) -> N
             [float(launcher.run("many_children.py", "20", way=way).stdout) for way in ways] for _ in range(rounds)
         ]
         bare, told = (min(each) for each in zip(*seconds, strict=True))
-        return told / bare
+        return float(told / bare)
 
     measured: list[float] = []
     while not measured or (min(measured) > 1.5 and len(measured) < 3):
