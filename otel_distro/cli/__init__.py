@@ -8,6 +8,8 @@ from importlib import import_module
 COMMANDS = {
     "run": "run a command with telemetry in every Python process it starts",
     "local": "run a command with telemetry into a store on this machine, and sum it up at the end",
+    "spool": "show the telemetry that waits on this machine: for whom, since when, how much",
+    "drain": "send the telemetry that waits for the destination that the environment names",
     "redact": "show what would be hidden in a file of logs, or print it with its secrets hidden",
     "bootstrap": "install the instrumentations for the libraries found here",
 }

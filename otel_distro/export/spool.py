@@ -104,6 +104,11 @@ class Spool:
         self._closed = False
 
     @property
+    def folder(self) -> str:
+        """The folder of the destination on the disk, empty where telemetry is kept in memory only."""
+        return self._shelf.directory.path if self._shelf is not None else ""
+
+    @property
     def durable(self) -> bool:
         """Whether what is appended now survives the process."""
         return self._shelf is not None and not self._failing

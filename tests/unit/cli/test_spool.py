@@ -1,0 +1,220 @@
+"""``otel-distro spool`` and ``otel-distro drain``, as processes, on what real programs left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.programs import free_port
+from tests.e2e.receiver import Receiver
+from tests.unit import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = """
+import logging
+from opentelemetry import metrics, trace
+orders = metrics.get_meter("shop").create_counter("orders")
+for number in range(3):
+    with trace.get_tracer("shop").start_as_current_span(f"order {number}"):
+        logging.getLogger("shop").warning("order %d", number)
+        orders.add(1)
+"""
+HELD = """
+import sys
+from opentelemetry import trace
+with trace.get_tracer("shop").start_as_current_span("held"):
+    pass
+trace.get_tracer_provider().force_flush(1000)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+class Shop:
+    """A program, the commands, and a port at which a Collector is or is not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+
+    @property
+    def endpoint(self) -> str:
+        """Where everything is sent."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """Return the settings of the program and of the commands."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
+            "OTEL_SERVICE_NAME": "shop",
+            "OTEL_DISTRO_HOST_METRICS": "false",
+            **changes,
+        }
+
+    def leave(self, **changes: str) -> None:
+        """Run the program without a Collector."""
+        (self.folder / "program.py").write_text(PROGRAM, encoding="utf-8")
+        command = (*processes.RUN, sys.executable, "program.py")
+        assert processes.run(self.folder, *command, **self.environment(**changes)).returncode == 0
+
+    def command(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours."""
+        return processes.run(self.folder, sys.executable, "-m", "otel_distro", *words, **self.environment(**changes))
+
+    def spool(self) -> list[dict[str, Any]]:
+        """Return what `spool --json` says."""
+        done = self.command("spool", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A shop without a Collector."""
+    return Shop(tmp_path)
+
+
+@pytest.fixture
+def receiver(shop: Shop) -> Iterator[Receiver]:
+    """The shop's Collector; a test asks for it by name when it is to come."""
+    running = Receiver(shop.port)
+    yield running
+    running.stop()
+
+
+def test_nothing_waits(shop: Shop) -> None:
+    """With nothing there both commands say so in one sentence, end with 0 and create nothing."""
+    spool, drain = shop.command("spool"), shop.command("drain")
+    assert (spool.returncode, spool.stderr) == (0, "")
+    assert spool.stdout == f"Nothing waits in {shop.folder}/state/otel-distro/spool.\n"
+    assert (drain.returncode, drain.stdout, drain.stderr) == (0, f"Nothing waits for {shop.endpoint}.\n", "")
+    assert shop.spool() == []
+    assert not (shop.folder / "state").exists()
+
+
+def test_what_an_ended_program_left_is_shown(shop: Shop) -> None:
+    """Service, destination, signal, items, bytes and time of what waits stand in the table and in the JSON."""
+    shop.leave()
+    found = {backlog["signal"]: backlog for backlog in shop.spool()}
+    assert found.keys() == {"traces", "logs", "metrics"}
+    assert (found["traces"]["items"], found["logs"]["items"]) == (3, 3)
+    for backlog in found.values():
+        assert (backlog["service"], backlog["targets"], backlog["state"]) == ("shop", [shop.endpoint], "waiting")
+        assert backlog["bytes"] > 0
+        assert backlog["oldest"] > 1e9
+    text = shop.command("spool").stdout
+    assert text.startswith(f"{shop.endpoint}\n")
+    assert re.search(r"shop +traces +3 +\d+ \w+  20\d\d-", text)
+
+
+def test_drain_without_a_collector_keeps_everything(shop: Shop) -> None:
+    """Where nobody listens the command says how much is left and why, ends with 1, and all of it waits on."""
+    shop.leave()
+    before = Counter({b["signal"]: b["items"] for b in shop.spool()})
+    done = shop.command("drain")
+    assert (done.returncode, done.stderr) == (1, "")
+    lines = sorted(done.stdout.splitlines())
+    assert [line.split()[0] for line in lines] == ["logs", "metrics", "traces"]
+    assert all(f"left on the disk ({shop.endpoint}: ConnectionRefusedError" in line for line in lines)
+    assert Counter({b["signal"]: b["items"] for b in shop.spool()}) == before
+
+
+def test_drain_sends_exactly_what_waits(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Two programs' telemetry arrives, each item once; nothing waits afterwards, and a second drain sends nothing."""
+    shop.leave()
+    shop.leave()
+    points = sum(b["items"] for b in shop.spool() if b["signal"] == "metrics")
+    receiver: Receiver = request.getfixturevalue("receiver")
+    done = shop.command("drain")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == ["logs     6 sent", f"metrics  {points} sent", "traces   6 sent"]
+    assert Counter(s.name for s in receiver.spans()) == {"order 0": 2, "order 1": 2, "order 2": 2}
+    assert len({span.span_id for span in receiver.spans()}) == 6
+    assert Counter(log.body for log in receiver.logs()) == {"order 0": 2, "order 1": 2, "order 2": 2}
+    assert receiver.total("orders") == 6
+    assert shop.spool() == []
+    requests = len(receiver.requests)
+    assert shop.command("drain").stdout == f"Nothing waits for {shop.endpoint}.\n"
+    assert len(receiver.requests) == requests
+
+
+def test_drain_empties_the_disk_when_the_spool_is_switched_off(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """What lies there from before it was switched off is sent all the same."""
+    shop.leave()
+    receiver: Receiver = request.getfixturevalue("receiver")
+    assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_BYTES="0").returncode == 0
+    assert len(receiver.spans()) == 3
+    assert shop.spool() == []
+
+
+def test_what_is_refused_is_set_aside_and_shown(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Items that the Collector refuses for their content no longer wait; the command says so, `spool` shows why."""
+    shop.leave()
+    receiver: Receiver = request.getfixturevalue("receiver")
+    receiver.status = 400
+    done = shop.command("drain")
+    assert done.returncode == 0
+    assert "traces   3 set aside (HTTP 400 Bad Request)" in done.stdout.splitlines()
+    found = shop.spool()
+    assert {backlog["state"] for backlog in found} == {"rejected"}
+    assert {backlog["reason"] for backlog in found} == {"HTTP 400 Bad Request"}
+    assert sum(backlog["items"] for backlog in found if backlog["signal"] == "traces") == 3
+    assert "set aside: HTTP 400 Bad Request" in shop.command("spool").stdout
+
+
+def test_other_destinations_are_left_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """What waits for another destination is not sent to this one, and the command says that there is something."""
+    elsewhere = f"http://127.0.0.1:{free_port()}"
+    shop.leave(OTEL_EXPORTER_OTLP_ENDPOINT=elsewhere)
+    receiver: Receiver = request.getfixturevalue("receiver")
+    done = shop.command("drain")
+    assert done.returncode == 0
+    assert "Something waits for other destinations" in done.stdout
+    assert receiver.requests == []
+    assert {tuple(backlog["targets"]) for backlog in shop.spool()} == {(elsewhere,)}
+
+
+def test_a_running_process_keeps_its_own(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """What a running process is sending is shown as held and is not drained."""
+    (shop.folder / "held.py").write_text(HELD, encoding="utf-8")
+    running = subprocess.Popen(
+        [*processes.RUN, sys.executable, "held.py"],
+        cwd=shop.folder,
+        env=processes.environment(shop.folder, **shop.environment(OTEL_METRICS_EXPORTER="none")),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        assert {(b["signal"], b["state"], b["items"]) for b in shop.spool()} == {("traces", "held", 1)}
+        done = shop.command("drain")
+        assert done.returncode == 0
+        assert "Running processes are sending 1 items themselves." in done.stdout
+        running.kill()
+    assert {(b["signal"], b["state"]) for b in shop.spool()} == {("traces", "waiting")}
+    receiver: Receiver = request.getfixturevalue("receiver")
+    assert shop.command("drain").stdout == "traces   1 sent\n"
+    assert [span.name for span in receiver.spans()] == ["held"]
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "soon", "inf"])
+def test_a_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
+    """A time that is none is refused before anything is touched."""
+    shop.leave()
+    done = shop.command("drain", f"--timeout={bad}")
+    assert done.returncode == 2
+    assert "--timeout" in done.stderr
+    assert {backlog["state"] for backlog in shop.spool()} == {"waiting"}
