@@ -204,7 +204,7 @@ def test_a_lie_is_not_remembered() -> None:
 
 
 def test_attributes_changed_meanwhile() -> None:
-    """Attributes that another thread changes during encoding cost nothing."""
+    """Attributes that another thread changes during encoding cost no item, and of their own no more than is changing."""
     growing: dict[str, Any] = {"x": 1}
     nested: dict[str, Any] = {"inner": growing}
     stop = threading.Event()
@@ -223,7 +223,10 @@ def test_attributes_changed_meanwhile() -> None:
     try:
         for _ in range(300):
             encoded = encode_spans([span(attributes=growing), span(attributes=nested), span()])
-            assert [message.dropped_attributes_count for message in spans_of(encoded)] == [0, 0, 0]
+            left_out = [message.dropped_attributes_count for message in spans_of(encoded)]
+            assert len(left_out) == 3
+            assert max(left_out) <= 1
+            assert left_out[2] == 0
     finally:
         stop.set()
         thread.join()
