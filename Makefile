@@ -32,7 +32,8 @@ test: $(VENV)/.ready
 # What depends on the version of Python, for CI: how a process starts, forks and ends, and what the instrumentors patch.
 test-other: $(VENV)/.ready
 	$(BIN)/python -m pytest -q tests/unit/test_boot.py tests/unit/test_hooks.py tests/unit/instrumentation \
-		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py tests/e2e $(ARGS)
+		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py \
+		tests/e2e/test_script.py tests/e2e/test_processes.py tests/e2e/test_unprepared.py $(ARGS)
 
 # Builds the real programs on the first run (Go 1.26), then only starts them.
 build-stack:
