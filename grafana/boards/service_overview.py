@@ -7,7 +7,7 @@ from grafana.dashboard import choice, label_values, sources, text
 from grafana.dashboard import dashboard as whole
 from grafana.panels import Json, row
 from grafana.promql import ENVIRONMENT, SERVICE, differs
-from grafana.rows import calls, http_server, messages, pipeline, runtime, spans
+from grafana.rows import calls, http_server, messages, runtime, spans
 from otel_distro import schema
 
 
@@ -27,7 +27,6 @@ def dashboard() -> Json:
             *messages.messages(),
             *runtime.processes(),
             *runtime.hosts(),
-            *pipeline.pipeline(),
         ],
     )
 
