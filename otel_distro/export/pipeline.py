@@ -149,16 +149,18 @@ class Pipeline:
             # No threads can be had any more at the end of an interpreter: the caller does it.
             with _upstream.suppressed():
                 self._finish()
+        # A closed spool holds nothing any more: what is left is read before.
+        left = self.spool.pending()
         self.spool.close()
-        self._say_what_is_left()
+        self._say_what_is_left(left)
 
     @property
     def idle(self) -> bool:
         """Whether this is a forked child that did nothing worth a report: its process metrics would be all of it."""
         return not self._used and not self._measured()
 
-    def _say_what_is_left(self) -> None:
-        left = {signal: items for signal, (items, _, _) in self.spool.pending().items() if items}
+    def _say_what_is_left(self, pending: Mapping[str, tuple[int, int, float]]) -> None:
+        left = {signal: items for signal, (items, _, _) in pending.items() if items}
         if left:
             counts = ", ".join(f"{items} of {signal}" for signal, items in left.items())
             fate = "kept on disk for the next start" if self.spool.durable else "lost"
