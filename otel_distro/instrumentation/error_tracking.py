@@ -46,7 +46,7 @@ def record(error: BaseException, handler: str) -> None:
             return
         kind = type(error)
         name = type_name(kind)
-        message = _text(error)
+        message = text_of(error)
         thread = threading.current_thread()
         attributes: dict[str, AnyValue] = {
             schema.EXCEPTION_TYPE.name: name,
@@ -74,9 +74,10 @@ def type_name(kind: type[BaseException]) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _text(error: BaseException) -> str:
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or a word in its place where that raises."""
     try:
-        return str(error)
+        return str(value)
     except Exception:
         return "<unprintable>"
 

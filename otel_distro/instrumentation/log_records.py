@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro import schema
 from otel_distro._guard import guard
 from otel_distro._upstream import SeverityNumber, get_logger
-from otel_distro.instrumentation import Instrumentor
+from otel_distro.instrumentation import Instrumentor, error_tracking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def _emit(record: logging.LogRecord) -> None:
 
 def _attributes(record: logging.LogRecord, error: BaseException | None) -> dict[str, AnyValue]:
     attributes: dict[str, AnyValue] = {
-        key: value if isinstance(value, _SCALARS) else _text(value)
+        key: value if isinstance(value, _SCALARS) else error_tracking.text_of(value)
         for key, value in vars(record).items()
         if key not in _STANDARD and value is not None
     }
@@ -81,10 +81,8 @@ def _attributes(record: logging.LogRecord, error: BaseException | None) -> dict[
     attributes[schema.THREAD_NAME.name] = record.threadName or ""
     if error is not None:
         kind = type(error)
-        attributes[schema.EXCEPTION_TYPE.name] = (
-            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        )
-        attributes[schema.EXCEPTION_MESSAGE.name] = _text(error)
+        attributes[schema.EXCEPTION_TYPE.name] = error_tracking.type_name(kind)
+        attributes[schema.EXCEPTION_MESSAGE.name] = error_tracking.text_of(error)
         attributes[schema.EXCEPTION_STACKTRACE.name] = "".join(
             traceback.format_exception(kind, error, error.__traceback__)
         )
@@ -93,17 +91,8 @@ def _attributes(record: logging.LogRecord, error: BaseException | None) -> dict[
 
 def _is_report_of_tracked(record: logging.LogRecord) -> bool:
     """Return whether asyncio logs an exception that ``error_tracking`` has just recorded: one failure, one record."""
-    from otel_distro.instrumentation import error_tracking
-
     error = record.exc_info[1] if record.exc_info else None
     return record.name == "asyncio" and error is not None and error_tracking.was_recorded(error)
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return "<unprintable>"
 
 
 def _severity(level: int) -> SeverityNumber:
