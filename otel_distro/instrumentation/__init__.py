@@ -1,7 +1,7 @@
 """The base of our instrumentors: what they patch they can put back.
 
 An instrumentor is one file here, one line under ``opentelemetry_instrumentor`` in pyproject.toml, its names in
-``schema.py`` and its test. It is loaded when telemetry starts (a row in ``targets.ALWAYS``), when a library is imported
+``schema`` and its test. It is loaded when telemetry starts (a row in ``targets.ALWAYS``), when a library is imported
 (``targets.ON_IMPORT``) or when a function is first called (``targets.FIRST_CALL``).
 """
 

@@ -1,0 +1,83 @@
+"""Errors and exceptions."""
+
+from __future__ import annotations
+
+from otel_distro.schema.attributes import (
+    CODE_FUNCTION_NAME,
+    EXCEPTION_MESSAGE,
+    EXCEPTION_STACKTRACE,
+    EXCEPTION_TYPE,
+    THREAD_ID,
+    THREAD_NAME,
+)
+from otel_distro.schema.kinds import Attribute, Event, Metric
+
+EXCEPTION_HANDLER = Attribute(
+    "python.exception.handler",
+    "What saw the exception: a hook of the interpreter, a log call, a span, our own API.",
+    (
+        "main",
+        "thread",
+        "asyncio",
+        "unraisable",
+        "process",
+        "executor",
+        "log",
+        "span",
+        "warning",
+        "crash",
+        "silent",
+        "capture",
+    ),
+)
+EXCEPTION_HANDLED = Attribute(
+    "python.exception.handled", "Whether code of the application caught it; false where it escaped.", ("true", "false")
+)
+EXCEPTION_FINGERPRINT = Attribute(
+    "python.exception.fingerprint", "The same for all exceptions of a type from one place, over deploys."
+)
+EXCEPTION_FIRST_SEEN = Attribute(
+    "python.exception.first_seen", "True on the first exception of its fingerprint in this version of the service."
+)
+EXCEPTION_CAUGHT_IN = Attribute("python.exception.caught_in", "Function that caught the exception.")
+EXCEPTION_SECTION = Attribute("python.exception.section", "Section of code that was to be captured, as it was named.")
+EXCEPTION_LOCALS = Attribute(
+    "python.exception.local_variables", "Local variables of the application's own frames, redacted and bounded."
+)
+ASYNCIO_TASK_NAME = Attribute("python.asyncio.task.name", "Name of the asyncio task.")
+
+PYTHON_EXCEPTIONS = Metric(
+    "python.exceptions",
+    "counter",
+    "{exception}",
+    "Exceptions, each counted once whoever saw it.",
+    (EXCEPTION_TYPE, EXCEPTION_FINGERPRINT, EXCEPTION_HANDLED, EXCEPTION_HANDLER),
+)
+PYTHON_EXCEPTION_NEW = Metric(
+    "python.exception.new",
+    "counter",
+    "{exception}",
+    "Fingerprints of exceptions that this version of the service had not shown before.",
+    (EXCEPTION_TYPE, EXCEPTION_FINGERPRINT),
+)
+
+EXCEPTION = Event(
+    "exception",
+    "An exception, once, whoever saw it.",
+    (
+        EXCEPTION_TYPE,
+        EXCEPTION_MESSAGE,
+        EXCEPTION_STACKTRACE,
+        EXCEPTION_HANDLER,
+        EXCEPTION_HANDLED,
+        EXCEPTION_FINGERPRINT,
+        EXCEPTION_FIRST_SEEN,
+        EXCEPTION_CAUGHT_IN,
+        EXCEPTION_SECTION,
+        EXCEPTION_LOCALS,
+        CODE_FUNCTION_NAME,
+        THREAD_ID,
+        THREAD_NAME,
+        ASYNCIO_TASK_NAME,
+    ),
+)

@@ -1,0 +1,77 @@
+"""What a declared name is: an attribute, a metric or an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Instrument = Literal["counter", "updowncounter", "gauge", "histogram"]
+
+OWN_ROOTS = ("job", "audit", "health", "function", "python", "otel_distro")
+"""Root namespaces that the semantic conventions leave free and we use."""
+
+_UNIT_SUFFIX = {
+    "s": "seconds",
+    "ms": "milliseconds",
+    "By": "bytes",
+    "1": "ratio",
+    "Hz": "hertz",
+}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A key of an attribute: its name, what it means and, where the set is closed, its values."""
+
+    name: str
+    brief: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The label Prometheus and Loki give the attribute."""
+        return self.name.replace(".", "_")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: its name, instrument, unit (UCUM) and the attributes its points may carry."""
+
+    name: str
+    instrument: Instrument
+    unit: str
+    brief: str
+    attributes: tuple[Attribute, ...] = ()
+    buckets: tuple[float, ...] = ()
+    upstream: bool = False
+
+    def series(self, part: Literal["", "bucket", "count", "sum"] = "") -> str:
+        """Return the name of the series in Prometheus (translation ``UnderscoreEscapingWithSuffixes``).
+
+        ``part`` chooses one of a histogram's three series and is refused with ``ValueError`` for other instruments.
+        Source: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+        """
+        if bool(part) != (self.instrument == "histogram"):
+            raise ValueError(f"{self.name} is a {self.instrument}: part {part!r} does not fit")
+        words = [self.name.replace(".", "_")]
+        unit = _UNIT_SUFFIX.get(self.unit, "")
+        if (
+            unit
+            and not (unit == "ratio" and self.instrument in ("counter", "histogram"))
+            and not words[0].endswith(unit)
+        ):
+            words.append(unit)
+        if self.instrument == "counter":
+            words.append("total")
+        if part:
+            words.append(part)
+        return "_".join(words)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event: a log record with an event name and these attributes."""
+
+    name: str
+    brief: str
+    attributes: tuple[Attribute, ...] = ()

@@ -1,0 +1,16 @@
+"""Log records and business events."""
+
+from __future__ import annotations
+
+from otel_distro.schema.kinds import Attribute, Metric
+
+LOG_REPEATS = Attribute(
+    "otel_distro.log.repeats", "How many equal records were folded into this one since the last that was sent."
+)
+EVENT_OUTCOME = Attribute(
+    "otel_distro.event.outcome", "How what the business event tells of ended.", ("success", "failure", "unknown")
+)
+
+LOG_FOLDED = Metric(
+    "otel_distro.log.folded", "counter", "{log_record}", "Repeated log records that were folded into a later one."
+)

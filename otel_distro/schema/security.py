@@ -1,0 +1,46 @@
+"""Audit events: who did what to what, with which outcome."""
+
+from __future__ import annotations
+
+from otel_distro.schema.attributes import CLIENT_ADDRESS, FILE_PATH, HTTP_RESPONSE_STATUS_CODE, URL_PATH, USER_ID
+from otel_distro.schema.kinds import Attribute, Event, Metric
+
+AUDIT_NAME = Attribute("audit.name", "Name of the audit event, without the root.")
+AUDIT_OUTCOME = Attribute("audit.outcome", "How it ended.", ("success", "failure", "unknown"))
+AUDIT_ACTOR = Attribute("audit.actor", "Who did it.")
+AUDIT_TARGET = Attribute("audit.target", "What it was done to.")
+AUDIT_REASON = Attribute("audit.reason", "Why it ended so.")
+AUDIT_SOURCE = Attribute(
+    "audit.source", "Who noticed it.", ("application", "interpreter", "http", "framework", "auditd")
+)
+AUDIT_CHAIN_STATE = Attribute(
+    "audit.chain.state", "What is known of the hash chain of the audit file.", ("intact", "broken")
+)
+
+_FIELDS = (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_ACTOR, AUDIT_TARGET, AUDIT_REASON, AUDIT_SOURCE)
+
+AUDIT_EVENTS = Metric("audit.events", "counter", "{event}", "Audit events.", (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_SOURCE))
+AUDIT_SUPPRESSED = Metric(
+    "audit.suppressed", "counter", "{event}", "Audit events beyond the rate limit: counted, not sent.", (AUDIT_NAME,)
+)
+AUDIT_CHAIN_STATUS = Metric(
+    "audit.chain.status",
+    "gauge",
+    "{file}",
+    "State of the audit file: 1 for the one it is in, 0 for the other.",
+    (AUDIT_CHAIN_STATE,),
+)
+
+AUDIT_FILE_SENSITIVE = Event("audit.file.sensitive", "A sensitive file was opened.", (*_FIELDS, FILE_PATH))
+AUDIT_PROCESS_START = Event("audit.process.start", "A process was started.", _FIELDS)
+AUDIT_NETWORK_PEER = Event("audit.network.peer", "A peer was connected to for the first time.", _FIELDS)
+AUDIT_CODE_TEXT = Event("audit.code.text", "A text was compiled or executed as code.", _FIELDS)
+AUDIT_CODE_NATIVE = Event("audit.code.native", "Native code was loaded through ctypes.", _FIELDS)
+AUDIT_CODE_TEMPORARY = Event("audit.code.temporary", "A module was imported from a temporary folder.", _FIELDS)
+AUDIT_PRIVILEGE_CHANGE = Event("audit.privilege.change", "The process changed its user, group or privileges.", _FIELDS)
+AUDIT_HTTP_REFUSED = Event(
+    "audit.http.refused",
+    "A request was answered with 401 or 403.",
+    (*_FIELDS, CLIENT_ADDRESS, HTTP_RESPONSE_STATUS_CODE, URL_PATH),
+)
+AUDIT_AUTH_LOGIN = Event("audit.auth.login", "Somebody tried to log in.", (*_FIELDS, CLIENT_ADDRESS, USER_ID))
