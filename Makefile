@@ -26,12 +26,13 @@ $(VENV)/.ready: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
 	touch $@
 
+# Three at a time, whole files each: most tests wait for a program they started.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest tests/unit tests/local tests/demo tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/local tests/demo tests/e2e $(ARGS)
 
 # What depends on the version of Python, for CI: how a process starts, forks and ends, and what the instrumentors patch.
 test-other: $(VENV)/.ready
-	$(BIN)/python -m pytest -q tests/unit/test_boot.py tests/unit/test_hooks.py tests/unit/instrumentation \
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/unit/test_boot.py tests/unit/test_hooks.py tests/unit/instrumentation \
 		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py \
 		tests/e2e/test_script.py tests/e2e/test_processes.py tests/e2e/test_unprepared.py $(ARGS)
 

@@ -41,6 +41,7 @@ ONE_SPAN = traces([span(1)])
         ("deflate", zlib.compress(ONE_SPAN)),
         ("gzip", gzip.compress(ONE_SPAN[:20]) + gzip.compress(ONE_SPAN[20:])),
     ],
+    ids=["plain", "gzip", "deflate", "gzip in two members"],
 )
 def test_every_encoding_of_the_protocol_is_stored(port: int, query: Query, encoding: str, body: bytes) -> None:
     """Plain, gzip (in several members too) and deflate bodies give the same row, and the answer is protobuf."""
