@@ -10,6 +10,9 @@ LOG_REPEATS = Attribute(
 EVENT_OUTCOME = Attribute(
     "otel_distro.event.outcome", "How what the business event tells of ended.", ("success", "failure", "unknown")
 )
+EVENT_GIVEN_NAME = Attribute(
+    "otel_distro.event.given_name", "Name that an event was given, where it is none that an event may have."
+)
 
 LOG_FOLDED = Metric(
     "otel_distro.log.folded", "counter", "{log_record}", "Repeated log records that were folded into a later one."

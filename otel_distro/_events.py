@@ -1,0 +1,135 @@
+"""What business events and audit events have in common: names that stay few, outcomes, and how an event is emitted."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_distro import _upstream, schema
+from otel_distro._diagnostics import say
+from otel_distro._guard import guard
+from otel_distro._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUCCESS: Final = "success"
+FAILURE: Final = "failure"
+UNKNOWN: Final = "unknown"
+OUTCOMES: Final = (SUCCESS, FAILURE, UNKNOWN)
+VERBS: Final = {SUCCESS: "succeeded", FAILURE: "failed", UNKNOWN: "ended, how is unknown"}
+UNNAMED: Final = "unnamed"
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+_DYNAMIC: Final = re.compile(r"[0-9]{4}|[0-9a-f]{16}")
+_NO_LETTER: Final = re.compile(r"[^a-z0-9_.]+")
+_LONGEST: Final = 100
+_MOST_NAMES: Final = 500
+_ATTRIBUTES: Final = (str, bool, int, float, bytes, list, tuple, dict)
+
+_names: set[str] = set()
+
+
+def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name an event gets, and the attributes that keep the one it was given where that is not good.
+
+    A good name is one of a fixed set of lower-case words joined by dots (``order.paid``). One that can be repaired by
+    case and underscores is; one with numbers or without end in variety becomes ``unnamed``: names are labels of series.
+    """
+    if type(given) is str and given in _names:
+        return given, {}
+    text = text_of(given)
+    good = len(text) <= _LONGEST and _NAME.fullmatch(text) is not None and not _DYNAMIC.search(text)
+    name = text if good else _repaired(text)
+    if name not in _names and len(_names) >= _MOST_NAMES:
+        say(
+            f"{kind} event {text[:_LONGEST]!r} is one more than {_MOST_NAMES} names: a name is fixed and what changes is "
+            f"a field; sent as {UNNAMED!r}",
+            cause=f"{kind} event names",
+        )
+        return UNNAMED, {schema.EVENT_GIVEN_NAME.name: text}
+    if name != UNNAMED:
+        _names.add(name)
+    if good:
+        return name, {}
+    say(
+        f"{kind} event {text[:_LONGEST]!r}: a name is fixed, of lower-case words joined by dots; sent as {name!r}",
+        cause=f"{kind} event name {text[:_LONGEST]}",
+    )
+    return name, {schema.EVENT_GIVEN_NAME.name: text}
+
+
+def _repaired(text: str) -> str:
+    words = [_NO_LETTER.sub("_", word.strip()).strip("_") for word in text[: _LONGEST + 1].lower().split(".")]
+    name = ".".join(word for word in words if word)
+    has_digit = any(letter.isdigit() for letter in text)
+    return UNNAMED if has_digit or len(name) > _LONGEST or not _NAME.fullmatch(name) else name
+
+
+def outcome_of(kind: str, name: str, given: Any) -> str:
+    """Return the outcome; one that is none is ``unknown`` and costs one line."""
+    if type(given) is str and given in OUTCOMES:
+        return given
+    say(
+        f"{kind} event {name!r}: outcome {text_of(given)[:_LONGEST]!r} is not one of {', '.join(OUTCOMES)}; "
+        f"using {UNKNOWN!r}",
+        cause=f"{kind} event outcome {name}",
+    )
+    return UNKNOWN
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or a word in its place where that raises; None is empty."""
+    if value is None:
+        return ""
+    try:
+        return str(value)
+    except Exception:
+        return "<unprintable>"
+
+
+def plain(*fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return fields as attributes: scalars, lists and dictionaries as they are, everything else by its text, no None."""
+    found: dict[str, Any] = {}
+    with guard("fields of an event, which is sent without them,"):
+        for mapping in fields:
+            for key, value in (mapping or {}).items():
+                if value is not None:
+                    found[text_of(key)] = value if isinstance(value, _ATTRIBUTES) else text_of(value)
+    return found
+
+
+def active_span() -> tuple[int, int]:
+    """Return trace and span id of the active span, zeros where there is none. Imports nothing."""
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return 0, 0
+    context = trace.get_current_span().get_span_context()
+    return (context.trace_id, context.span_id) if context.is_valid else (0, 0)
+
+
+def emit(scope: str, event_name: str, outcome: str, body: str, attributes: dict[str, Any], timestamp: int = 0) -> None:
+    """Emit an event through the logs API, whose first call starts telemetry where this process is instrumented.
+
+    The severity follows the outcome: ``failure`` is WARN, everything else INFO. ``timestamp``: nanoseconds since 1970,
+    0 for now.
+    """
+    severity = _upstream.SeverityNumber
+    failed = outcome == FAILURE
+    _upstream.get_logger(scope, __version__).emit(
+        timestamp=timestamp or time.time_ns(),
+        event_name=event_name,
+        severity_number=severity.WARN if failed else severity.INFO,
+        severity_text="WARN" if failed else "INFO",
+        body=body,
+        attributes=attributes,
+    )
+
+
+def count(scope: str, metric: schema.Metric, attributes: dict[str, Any]) -> None:
+    """Add one to a counter."""
+    from opentelemetry import metrics
+
+    metrics.get_meter(scope, __version__).create_counter(metric.name, metric.unit, metric.brief).add(1, attributes)

@@ -1,0 +1,77 @@
+"""Audit events: who did what to what, with which outcome.
+
+.. code-block:: python
+
+    from otel_distro import audit
+
+    audit.event("auth.login", outcome="failure", actor=user.id, target="admin-console", reason="bad password")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from otel_distro import _events, schema
+from otel_distro._guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["event"]
+
+_SCOPE: Final = "otel_distro.audit"
+_ROOT: Final = "audit."
+_SAID: Final = (("actor", schema.AUDIT_ACTOR), ("target", schema.AUDIT_TARGET))
+
+
+def event(
+    name: str,
+    /,
+    *,
+    outcome: Literal["success", "failure", "unknown"] = "success",
+    actor: object = "",
+    target: object = "",
+    reason: object = "",
+    source: str = "application",
+    attributes: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> None:
+    """Record an audit event. Never raises.
+
+    ``name``: fixed lower-case words joined by dots, without anything that changes from call to call: ``auth.login``. It becomes
+    the OpenTelemetry event ``audit.auth.login``. A name that is none of that costs one line on stderr; the event is sent
+    under the nearest good name, or ``audit.unnamed``, and keeps what it was given as an attribute.
+
+    ``outcome``: ``success`` (severity INFO), ``failure`` (WARN) or ``unknown`` (INFO; also in place of anything else).
+
+    ``actor``, ``target``, ``reason``: who did it, to what, why it ended so. Any object, told by its ``str()``.
+
+    ``source``: who noticed it, one of the values of ``schema.AUDIT_SOURCE``.
+
+    ``attributes``, ``fields``: further attributes under their own names; names with dots go into ``attributes``.
+
+    The event carries the active trace, is never sampled, folded or filtered, and is counted in ``audit.events``.
+    """
+    with guard("an audit event"):
+        name, given = _events.name_of("audit", name.removeprefix(_ROOT) if type(name) is str else name)
+        outcome_ = _events.outcome_of("audit", name, outcome)
+        fixed = {
+            schema.AUDIT_NAME.name: name,
+            schema.AUDIT_OUTCOME.name: outcome_,
+            schema.AUDIT_ACTOR.name: _events.text_of(actor),
+            schema.AUDIT_TARGET.name: _events.text_of(target),
+            schema.AUDIT_REASON.name: _events.text_of(reason),
+            schema.AUDIT_SOURCE.name: _events.text_of(source),
+        }
+        free = _events.plain(attributes, fields)
+        told = {**free, **given, **{key: value for key, value in fixed.items() if value}}
+        _events.emit(_SCOPE, _ROOT + name, outcome_, _sentence(name, outcome_, fixed), told)
+        labels = (schema.AUDIT_NAME.name, schema.AUDIT_OUTCOME.name, schema.AUDIT_SOURCE.name)
+        _events.count(_SCOPE, schema.AUDIT_EVENTS, {key: fixed[key] for key in labels})
+
+
+def _sentence(name: str, outcome: str, fixed: Mapping[str, str]) -> str:
+    said = ((word, fixed[attribute.name]) for word, attribute in _SAID)
+    who = ", ".join(f"{word} {text}" for word, text in said if text)
+    reason = fixed[schema.AUDIT_REASON.name]
+    return f"{name} {_events.VERBS[outcome]}{f' ({who})' if who else ''}{f': {reason}' if reason else ''}"
