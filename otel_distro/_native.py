@@ -20,6 +20,13 @@ LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
 
+def nap(seconds: float) -> None:
+    """Sleep in this thread itself."""
+    lock = allocate_lock()
+    lock.acquire()
+    lock.acquire(True, seconds)
+
+
 def thread_count() -> int:
     """Return how many threads the process has: as the kernel counts them, which is what Python warns of at a fork."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -21,6 +21,10 @@ from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
 from otel_distro.export.sdk_guard import guard_sdk
 from otel_distro.export.self_metrics import report_tallies
+
+if TYPE_CHECKING:
+    from otel_distro.export.log_file import LogFile
+    from otel_distro.export.pipeline import Pipeline
 
 OURS = "otlp_proto_http"
 """The exporter that our own pipeline takes the place of; every other one is upstream's or the user's."""
@@ -86,30 +90,45 @@ def _build(resource: Resource) -> Lifecycle:
         meter_provider=NoOpMeterProvider(),
         _logger_configurator=logger_configurator,
     )
-    spans, logs = QueueSpanProcessor(pipeline), QueueLogRecordProcessor(pipeline)
+    spans = QueueSpanProcessor(pipeline)
+    file = _log_file(pipeline)
+    logs = QueueLogRecordProcessor(pipeline, [lane for lane in pipeline.lanes if lane not in ("traces", "metrics")])
     for name in names["traces"]:
         tracer_provider.add_span_processor(
             spans if name == OURS else BatchSpanProcessor(_upstream.exporter_class("traces", name)())
         )
     for name in names["logs"]:
-        logger_provider.add_log_record_processor(
-            logs if name == OURS else BatchLogRecordProcessor(_upstream.exporter_class("logs", name)())
-        )
+        if name != OURS:
+            logger_provider.add_log_record_processor(BatchLogRecordProcessor(_upstream.exporter_class("logs", name)()))
+    if OURS in names["logs"] or file is not None:
+        logger_provider.add_log_record_processor(logs)
     if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() != "false":
         meter = meter_provider.get_meter("otel_distro", __version__)
         report_to(pipeline, meter)
         report_tallies(meter, spans.tally, logs.tally)
+        if file is not None:
+            file.report_to(meter)
     _upstream.set_providers(tracer_provider, meter_provider, logger_provider)
 
     lifecycle = Lifecycle(
         pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()
     )
     lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew))
+    if file is not None:
+        lifecycle.after_fork.append(file.renew)
     with guard("guarding the SDK"):
         guard_sdk()
     with guard("following forks"):
         lifecycle.bind()
     return lifecycle
+
+
+def _log_file(pipeline: Pipeline) -> LogFile | None:
+    if not settings.OTEL_DISTRO_LOG_FILE.get():
+        return None
+    from otel_distro.export.log_file import add_log_file
+
+    return add_log_file(pipeline)
 
 
 def _reader(name: str) -> MetricReader:

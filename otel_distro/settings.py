@@ -177,6 +177,30 @@ OTEL_DISTRO_REDACT_EMAIL = Setting(
     False,
     "Whether e-mail addresses are hidden too.",
 )
+OTEL_DISTRO_LOG_FILE = Setting(
+    "OTEL_DISTRO_LOG_FILE",
+    "str",
+    "",
+    "File that log records and events are also written to, as lines of JSON; needs no collector and no exporter.",
+)
+OTEL_DISTRO_LOG_FILE_BYTES = Setting(
+    "OTEL_DISTRO_LOG_FILE_BYTES",
+    "int",
+    16 * 1024 * 1024,
+    "Bytes after which the log file is put away and compressed; 0 for no limit.",
+)
+OTEL_DISTRO_LOG_FILE_AGE = Setting(
+    "OTEL_DISTRO_LOG_FILE_AGE",
+    "float",
+    24 * 3600.0,
+    "Seconds after its first line at which the log file is put away and compressed; 0 for no limit.",
+)
+OTEL_DISTRO_LOG_FILE_KEEP = Setting(
+    "OTEL_DISTRO_LOG_FILE_KEEP",
+    "int",
+    10,
+    "How many log files that were put away are kept; the oldest are deleted.",
+)
 
 
 def settings() -> "tuple[Setting[Any], ...]":

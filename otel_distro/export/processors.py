@@ -13,9 +13,10 @@ from otel_distro._upstream import LogRecordProcessor, ReadableLogRecord, ReadWri
 from otel_distro.export.self_metrics import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from otel_distro.export.lane import Lane
+    from otel_distro.export.log_entry import LogEntry
     from otel_distro.export.pipeline import Pipeline
 
 
@@ -53,10 +54,11 @@ class QueueSpanProcessor(SpanProcessor):
 
 
 class QueueLogRecordProcessor(LogRecordProcessor):
-    """Queues log records when they are emitted."""
+    """Queues log records when they are emitted, in each of these lanes of the pipeline."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, lanes: Sequence[str] = ("logs",)) -> None:
         self._pipeline = pipeline
+        self._lanes = lanes
         self.tally = Tally()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -68,15 +70,20 @@ class QueueLogRecordProcessor(LogRecordProcessor):
         record = copy.copy(log_record.log_record)
         # The context may hold anything alive, and nothing after this point reads it.
         record.context = Context()
-        self._pipeline.put(
-            "logs",
-            ReadableLogRecord(
-                log_record=record,
-                resource=log_record.resource,
-                instrumentation_scope=log_record.instrumentation_scope,
-                limits=log_record.limits,
-            ),
+        snapshot = ReadableLogRecord(
+            log_record=record,
+            resource=log_record.resource,
+            instrumentation_scope=log_record.instrumentation_scope,
+            limits=log_record.limits,
         )
+        for lane in self._lanes:
+            self._pipeline.put(lane, snapshot)
+
+    def put(self, entry: LogEntry) -> None:
+        """Queue a record that nobody else can see."""
+        self.tally.start()
+        for lane in self._lanes:
+            self._pipeline.put(lane, entry)
 
     def shutdown(self) -> None:
         """Deliver what waits. The pipeline itself lives until the process ends."""

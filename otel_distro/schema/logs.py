@@ -17,3 +17,6 @@ EVENT_GIVEN_NAME = Attribute(
 LOG_FOLDED = Metric(
     "otel_distro.log.folded", "counter", "{log_record}", "Repeated log records that were folded into a later one."
 )
+LOG_FILE_LOST = Metric(
+    "otel_distro.log.file.lost", "counter", "{log_record}", "Log records that could not be written to the local file."
+)

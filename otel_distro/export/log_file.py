@@ -1,0 +1,197 @@
+"""The local file of log records: JSON lines that several processes append to, with rotation by size and time.
+
+Whoever writes holds the ``flock`` of the file, so a line is never mixed with another, a write that the disk cut short is taken
+back, and nobody writes into a file that is being put away: after the lock, the file must still be the one of that name.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.metrics import Observation
+
+from otel_distro import _native, schema, settings
+from otel_distro._diagnostics import say
+from otel_distro.export.lane import Lane
+from otel_distro.export.log_file_archives import Archives
+from otel_distro.export.log_file_lines import encode_lines
+from otel_distro.export.self_metrics import LaneMetrics
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+
+    from otel_distro.export.pipeline import Pipeline
+
+SIGNAL: Final = "log_file"
+"""The lane of the pipeline whose bodies are lines of the file."""
+
+_OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MODE: Final = 0o600
+_PATIENCE: Final = 5.0
+_NAP: Final = 0.002
+_STAMP: Final = len('{"timestamp":"')
+
+
+class LogFile:
+    """Takes the place of the spool for the lane :data:`SIGNAL`.
+
+    ``size``: bytes after which the file is put away. ``age``: seconds after its first line. ``keep``: archives that stay.
+    """
+
+    def __init__(self, path: str, *, size: int, age: float, keep: int) -> None:
+        self.path = os.path.abspath(path)
+        self.lost = 0
+        """Records that could not be written."""
+        self._size = size
+        self._age = age
+        self._archives = Archives(self.path, keep)
+        self._descriptor = -1
+        self._inode = (0, 0)
+        self._expires = 0.0
+        self._failing = False
+        self._pid = os.getpid()
+
+    def append(self, signal: str, body: bytes, count: int) -> None:
+        """Write lines. Never raises: what cannot be written is counted in :attr:`lost`, and said when that begins and ends."""
+        try:
+            self._write_all(body)
+        except OSError as error:
+            self.lost += count
+            self._close()
+            if not self._failing:
+                self._failing = True
+                say(
+                    f"log records are missing in {self.path}: {error.strerror or error}; all else goes on",
+                    cause=f"log file {self.path}",
+                )
+        else:
+            if self._failing:
+                self._failing = False
+                say(f"log records are written to {self.path} again; {self.lost} are missing", cause="log file is back")
+
+    def renew(self) -> None:
+        """Start again in a forked child: the descriptor, and the lock with it, are the parent's."""
+        self._pid = os.getpid()
+        self._close()
+        self.lost = 0
+        self._failing = False
+
+    def close(self) -> None:
+        """Let go of the file and stop putting archives in order; both start again when something is written."""
+        self._close()
+        self._archives.stop()
+
+    def report_to(self, meter: Meter) -> None:
+        """Report what was lost at every collection."""
+        metric = schema.LOG_FILE_LOST
+        meter.create_observable_counter(metric.name, [lambda _: (Observation(self.lost),)], metric.unit, metric.brief)
+
+    def _write_all(self, body: bytes) -> None:
+        while body:
+            size = self._lock()
+            try:
+                cut = self._room(body, size)
+                if not cut and not self._archives.put_away():
+                    cut = len(body)
+                if cut:
+                    self._write(body[:cut], size)
+                    body = body[cut:]
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _room(self, body: bytes, size: int) -> int:
+        """Return how many bytes of whole lines the file takes; none where it is to be put away first."""
+        if size and self._age and time.time() >= self._expires:
+            return 0
+        if not self._size or size + len(body) <= self._size:
+            return len(body)
+        cut = body.rfind(b"\n", 0, max(0, self._size - size)) + 1
+        return cut or (0 if size else body.index(b"\n") + 1)
+
+    def _write(self, lines: bytes, size: int) -> None:
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            # Somebody was killed in the middle of a line.
+            lines = b"\n" + lines
+        written = 0
+        try:
+            while written < len(lines):
+                written += os.write(self._descriptor, lines[written:])
+        except OSError:
+            os.ftruncate(self._descriptor, size)
+            raise
+
+    def _lock(self) -> int:
+        """Return the size of the file, which is locked, and the one of its name. Raises ``OSError``."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            if self._pid != os.getpid():
+                self.renew()
+            if self._descriptor < 0:
+                self._open()
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock") from None
+                _native.nap(_NAP)
+                continue
+            try:
+                named = os.stat(self.path, follow_symlinks=False)
+                if (named.st_dev, named.st_ino) == self._inode:
+                    return named.st_size
+            except FileNotFoundError:
+                pass
+            self._close()
+
+    def _open(self) -> None:
+        try:
+            descriptor = os.open(self.path, _OPEN | os.O_CREAT, _MODE)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+            descriptor = os.open(self.path, _OPEN | os.O_CREAT, _MODE)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        self._descriptor = descriptor
+        self._inode = (found.st_dev, found.st_ino)
+        self._expires = self._begun(descriptor) + self._age
+        self._archives.sweep()
+
+    @staticmethod
+    def _begun(descriptor: int) -> float:
+        """Return the time of the file's first line; now where it has none."""
+        head = os.pread(descriptor, _STAMP + 19, 0)[_STAMP:]
+        try:
+            return datetime.fromisoformat(head.decode()).replace(tzinfo=timezone.utc).timestamp()
+        except ValueError:
+            return time.time()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def add_log_file(pipeline: Pipeline) -> LogFile:
+    """Give the pipeline a lane that ends in the file that ``OTEL_DISTRO_LOG_FILE`` names, and return the file."""
+    from otel_distro.redaction import Redactor
+
+    file = LogFile(
+        settings.OTEL_DISTRO_LOG_FILE.get(),
+        size=settings.OTEL_DISTRO_LOG_FILE_BYTES.get(),
+        age=settings.OTEL_DISTRO_LOG_FILE_AGE.get(),
+        keep=settings.OTEL_DISTRO_LOG_FILE_KEEP.get(),
+    )
+    # Not the redactor of what is sent: what it hid is counted once.
+    redactor = Redactor.from_environment()
+    sink: Any = file
+    lane = Lane(SIGNAL, lambda items: encode_lines(items, redactor), sink, LaneMetrics("logs", None, "", 0))
+    pipeline.lanes = {**pipeline.lanes, SIGNAL: lane}
+    return file
