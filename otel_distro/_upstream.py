@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from opentelemetry._logs import SeverityNumber as SeverityNumber
     from opentelemetry._logs import get_logger as get_logger
+    from opentelemetry._logs import get_logger_provider as get_logger_provider
     from opentelemetry.sdk._configuration import _OTelSDKConfigurator
     from opentelemetry.sdk._logs import Logger as Logger
     from opentelemetry.sdk._logs import LoggerProvider as LoggerProvider
@@ -47,6 +48,7 @@ _LAZY = {
     "ReadWriteLogRecord": "opentelemetry.sdk._logs",
     "SeverityNumber": "opentelemetry._logs",
     "get_logger": "opentelemetry._logs",
+    "get_logger_provider": "opentelemetry._logs",
     "entry_points": "opentelemetry.util._importlib_metadata",
     "SDKConfigurator": "opentelemetry.sdk._configuration",
 }
@@ -78,6 +80,17 @@ SPAN_FIELDS = attrgetter(
     "_instrumentation_scope",
 )
 """What a ``ReadableSpan`` of exactly that class holds, as a tuple: its properties make copies and cost seven times more."""
+
+
+logger_fields = attrgetter(
+    "_logger_config.is_enabled",
+    "_multi_log_record_processor._log_record_processors",
+    "_resource",
+    "_instrumentation_scope",
+    "_log_record_limits.max_log_record_attributes",
+    "_log_record_limits.max_log_record_attribute_length",
+)
+"""What the SDK's ``Logger`` looks at when it emits: enabled, processors, resource, scope, limits of number and length."""
 
 
 def ask_detectors_in_turn() -> None:

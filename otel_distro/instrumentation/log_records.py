@@ -10,22 +10,32 @@ Source: https://opentelemetry.io/docs/specs/otel/logs/data-model/
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import schema
-from otel_distro._guard import guard
-from otel_distro._upstream import SeverityNumber, get_logger
-from otel_distro.instrumentation import Instrumentor, error_tracking
+from otel_distro import _log_traps, schema
+from otel_distro._guard import report
+from otel_distro.instrumentation import Instrumentor, error_tracking, log_emission, log_folding, log_levels
+from otel_distro.instrumentation.log_values import snapshot, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.util.types import AnyValue
 
-_OWN = ("opentelemetry", "otel_distro")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_SCALARS = (str, bool, int, float)
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    # The message once more, with colours, as uvicorn adds it.
+    "color_message",
+    *_log_traps.TRACE_FIELDS,
+}
+_PATH, _FUNCTION, _LINE = schema.CODE_FILE_PATH.name, schema.CODE_FUNCTION_NAME.name, schema.CODE_LINE_NUMBER.name
+_THREAD, _THREAD_NAME = schema.THREAD_ID.name, schema.THREAD_NAME.name
+_COLOUR = "\x1b"
 
 
 class LogRecordsInstrumentor(Instrumentor):
@@ -34,69 +44,150 @@ class LogRecordsInstrumentor(Instrumentor):
     def install(self) -> None:
         """Listen at ``logging.Logger.callHandlers``."""
         self.patch(logging.Logger, "callHandlers", _call_handlers)
+        log_levels.start()
+        log_folding.start()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        log_levels.stop()
+        log_folding.stop()
+        super()._uninstrument(**kwargs)
+
+
+class StructuredEvent:
+    """An event of a structured logger that becomes a record: that record's message, its own text, attributes, exception."""
+
+    __slots__ = ("attributes", "body", "error", "message")
+
+    def __init__(
+        self, message: object, body: str, attributes: dict[str, AnyValue], error: BaseException | None
+    ) -> None:
+        self.message = message
+        self.body = body
+        self.attributes = attributes
+        self.error = error
+
+
+class _Thread(threading.local):
+    """What this thread is handing on, so that one thing that passes two libraries comes once."""
+
+    record: logging.LogRecord | None = None
+    """The record of :mod:`logging` that its handlers are given."""
+    body: str | None = None
+    """The text of that record, once somebody asked."""
+    relayed: str | None = None
+    """The message that another library gives to its handlers, which may pass it on to :mod:`logging`."""
+    event: StructuredEvent | None = None
+
+
+thread = _Thread()
 
 
 def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
     def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if _log_traps.wanted:
+            _add_trace_fields(record)
+        event, thread.event = thread.event, None
+        outer, thread.record = thread.record, record
         try:
             original(logger, record)
         finally:
-            if record.name.partition(".")[0] not in _OWN:
-                with guard("exporting a log record"):
-                    _emit(record)
+            _export(record, event if event is not None and event.message is record.msg else None)
+            thread.record, thread.body = outer, None
 
     # Where logging complains of bad arguments it shows who called, from the first frame on that is not in its own file.
     callHandlers.__code__ = callHandlers.__code__.replace(co_filename=logging.__file__)
     return callHandlers
 
 
-def _emit(record: logging.LogRecord) -> None:
+def _add_trace_fields(record: logging.LogRecord) -> None:
     try:
-        body = record.getMessage()
+        values = _log_traps.trace_fields()
+        for name in _log_traps.wanted:
+            record.__dict__.setdefault(name, values[name])
+    except Exception as error:
+        report("the trace fields of a log record", error)
+
+
+def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
+    """Emit the record unless it was emitted before or nobody wants it. Never raises."""
+    try:
+        source = log_emission.source_of(record.name, record.levelno)
+        if source is None or _was_told(record):
+            return
+        log_emission.thread.busy = True
+        try:
+            if event is None:
+                error = record.exc_info[1] if record.exc_info else None
+                if error is not None and record.name == "asyncio" and error_tracking.was_recorded(error):
+                    # asyncio logs what error_tracking has just recorded: one failure, one record.
+                    return
+                body, attributes = thread.body or body_of(record), _attributes(record)
+            else:
+                body, attributes, error = event.body, event.attributes, event.error
+            if error is not None:
+                attributes.update(exception_attributes(error))
+            if log_folding.active is not None and log_folding.active.folds(
+                source, record, body, attributes
+            ):
+                return
+            log_emission.emit(source, int(record.created * 1e9), record.levelno, record.levelname, body, attributes)
+        finally:
+            log_emission.thread.busy = False
+    except RecursionError:
+        return
+    except Exception as error:
+        report("exporting a log record", error)
+
+
+def body_of(record: logging.LogRecord) -> str:
+    """Return the message of a record, as a formatter of the application has already made it where one has."""
+    made = record.__dict__.get("message")
+    if type(made) is str and _COLOUR not in made:
+        return made
+    try:
+        return record.getMessage()
     except Exception:
         # Bad arguments are the application's, and logging reports them itself.
-        body = str(record.msg)
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None and _is_report_of_tracked(record):
-        return
-    get_logger(record.name).emit(
-        timestamp=int(record.created * 1e9),
-        severity_number=_severity(record.levelno),
-        severity_text=record.levelname,
-        body=body,
-        attributes=_attributes(record, error),
-    )
+        return text_of(record.msg)
 
 
-def _attributes(record: logging.LogRecord, error: BaseException | None) -> dict[str, AnyValue]:
+def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
+    given = record.__dict__
     attributes: dict[str, AnyValue] = {
-        key: value if isinstance(value, _SCALARS) else error_tracking.text_of(value)
-        for key, value in vars(record).items()
-        if key not in _STANDARD and value is not None
+        _PATH: record.pathname,
+        _FUNCTION: record.funcName or "",
+        _LINE: record.lineno,
+        _THREAD: record.thread or 0,
+        _THREAD_NAME: record.threadName or "",
     }
-    attributes[schema.CODE_FILE_PATH.name] = record.pathname
-    attributes[schema.CODE_FUNCTION_NAME.name] = record.funcName or ""
-    attributes[schema.CODE_LINE_NUMBER.name] = record.lineno
-    attributes[schema.THREAD_ID.name] = record.thread or 0
-    attributes[schema.THREAD_NAME.name] = record.threadName or ""
-    if error is not None:
-        kind = type(error)
-        attributes[schema.EXCEPTION_TYPE.name] = error_tracking.type_name(kind)
-        attributes[schema.EXCEPTION_MESSAGE.name] = error_tracking.text_of(error)
-        attributes[schema.EXCEPTION_STACKTRACE.name] = "".join(
-            traceback.format_exception(kind, error, error.__traceback__)
-        )
+    for key in given.keys() - _STANDARD:
+        value = given[key]
+        if value is not None:
+            attributes[key] = snapshot(value)
     return attributes
 
 
-def _is_report_of_tracked(record: logging.LogRecord) -> bool:
-    """Return whether asyncio logs an exception that ``error_tracking`` has just recorded: one failure, one record."""
-    error = record.exc_info[1] if record.exc_info else None
-    return record.name == "asyncio" and error is not None and error_tracking.was_recorded(error)
+def exception_attributes(error: BaseException) -> dict[str, AnyValue]:
+    """Return what is told of an exception that was logged."""
+    kind = type(error)
+    return {
+        schema.EXCEPTION_TYPE.name: error_tracking.type_name(kind),
+        schema.EXCEPTION_MESSAGE.name: text_of(error),
+        schema.EXCEPTION_STACKTRACE.name: "".join(traceback.format_exception(kind, error, error.__traceback__)),
+    }
 
 
-def _severity(level: int) -> SeverityNumber:
-    """Map a level to a severity number: ten levels of Python are four of OpenTelemetry, INFO is 9."""
-    if level < logging.DEBUG:
-        return SeverityNumber(max(1, min(4, 1 + level // 3)))
-    return SeverityNumber(min(24, 5 + (level - logging.DEBUG) * 4 // 10))
+def _was_told(record: logging.LogRecord) -> bool:
+    """Return whether the record was emitted where it was made, and is handled here once more.
+
+    Listeners of queues do that with records of other threads, and of processes that multiprocessing started: those run
+    under telemetry themselves. Loguru's sinks do it with what loguru has emitted.
+    """
+    if thread.relayed is not None and isinstance(record.msg, str) and thread.relayed in record.msg:
+        return True
+    process = record.process
+    if process is None or record.thread is None:
+        return False
+    if process == os.getpid():
+        return record.thread != threading.get_ident()
+    return record.processName != "MainProcess" or process == os.getppid()

@@ -88,7 +88,7 @@ CASES = {
         suppressible=False,
     ),
     "log_records": Case(
-        log, inside="otel_distro.instrumentation.log_records._severity", names={""}, suppressible=False
+        log, inside="otel_distro.instrumentation.log_records._attributes", names={""}, suppressible=False
     ),
     "process_metrics": Case(
         collect,

@@ -128,7 +128,7 @@ def test_extras(telemetry: Telemetry, instrumented: object, logger: logging.Logg
     attributes = dict(only(telemetry).log_record.attributes or {})
     found = {key: attributes[key] for key in extra if key in attributes}
     assert found == {
-        "shop.order": "A1", "n": 3, "price": 1.5, "paid": True, "items": "['tea', 2]", "odd": "<unprintable>"
+        "shop.order": "A1", "n": 3, "price": 1.5, "paid": True, "items": ("tea", 2), "odd": "<unprintable>"
     }  # fmt: skip
     assert {key: type(value) for key, value in found.items()}["paid"] is bool
 
@@ -242,7 +242,7 @@ def test_error_of_ours_and_error_of_a_handler(
     assert only(telemetry).log_record.body == "told"
 
     logger.handlers = [handler]
-    monkeypatch.setattr("otel_distro.instrumentation.log_records._severity", lambda _: 1 / 0)
+    monkeypatch.setattr("otel_distro.instrumentation.log_records._attributes", lambda _: 1 / 0)
     logger.warning("printed all the same")
     assert handler.messages == ["printed all the same"]
     assert swallowed == ["exporting a log record: ZeroDivisionError: division by zero"]

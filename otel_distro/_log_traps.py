@@ -1,0 +1,138 @@
+"""What :mod:`logging` needs from us before the first record: names for formats, and ears for loggers that were switched off.
+
+Called when ``logging`` is imported, in every instrumented process that does it, so nothing else is imported here.
+"""
+
+import sys
+
+from otel_distro import _hooks
+from otel_distro._guard import guard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+TRACE_FIELDS = {"otelTraceID": "0", "otelSpanID": "0", "otelTraceSampled": False, "otelServiceName": ""}
+"""What formats of the application may name, as upstream has it, and the values outside of spans."""
+
+wanted: "set[str]" = set()
+"""Those of :data:`TRACE_FIELDS` that a format of the application names: records have them from then on."""
+
+silenced: "set[Any]" = set()
+"""Loggers that ``dictConfig`` or ``fileConfig`` switched off because they were not told of them."""
+
+_state: "dict[str, Any]" = {}
+
+
+def prepare(logging: "Any") -> None:
+    """Set all this up in the module ``logging``."""
+    with guard("preparing the logging module"):
+        for name in TRACE_FIELDS:
+            setattr(logging.LogRecord, name, _TraceField(name))
+        logging.PercentStyle.__init__ = _style(logging.PercentStyle.__init__)
+        _hooks.when_imported("logging.config", _hear_silenced)
+
+
+def trace_fields() -> "dict[str, Any]":
+    """Return the values of :data:`TRACE_FIELDS` for the span that is current in this thread and task."""
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return TRACE_FIELDS
+    context = trace.get_current_span().get_span_context()
+    resource = getattr(trace.get_tracer_provider(), "resource", None)
+    service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
+    if not context.is_valid:
+        return {**TRACE_FIELDS, "otelServiceName": service}
+    return {
+        "otelTraceID": f"{context.trace_id:032x}",
+        "otelSpanID": f"{context.span_id:016x}",
+        "otelTraceSampled": context.trace_flags.sampled,
+        "otelServiceName": service,
+    }
+
+
+def for_export_only(record: "Any") -> None:
+    """Hand a record to whoever listens at ``Logger.callHandlers``, and to no handler of the application."""
+    ghost = _state.get("ghost")
+    if ghost is None:
+        import logging
+
+        # In no hierarchy: its one handler keeps logging from falling back to stderr.
+        ghost = _state["ghost"] = logging.Logger("otel_distro.ghost")
+        ghost.propagate = False
+        ghost.addHandler(logging.NullHandler())
+    ghost.callHandlers(record)
+
+
+class _TraceField:
+    """A field of every record that did not get one of its own; not in its ``__dict__``, which formatters may print."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, record: "Any", owner: "Any" = None) -> "Any":
+        if record is None:
+            return self
+        value = TRACE_FIELDS[self._name]
+        with guard("a field of a log record"):
+            value = trace_fields()[self._name]
+        return value
+
+
+def _style(original: "Callable[..., None]") -> "Callable[..., None]":
+    def __init__(self: "Any", *args: "Any", **kwargs: "Any") -> None:  # noqa: N807 - takes its place
+        original(self, *args, **kwargs)
+        with guard("reading a log format"):
+            named = [name for name in TRACE_FIELDS if name in self._fmt]
+            if named:
+                wanted.update(named)
+                # For records that come past us: formats look into the record's __dict__ only, and fail.
+                self._defaults = {**{name: TRACE_FIELDS[name] for name in named}, **(self._defaults or {})}
+
+    __init__.__wrapped__ = original  # type: ignore[attr-defined]
+    return __init__
+
+
+def _hear_silenced(config: "Any") -> None:
+    original = getattr(config, "_handle_existing_loggers", None)
+    if original is None:
+        return
+
+    def handle_existing_loggers(existing: "Any", *args: "Any", **kwargs: "Any") -> None:
+        loggers: list[Any] = []
+        with guard("noting loggers"):
+            known = config.logging.root.manager.loggerDict
+            loggers = [logger for logger in map(known.get, list(existing)) if getattr(logger, "disabled", None) is False]
+        original(existing, *args, **kwargs)
+        with guard("hearing loggers that were switched off"):
+            for logger in loggers:
+                if logger.disabled and hasattr(logger, "callHandlers"):
+                    _hear(logger)
+
+    config._handle_existing_loggers = handle_existing_loggers
+
+
+def _hear(logger: "Any") -> None:
+    """Let records of a logger that is off exist all the same, for export only; on again, it is what it was."""
+    silenced.add(logger)
+    if "handle" in vars(logger) or "isEnabledFor" in vars(logger):
+        return
+    kind = type(logger)
+
+    def is_enabled_for(level: "Any") -> bool:
+        if not logger.disabled or logger not in silenced:
+            return bool(kind.isEnabledFor(logger, level))
+        return bool(level > logger.manager.disable and level >= logger.getEffectiveLevel())
+
+    def handle(record: "Any") -> None:
+        if not logger.disabled or logger not in silenced:
+            kind.handle(logger, record)
+            return
+        with guard("a record of a logger that was switched off"):
+            kept = logger.filter(record)
+            if kept:
+                for_export_only(record if kept is True else kept)
+
+    logger.isEnabledFor = is_enabled_for
+    logger.handle = handle

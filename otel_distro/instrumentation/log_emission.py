@@ -1,0 +1,118 @@
+"""How a record of any logging library becomes a log record of OpenTelemetry: what :mod:`logging`, loguru and structlog share.
+
+A record takes the short way into our queue, and the SDK's own where something of the user's stands on that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import get_current
+from opentelemetry.trace import get_current_span
+
+from otel_distro import _upstream
+from otel_distro._upstream import SeverityNumber
+from otel_distro.export.log_entry import LogEntry, ShortWay
+from otel_distro.instrumentation import log_levels
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import AnyValue
+
+_OWN = ("opentelemetry", "otel_distro")
+_MOST_SOURCES = 2000
+_NEVER = float("inf")
+
+
+class Source:
+    """What is known of one logger: where its records go, and from which level on."""
+
+    __slots__ = ("logger", "threshold", "way")
+
+    def __init__(self, name: str) -> None:
+        self.logger = _upstream.get_logger(name)
+        self.way = ShortWay(self.logger)
+        # What OpenTelemetry says about itself is not exported: a failing export would feed itself.
+        limit = _NEVER if name.partition(".")[0] in _OWN else log_levels.threshold(name)
+        self.threshold: float = -_NEVER if limit is None else limit
+
+
+class _Thread(threading.local):
+    busy = False
+
+
+thread = _Thread()
+"""Whether this thread is making a record right now: what is logged meanwhile, by a ``__str__``, would never end."""
+
+_sources: dict[str, Source] = {}
+_provider: Any = None
+_severities: dict[int, SeverityNumber] = {}
+
+
+def source_of(name: str, level: float) -> Source | None:
+    """Return where a record of logger ``name`` goes, or None where nobody wants one of this level."""
+    global _provider
+    if thread.busy:
+        return None
+    provider = _upstream.get_logger_provider()
+    if provider is not _provider:
+        _sources.clear()
+        _provider = provider
+    log_levels.look()
+    source = _sources.get(name)
+    if source is None:
+        if len(_sources) >= _MOST_SOURCES:
+            _sources.clear()
+        source = _sources[name] = Source(name)
+    return source if level >= source.threshold else None
+
+
+def forget() -> None:
+    """Read levels and providers anew."""
+    _sources.clear()
+
+
+def severity(level: int) -> SeverityNumber:
+    """Map a level to a severity number: ten levels of Python are four of OpenTelemetry, INFO is 9."""
+    found = _severities.get(level)
+    if found is None:
+        number = 1 + level // 3 if level < 10 else 5 + (level - 10) * 4 // 10
+        found = SeverityNumber(max(1, min(4 if level < 10 else 24, number)))
+        if len(_severities) < 100:
+            _severities[level] = found
+    return found
+
+
+def emit(
+    source: Source,
+    timestamp: int,
+    level: int,
+    level_name: str,
+    body: str,
+    attributes: dict[str, AnyValue],
+    context: Context | None = None,
+) -> None:
+    """Emit a record. ``timestamp``: nanoseconds since 1970. ``context``: the one it belongs to, by default the current."""
+    way = source.way.open(len(attributes))
+    if way is None:
+        source.logger.emit(
+            timestamp=timestamp,
+            context=context,
+            severity_number=severity(level),
+            severity_text=level_name,
+            body=body,
+            attributes=attributes,
+        )
+        return
+    processor, resource, scope = way
+    span = get_current_span(context).get_span_context()
+    processor.put(
+        LogEntry(timestamp, time.time_ns(), severity(level), level_name, body, attributes, span, resource, scope)
+    )
+
+
+def current() -> Context:
+    """Return the context of this thread or task, for a record that is emitted later."""
+    return get_current()
