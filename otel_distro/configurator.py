@@ -16,6 +16,7 @@ from otel_distro import _upstream, schema, settings
 from otel_distro._guard import guard
 from otel_distro._upstream import BatchLogRecordProcessor, LoggerProvider
 from otel_distro._version import __version__
+from otel_distro.export import encode_redaction
 from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
@@ -113,7 +114,7 @@ def _build(resource: Resource) -> Lifecycle:
     lifecycle = Lifecycle(
         pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()
     )
-    lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew))
+    lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew, encode_redaction.renew))
     if file is not None:
         lifecycle.after_fork.append(file.renew)
     with guard("guarding the SDK"):

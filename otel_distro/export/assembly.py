@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro import _upstream
 from otel_distro.export.delivery import Delivery, Link
 from otel_distro.export.encode import encode_logs, encode_metrics, encode_spans
+from otel_distro.export.encode_redaction import report_hidden
 from otel_distro.export.lane import Lane
 from otel_distro.export.pipeline import Pipeline
 from otel_distro.export.processors import QueueMetricReader
@@ -97,6 +98,7 @@ def report_to(pipeline: Pipeline, meter: Meter) -> None:
         delivery.report_to(metrics)
         if lane is not None:
             lane.report_to(metrics)
+    report_hidden(meter)
 
 
 def _lane(signal: str, spool: Spool) -> Lane:

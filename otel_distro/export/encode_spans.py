@@ -15,6 +15,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from otel_distro._upstream import SPAN_FIELDS
+from otel_distro.export.encode_redaction import redactor
 from otel_distro.export.encode_values import attributes
 from otel_distro.export.encode_wire import (
     MAX_TEXT,
@@ -173,7 +174,7 @@ def _trace_state(state: Any) -> bytes:
         text = ",".join([f"{_short(key)}={_short(value)}" for _, (key, value) in pairs])
     except (ValueError, TypeError):
         return b""
-    raw = utf8(text, MAX_TEXT)
+    raw = utf8(redactor().text(text), MAX_TEXT)
     return b"\x1a" + VARINT[len(raw)] + raw
 
 

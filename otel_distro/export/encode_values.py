@@ -1,8 +1,9 @@
 """Attributes and values of any type as OTLP ``KeyValue`` and ``AnyValue``.
 
 Messages: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/common/v1/common.proto
-Pairs of a key and a short text, an integer or a bool are remembered: most come again in the next item. Methods that
-somebody's subclass of ``str``, ``int``, ``dict`` and so on overrides are not called.
+Every text, number and key is redacted here, where it becomes bytes, and containers on the way through them; what is
+changed by that is not remembered. Pairs of a key and a short text, an integer or a bool are: most come again in the next
+item. Methods that somebody's subclass of ``str``, ``int``, ``dict`` and so on overrides are not called.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
 
+from otel_distro.export.encode_redaction import MARGIN, redacted, redactor
 from otel_distro.export.encode_wire import (
     FIELD_1,
     MAX_BODY,
@@ -22,6 +24,7 @@ from otel_distro.export.encode_wire import (
     MAX_TEXT,
     SHORT,
     VARINT,
+    int64,
     pack_double,
     plain_text,
     read,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_distro.export.encode_wire import Budget
+    from otel_distro.redaction.treatment import Treatment
 
 _CACHED_KEYS = 1024
 _CACHED_VALUES = 256
@@ -54,10 +58,11 @@ class _Key:
     Only the first values are remembered: where a key has more than these, they hardly ever come again.
     """
 
-    __slots__ = ("bools", "integers", "start", "texts")
+    __slots__ = ("bools", "integers", "start", "texts", "treatment")
 
-    def __init__(self, start: bytes) -> None:
+    def __init__(self, start: bytes, treatment: Treatment) -> None:
         self.start = start
+        self.treatment = treatment
         # Shared until there is something to remember: keys that never come again should cost little.
         self.texts: dict[str, bytes] = _NO_TEXTS
         self.integers: dict[int, bytes] = _NO_INTEGERS
@@ -65,10 +70,11 @@ class _Key:
 
     def text(self, value: str) -> bytes:
         """Return the pair with a short text."""
+        shown = self.treatment.leaf(value)
         try:
-            raw = value.encode()
+            raw = shown.encode()
         except UnicodeEncodeError:
-            raw = utf8(value, MAX_TEXT)
+            raw = utf8(shown, MAX_TEXT)
         start = self.start
         size = len(raw)
         if size < 100 and len(start) < 24:
@@ -76,7 +82,7 @@ class _Key:
             pair = b"%c%b%c\x0a%c%b" % (len(start) + size + 3, start, size + 2, size, raw)
         else:
             pair = self.pair(FIELD_1[size] + raw)
-        if len(self.texts) < _CACHED_VALUES:
+        if len(self.texts) < _CACHED_VALUES and shown is value:
             if self.texts is _NO_TEXTS:
                 self.texts = {}
             self.texts[value] = pair
@@ -85,6 +91,8 @@ class _Key:
 
     def integer(self, value: int) -> bytes:
         """Return the pair with an integer."""
+        if value >= self.treatment.smallest:
+            return self.pair(_number(value, self.treatment))
         pair = self.pair(b"\x18" + varint64(value))
         if len(self.integers) < _CACHED_VALUES and -(1 << 63) <= value < 1 << 63:
             if self.integers is _NO_INTEGERS:
@@ -92,6 +100,10 @@ class _Key:
             self.integers[value] = pair
             _remembered(pair)
         return pair
+
+    def real(self, value: float) -> bytes:
+        """Return the pair with a floating-point number."""
+        return self.pair(_number(value, self.treatment) if self.treatment.secret else b"\x21" + pack_double(value))
 
     def boolean(self, value: bool) -> bytes:
         """Return the pair with a bool."""
@@ -122,9 +134,11 @@ def _remembered(pair: bytes) -> None:
 
 def _known(key: Any) -> _Key:
     """Return what is known of a key that comes for the first time."""
-    raw = utf8(key if type(key) is str else plain_text(key), MAX_NAME)
-    known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12")
-    if type(key) is str and len(key) <= SHORT:
+    title = key if type(key) is str else plain_text(key)
+    shown = redacted(title, MAX_NAME, redactor().text)
+    raw = utf8(shown, MAX_NAME)
+    known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12", redactor().treatment(title))
+    if type(key) is str and len(key) <= SHORT and shown is title:
         _remembered(known.start)
         _keys[key] = known
     return known
@@ -163,7 +177,8 @@ def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
             kind = type(value)
             if known is None:
                 # Values are remembered from the second sight of their key on.
-                append(_known(key).pair(any_value(value, budget)))
+                known = _known(key)
+                append(known.pair(any_value(value, budget, known.treatment)))
             elif kind is str and len(value) <= SHORT:
                 append(known.texts.get(value) or known.text(value))
             elif kind is int:
@@ -171,9 +186,9 @@ def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
             elif kind is bool:
                 append(known.bools.get(value) or known.boolean(value))
             elif kind is float:
-                append(known.pair(b"\x21" + pack_double(value)))
+                append(known.real(value))
             else:
-                append(known.pair(any_value(value, budget)))
+                append(known.pair(any_value(value, budget, known.treatment)))
         except Exception:
             lost += 1
     # Joined by the tag, each pair comes after one.
@@ -182,67 +197,101 @@ def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
 
 def body(value: Any, budget: Budget) -> bytes:
     """Return the ``AnyValue`` of a log record's body: a text of it may be longer than others."""
+    treatment = redactor().treatment("")
     if issubclass(type(value), str):
-        return _text(plain_text(value), budget, MAX_BODY)
-    return any_value(value, budget)
+        return _text(plain_text(value), budget, treatment, MAX_BODY)
+    return any_value(value, budget, treatment)
 
 
-def any_value(value: Any, budget: Budget, depth: int = 0) -> bytes:
+def any_value(value: Any, budget: Budget, treatment: Treatment, depth: int = 0) -> bytes:
     """Return the ``AnyValue`` of anything: types that OTLP does not have become a text."""
     budget.values -= 1
     kind = type(value)
     if kind is str:
-        return _text(value, budget, MAX_TEXT)
+        return _text(value, budget, treatment)
     if value is None:
         return b""
     if kind is bool:
         return b"\x10\x01" if value else b"\x10\x00"
     if issubclass(kind, int):
-        return b"\x18" + varint64(value)
+        return _number(int64(value), treatment)
     if issubclass(kind, float):
-        return b"\x21" + pack_double(float.__float__(value))
+        return _number(float.__float__(value), treatment)
     if issubclass(kind, str):
-        return _text(plain_text(value), budget, MAX_TEXT)
+        return _text(plain_text(value), budget, treatment)
     for base in (bytes, bytearray):
         if issubclass(kind, base):
-            raw = bytes(base.__getitem__(value, slice(0, max(0, min(MAX_TEXT, budget.room)))))
-            budget.room -= len(raw)
-            return b"\x3a" + VARINT[len(raw)] + raw
+            return _bytes(value, base, budget, treatment)
     if depth >= MAX_DEPTH:
         return _CUT
     elements = _elements_of(value, kind, budget)
     if elements is not None:
-        return _array(elements, budget, depth + 1)
+        return _array(elements, budget, treatment, depth + 1)
     pairs, _ = _pairs_of(value, kind, budget)
     if pairs is not None:
-        return _mapping(pairs, budget, depth + 1)
-    return _text(plain_text(value), budget, MAX_TEXT)
+        return _mapping(pairs, budget, treatment, depth + 1)
+    return _text(plain_text(value), budget, treatment)
 
 
-def _text(value: str, budget: Budget, limit: int) -> bytes:
-    raw = budget.text(value, limit)
+def _text(value: str, budget: Budget, treatment: Treatment, limit: int = MAX_TEXT) -> bytes:
+    raw = budget.text(value, limit, treatment.leaf)
     return FIELD_1[len(raw)] + raw
 
 
-def _array(elements: Sequence[Any], budget: Budget, depth: int) -> bytes:
+def _number(value: float, treatment: Treatment) -> bytes:
+    shown = treatment.leaf(value)
+    if shown is not value:
+        return _mask(shown)
+    return b"\x18" + varint64(value) if type(value) is int else b"\x21" + pack_double(value)
+
+
+def _bytes(value: Any, base: Any, budget: Budget, treatment: Treatment) -> bytes:
+    limit = max(0, min(MAX_TEXT, budget.room))
+    raw = bytes(base.__getitem__(value, slice(0, limit + MARGIN + 1)))
+    shown = redacted(raw, limit, treatment.leaf)
+    budget.room -= min(len(raw), limit)
+    if type(shown) is str:
+        return _mask(shown)
+    sent: bytes = shown[:limit]
+    return b"\x3a" + VARINT[len(sent)] + sent
+
+
+def _mask(shown: str) -> bytes:
+    raw = shown.encode()
+    return FIELD_1[len(raw)] + raw
+
+
+def _array(elements: Sequence[Any], budget: Budget, treatment: Treatment, depth: int) -> bytes:
+    if treatment.arguments and all(type(element) is str for element in elements):
+        elements = redactor().arguments(elements)
     parts: list[bytes] = []
-    for element in elements:
+    for index, element in enumerate(elements):
         if budget.values <= 0:
             break
-        encoded = any_value(element, budget, depth)
+        if index == 1 and depth > 1 and len(elements) == 2:
+            treatment = _after(elements[0], treatment)
+        encoded = any_value(element, budget, treatment, depth)
         parts += (FIELD_1[len(encoded)], encoded)
     array = b"".join(parts)
     return b"\x2a" + VARINT[len(array)] + array
 
 
-def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, depth: int) -> bytes:
+def _after(key: Any, treatment: Treatment) -> Treatment:
+    """Return how a value is treated that stands after ``key`` in a pair, as headers often do."""
+    found = redactor().treatment(plain_text(key)[:MAX_NAME]) if issubclass(type(key), (str, bytes)) else treatment
+    return found if found.secret else treatment
+
+
+def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, treatment: Treatment, depth: int) -> bytes:
+    if treatment.secret and pairs:
+        return _mask(redactor().mask())
     parts = [b""]
     for key, value in pairs:
         if budget.values <= 0:
             break
         budget.values -= 1
-        known = _keys.get(key) if type(key) is str else None
-        parts.append((known or _known(key)).pair(any_value(value, budget, depth)))
+        known = (_keys.get(key) if type(key) is str else None) or _known(key)
+        parts.append(known.pair(any_value(value, budget, treatment if treatment.inherited else known.treatment, depth)))
     mapping = b"\x0a".join(parts)
     return b"\x32" + VARINT[len(mapping)] + mapping
 

@@ -14,6 +14,8 @@ import threading
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from otel_distro.export.encode_redaction import redacted, redactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -78,10 +80,14 @@ class Budget:
         self.values = MAX_VALUES
         self.room = MAX_ROOM
 
-    def text(self, text: str, limit: int = MAX_TEXT) -> bytes:
-        """Return ``text`` in UTF-8, cut at ``limit`` bytes and at the room that is left."""
-        raw = utf8(text, min(limit, self.room))
-        self.room -= len(raw)
+    def text(self, text: str, limit: int = MAX_TEXT, redact: Callable[[Any], Any] | None = None) -> bytes:
+        """Return ``text`` redacted and in UTF-8, cut at ``limit`` bytes and at the room that is left."""
+        limit = min(limit, self.room)
+        if limit <= 0:
+            return b""
+        raw = utf8(redacted(text, limit, redact or redactor().text), limit)
+        # What was hidden had to be read all the same.
+        self.room -= max(len(raw), min(len(text), limit))
         return raw
 
 
@@ -139,10 +145,13 @@ def utf8(text: str, limit: int) -> bytes:
 
 
 def name(value: Any) -> bytes:
-    """Return what was given as a name, in UTF-8 after its length. Short ones are remembered in :data:`NAMES`."""
-    raw = utf8(value if type(value) is str else plain_text(value), MAX_NAME)
+    """Return what was given as a name, redacted, in UTF-8 after its length. Short ones are remembered in :data:`NAMES`."""
+    given = value if type(value) is str else plain_text(value)
+    shown = redacted(given, MAX_NAME, redactor().text)
+    raw = utf8(shown, MAX_NAME)
     encoded = VARINT[len(raw)] + raw
-    if type(value) is str and len(value) <= SHORT:
+    # One with a secret in it is looked at again, and counted again, when it comes again.
+    if type(value) is str and len(value) <= SHORT and shown is given:
         if len(NAMES) >= _CACHED_NAMES:
             NAMES.clear()
         NAMES[value] = encoded

@@ -15,6 +15,7 @@ from otel_distro._guard import report
 from otel_distro.redaction import command, sql, table, values
 from otel_distro.redaction.keys import Keys, Verdict, is_opaque, words_of
 from otel_distro.redaction.text import Text
+from otel_distro.redaction.treatment import SMALLEST_NUMBER, UNTOUCHED, Treatment, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     Way = Callable[[Any], Any]
 
 _SHORTEST: Final = 5
-_SMALLEST_NUMBER: Final = 10**12
 _DEEPEST: Final = 16
 _MOST_ELEMENTS: Final = 100_000
 _REMEMBERED: Final = 4096
@@ -64,6 +64,7 @@ class Redactor:
         self._clean_urls: set[str] = set()
         self._clean_statements: set[str] = set()
         self._ways: dict[object, Way] = {}
+        self._plain_treatment = Treatment(self._plain)
         self._special: dict[str, Way] = {
             schema.URL_FULL.name: self.url,
             schema.HTTP_URL.name: self.url,
@@ -170,15 +171,39 @@ class Redactor:
         if not self.enabled or type(arguments) not in (list, tuple) or not all(type(word) is str for word in arguments):
             return self._plain(arguments) if self.enabled else arguments
         try:
-            redacted = list(arguments)
-            for index, (start, end) in command.in_arguments(arguments, self._keys):
-                if redacted[index][start:end] != table.MASK:
-                    self._count("argument")
-                    redacted[index] = redacted[index][:start] + table.MASK + redacted[index][end:]
-            redacted = [self.text(word) for word in redacted]
+            redacted = [self.text(word) for word in self.arguments(arguments)]
             return arguments if redacted == list(arguments) else type(arguments)(redacted)
         except Exception as error:
             return self._failed(error)
+
+    def arguments(self, arguments: Sequence[str]) -> list[str]:
+        """Return arguments without what their place says is secret, as what follows ``--password``."""
+        redacted = list(arguments)
+        for index, (start, end) in command.in_arguments(arguments, self._keys):
+            if redacted[index][start:end] != table.MASK:
+                self._count("argument")
+                redacted[index] = redacted[index][:start] + table.MASK + redacted[index][end:]
+        return redacted
+
+    def treatment(self, key: str) -> Treatment:
+        """Return how the values of ``key`` are redacted; of the key that is the empty text, as running texts are."""
+        if not self.enabled:
+            return UNTOUCHED
+        way = self._ways.get(key) or self._way(key)
+        if way == self._plain:
+            return self._plain_treatment
+        if way is same:
+            return UNTOUCHED
+        leaf = functools.partial(self.value, key)
+        verdict = self._keys.judge(key)
+        if verdict:
+            return Treatment(leaf, smallest=float("-inf"), secret=verdict != "opaque")
+        return Treatment(leaf, arguments=way == self.argv)
+
+    def mask(self) -> str:
+        """Count a value that is hidden for its key, and return what takes its place."""
+        self._count("key")
+        return table.MASK
 
     def _way(self, key: object) -> Way:
         """Decide how the values of a key are treated."""
@@ -188,8 +213,8 @@ class Redactor:
         way: Way = self._plain
         if isinstance(name, str):
             verdict = self._keys.judge(name)
-            if self._keys.keeps(name):
-                way = _same
+            if name in table.IDENTITIES or self._keys.keeps(name):
+                way = same
             elif verdict:
                 way = functools.partial(self._by_key, name, verdict)
             else:
@@ -214,8 +239,7 @@ class Redactor:
             return value if all(new is old for new, old in zip(hidden, value, strict=False)) else type(value)(hidden)
         if type(value) is dict and not value:
             return value
-        self._count("key")
-        return table.MASK
+        return self.mask()
 
     def _plain(self, value: Any) -> Any:
         kind = type(value)
@@ -231,7 +255,7 @@ class Redactor:
 
     def _number(self, value: int) -> Any:
         """Hide the number of a card; all shorter numbers stay."""
-        if not _SMALLEST_NUMBER <= value < 10**19:
+        if not SMALLEST_NUMBER <= value < 10**19:
             return value
         text = str(value)
         redacted = self.text(text)
@@ -260,11 +284,12 @@ class Redactor:
 
     def _bytes(self, value: bytes) -> Any:
         try:
-            text = value.decode()
+            text, encoding = value.decode(), "utf-8"
         except ValueError:
-            return value
+            # A part of a text, or a message with a text in it: every byte comes back as it was.
+            text, encoding = value.decode("latin-1"), "latin-1"
         redacted = self.text(text)
-        return value if redacted is text else redacted.encode()
+        return value if redacted is text else redacted.encode(encoding)
 
     def _nested(self, value: Any, depth: int, room: list[int]) -> Any:
         """Redact a container; ``room`` is how many more elements are looked at, whatever refers to itself."""
@@ -328,10 +353,6 @@ class Redactor:
         report("redaction of a value, which is hidden", error)
         self._count("failure")
         return table.MASK
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _remember(clean: set[str], value: str) -> None:

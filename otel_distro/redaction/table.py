@@ -83,6 +83,13 @@ DESCRIBING_WORDS: Final = _words(
 )
 """A secret word that one of these follows, at once or at the key's end, is only spoken of: `token_count`, `password_reset_url`."""
 
+IDENTITIES: Final = _words(
+    "service.name service.namespace service.version service.instance.id deployment.environment.name host.id host.name "
+    "container.id cloud.account.id cloud.resource_id k8s.pod.uid telemetry.sdk.name telemetry.sdk.version "
+    "telemetry.distro.name telemetry.distro.version"
+)
+"""Attributes that say whose telemetry it is: their values are never hidden. Machines have numbers that could be a card's."""
+
 TEXT_TRIGGERS: Final = _words(
     "pass pw secret token key auth cookie sess sid credential sig srf jwt cvv cvc card ccnum code ssn social iban otp "
     "pin bearer saml assertion connection webhook wort contrasena senha wachtwoord"

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
@@ -27,9 +27,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from otel_distro.export.encode import Encoded, encode_logs, encode_metrics, encode_spans
+from otel_distro.export.encode_redaction import redactor, renew
 from tests.unit.export import telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
 many = settings(
@@ -51,11 +54,19 @@ def assert_equal(ours: Encoded, theirs: Message) -> None:
     assert not ours.dropped
 
 
+def without_secrets(encode: Callable[[Any], Encoded], items: Any) -> Encoded:
+    """Encode what nothing is hidden in: a number made at random may be one of a payment card."""
+    renew()
+    encoded = encode(items)
+    assume(not redactor().hidden)
+    return encoded
+
+
 @many
 @given(st.lists(telemetry.spans, max_size=6))
 def test_spans_equal_upstreams(items: list[ReadableSpan]) -> None:
     """Any spans an application can make are encoded as upstream encodes them."""
-    ours = encode_spans(items)
+    ours = without_secrets(encode_spans, items)
     assert_equal(ours, upstream_spans(items))
     assert ours.count == len(items)
 
@@ -64,7 +75,7 @@ def test_spans_equal_upstreams(items: list[ReadableSpan]) -> None:
 @given(st.lists(telemetry.logs, max_size=6))
 def test_logs_equal_upstreams(items: list[ReadableLogRecord]) -> None:
     """Any log records an application can make are encoded as upstream encodes them."""
-    ours = encode_logs(items)
+    ours = without_secrets(encode_logs, items)
     assert_equal(ours, upstream_logs(items))
     assert ours.count == len(items)
 
@@ -73,7 +84,7 @@ def test_logs_equal_upstreams(items: list[ReadableLogRecord]) -> None:
 @given(telemetry.metrics_data)
 def test_metrics_equal_upstreams(data: MetricsData) -> None:
     """Any metrics an application can make are encoded as upstream encodes them."""
-    ours = encode_metrics(data)
+    ours = without_secrets(encode_metrics, data)
     assert_equal(ours, upstream_metrics(data))
     scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
     assert ours.count == sum(len(metric.data.data_points) for scope in scopes for metric in scope.metrics)
