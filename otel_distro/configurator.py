@@ -110,6 +110,10 @@ def _build(resource: Resource) -> Lifecycle:
         if file is not None:
             file.report_to(meter)
     _upstream.set_providers(tracer_provider, meter_provider, logger_provider)
+    if settings.OTEL_DISTRO_AUDIT_FILE.get():
+        from otel_distro import audit
+
+        audit.watch()
 
     lifecycle = Lifecycle(
         pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()

@@ -201,6 +201,73 @@ OTEL_DISTRO_LOG_FILE_KEEP = Setting(
     10,
     "How many log files that were put away are kept; the oldest are deleted.",
 )
+OTEL_DISTRO_LOG_LEVELS = Setting(
+    "OTEL_DISTRO_LOG_LEVELS",
+    "str",
+    "",
+    "Levels from which on records of loggers are exported: myapp.db=DEBUG,urllib3=WARNING,*=INFO. Prints as ever.",
+)
+OTEL_DISTRO_LOG_LEVELS_FILE = Setting(
+    "OTEL_DISTRO_LOG_LEVELS_FILE",
+    "str",
+    "",
+    "File with further levels, read anew within a second of a change while the process runs.",
+)
+OTEL_DISTRO_LOG_DEBUG_SIGNAL = Setting(
+    "OTEL_DISTRO_LOG_DEBUG_SIGNAL",
+    "choice",
+    "off",
+    "Signal on which everything is exported from DEBUG on for a while, where the application has no use for it.",
+    ("off", "usr1", "usr2"),
+)
+OTEL_DISTRO_LOG_DEBUG_SECONDS = Setting(
+    "OTEL_DISTRO_LOG_DEBUG_SECONDS",
+    "float",
+    600.0,
+    "Seconds for which levels of the file, or of the signal, hold; 0 for no limit.",
+)
+OTEL_DISTRO_LOG_REPEATS = Setting(
+    "OTEL_DISTRO_LOG_REPEATS",
+    "int",
+    0,
+    "Equal log records of one logger that are sent in a window; further ones are folded and counted. 0 folds none.",
+)
+OTEL_DISTRO_LOG_REPEATS_WINDOW = Setting(
+    "OTEL_DISTRO_LOG_REPEATS_WINDOW",
+    "float",
+    10.0,
+    "Seconds of that window.",
+)
+OTEL_DISTRO_AUDIT_FILE = Setting(
+    "OTEL_DISTRO_AUDIT_FILE",
+    "str",
+    "",
+    "File that audit events are also written to before the call returns, chained by hashes.",
+)
+OTEL_DISTRO_AUDIT_FILE_BYTES = Setting(
+    "OTEL_DISTRO_AUDIT_FILE_BYTES",
+    "int",
+    64 * 1024 * 1024,
+    "Bytes after which the audit file is put away and the chain goes on in a new one; 0 for no limit. None is deleted.",
+)
+OTEL_DISTRO_AUDIT_KEY = Setting(
+    "OTEL_DISTRO_AUDIT_KEY",
+    "str",
+    "",
+    "Key of the audit file's hashes: who does not know it cannot make a line that holds.",
+)
+OTEL_DISTRO_AUDIT_KEY_FILE = Setting(
+    "OTEL_DISTRO_AUDIT_KEY_FILE",
+    "str",
+    "",
+    "File with that key, in place of the key itself.",
+)
+OTEL_DISTRO_AUDIT_FSYNC = Setting(
+    "OTEL_DISTRO_AUDIT_FSYNC",
+    "bool",
+    False,
+    "Whether each audit event waits for the disk itself: survives a power cut, too, and costs milliseconds.",
+)
 
 
 def settings() -> "tuple[Setting[Any], ...]":

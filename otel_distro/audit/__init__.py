@@ -9,18 +9,26 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_distro import _events, schema
+from otel_distro import _events, schema, settings
 from otel_distro._guard import guard
+from otel_distro._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["event"]
+    from opentelemetry.metrics import CallbackOptions, Observation
+
+    from otel_distro.audit.local import LocalFile
+
+__all__ = ["event", "watch"]
 
 _SCOPE: Final = "otel_distro.audit"
 _ROOT: Final = "audit."
+_files: dict[str, LocalFile] = {}
 _SAID: Final = (("actor", schema.AUDIT_ACTOR), ("target", schema.AUDIT_TARGET))
 
 
@@ -54,10 +62,10 @@ def event(
     """
     with guard("an audit event"):
         name, given = _events.name_of("audit", name.removeprefix(_ROOT) if type(name) is str else name)
-        outcome_ = _events.outcome_of("audit", name, outcome)
+        ended = _events.outcome_of("audit", name, outcome)
         fixed = {
             schema.AUDIT_NAME.name: name,
-            schema.AUDIT_OUTCOME.name: outcome_,
+            schema.AUDIT_OUTCOME.name: ended,
             schema.AUDIT_ACTOR.name: _events.text_of(actor),
             schema.AUDIT_TARGET.name: _events.text_of(target),
             schema.AUDIT_REASON.name: _events.text_of(reason),
@@ -65,9 +73,55 @@ def event(
         }
         free = _events.plain(attributes, fields)
         told = {**free, **given, **{key: value for key, value in fixed.items() if value}}
-        _events.emit(_SCOPE, _ROOT + name, outcome_, _sentence(name, outcome_, fixed), told)
+        body, now = _sentence(name, ended, fixed), time.time_ns()
+        file: LocalFile | None = None
+        with guard("an audit event in the audit file"):
+            if (file := _local_file()) is not None and (link := file.write(now, _ROOT + name, ended, body, told)):
+                told |= {schema.AUDIT_CHAIN_SEQUENCE.name: link.sequence, schema.AUDIT_CHAIN_HASH.name: link.hash}
+        _events.emit(_SCOPE, _ROOT + name, ended, body, told, now)
         labels = (schema.AUDIT_NAME.name, schema.AUDIT_OUTCOME.name, schema.AUDIT_SOURCE.name)
         _events.count(_SCOPE, schema.AUDIT_EVENTS, {key: fixed[key] for key in labels})
+        if file is not None:
+            _tell_breaks(file)
+
+
+def watch() -> None:
+    """Report the state of the audit file, where the settings name one, as ``audit.chain.status`` from here on. Never raises."""
+    with guard("watching the audit file"):
+        if _local_file() is not None:
+            _watch()
+
+
+def _watch() -> None:
+    from opentelemetry import metrics
+
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        observations: list[Observation] = []
+        with guard("looking at the audit file"):
+            if (file := _local_file()) is not None:
+                observations = file.observe()
+                _tell_breaks(file)
+        return observations
+
+    metric = schema.AUDIT_CHAIN_STATUS
+    meter = metrics.get_meter(_SCOPE, __version__)
+    meter.create_observable_gauge(metric.name, [observe], metric.unit, metric.brief)
+
+
+def _local_file() -> LocalFile | None:
+    path = settings.OTEL_DISTRO_AUDIT_FILE.get()
+    if not path:
+        return None
+    if path not in _files:
+        from otel_distro.audit.local import LocalFile
+
+        _files.setdefault(path, LocalFile(path, os.environ))
+    return _files[path]
+
+
+def _tell_breaks(file: LocalFile) -> None:
+    while file.chain.breaks:
+        event("chain.broken", outcome="failure", target=file.chain.path, reason=file.chain.breaks.popleft())
 
 
 def _sentence(name: str, outcome: str, fixed: Mapping[str, str]) -> str:

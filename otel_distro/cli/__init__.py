@@ -11,6 +11,7 @@ COMMANDS = {
     "spool": "show the telemetry that waits on this machine: for whom, since when, how much",
     "drain": "send the telemetry that waits for the destination that the environment names",
     "redact": "show what would be hidden in a file of logs, or print it with its secrets hidden",
+    "audit": "find every change in a file of audit events",
     "bootstrap": "install the instrumentations for the libraries found here",
 }
 """Subcommand -> help. Each is a file of this package with ``main(argv) -> int``."""

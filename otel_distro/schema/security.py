@@ -16,6 +16,10 @@ AUDIT_SOURCE = Attribute(
 AUDIT_CHAIN_STATE = Attribute(
     "audit.chain.state", "What is known of the hash chain of the audit file.", ("intact", "broken")
 )
+AUDIT_CHAIN_SEQUENCE = Attribute("audit.chain.sequence", "Number of the event's line in the audit file.")
+AUDIT_CHAIN_HASH = Attribute(
+    "audit.chain.hash", "Hash of that line: the copy elsewhere proves the file up to it, whoever knows the key."
+)
 
 _FIELDS = (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_ACTOR, AUDIT_TARGET, AUDIT_REASON, AUDIT_SOURCE)
 
@@ -31,6 +35,7 @@ AUDIT_CHAIN_STATUS = Metric(
     (AUDIT_CHAIN_STATE,),
 )
 
+AUDIT_CHAIN_BROKEN = Event("audit.chain.broken", "The audit file was found changed.", _FIELDS)
 AUDIT_FILE_SENSITIVE = Event("audit.file.sensitive", "A sensitive file was opened.", (*_FIELDS, FILE_PATH))
 AUDIT_PROCESS_START = Event("audit.process.start", "A process was started.", _FIELDS)
 AUDIT_NETWORK_PEER = Event("audit.network.peer", "A peer was connected to for the first time.", _FIELDS)

@@ -1,0 +1,138 @@
+"""The audit file and its head while one process has them: opened for the moment, locked, and closed again.
+
+Nothing stays open, so a forked child has no share in a lock, and a file that was moved is not written to any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, Final
+
+from otel_distro import _native
+from otel_distro.audit.head import SIZE, SUFFIX
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MODE: Final = 0o600
+_PATIENCE: Final = 2.0
+_NAP: Final = 0.0005
+
+
+class Files:
+    """``with Files(path) as files:`` no other process has them meanwhile. Everything raises ``OSError``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._head = -1
+        self._file = -1
+
+    def __enter__(self) -> Files:
+        try:
+            self._lock()
+            self._file = _open(self.path, os.O_APPEND)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close(unlock=True)
+
+    def close(self, *, unlock: bool = False) -> None:
+        """Close both. A forked child closes what it has inherited, and leaves its parent the lock."""
+        head, self._head, file, self._file = self._head, -1, self._file, -1
+        if head >= 0:
+            if unlock:
+                fcntl.flock(head, fcntl.LOCK_UN)
+            os.close(head)
+        if file >= 0:
+            os.close(file)
+
+    def _lock(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        name = self.path + SUFFIX
+        while True:
+            self._head = _open(name, 0)
+            while True:
+                try:
+                    fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock") from None
+                    _native.nap(_NAP)
+            try:
+                if os.path.samestat(os.fstat(self._head), os.stat(name, follow_symlinks=False)):
+                    return
+            except FileNotFoundError:
+                pass
+            # It was moved away in this very moment.
+            self.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._file).st_size
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Return that part of the file, shorter at its end."""
+        return os.pread(self._file, length, offset)
+
+    def duplicate(self) -> int:
+        """Return a descriptor of the file that stays open."""
+        return os.dup(self._file)
+
+    def read_head(self) -> bytes:
+        """Return the content of the head, empty where there was none."""
+        return os.pread(self._head, SIZE + 1, 0)
+
+    def write_head(self, raw: bytes) -> None:
+        """Write the head over."""
+        os.pwrite(self._head, raw, 0)
+        if os.fstat(self._head).st_size > len(raw):
+            os.ftruncate(self._head, len(raw))
+
+    def append(self, body: bytes, *, durable: bool) -> None:
+        """Append to the file, wholly or not at all. ``durable``: wait for the disk itself."""
+        before, written = self.size, 0
+        try:
+            while written < len(body):
+                written += os.write(self._file, body[written:])
+            if durable:
+                os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, before)
+            raise
+
+    def cut(self, size: int) -> None:
+        """Take out what stands after the first ``size`` bytes."""
+        os.ftruncate(self._file, size)
+
+    def can_put_away(self) -> bool:
+        """Return whether the file can be renamed."""
+        return os.access(os.path.dirname(self.path), os.W_OK)
+
+    def put_away(self, sequence: int) -> None:
+        """Rename the file after its last line and open an empty one in its place."""
+        os.rename(self.path, f"{self.path}.{sequence:012d}")
+        os.close(self._file)
+        self._file = -1
+        self._file = _open(self.path, os.O_APPEND)
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        descriptor = os.open(path, _OPEN | flags, _MODE)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        descriptor = os.open(path, _OPEN | flags, _MODE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return descriptor

@@ -1,0 +1,130 @@
+"""Verifies audit files: every line, the way from file to file, and the head that says where the chain ends."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otel_distro.audit.head import SIZE, SUFFIX, read_head
+from otel_distro.audit.seal import LONGEST_LINE, Header, Link, Seal, Walk, header_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_PUT_AWAY: Final = re.compile(r"\.[0-9]{12,}")
+
+
+class Finding(NamedTuple):
+    """What is wrong, and where. ``line`` 0: with the file as a whole."""
+
+    path: str
+    line: int
+    text: str
+
+
+class Verdict(NamedTuple):
+    """What came of it. ``notes``: what could not be seen. ``last``: the end of the chain."""
+
+    lines: int
+    files: int
+    last: Link
+    findings: list[Finding]
+    notes: list[str]
+
+
+class KeyNeeded(Exception):
+    """The file is sealed with a key that was not given."""
+
+
+def files_of(path: str) -> list[str]:
+    """Return the files of the chain that ends in ``path``, oldest first: those that were put away beside it, and itself."""
+    folder, name = os.path.split(os.path.abspath(path))
+    put_away = [each for each in os.listdir(folder) if each.startswith(name) and _PUT_AWAY.fullmatch(each[len(name) :])]
+    ordered = sorted(put_away, key=lambda each: int(each[len(name) + 1 :]))
+    return [*(os.path.join(folder, each) for each in ordered), path]
+
+
+def verify(paths: Sequence[str], keys: Sequence[bytes] = ()) -> Verdict:
+    """Verify the files of one chain, oldest first, the last one with its head unless it was put away.
+
+    ``keys``: those the lines may be sealed with; with one, the last file must be. Raises ``OSError`` where a file cannot be
+    read and :class:`KeyNeeded` where one is sealed with a key that is not among them.
+    """
+    seals = {seal.key_id: seal for seal in (Seal(), *map(Seal, keys))}
+    findings: list[Finding] = []
+    notes: list[str] = []
+    at: Link | None = None
+    count = 0
+    ended = False
+    seal = seals[""]
+    for path in paths:
+        header = _header(path)
+        key_id = "" if header is None else header.key_id
+        if key_id not in seals:
+            raise KeyNeeded(f"{path} is sealed with the key {key_id}, which was not given")
+        seal = seals[key_id]
+        walk = Walk(seal)
+        for number, text, whole in _lines(path):
+            problem = "has no end" if not whole else walk.step(text)
+            if number == 1:
+                problem = problem or _beginning(text, header, walk, at, notes, path)
+            if problem:
+                findings.append(Finding(path, number, problem))
+            count += 1
+        at, ended = walk.at or at, walk.ended
+    if keys and not seal.key_id:
+        findings.append(Finding(paths[-1], 0, "is not sealed with a key, and one was given"))
+    if not (ended and _PUT_AWAY.search(paths[-1])):
+        findings.extend(_check_head(paths[-1], seal, at))
+    return Verdict(count, len(paths), at or Link(0, ""), findings, notes)
+
+
+def _header(path: str) -> Header | None:
+    with open(path, "rb") as file:
+        return header_of(file.readline(LONGEST_LINE))
+
+
+def _lines(path: str) -> Iterator[tuple[int, bytes, bool]]:
+    with open(path, "rb") as file:
+        number = 0
+        while text := file.readline(LONGEST_LINE):
+            number += 1
+            whole = text.endswith(b"\n")
+            yield number, text[:-1] if whole else text, whole
+
+
+def _beginning(text: bytes, header: Header | None, walk: Walk, before: Link | None, notes: list[str], path: str) -> str:
+    """Return what is wrong with a first line, seen from the file before."""
+    if header is None or walk.at is None:
+        return "is not the beginning of a file: lines before it are missing"
+    previous = walk.previous
+    if before is None:
+        if walk.at.sequence > 1:
+            notes.append(f"{path} goes on from line {walk.at.sequence - 1} of a file that is not here")
+        return ""
+    if previous != before:
+        return f"goes on from line {previous.sequence}, and the file before it ends with line {before.sequence}"
+    return ""
+
+
+def _check_head(path: str, seal: Seal, at: Link | None) -> Iterator[Finding]:
+    name = path + SUFFIX
+    try:
+        with open(name, "rb") as file:
+            raw = file.read(SIZE + 1)
+    except FileNotFoundError:
+        yield Finding(name, 0, "is missing: whether lines are missing at the end cannot be seen")
+        return
+    head = read_head(raw, seal)
+    if head is None or head.key_id != seal.key_id:
+        yield Finding(name, 0, "was changed")
+        return
+    size = os.path.getsize(path)
+    last = at or Link(0, "")
+    if size < head.size or last.sequence < head.link.sequence:
+        yield Finding(
+            path, 0, f"lines are missing at its end: it had {head.link.sequence} and ends with {last.sequence}"
+        )
+    elif last.sequence == head.link.sequence and last.hash != head.link.hash:
+        yield Finding(path, 0, "its last line is another one than its head says")
