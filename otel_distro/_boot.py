@@ -107,6 +107,8 @@ def _start() -> None:
     for module, owner, attribute, name, where in targets.FIRST_CALL:
         if name not in disabled:
             _hooks.when_imported(module, _trampoline_on_import(owner, attribute, name, where))
+    if "log_records" not in disabled:
+        _hooks.when_imported("logging", _prepare_logging)
     for module in targets.STARTS_TELEMETRY:
         _hooks.when_imported(module, lambda _: void(activate()))
     _hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
@@ -198,6 +200,15 @@ def _trampoline_on_import(owner: str, attribute: str, name: str, where: str) -> 
         _trampolines.setdefault(name, []).append(_hooks.Trampoline(place, attribute, first))
 
     return install
+
+
+def _prepare_logging(module: "ModuleType") -> None:
+    from otel_distro import _log_traps, settings
+
+    _log_traps.prepare(module, activate)
+    if settings.OTEL_DISTRO_LOG_LEVELS.get() or settings.OTEL_DISTRO_LOG_LEVELS_FILE.get():
+        # The first record that is to be exported may be one that the application does not want.
+        _trampoline_on_import("Logger", "isEnabledFor", "log_records", "")(module)
 
 
 def void(_: object) -> None:

@@ -5,7 +5,8 @@ Called when ``logging`` is imported, in every instrumented process that does it,
 
 import sys
 
-from otel_distro import _hooks
+from otel_distro import _hooks, settings
+from otel_distro._diagnostics import say
 from otel_distro._guard import guard
 
 TYPE_CHECKING = False
@@ -22,16 +23,39 @@ wanted: "set[str]" = set()
 silenced: "set[Any]" = set()
 """Loggers that ``dictConfig`` or ``fileConfig`` switched off because they were not told of them."""
 
+on_signal: "list[Callable[[], None]]" = []
+"""Called when the signal of ``OTEL_DISTRO_LOG_DEBUG_SIGNAL`` comes."""
+
 _state: "dict[str, Any]" = {}
 
 
-def prepare(logging: "Any") -> None:
-    """Set all this up in the module ``logging``."""
+def prepare(logging: "Any", activate: "Callable[[], Any]") -> None:
+    """Set all this up in the module ``logging``. ``activate`` starts telemetry, when the signal comes before anything else."""
     with guard("preparing the logging module"):
+        chosen = settings.OTEL_DISTRO_LOG_DEBUG_SIGNAL.get()
+        if chosen != "off":
+            _listen(f"SIG{chosen.upper()}", activate)
         for name in TRACE_FIELDS:
             setattr(logging.LogRecord, name, _TraceField(name))
         logging.PercentStyle.__init__ = _style(logging.PercentStyle.__init__)
         _hooks.when_imported("logging.config", _hear_silenced)
+
+
+def _listen(name: str, activate: "Callable[[], Any]") -> None:
+    import _signal  # type: ignore[import-not-found]
+
+    def heard(number: int, frame: "Any") -> None:
+        with guard(f"what {name} asks for"):
+            activate()
+            for callback in on_signal:
+                callback()
+
+    number = getattr(_signal, name, None)
+    try:
+        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, heard)
+    except ValueError:
+        say(f"{settings.OTEL_DISTRO_LOG_DEBUG_SIGNAL.name}: logging is first imported outside of the main thread; off")
 
 
 def trace_fields() -> "dict[str, Any]":
@@ -40,8 +64,7 @@ def trace_fields() -> "dict[str, Any]":
     if trace is None:
         return TRACE_FIELDS
     context = trace.get_current_span().get_span_context()
-    resource = getattr(trace.get_tracer_provider(), "resource", None)
-    service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
+    service = _service(trace)
     if not context.is_valid:
         return {**TRACE_FIELDS, "otelServiceName": service}
     return {
@@ -52,6 +75,15 @@ def trace_fields() -> "dict[str, Any]":
     }
 
 
+def _service(trace: "Any") -> str:
+    resource = getattr(trace.get_tracer_provider(), "resource", None)
+    if resource is None:
+        return ""
+    from otel_distro import schema
+
+    return str(resource.attributes.get(schema.SERVICE_NAME.name, ""))
+
+
 def for_export_only(record: "Any") -> None:
     """Hand a record to whoever listens at ``Logger.callHandlers``, and to no handler of the application."""
     ghost = _state.get("ghost")
@@ -59,7 +91,7 @@ def for_export_only(record: "Any") -> None:
         import logging
 
         # In no hierarchy: its one handler keeps logging from falling back to stderr.
-        ghost = _state["ghost"] = logging.Logger("otel_distro.ghost")
+        ghost = _state["ghost"] = logging.Logger("otel_distro.ghost")  # noqa: LOG001 - on purpose
         ghost.propagate = False
         ghost.addHandler(logging.NullHandler())
     ghost.callHandlers(record)
@@ -74,10 +106,9 @@ class _TraceField:
     def __get__(self, record: "Any", owner: "Any" = None) -> "Any":
         if record is None:
             return self
-        value = TRACE_FIELDS[self._name]
         with guard("a field of a log record"):
-            value = trace_fields()[self._name]
-        return value
+            return trace_fields()[self._name]
+        return TRACE_FIELDS[self._name]
 
 
 def _style(original: "Callable[..., None]") -> "Callable[..., None]":
@@ -103,7 +134,9 @@ def _hear_silenced(config: "Any") -> None:
         loggers: list[Any] = []
         with guard("noting loggers"):
             known = config.logging.root.manager.loggerDict
-            loggers = [logger for logger in map(known.get, list(existing)) if getattr(logger, "disabled", None) is False]
+            loggers = [
+                logger for logger in map(known.get, list(existing)) if getattr(logger, "disabled", None) is False
+            ]
         original(existing, *args, **kwargs)
         with guard("hearing loggers that were switched off"):
             for logger in loggers:

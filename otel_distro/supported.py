@@ -7,6 +7,7 @@ REPLACED: "dict[str, str]" = {
     "logging": "log_records keeps the console output and does not export the SDK's own messages",
     "system_metrics": "process_metrics has the names of the semantic conventions and is right in forked workers",
     "exceptions": "error_tracking counts and keeps standard error as it was",
+    "structlog": "structlog_records sends each event once, where upstream sends those that go to logging twice",
     "asyncio": "a span for each coroutine tells nothing that the request's span does not",
 }
 """Upstream's instrumentors that are neither installed nor loaded, with the reason."""

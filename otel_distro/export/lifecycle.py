@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _HASTE = 0.5
 """Seconds that ``os._exit`` and exec may take at most to deliver; what is left is in the spool."""
 
+before_end: list[Callable[[], None]] = []
+"""Called before the last delivery of the process: instrumentors that hold something back."""
+
 
 class Lifecycle:
     """Binds a pipeline and its providers to the life of the process. One of it exists in a process."""
@@ -51,7 +54,7 @@ class Lifecycle:
                 after_in_parent=self._pipeline.after_fork_in_parent,
                 after_in_child=self._in_child,
             )
-        self._before("_exit", lambda: self._pipeline.finish(min(_HASTE, self._budget)))
+        self._before("_exit", lambda: self._finish_pipeline(min(_HASTE, self._budget)))
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):
             self._before(name, lambda: void(self._pipeline.flush(min(_HASTE, self._budget))))
@@ -78,7 +81,7 @@ class Lifecycle:
             # A child that dies before its life began holds only its parent's telemetry.
             return
         deadline = time.monotonic() + self._budget
-        self._pipeline.finish(self._budget)
+        self._finish_pipeline(self._budget)
         # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
         done = _native.allocate_lock()
         done.acquire()
@@ -87,6 +90,12 @@ class Lifecycle:
         except RuntimeError:
             self._shut_down_providers(done)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
+
+    def _finish_pipeline(self, budget: float) -> None:
+        for callback in before_end:
+            with guard("what is told at the end of the process"):
+                callback()
+        self._pipeline.finish(budget)
 
     def _shut_down_providers(self, done: _native.LockType) -> None:
         for provider in self._providers:

@@ -9,13 +9,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span
 
-from otel_distro import _upstream
+from otel_distro import _upstream, schema
 from otel_distro._upstream import SeverityNumber
 from otel_distro.export.log_entry import LogEntry, ShortWay
-from otel_distro.instrumentation import log_levels
+from otel_distro.instrumentation import log_folding, log_levels
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -29,9 +28,10 @@ _NEVER = float("inf")
 class Source:
     """What is known of one logger: where its records go, and from which level on."""
 
-    __slots__ = ("logger", "threshold", "way")
+    __slots__ = ("logger", "name", "threshold", "way")
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.logger = _upstream.get_logger(name)
         self.way = ShortWay(self.logger)
         # What OpenTelemetry says about itself is not exported: a failing export would feed itself.
@@ -92,9 +92,24 @@ def emit(
     level_name: str,
     body: str,
     attributes: dict[str, AnyValue],
-    context: Context | None = None,
+    template: object,
 ) -> None:
-    """Emit a record. ``timestamp``: nanoseconds since 1970. ``context``: the one it belongs to, by default the current."""
+    """Emit a record in the current context, or fold it into a later one.
+
+    ``timestamp``: nanoseconds since 1970. ``template``: the message before anything was put into it.
+    """
+    folding = log_folding.active
+    if folding is None:
+        send((source, timestamp, level, level_name, body, attributes), None)
+        return
+    known = attributes.get(schema.EXCEPTION_FINGERPRINT.name) or attributes.get(schema.EXCEPTION_TYPE.name)
+    text = template if isinstance(template, str) else type(template)
+    folding.take((source.name, level, text, known), (source, timestamp, level, level_name, body, attributes))
+
+
+def send(arguments: tuple[Source, int, int, str, str, dict[str, AnyValue]], context: Context | None) -> None:
+    """Emit a record in ``context``, None for the current one."""
+    source, timestamp, level, level_name, body, attributes = arguments
     way = source.way.open(len(attributes))
     if way is None:
         source.logger.emit(
@@ -113,6 +128,4 @@ def emit(
     )
 
 
-def current() -> Context:
-    """Return the context of this thread or task, for a record that is emitted later."""
-    return get_current()
+log_levels.on_change.append(forget)

@@ -45,7 +45,7 @@ class LogRecordsInstrumentor(Instrumentor):
         """Listen at ``logging.Logger.callHandlers``."""
         self.patch(logging.Logger, "callHandlers", _call_handlers)
         log_levels.start()
-        log_folding.start()
+        log_folding.start(log_emission.send)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         log_levels.stop()
@@ -126,11 +126,10 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
                 body, attributes, error = event.body, event.attributes, event.error
             if error is not None:
                 attributes.update(exception_attributes(error))
-            if log_folding.active is not None and log_folding.active.folds(
-                source, record, body, attributes
-            ):
-                return
-            log_emission.emit(source, int(record.created * 1e9), record.levelno, record.levelname, body, attributes)
+            template = record.msg if event is None else event.body
+            log_emission.emit(
+                source, int(record.created * 1e9), record.levelno, record.levelname, body, attributes, template
+            )
         finally:
             log_emission.thread.busy = False
     except RecursionError:
@@ -183,7 +182,7 @@ def _was_told(record: logging.LogRecord) -> bool:
     Listeners of queues do that with records of other threads, and of processes that multiprocessing started: those run
     under telemetry themselves. Loguru's sinks do it with what loguru has emitted.
     """
-    if thread.relayed is not None and isinstance(record.msg, str) and thread.relayed in record.msg:
+    if thread.relayed and isinstance(record.msg, str) and thread.relayed in record.msg:
         return True
     process = record.process
     if process is None or record.thread is None:

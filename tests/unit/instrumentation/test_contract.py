@@ -10,7 +10,9 @@ import threading
 from importlib.metadata import EntryPoint, distribution
 from typing import TYPE_CHECKING, Any
 
+import loguru
 import pytest
+import structlog
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema as s
@@ -59,6 +61,16 @@ def log() -> None:
     logging.getLogger("made.contract").error("application")
 
 
+def log_with_loguru() -> None:
+    """Log a line by loguru."""
+    loguru.logger.error("application")
+
+
+def log_with_structlog() -> None:
+    """Log an event by structlog, which prints it."""
+    structlog.get_logger().error("application")
+
+
 def collect() -> None:
     """Do nothing: metrics are read when they are collected."""
 
@@ -89,6 +101,15 @@ CASES = {
     ),
     "log_records": Case(
         log, inside="otel_distro.instrumentation.log_records._attributes", names={""}, suppressible=False
+    ),
+    "loguru_records": Case(
+        log_with_loguru,
+        inside="otel_distro.instrumentation.loguru_records._attributes",
+        names={""},
+        suppressible=False,
+    ),
+    "structlog_records": Case(
+        log_with_structlog, inside="otel_distro.instrumentation.structlog_records._told", names={""}, suppressible=False
     ),
     "process_metrics": Case(
         collect,
@@ -150,6 +171,7 @@ def test_each_has_its_case() -> None:
 def test_each_is_loaded_by_the_boot() -> None:
     """Every entry point of ours has a row in the tables that bring it, with the same place."""
     rows = {row[0]: row[1] for row in targets.ALWAYS} | {row[1]: row[2] for row in targets.ON_IMPORT}
+    rows |= {row[3]: row[4] for row in targets.FIRST_CALL if row[4]}
     assert {name: point.value for name, point in OURS.items()}.items() <= rows.items()
 
 
