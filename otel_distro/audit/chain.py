@@ -82,6 +82,7 @@ class AuditFile:
         self._scan = Scan(self._seal)
         self._scanning = _native.allocate_lock()
         self._checked = False
+        self._written: tuple[bytes, Head | None] = (b"", None)
         self._failing = False
         self._lost = 0
 
@@ -180,7 +181,7 @@ class AuditFile:
             text, link = self._seal.seal(link, _said("audit.chain.end", "The file ends; the next one goes on."), END)
             lines.append(text)
         body = b"".join(lines)
-        self._files.append(body, durable=self._durable)
+        self._files.append(body, end.size, durable=self._durable)
         self._write_head(Head(link, end.size + len(body), end.state, full, self._seal.key_id))
         for entry, at in zip(entries, links, strict=True):
             entry.link = at
@@ -191,7 +192,14 @@ class AuditFile:
             self._files.put_away(link.sequence)
 
     def _write_head(self, head: Head) -> None:
-        self._files.write_head(head.to_bytes(self._seal))
+        raw = head.to_bytes(self._seal)
+        self._files.write_head(raw)
+        self._written = (raw, head)
+
+    def _read_head(self) -> tuple[bytes, Head | None]:
+        raw = self._files.read_head()
+        # Mostly it is the one that this process has written itself.
+        return raw, self._written[1] if raw == self._written[0] else read_head(raw, self._seal)
 
     def _first(self, end: _End) -> dict[str, Any]:
         said = {
@@ -204,8 +212,7 @@ class AuditFile:
 
     def _end(self, found: str) -> _End:
         """Return the end of the chain, after what others and the past have done to it. ``found``: what a scan has found."""
-        raw, size = self._files.read_head(), self._files.size
-        head = read_head(raw, self._seal)
+        (raw, head), size = self._read_head(), self._files.size
         if head is None and not raw and not size:
             # Before the first line: a file that has lines and no head has lost it.
             head = Head(Link(0, NOTHING), 0, INTACT, False, self._seal.key_id)
@@ -243,12 +250,13 @@ class AuditFile:
     def _read_on(self, head: Head, size: int) -> _End:
         """Take up what a process that was killed had written after the head; half a line is taken out."""
         walk, end = Walk(self._seal, head.link), head.size
-        for text in self._files.read(size - head.size, head.size).split(b"\n")[:-1]:
+        more = self._files.read(min(size - head.size, LONGEST_LINE), head.size)
+        for text in more.split(b"\n")[:-1]:
             if problem := walk.step(text):
                 said = f"a line after its end {problem}"
                 return _End(head.link, size, BROKEN, "broken", said, head.state == BROKEN)
             end += len(text) + 1
-        if end < size:
+        if end < size and len(more) < LONGEST_LINE:
             say(f"audit file {self.path}: half a line at its end, of a process that was killed, is taken out")
             self._files.cut(end)
         link = walk.at or head.link

@@ -93,14 +93,14 @@ class Files:
         return os.pread(self._head, SIZE + 1, 0)
 
     def write_head(self, raw: bytes) -> None:
-        """Write the head over."""
+        """Write the head over; what stood beyond it goes."""
         os.pwrite(self._head, raw, 0)
-        if os.fstat(self._head).st_size > len(raw):
-            os.ftruncate(self._head, len(raw))
+        if os.pread(self._head, 1, SIZE):
+            os.ftruncate(self._head, SIZE)
 
-    def append(self, body: bytes, *, durable: bool) -> None:
-        """Append to the file, wholly or not at all. ``durable``: wait for the disk itself."""
-        before, written = self.size, 0
+    def append(self, body: bytes, before: int, *, durable: bool) -> None:
+        """Append to a file of ``before`` bytes, wholly or not at all. ``durable``: wait for the disk itself."""
+        written = 0
         try:
             while written < len(body):
                 written += os.write(self._file, body[written:])

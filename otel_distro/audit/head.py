@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_distro.audit.seal import Link
 
@@ -33,10 +33,12 @@ class Head(NamedTuple):
 
     def to_bytes(self, seal: Seal) -> bytes:
         """Return the content of the file, sealed."""
-        fields: dict[str, Any] = {**self.link._asdict(), **self._asdict()}
-        del fields["link"]
-        fields["seal"] = seal.digest(json.dumps(fields).encode())
-        return json.dumps(fields).encode().ljust(SIZE - 1) + b"\n"
+        said = (
+            f'{{"sequence":{self.link.sequence},"hash":"{self.link.hash}","size":{self.size},"state":"{self.state}",'
+            f'"ended":{str(self.ended).lower()},"key_id":"{self.key_id}"'
+        ).encode("utf-8", "backslashreplace")
+        whole = b'%b,"seal":"%b"}' % (said, seal.digest(said + b"}").encode())
+        return whole.ljust(SIZE - 1) + b"\n"
 
 
 def read_head(raw: bytes, seal: Seal) -> Head | None:
