@@ -54,6 +54,8 @@ _ADDED = {
     "pathname",
     "filename",
     "module",
+    "qual_name",
+    "qual_module",
     "func_name",
     "lineno",
     "thread",
