@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
 
 from otel_distro import _upstream, schema
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
 from otel_distro._version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"
@@ -21,13 +21,17 @@ UNKNOWN: Final = "unknown"
 OUTCOMES: Final = (SUCCESS, FAILURE, UNKNOWN)
 VERBS: Final = {SUCCESS: "succeeded", FAILURE: "failed", UNKNOWN: "ended, how is unknown"}
 UNNAMED: Final = "unnamed"
+UNPRINTABLE: Final = "<unprintable>"
+LONGEST_TEXT: Final = 256 * 1024
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _DYNAMIC: Final = re.compile(r"[0-9]{4}|[0-9a-f]{16}")
 _NO_LETTER: Final = re.compile(r"[^a-z0-9_.]+")
 _LONGEST: Final = 100
 _MOST_NAMES: Final = 500
-_ATTRIBUTES: Final = (str, bool, int, float, bytes, list, tuple, dict)
+_SCALARS: Final = (str, bool, int, float, bytes)
+_DEEPEST: Final = 16
+_MOST_VALUES: Final = 5000
 
 _names: set[str] = set()
 
@@ -64,8 +68,8 @@ def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
 def _repaired(text: str) -> str:
     words = [_NO_LETTER.sub("_", word.strip()).strip("_") for word in text[: _LONGEST + 1].lower().split(".")]
     name = ".".join(word for word in words if word)
-    has_digit = any(letter.isdigit() for letter in text)
-    return UNNAMED if has_digit or len(name) > _LONGEST or not _NAME.fullmatch(name) else name
+    is_data = any(letter.isdigit() for letter in text) or _DYNAMIC.search(name)
+    return UNNAMED if is_data or len(name) > _LONGEST or not _NAME.fullmatch(name) else name
 
 
 def outcome_of(kind: str, name: str, given: Any) -> str:
@@ -87,18 +91,42 @@ def text_of(value: object) -> str:
     try:
         return str(value)
     except Exception:
-        return "<unprintable>"
+        return UNPRINTABLE
 
 
 def plain(*fields: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return fields as attributes: scalars, lists and dictionaries as they are, everything else by its text, no None."""
+    """Return fields as attributes, without those that are None."""
     found: dict[str, Any] = {}
     with guard("fields of an event, which is sent without them,"):
         for mapping in fields:
             for key, value in (mapping or {}).items():
                 if value is not None:
-                    found[text_of(key)] = value if isinstance(value, _ATTRIBUTES) else text_of(value)
+                    found[text_of(key)] = value if type(value) in _SCALARS else simple(value)
     return found
+
+
+def simple(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
+    """Return a value of types that JSON has: bounded in depth, number and length; all else by its text."""
+    if value is None or value is True or value is False:
+        return value
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT]
+    if kind is int:
+        return value if -(1 << 63) <= value < 1 << 63 else str(value)[:LONGEST_TEXT]
+    if kind is float:
+        return value if math.isfinite(value) else repr(value)
+    room = [_MOST_VALUES] if room is None else room
+    room[0] -= 1
+    if room[0] < 0 or depth > _DEEPEST:
+        return "..."
+    if isinstance(value, bytes):
+        return value[:LONGEST_TEXT].decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return {text_of(key): simple(member, depth + 1, room) for key, member in islice(value.items(), room[0])}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [simple(member, depth + 1, room) for member in islice(value, room[0])]
+    return (str.__str__(value) if isinstance(value, str) else text_of(value))[:LONGEST_TEXT]
 
 
 def active_span() -> tuple[int, int]:

@@ -248,15 +248,15 @@ class AuditFile:
         return "" if walk.at in (head.link, None) and not lines[-1] else "its last line is another one"
 
     def _read_on(self, head: Head, size: int) -> _End:
-        """Take up what a process that was killed had written after the head; half a line is taken out."""
+        """Take up what a process that was killed had written before it came to the head; half a line is taken out."""
         walk, end = Walk(self._seal, head.link), head.size
-        more = self._files.read(min(size - head.size, LONGEST_LINE), head.size)
-        for text in more.split(b"\n")[:-1]:
-            if problem := walk.step(text):
-                said = f"a line after its end {problem}"
-                return _End(head.link, size, BROKEN, "broken", said, head.state == BROKEN)
-            end += len(text) + 1
-        if end < size and len(more) < LONGEST_LINE:
+        while len(lines := self._files.read(LONGEST_LINE, end).split(b"\n")) > 1:
+            for text in lines[:-1]:
+                if problem := walk.step(text):
+                    said = f"a line after its end {problem}"
+                    return _End(head.link, size, BROKEN, "broken", said, head.state == BROKEN)
+                end += len(text) + 1
+        if end < size:
             say(f"audit file {self.path}: half a line at its end, of a process that was killed, is taken out")
             self._files.cut(end)
         link = walk.at or head.link

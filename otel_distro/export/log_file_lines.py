@@ -11,16 +11,18 @@ dictionary becomes a field for each of its members. One that is named as a fixed
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import schema
+from otel_distro._events import LONGEST_TEXT, UNPRINTABLE, simple, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from otel_distro.export.encode import Encoded
     from otel_distro.redaction import Redactor
 
@@ -39,7 +41,6 @@ _FIXED: Final = frozenset(
 )
 _DEEPEST: Final = 16
 _MOST_VALUES: Final = 5000
-_LONGEST_TEXT: Final = 256 * 1024
 _MARGIN: Final = 1024
 _REMEMBERED: Final = 4096
 _NO_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
@@ -103,7 +104,7 @@ def fixed_fields(
     if severity_number:
         found["severity_number"] = severity_number
     if body is not None:
-        found["body"] = plain(_redacted("body", body, redactor))
+        found["body"] = simple(_redacted("body", body, redactor))
     if event_name:
         found["event_name"] = event_name
     if ids[0]:
@@ -115,13 +116,17 @@ def fixed_fields(
 def add_attributes(found: dict[str, Any], attributes: Mapping[str, Any], redactor: Redactor) -> None:
     """Add redacted attributes to the fields of a line, under the names that Loki gives them."""
     for key, value in attributes.items():
-        _add(found, label(key), _redacted(key, value, redactor), 0)
+        try:
+            _add(found, label(key), _redacted(key, value, redactor), 0)
+        except Exception:
+            # A hostile container: the others are worth a line.
+            found[label(key)] = UNPRINTABLE
 
 
 def _redacted(key: str, value: Any, redactor: Redactor) -> Any:
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
         # What follows is not written and should cost nothing; a secret that would be cut is seen whole.
-        return redactor.value(key, value[: _LONGEST_TEXT + _MARGIN])[:_LONGEST_TEXT]
+        return redactor.value(key, value[: LONGEST_TEXT + _MARGIN])[:LONGEST_TEXT]
     return redactor.value(key, value)
 
 
@@ -130,7 +135,7 @@ def _add(found: dict[str, Any], name: str, value: Any, depth: int) -> None:
         for key, member in islice(value.items(), _MOST_VALUES):
             _add(found, f"{name}_{label(key)}", member, depth + 1)
     else:
-        found[f"{name}_extracted" if name in _FIXED else name] = plain(value)
+        found[f"{name}_extracted" if name in _FIXED else name] = simple(value)
 
 
 def label(key: Any) -> str:
@@ -138,11 +143,12 @@ def label(key: Any) -> str:
     known = _labels.get(key) if type(key) is str else None
     if known is not None:
         return known
-    name = _NO_LABEL.sub("_", str(key)) or "_"
+    name = _NO_LABEL.sub("_", text_of(key)) or "_"
     name = f"key_{name}" if name[0].isdigit() else name
     if len(_labels) >= _REMEMBERED:
         _labels.clear()
-    _labels[key if type(key) is str else str(key)] = name
+    if type(key) is str:
+        _labels[key] = name
     return name
 
 
@@ -160,27 +166,3 @@ def iso(nanoseconds: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _seconds = (seconds, text)
     return f"{text}.{rest:09d}Z"
-
-
-def plain(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
-    """Return a value of types that JSON has: bounded in depth, number and length; all else by its text."""
-    if value is None or value is True or value is False:
-        return value
-    kind = type(value)
-    if kind is str:
-        return value if len(value) <= _LONGEST_TEXT else value[:_LONGEST_TEXT]
-    if kind is int:
-        return value if -(1 << 63) <= value < 1 << 63 else str(value)[:_LONGEST_TEXT]
-    if kind is float:
-        return value if math.isfinite(value) else repr(value)
-    room = [_MOST_VALUES] if room is None else room
-    room[0] -= 1
-    if room[0] < 0 or depth > _DEEPEST:
-        return "..."
-    if isinstance(value, bytes):
-        return value[:_LONGEST_TEXT].decode("utf-8", "backslashreplace")
-    if isinstance(value, Mapping):
-        return {str(key): plain(member, depth + 1, room) for key, member in islice(value.items(), room[0])}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(member, depth + 1, room) for member in islice(value, room[0])]
-    return (str.__str__(value) if isinstance(value, str) else str(value))[:_LONGEST_TEXT]

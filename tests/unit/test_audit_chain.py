@@ -1,0 +1,330 @@
+"""The audit file: whatever is changed in it is found, and whatever happens to its writers breaks nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otel_distro.audit.chain import AuditFile
+from otel_distro.audit.seal import Seal
+from tests.unit.audit_chain import KEY, forged, verify, write
+from tests.unit.processes import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+NAME = "audit.jsonl"
+
+
+@pytest.fixture(scope="module", params=[b"", KEY], ids=["without key", "with key"])
+def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder with an intact chain of eight lines, and the options that verify it."""
+    folder: Path = tmp_path_factory.mktemp("chain")
+    write(folder / NAME, 8, request.param)
+    (folder / "key").write_bytes(request.param)
+    return folder, ["--key-file", str(folder / "key")] if request.param else []
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_change_of_a_byte_is_found(chain: tuple[Path, list[str]], data: st.DataObject) -> None:
+    """One byte put in the place of another, inserted or removed, anywhere in the file or its head: never goes unseen."""
+    folder, options = chain
+    whole = {name: (folder / name).read_bytes() for name in (NAME, f"{NAME}.head")}
+    name = data.draw(st.sampled_from(sorted(whole)))
+    at = data.draw(st.integers(0, len(whole[name]) - 1))
+    kind = data.draw(st.sampled_from(["replace", "insert", "remove"]))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: kind != "replace" or value != whole[name][at]))
+    changed = whole[name][:at] + (b"" if kind == "remove" else bytes([byte])) + whole[name][at + (kind != "insert") :]
+    if changed == whole[name]:
+        return
+    try:
+        (folder / name).write_bytes(changed)
+        status, said = verify(*options, folder / NAME)
+        assert status in (1, 2), said
+    finally:
+        (folder / name).write_bytes(whole[name])
+    assert verify(*options, folder / NAME)[0] == 0
+
+
+DAMAGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
+    "edited": (lambda lines: [*lines[:3], lines[3].replace(b"event", b"avent"), *lines[4:]], 4),
+    "removed": (lambda lines: lines[:3] + lines[4:], 4),
+    "first removed": (lambda lines: lines[1:], 1),
+    "last removed": (lambda lines: lines[:-1], 0),
+    "all removed but the first": (lambda lines: lines[:1], 0),
+    "repeated": (lambda lines: [*lines[:4], lines[3], *lines[4:]], 5),
+    "reordered": (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], 4),
+    "cut": (lambda lines: [*lines[:3], lines[3][:40] + b"\n", *lines[4:]], 4),
+    "last cut": (lambda lines: [*lines[:-1], lines[-1][:40]], 8),
+    "without last end": (lambda lines: [*lines[:-1], lines[-1][:-1]], 8),
+    "inserted": (lambda lines: [*lines[:3], forged(lines[:4])[3].replace(b"event 4", b"event 9"), *lines[3:]], 4),
+    "inserted with its hash": (lambda lines: [*lines[:3], forged(lines[1:5])[3], *lines[3:]], 4),
+    "empty line": (lambda lines: [*lines[:3], b"\n", *lines[3:]], 4),
+    "blank at the end of a line": (lambda lines: [*lines[:3], lines[3][:-1] + b" \n", *lines[4:]], 4),
+    "rubbish at the end": (lambda lines: [*lines, b"{}\n"], 9),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_at_its_line(chain: tuple[Path, list[str]], tmp_path: Path, damage: str) -> None:
+    """Every kind of damage: exit status 1 and the line it is at, or the file where lines are missing at its end."""
+    folder, options = chain
+    change, line = DAMAGES[damage]
+    file = tmp_path / NAME
+    file.write_bytes(b"".join(change((folder / NAME).read_bytes().splitlines(keepends=True))))
+    (tmp_path / f"{NAME}.head").write_bytes((folder / f"{NAME}.head").read_bytes())
+
+    status, said = verify(*options, file)
+    assert status == 1, said
+    assert said.startswith(f"{file}:{line}: this line " if line else f"{file}: lines are missing at its end"), said
+
+
+def test_intact_chain(chain: tuple[Path, list[str]]) -> None:
+    """Nothing was changed: exit status 0, how many lines, and the hash that a copy elsewhere can be compared with."""
+    folder, options = chain
+    last = json.loads((folder / NAME).read_bytes().splitlines()[-1])["hash"]
+    assert verify(*options, folder / NAME) == (
+        0,
+        f"8 lines in 1 file, the last is number 8 with hash {last}: nothing was changed\n",
+    )
+
+
+def test_forger_without_the_key(tmp_path: Path) -> None:
+    """Who rewrites the whole chain and its head is found where there is a key, and is not where there is none."""
+    for key in (b"", KEY):
+        file = tmp_path / f"with{len(key)}.jsonl"
+        write(file, 8, key)
+        whole = file.read_bytes().splitlines(keepends=True)
+        rewritten = forged([line.replace(b"event 5", b"nothing").replace(b"hmac-", b"") for line in whole[:-1]])
+        file.unlink()
+        file.with_name(f"{file.name}.head").unlink()
+        write(file, 7)
+        assert len(file.read_bytes().splitlines()) == 7
+        if not key:
+            assert verify(file)[0] == 0
+            continue
+        (tmp_path / "key").write_bytes(KEY)
+        status, said = verify("--key-file", tmp_path / "key", file)
+        assert (status, "is not sealed with a key, and one was given" in said) == (1, True)
+        file.write_bytes(b"".join(rewritten))
+        assert verify("--key-file", tmp_path / "key", file)[0] == 1
+
+
+def test_key_is_needed_and_another_is_none(chain: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """A chain with a key cannot be judged without it, nor with another one: exit status 2."""
+    folder, options = chain
+    (tmp_path / "other").write_bytes(b"another key")
+    status, said = verify("--key-file", tmp_path / "other", folder / NAME)
+    if options:
+        assert (status, "which was not given" in said) == (2, True)
+        assert verify(folder / NAME)[0] == 2
+    else:
+        assert (status, "not sealed with a key" in said) == (1, True)
+    assert verify(tmp_path / "nowhere.jsonl")[0] == 2
+
+
+def test_missing_head_is_found(chain: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """Without the head nobody can say whether lines are missing at the end: exit status 1."""
+    folder, options = chain
+    (tmp_path / NAME).write_bytes((folder / NAME).read_bytes())
+    status, said = verify(*options, tmp_path / NAME)
+    assert status == 1
+    assert said.startswith(f"{tmp_path / NAME}.head: is missing")
+
+
+def test_chain_goes_on_in_the_next_file(tmp_path: Path) -> None:
+    """Files that are full are put away and kept; the whole chain is verified over all of them, none can be taken out."""
+    file = tmp_path / NAME
+    write(file, 40, size=2000)
+    put_away = sorted(tmp_path.glob(f"{NAME}.0*"))
+    assert len(put_away) > 3
+    status, said = verify(file)
+    assert status == 0, said
+    assert f"lines in {len(put_away) + 1} files" in said
+    assert verify(put_away[1])[0] == 0
+
+    away = put_away[2].rename(tmp_path / "away")
+    status, said = verify(file)
+    assert (status, f"{put_away[3]}:1: this line goes on from line" in said) == (1, True)
+    away.rename(put_away[2])
+    lines = put_away[2].read_bytes().splitlines(keepends=True)
+    put_away[2].write_bytes(b"".join(lines[:-1]))
+    assert verify(file)[0] == 1
+
+
+def test_file_that_somebody_moves_away(tmp_path: Path) -> None:
+    """After a rename, as logrotate does it, the new file goes on from the last hash of the old one."""
+    file = tmp_path / NAME
+    audit = AuditFile(str(file), Seal())
+    first = audit.append({"body": "one"})
+    file.rename(tmp_path / "old.jsonl")
+    second = audit.append({"body": "two"})
+    assert first is not None
+    assert second is not None
+    assert second.sequence == first.sequence + 2
+    assert json.loads(file.read_bytes().splitlines()[0])["previous"] == first.hash
+    status, said = verify(file)
+    assert (status, "goes on from line 2 of a file that is not here" in said) == (0, True)
+    assert verify("--only", tmp_path / "old.jsonl", file)[0] == 0
+
+
+def test_another_key_begins_another_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A new key, or the first one: a new file, linked to the old one, and both are verified with both keys."""
+    file = tmp_path / NAME
+    write(file, 3)
+    write(file, 3, KEY)
+    write(file, 3, b"second key")
+    for number, key in enumerate((KEY, b"second key")):
+        (tmp_path / f"key{number}").write_bytes(key)
+    status, said = verify("--key-file", tmp_path / "key0", "--key-file", tmp_path / "key1", file)
+    assert status == 0, said
+    assert "in 3 files" in said
+    assert "the key is another one now" in capfd.readouterr().err
+
+
+WRITER = """
+import os, sys
+from otel_distro import audit
+for number in range(int(sys.argv[1])):
+    audit.event("order.paid", actor=os.getpid(), reason=str(number))
+    os.write(1, b"%d %d\\n" % (os.getpid(), number))
+"""
+PARENT = """
+import os
+from otel_distro import audit
+audit.event("parent.before")
+for _ in range(2):
+    if os.fork() == 0:
+        for number in range(50):
+            audit.event("order.paid", actor=os.getpid(), reason=str(number))
+            os.write(1, b"%d %d\\n" % (os.getpid(), number))
+        os._exit(0)
+for number in range(50):
+    audit.event("order.paid", actor=os.getpid(), reason=str(number))
+    os.write(1, b"%d %d\\n" % (os.getpid(), number))
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+"""
+
+
+def test_processes_append_to_one_chain_and_one_is_killed(tmp_path: Path) -> None:
+    """Four processes, one of which forks, one of which is killed at work: every event that returned is there, once."""
+    file = tmp_path / NAME
+    environ = environment(
+        tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), OTEL_DISTRO_AUDIT_FILE_BYTES="20000", PYTHONPATH=str(ROOT)
+    )
+
+    def start(program: str, *words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", program, *words]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, cwd=tmp_path)
+
+    finite = [start(WRITER, "100"), start(WRITER, "100"), start(PARENT)]
+    killed = start(WRITER, "1000000")
+    said: list[bytes] = []
+    assert killed.stdout is not None
+    while len(said) < 60:
+        said.append(killed.stdout.readline())
+    killed.send_signal(signal.SIGKILL)
+    said += killed.stdout.read().splitlines(keepends=True)
+    killed.wait()
+    killed.stdout.close()
+    for process in finite:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        said += output.splitlines(keepends=True)
+
+    told = [json.loads(line) for part in sorted(tmp_path.glob(f"{NAME}.0*")) for line in part.read_bytes().splitlines()]
+    told += [json.loads(line) for line in file.read_bytes().splitlines()]
+    written = [(line["audit_actor"], line["audit_reason"]) for line in told if "audit_actor" in line]
+    promised = [tuple(line.decode().split()) for line in said if line.endswith(b"\n")]
+    assert len(written) == len(set(written))
+    assert set(promised) <= set(written)
+    # The killed one may have written one event more than it could tell of.
+    assert len(written) - len(promised) in (0, 1)
+    assert len([line for line in told if line["event_name"] == "audit.parent.before"]) == 1
+    status, verdict = verify(file)
+    assert status == 0, verdict
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["a whole line", "half a line"])
+def test_process_killed_between_line_and_head(tmp_path: Path, half: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """What the head does not know yet is taken up by the next process; half a line, which nobody was promised, goes."""
+    file = tmp_path / NAME
+    write(file, 3)
+    head = file.with_name(f"{NAME}.head")
+    before = head.read_bytes()
+    audit = AuditFile(str(file), Seal())
+    audit.append({"body": "four"})
+    head.write_bytes(before)
+    if half:
+        os.truncate(file, file.stat().st_size - 20)
+    else:
+        assert verify(file)[0] == 0
+
+    link = AuditFile(str(file), Seal()).append({"body": "five"})
+    assert link is not None
+    assert link.sequence == (4 if half else 5)
+    assert verify(file)[0] == 0
+    assert ("half a line" in capfd.readouterr().err) is half
+
+
+def test_signal_handler_in_the_middle_of_an_event(tmp_path: Path) -> None:
+    """An event that comes in the middle of another one, in the same thread, is written after it and nothing hangs."""
+    audit = AuditFile(str(tmp_path / NAME), Seal())
+    inner: list[object] = []
+
+    class Interrupting(dict[str, str]):
+        def items(self):  # type: ignore[no-untyped-def]
+            if not inner:
+                inner.append(audit.append({"body": "inner"}))
+            return super().items()
+
+    link = audit.append(Interrupting(body="outer"))
+    assert link is not None
+    assert inner == [None]
+    bodies = [json.loads(line)["body"] for line in (tmp_path / NAME).read_bytes().splitlines()]
+    assert bodies[1:] == ["outer", "inner"]
+    assert verify(tmp_path / NAME)[0] == 0
+
+
+FULL_DISK = """
+import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from otel_distro import audit
+audit.event("order.paid", reason="0")
+size = os.path.getsize("audit.jsonl")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+for number in range(1, 4):
+    audit.event("order.paid", reason=str(number))
+assert os.path.getsize("audit.jsonl") == size
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+audit.event("order.paid", reason="4")
+"""
+
+
+def test_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+    """No half line stays, one line says so and one that it is over, and the events that waited are written in order."""
+    environ = environment(tmp_path, OTEL_DISTRO_AUDIT_FILE=NAME, PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-c", FULL_DISK]
+    ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    told = [json.loads(line) for line in (tmp_path / NAME).read_bytes().splitlines()]
+    assert [line["audit_reason"] for line in told[1:]] == ["0", "1", "2", "3", "4"]
+    first, second = ended.stderr.splitlines()
+    assert first.startswith("otel-distro: audit events cannot be written to ")
+    assert second.endswith("is written again; 0 events are missing in it")
+    assert verify(tmp_path / NAME)[0] == 0
