@@ -268,6 +268,18 @@ OTEL_DISTRO_AUDIT_FSYNC = Setting(
     False,
     "Whether each audit event waits for the disk itself: survives a power cut, too, and costs milliseconds.",
 )
+OTEL_DISTRO_ERROR_LOCALS = Setting(
+    "OTEL_DISTRO_ERROR_LOCALS",
+    "bool",
+    False,
+    "Whether records of exceptions carry the local variables of the application's own frames, redacted and bounded.",
+)
+OTEL_DISTRO_SILENT_EXCEPTIONS = Setting(
+    "OTEL_DISTRO_SILENT_EXCEPTIONS",
+    "bool",
+    False,
+    "Whether exceptions that the application's own code catches and tells nobody of are recorded; from Python 3.12 on.",
+)
 
 
 def settings() -> "tuple[Setting[Any], ...]":

@@ -1,0 +1,94 @@
+"""Whether a fingerprint is new in this version of the service: remembered in a file that its processes share."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from hashlib import sha256
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from otel_distro import _native, schema
+from otel_distro._diagnostics import say
+from otel_distro.errors.state import open_file, write_all
+
+_MOST: Final = 10_000
+_LENGTH: Final = 17
+_PATIENCE: Final = 20
+_WAIT: Final = 0.005
+
+_lock = _native.allocate_lock()
+_known: dict[str, set[str]] = {}
+"""Name of the file -> fingerprints this process knows of."""
+
+
+def is_new(fingerprint: str) -> bool:
+    """Return whether nobody has asked for this fingerprint since this version of the service is there.
+
+    The file holds at most ten thousand; after that nothing is new. Without a name of the service, and where the disk cannot
+    be written, this process remembers for itself alone.
+    """
+    key = _key()
+    known = _known.get(key)
+    if known is not None and fingerprint in known:
+        return False
+    if not _lock.acquire(True, _PATIENCE * _WAIT):
+        return False
+    try:
+        known = _known.setdefault(key, set())
+        if fingerprint in known or len(known) >= _MOST:
+            return False
+        known.add(fingerprint)
+        if not key:
+            return True
+        try:
+            return _add(f"{key}.seen", fingerprint, known)
+        except OSError as error:
+            say(f"new errors are told apart by each process for itself: {error}", cause="first seen")
+            return True
+    finally:
+        _lock.release()
+
+
+def renew() -> None:
+    """Make the lock anew: in a forked child it may be held for ever."""
+    global _lock
+    _lock = _native.allocate_lock()
+
+
+def _key() -> str:
+    resource: Any = getattr(trace.get_tracer_provider(), "resource", None)
+    attributes = resource.attributes if resource is not None else {}
+    names = (schema.SERVICE_NAMESPACE, schema.SERVICE_NAME, schema.SERVICE_VERSION, schema.DEPLOYMENT_ENVIRONMENT)
+    values = [str(attributes.get(name.name, "")) for name in names]
+    return sha256("\n".join(values).encode("utf-8", "replace")).hexdigest()[:24] if values[1] else ""
+
+
+def _add(name: str, fingerprint: str, known: set[str]) -> bool:
+    descriptor = open_file(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        _hold(descriptor)
+        text = os.read(descriptor, _MOST * _LENGTH).decode("ascii", "replace")
+        there = text.split()
+        known.update(there)
+        if fingerprint in there or len(there) >= _MOST:
+            return False
+        # A line that a crash has cut off must not swallow this one.
+        start = "" if not text or text.endswith("\n") else "\n"
+        write_all(descriptor, f"{start}{fingerprint}\n".encode())
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _hold(descriptor: int) -> None:
+    """Take the lock of the file, which others have for a moment only. Raises ``BlockingIOError``."""
+    for _ in range(_PATIENCE):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _native.nap(_WAIT)
+        else:
+            return
+    raise BlockingIOError("the file of known errors is locked by another process")

@@ -1,0 +1,80 @@
+"""Reports that were made where nothing may be sent: in finalizers.
+
+The garbage collector runs them anywhere, so also in a thread that holds a lock of the SDK; one that needed the lock again would
+wait for ever. There a report is only queued, and a thread of ours sends it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from otel_distro._guard import guard
+from otel_distro.errors import record
+from otel_distro.export.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MOST: int = 1000
+
+_waiting: deque[tuple[Callable[[Any], None], Any]] = deque(maxlen=_MOST)
+_state: dict[str, Any] = {}
+
+
+def send(report: record.Report) -> None:
+    """Send a report soon, from another thread. Never raises, takes no lock of the SDK."""
+    run(record.send, report)
+
+
+def run(function: Callable[[Any], None], argument: Any) -> None:
+    """Call ``function(argument)`` soon, in the thread that sends."""
+    _waiting.append((function, argument))
+    worker = _state.get("worker")
+    if worker is None:
+        worker = _state["worker"] = Worker("sending an exception", _work)
+        with guard("following forks"):
+            _follow_forks()
+    worker.start()
+    worker.notify()
+
+
+def settle() -> None:
+    """Send what waits, now and here."""
+    try:
+        while True:
+            function, argument = _waiting.popleft()
+            with guard("sending an exception"):
+                function(argument)
+    except IndexError:
+        return
+
+
+def _work() -> float:
+    settle()
+    return 3600.0
+
+
+def _follow_forks() -> None:
+    if "forks" not in _state and hasattr(os, "register_at_fork"):
+        _state["forks"] = True
+        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+def _before() -> None:
+    worker = _state["worker"]
+    worker.send_home()
+    worker.await_home()
+
+
+def _in_parent() -> None:
+    worker = _state["worker"]
+    worker.alive = False
+    if _waiting:
+        worker.call_back()
+
+
+def _in_child() -> None:
+    _waiting.clear()
+    _state["worker"].renew()

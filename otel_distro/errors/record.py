@@ -1,0 +1,208 @@
+"""How an exception becomes attributes, a step of the counter, and an event.
+
+Sources: https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-logs/ and
+https://opentelemetry.io/docs/specs/semconv/general/events/
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import metrics
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, get_current_span, set_span_in_context
+
+from otel_distro import schema, settings
+from otel_distro._guard import guard
+from otel_distro._upstream import SeverityNumber, get_logger
+from otel_distro._version import __version__
+from otel_distro.errors import first_seen, frames, marks
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+    from opentelemetry.util.types import AnyValue
+
+SCOPE: Final = "otel_distro.error_tracking"
+OTHER: Final = "other"
+"""Fingerprint on the counter, once it has shown as many as it may."""
+_MOST_FINGERPRINTS: Final = 200
+_FINAL: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
+"""Handlers after whom nobody handles an exception any more."""
+
+_counted: set[str] = set()
+
+
+class Report:
+    """An event that is to be sent, complete: it holds nothing of the exception."""
+
+    __slots__ = ("attributes", "body", "event", "level", "span", "timestamp")
+
+    def __init__(
+        self, attributes: dict[str, AnyValue], body: str, level: str, span: SpanContext | None, event: schema.Event
+    ) -> None:
+        self.attributes = attributes
+        self.body = body
+        self.level = level
+        self.span = span
+        self.event = event
+        self.timestamp = time.time_ns()
+
+
+def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
+    """Return everything that is told of an exception, and count it unless that was done since it was raised.
+
+    ``handler``: what saw it, one of the values of ``python.exception.handler``. ``handled``: whether code of the application
+    caught it. Never raises; at least the class is in what it returns. It is for those who have a record of their own to
+    put the attributes on; :func:`record` makes one.
+    """
+    attributes: dict[str, AnyValue] = {schema.EXCEPTION_TYPE.name: type(error).__qualname__}
+    with guard("describing an exception"):
+        attributes = attributes_of(error, handler=handler, handled=handled)
+        if marks.tell(error, final=handler in _FINAL):
+            count(attributes)
+    return attributes
+
+
+def record(
+    error: BaseException, handler: str, *, handled: bool = False, more: dict[str, AnyValue] | None = None
+) -> None:
+    """Send ``error`` as an event and count it, once, however many see it. ``more``: further attributes. Never raises."""
+    with guard("recording an exception"):
+        report = take(error, handler, handled=handled, more=more)
+        if report is not None:
+            send(report)
+
+
+def take(
+    error: BaseException, handler: str, *, handled: bool = False, more: dict[str, AnyValue] | None = None
+) -> Report | None:
+    """Return what is to be sent of ``error``, or None where it was told before. Takes no lock of the SDK."""
+    if not marks.tell(error, final=handler in _FINAL):
+        return None
+    return report_of(error, handler, handled=handled, more=more)
+
+
+def report_of(error: BaseException, handler: str, *, handled: bool, more: dict[str, AnyValue] | None = None) -> Report:
+    """Return what is to be sent of ``error``, whether it was told or not."""
+    attributes = attributes_of(error, handler=handler, handled=handled)
+    attributes[schema.CODE_FUNCTION_NAME.name] = frames.thrower(error.__traceback__)
+    if more:
+        attributes.update(more)
+    name, message = str(attributes[schema.EXCEPTION_TYPE.name]), str(attributes[schema.EXCEPTION_MESSAGE.name])
+    span = marks.span_of(error)
+    if span is None:
+        current = get_current_span()
+        span = None if current is INVALID_SPAN else current.get_span_context()
+    level = "FATAL" if handler == "main" else "WARN" if handler == "silent" else "ERROR"
+    return Report(attributes, f"{name}: {message}" if message else name, level, span, schema.EXCEPTION)
+
+
+def send(report: Report, *, counted: bool = True) -> None:
+    """Count what a report tells of, and emit it as an event in its span."""
+    if counted:
+        count(report.attributes)
+    emit(report)
+
+
+def emit(report: Report) -> None:
+    """Emit a report as an event."""
+    context = None if report.span is None else set_span_in_context(NonRecordingSpan(report.span))
+    get_logger(SCOPE, __version__).emit(
+        timestamp=report.timestamp,
+        context=context,
+        event_name=report.event.name,
+        severity_number=SeverityNumber[report.level],
+        severity_text=report.level,
+        body=report.body,
+        attributes=report.attributes,
+    )
+
+
+def attributes_of(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
+    """Return the attributes that every record of an exception has."""
+    kind = type(error)
+    name = type_name(kind)
+    thread = threading.current_thread()
+    tb = error.__traceback__
+    attributes: dict[str, AnyValue] = {
+        schema.EXCEPTION_TYPE.name: name,
+        schema.EXCEPTION_MESSAGE.name: text_of(error),
+        schema.EXCEPTION_STACKTRACE.name: "".join(traceback.format_exception(kind, error, tb)),
+        schema.EXCEPTION_HANDLER.name: handler,
+        schema.EXCEPTION_HANDLED.name: handled,
+        schema.EXCEPTION_FINGERPRINT.name: frames.fingerprint(name, error),
+        schema.THREAD_ID.name: thread.ident or 0,
+        schema.THREAD_NAME.name: thread.name,
+    }
+    if handled and tb is not None:
+        attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.place(tb)
+    task = _task_name()
+    if task:
+        attributes[schema.ASYNCIO_TASK_NAME.name] = task
+    if settings.OTEL_DISTRO_ERROR_LOCALS.get():
+        from otel_distro.errors.local_variables import local_variables
+
+        with guard("reading local variables"):
+            shown = local_variables(tb)
+            if shown:
+                attributes[schema.EXCEPTION_LOCALS.name] = shown
+    return attributes
+
+
+def count(attributes: dict[str, AnyValue]) -> None:
+    """Count an exception of these attributes, and say in them whether it is the first of its kind."""
+    kind = str(attributes[schema.EXCEPTION_TYPE.name])
+    fingerprint = str(attributes[schema.EXCEPTION_FINGERPRINT.name])
+    labels: dict[str, Any] = {
+        schema.EXCEPTION_TYPE.name: kind,
+        schema.EXCEPTION_FINGERPRINT.name: _bounded(fingerprint),
+    }
+    if first_seen.is_new(fingerprint):
+        attributes[schema.EXCEPTION_FIRST_SEEN.name] = True
+        _add(schema.PYTHON_EXCEPTION_NEW, labels)
+    for name in (schema.EXCEPTION_HANDLED.name, schema.EXCEPTION_HANDLER.name):
+        labels[name] = attributes[name]
+    _add(schema.PYTHON_EXCEPTIONS, labels)
+
+
+def _add(metric: schema.Metric, labels: dict[str, Any]) -> None:
+    counter = metrics.get_meter(SCOPE, __version__).create_counter(metric.name, metric.unit, metric.brief)
+    counter.add(1, dict(labels))
+
+
+def _bounded(fingerprint: str) -> str:
+    if fingerprint not in _counted:
+        if len(_counted) >= _MOST_FINGERPRINTS:
+            return OTHER
+        _counted.add(fingerprint)
+    return fingerprint
+
+
+def type_name(kind: type[BaseException]) -> str:
+    """Return the name of an exception's class as the semantic conventions have it."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or a word in its place where that raises."""
+    try:
+        return str(value)
+    except Exception:
+        return "<unprintable>"
+
+
+def was_recorded(error: BaseException) -> bool:
+    """Return whether ``error`` was recorded since it was raised. Never raises."""
+    return marks.was_told(error)
+
+
+def _task_name() -> str:
+    asyncio: Any = sys.modules.get("asyncio")
+    running = getattr(asyncio, "_get_running_loop", None)
+    if running is None or running() is None:
+        return ""
+    task = asyncio.current_task()
+    return str(task.get_name()) if task is not None else ""
