@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 Place = tuple[int, int]
 
-_PROGRAM: Final = lazy(f"(?:{any_of(table.PASSWORD_FLAGS)})[a-z0-9-]*(?=\\s)")
+_PROGRAM: Final = lazy(f"(?:{any_of(table.PASSWORD_FLAGS)})[a-z0-9-]*(?=\\s|[\"'], )")
 _ARGUMENT: Final = lazy(r"[^\s\"']+|\"[^\"\n]*\"?|'[^'\n]*'?")
+_QUOTED: Final = lazy(r"(?:\"[^\"\n]*\"|'[^'\n]*')(?=, |\])")
 _FLAG: Final = lazy(r"--?(?P<name>[A-Za-z][\w.-]{0,63})[ \t]{1,4}(?=[^\s-])")
 _SOURCE: Final = lazy(r"pass:(?=.)")
 _HIDING: Final = ("password", "header", "secret")
@@ -81,7 +82,12 @@ def _after_programs(text: str, keys: Keys) -> Iterator[Place]:
             continue
         line = text.find("\n", at)
         end = len(text) if line < 0 else line
-        places = [found.span() for found in _ARGUMENT.finditer(text, at, end)]
+        shape = _ARGUMENT
+        if text[at] in "\"'":
+            # A list of arguments, as the error of a subprocess has it.
+            shape, close = _QUOTED, text.find("]", at, end)
+            at, end = at + 1, close + 1 if close >= 0 else end
+        places = [found.span() for found in shape.finditer(text, at, end)]
         inner = [unquoted(text, *place) for place in places]
         arguments = [program.group(), *(text[slice(*place)] for place in inner)]
         for index, (start, stop) in in_arguments(arguments, keys):

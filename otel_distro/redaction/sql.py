@@ -141,7 +141,8 @@ class _Scan:
                     at += 1
             elif following == "'":
                 at += 1
-            else:
+            elif not (following.isalnum() and self._text[at - 2] == "\\"):
+                # No value begins right after another one: `'it\\'s'` in a `repr`, which doubles backslashes, goes on.
                 return at
         self.open = True
         return self._stop

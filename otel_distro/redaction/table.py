@@ -130,7 +130,7 @@ DATABASE_TRIGGERS: Final = (
         "key (",
         "incorrect ",
     ),
-    *("row contains", "duplicate entry", "input syntax", "identified by"),
+    *("row contains", "duplicate entry", "input syntax", "identified by", "set password"),
 )
 """Every text of :data:`DATABASE_TEXTS` contains one of these, in lower case."""
 
@@ -140,9 +140,10 @@ DATABASE_TEXTS: Final = lazy(
     r"|; args=(?P<django>[(\[{](?![)\]}])[^\n]*?)(?=; alias=|\n|$)"
     r"|\bKey \([^)\n]{1,200}\)=\((?P<key>[^\n]{1,300}?)\)(?= already| is | conflicts)"
     r"|\brow contains \((?P<row>[^\n]{1,1000})\)"
-    r"|\bDuplicate entry '(?P<entry>[^\n]{1,300}?)' for key"
+    r"|\bDuplicate entry \\{0,3}'(?P<entry>[^\n]{1,300}?)\\{0,3}' for key"
     r"|\binput syntax for (?:type )?[\w ]{1,40}: \"(?P<syntax>[^\n]{1,300})\""
-    r"|\bIncorrect \w{1,20} value: '(?P<value>[^\n]{1,300}?)' for column"
+    r"|\bIncorrect \w{1,20} value: \\{0,3}'(?P<value>[^\n]{1,300}?)\\{0,3}' for column"
+    r"|(?i:\bset password\b)[^='\"\n]{0,100}=[ ]?(?P<set>'[^'\n]{1,200}'?|\"[^\"\n]{1,200}\"?)"
     r"|(?i:\bidentified by )(?P<identified>'[^'\n]{1,200}'|\"[^\"\n]{1,200}\")",
     re.DOTALL,
 )

@@ -32,6 +32,7 @@ class Finding(NamedTuple):
 
 _STARTS: Final = re.compile(any_of(("://", "eyJ", "-----BEGIN", *table.TOKENS, *table.WEBHOOKS)))
 _PAIRING: Final = re.compile(r"[=:'\"(<%]")
+_OPTION: Final = re.compile(r"(?:^|[ '\"])-")
 _USERINFO: Final = lazy(
     r"://(?:(?P<all>[^\s/?#\"'<>]{1,512})@|(?P<odd>[^\s/?#:@\[\"'<>]{0,64}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{1,128})@(?=[\w\[]))"
 )
@@ -83,7 +84,7 @@ class Text:
             any_of((*table.TEXT_TRIGGERS, *triggers, *table.STATEMENT_TRIGGERS, *table.DATABASE_TRIGGERS))
         )
         self._pair = re.compile(
-            words + r"[\w.-]{0,64}(?: (?:id|code|number|value))?(?P<closed>\]?(?:\\{0,3}[\"'`])?)[ \t]{0,4}"
+            words + r"[\w.-]{0,64}(?: (?:id|code|number|value))?(?P<closed>(?:\]|%5d)?(?:\\{0,3}[\"'`])?)[ \t]{0,4}"
             r"(?P<separator>=>|[:=!]?=|:(?!//|:)|,|>|%3d|(?<=[ \t])(?=[\"']))[ \t]{0,4}",
             re.ASCII,
         )
@@ -100,7 +101,7 @@ class Text:
             found.extend(_credentials(text, lower))
         if _STARTS.search(text):
             _by_shape(text, found)
-        if " -" in text or text.startswith("-"):
+        if _OPTION.search(text):
             found.extend(Finding(*place, "argument") for place in command.in_text(text, self._keys))
         if numbers.CANDIDATE.search(text):
             found.extend(Finding(*number) for number in numbers.find(text))
@@ -128,6 +129,9 @@ class Text:
             if text[start : start + 1] in "nrt" and text[max(start - 1, 0) : start] == "\\":
                 # The end of a line as JSON and `repr` write it.
                 start += 1
+            if text[max(start - 1, 0) : start] == "%":
+                # A bracket, as addresses have it: `user%5Bpassword%5D=`.
+                start += 2
             key = text[start:end]
             if key.lower() == "key":
                 # `api key: x`, as people write it.

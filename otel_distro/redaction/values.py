@@ -17,6 +17,7 @@ Place = tuple[int, int]
 
 _OPENER: Final = lazy(r"[bBuUrRfF]{0,2}(\\{0,3}[\"'`])")
 _LIST: Final = lazy(r"\[[^\[\]{}]+\]")
+_TUPLE: Final = lazy(r"\(b?[\"'][^()\[\]{}]+\)")
 _BARE: Final = lazy(r"[^\s,;&\"'<>`]+")
 _SHORT: Final = lazy(r"[^\s,;&\"'<>`]{1,128}")
 _COOKIES: Final = lazy(r"[^\s;\"']+(?:;[ \t]?[^\s;\"']+)*")
@@ -48,6 +49,9 @@ def find(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Plac
     first = text[at : at + 1]
     if first == "[":
         return _list(text, at, verdict)
+    if separator == ":" and (found := _TUPLE.match(text, at)):
+        # A header with its values, as `repr` writes it.
+        return found.span()
     if first in ("{", "(", "<") or separator in ("==", "!=") or _CODE.match(text, at):
         # What is compared with something unquoted, or comes from a call, stands in source code.
         return None

@@ -84,6 +84,8 @@ class Receiver:
         self.status = 200
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         """Path and headers (names in lower case) of each request."""
+        self.bodies: list[bytes] = []
+        """What was sent with the requests that were answered with 200, unpacked."""
         self._answering = threading.Event()
         self._answering.set()
         self._arrived = threading.Condition()
@@ -163,6 +165,7 @@ class Receiver:
             if self.status == 200:
                 if headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
+                self.bodies.append(body)
                 if path == "/v1/traces":
                     self._spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
                 elif path == "/v1/logs":

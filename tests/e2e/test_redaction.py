@@ -1,0 +1,142 @@
+"""What a careless program says: none of its secrets reaches the receiver or the disk, and all the rest arrives as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_distro import schema
+from otel_distro.redaction import MASK
+from tests.e2e.programs import BIN
+from tests.unit.redaction_corpus import CANARY, GITHUB, NEAR_MISSES, PLANTED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.programs import Ended, Launcher
+    from tests.e2e.receiver import Receiver
+
+CHANNELS = (
+    "cause",
+    "exception",
+    "set-cookie",
+    "userinfo",
+    "path",
+    "query",
+    "header",
+    "cookie",
+    "literal",
+    "parameter",
+    "argument",
+    "baggage",
+    "environment",
+    "file",
+)
+"""Where the libraries that the program uses meet a secret."""
+
+REAL = {channel: f"{CANARY}{number:03}" for number, channel in enumerate(CHANNELS, 500)}
+REAL["path"] = f"{GITHUB[:-4]}Path"
+REAL["argument"] = f"api_key={REAL['argument']}"
+ARGV = f"{CANARY}800"
+RESOURCE = f"{CANARY}801"
+HEADER = f"{CANARY}802"
+SECRETS = {*(entry.secret for entry in PLANTED), *REAL.values(), ARGV, RESOURCE}
+
+
+def run(launcher: Launcher, folder: Path, **changes: str) -> Ended:
+    """Run the program with everything that it is careless with."""
+    entries = [(entry.key, entry.value) for entry in (*PLANTED, *NEAR_MISSES)]
+    file = folder / "entries"
+    file.write_text(repr((entries, REAL)), encoding="utf-8")
+    everything = {
+        f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_{side}_{part}": ".*"
+        for side in ("SERVER", "CLIENT")
+        for part in ("REQUEST", "RESPONSE")
+    }
+    return launcher.run(
+        "secretive.py",
+        file,
+        *("--db-password", ARGV, "--author", "jane", "--port=80"),
+        OTEL_RESOURCE_ATTRIBUTES=f"shop.token={RESOURCE},host.id=5105105105105100,team=core",
+        OTEL_EXPORTER_OTLP_HEADERS=f"x-api-key={HEADER}",
+        **everything | changes,
+    )
+
+
+def found(data: bytes) -> set[str]:
+    """Return the secrets that are in ``data``."""
+    return {secret for secret in SECRETS if secret.encode() in data}
+
+
+def listed(value: Any) -> Any:
+    """Return a value as it arrives: OTLP has no tuples."""
+    if isinstance(value, (list, tuple)):
+        return [listed(element) for element in value]
+    return {key: listed(element) for key, element in value.items()} if isinstance(value, dict) else value
+
+
+def test_secrets_do_travel_where_redaction_is_off(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
+    """With OTEL_DISTRO_REDACT=off all secrets arrive: they do go through what the other test looks at."""
+    assert run(launcher, tmp_path, OTEL_DISTRO_REDACT="off").status == 0
+    assert found(b"".join(receiver.bodies)) == SECRETS
+    assert not receiver.points(schema.REDACTION_HIDDEN.name)
+
+
+def test_no_secret_leaves_and_no_near_miss_changes(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
+    """Nothing secret is on the disk, where the telemetry waits for its collector, nor in what the collector gets."""
+    assert len(PLANTED) >= 40
+    assert len(NEAR_MISSES) >= 40
+    receiver.status = 503
+    ended = run(launcher, tmp_path)
+    assert ended.status == 0, ended.stderr
+    on_disk = b"".join(file.read_bytes() for file in (tmp_path / "state").rglob("*") if file.is_file())
+    assert NEAR_MISSES[0].value.encode() in on_disk
+    assert found(on_disk) == set()
+    assert HEADER.encode() not in on_disk
+    assert not receiver.bodies
+
+    receiver.status = 200
+    drained = launcher.run(str(BIN / "otel-distro"), "drain", way="bare")
+    assert drained.status == 0, drained.stdout + drained.stderr
+    assert found(b"".join(receiver.bodies)) == set()
+    check_near_misses(receiver)
+    check_shapes(receiver)
+
+
+def check_near_misses(receiver: Receiver) -> None:
+    """Check that what only looks like a secret has arrived unchanged in every signal."""
+    spans = {span.attributes["number"]: span for span in receiver.spans() if "number" in span.attributes}
+    logs = {log.attributes["number"]: log for log in receiver.logs() if "number" in log.attributes}
+    bodies = {log.body["number"]: log.body for log in receiver.logs() if isinstance(log.body, dict)}
+    points = {point.attributes["number"]: point for point in receiver.points("careless")}
+    for number, entry in enumerate(NEAR_MISSES, len(PLANTED)):
+        key, value = entry.key or "text", listed(entry.value)
+        span, log, body = spans[number], logs[number], bodies[number]
+        assert log.attributes.get(key) == value
+        assert body["outer"] == [{key: value}]
+        if isinstance(value, str):
+            assert span.attributes[key] == span.events[0].attributes[key] == value
+            assert points[number].attributes[key] == value
+            if not entry.key:
+                assert span.name == span.events[0].name == log.body == value
+    assert len(spans) == len(logs) == len(bodies) == len(points) == len(PLANTED) + len(NEAR_MISSES)
+
+
+def check_shapes(receiver: Receiver) -> None:
+    """Check that what is around the secrets is still there to be read."""
+    (client,) = [span for span in receiver.spans() if span.kind == 3 and "url.full" in span.attributes]
+    (server,) = [span for span in receiver.spans() if span.kind == 2]
+    assert client.attributes["url.full"].endswith(f"/pay/{MASK}?page=2&api_key={MASK}")
+    assert server.attributes["url.query"] == f"page=2&api_key={MASK}"
+    assert server.attributes["http.request.header.x_api_key"] == [MASK]
+    assert server.attributes["http.request.header.x_author"] == ["Jane Doe"]
+    statements = [span.attributes["db.query.text"] for span in receiver.spans() if "db.query.text" in span.attributes]
+    assert "SELECT ?, ? AS seven" in statements
+    (uncaught,) = [log for log in receiver.logs() if log.attributes.get("exception.type") == "ConnectionError"]
+    assert uncaught.attributes["exception.message"] == f"mysql://{MASK}@db/shop"
+    assert "in fail\n" in uncaught.attributes["exception.stacktrace"]
+    (root,) = receiver.spans("all")
+    assert root.attributes["process.command_args"][-4:] == [MASK, "--author", "jane", "--port=80"]
+    assert (server.resource["shop.token"], server.resource["team"]) == (MASK, "core")
+    assert server.resource["host.id"] == "5105105105105100"
+    hidden = {kind for point in receiver.points(schema.REDACTION_HIDDEN.name) for kind in point.attributes.values()}
+    assert {"key", "card", "jwt", "sql", "argument", "userinfo", "token"} <= hidden
