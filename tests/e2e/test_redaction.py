@@ -44,10 +44,10 @@ SECRETS = {*(entry.secret for entry in PLANTED), *REAL.values(), ARGV, RESOURCE}
 
 def run(launcher: Launcher, folder: Path, **changes: str) -> Ended:
     """Run the program with everything that it is careless with."""
-    entries = [(entry.key, entry.value) for entry in (*PLANTED, *NEAR_MISSES)]
+    entries = [(entry.key, entry.value) for entry in PLANTED] + [(entry.key, entry.value) for entry in NEAR_MISSES]
     file = folder / "entries"
     file.write_text(repr((entries, REAL)), encoding="utf-8")
-    everything = {
+    everything: dict[str, Any] = {
         f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_{side}_{part}": ".*"
         for side in ("SERVER", "CLIENT")
         for part in ("REQUEST", "RESPONSE")
