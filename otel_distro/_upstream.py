@@ -82,15 +82,14 @@ SPAN_FIELDS = attrgetter(
 """What a ``ReadableSpan`` of exactly that class holds, as a tuple: its properties make copies and cost seven times more."""
 
 
-logger_fields = attrgetter(
-    "_logger_config.is_enabled",
-    "_multi_log_record_processor._log_record_processors",
-    "_resource",
-    "_instrumentation_scope",
-    "_log_record_limits.max_log_record_attributes",
-    "_log_record_limits.max_log_record_attribute_length",
-)
-"""What the SDK's ``Logger`` looks at when it emits: enabled, processors, resource, scope, limits of number and length."""
+LOGGER_FIELDS = attrgetter("_multi_log_record_processor._log_record_processors", "_logger_config", "_resource")
+"""What may change of the SDK's ``Logger`` while a program runs: the tuple of processors, the configuration, the resource."""
+
+
+def logger_limits(logger: Any) -> tuple[int | None, int | None]:
+    """Return how many attributes a record of the SDK's ``Logger`` may have, and how long their texts may be."""
+    limits = logger._log_record_limits
+    return limits.max_log_record_attributes, limits.max_log_record_attribute_length
 
 
 def ask_detectors_in_turn() -> None:

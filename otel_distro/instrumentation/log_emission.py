@@ -6,17 +6,20 @@ A record takes the short way into our queue, and the SDK's own where something o
 from __future__ import annotations
 
 import threading
-import time
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import get_current_span
 
 from otel_distro import _upstream, schema
-from otel_distro._upstream import SeverityNumber
-from otel_distro.export.log_entry import LogEntry, ShortWay
+from otel_distro._upstream import SeverityNumber, get_logger_provider
+from otel_distro.export.log_entry import LogEntry
+from otel_distro.export.processors import QueueLogRecordProcessor
 from otel_distro.instrumentation import log_folding, log_levels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.util.types import AnyValue
 
@@ -26,17 +29,35 @@ _NEVER = float("inf")
 
 
 class Source:
-    """What is known of one logger: where its records go, and from which level on."""
+    """What is known of one logger: its logger of OpenTelemetry, from which level on it is exported, and the short way."""
 
-    __slots__ = ("logger", "name", "threshold", "way")
+    __slots__ = ("_config", "_fields", "_most", "_processors", "_put", "logger", "name", "scope", "threshold")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.logger = _upstream.get_logger(name)
-        self.way = ShortWay(self.logger)
+        self.logger: Any = _upstream.get_logger(name)
         # What OpenTelemetry says about itself is not exported: a failing export would feed itself.
         limit = _NEVER if name.partition(".")[0] in _OWN else log_levels.threshold(name)
         self.threshold: float = -_NEVER if limit is None else limit
+        self._processors: Any = None
+        of_sdk = type(self.logger) is _upstream.Logger
+        self._fields: Callable[[Any], Any] = _upstream.LOGGER_FIELDS if of_sdk else lambda _: ((), None, None)
+
+    def way(self, attributes: int) -> tuple[Callable[[LogEntry], None], Any] | None:
+        """Return what queues a record with so many attributes, and its resource; None where the SDK must do it.
+
+        It must where another processor was added, the logger is switched off, or a limit of attributes bites.
+        """
+        processors, config, resource = self._fields(self.logger)
+        if processors is not self._processors:
+            if len(processors) != 1 or type(processors[0]) is not QueueLogRecordProcessor:
+                return None
+            most, longest = _upstream.logger_limits(self.logger)
+            self._most = 0 if longest is not None else _NEVER if most is None else most
+            self._put = processors[0].put
+            self.scope = self.logger.instrumentation_scope
+            self._processors = processors
+        return (self._put, resource) if attributes <= self._most and config.is_enabled else None
 
 
 class _Thread(threading.local):
@@ -56,7 +77,7 @@ def source_of(name: str, level: float) -> Source | None:
     global _provider
     if thread.busy:
         return None
-    provider = _upstream.get_logger_provider()
+    provider = get_logger_provider()
     if provider is not _provider:
         _sources.clear()
         _provider = provider
@@ -110,21 +131,35 @@ def emit(
 def send(arguments: tuple[Source, int, int, str, str, dict[str, AnyValue]], context: Context | None) -> None:
     """Emit a record in ``context``, None for the current one."""
     source, timestamp, level, level_name, body, attributes = arguments
-    way = source.way.open(len(attributes))
+    number = _severities.get(level) or severity(level)
+    way = source.way(len(attributes))
     if way is None:
         source.logger.emit(
             timestamp=timestamp,
             context=context,
-            severity_number=severity(level),
+            severity_number=number,
             severity_text=level_name,
             body=body,
             attributes=attributes,
         )
         return
-    processor, resource, scope = way
+    put, resource = way
     span = get_current_span(context).get_span_context()
-    processor.put(
-        LogEntry(timestamp, time.time_ns(), severity(level), level_name, body, attributes, span, resource, scope)
+    put(
+        LogEntry(
+            timestamp,
+            time_ns(),
+            span.trace_id,
+            span.span_id,
+            span.trace_flags,
+            number,
+            level_name,
+            body,
+            attributes,
+            None,
+            resource,
+            source.scope,
+        )
     )
 
 

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import traceback
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import _log_traps, schema
@@ -159,10 +160,11 @@ def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
         _THREAD: record.thread or 0,
         _THREAD_NAME: record.threadName or "",
     }
-    for key in given.keys() - _STANDARD:
-        value = given[key]
-        if value is not None:
-            attributes[key] = snapshot(value)
+    if not _STANDARD.issuperset(given):
+        for key in given.keys() - _STANDARD:
+            value = given[key]
+            if value is not None:
+                attributes[key] = snapshot(value)
     return attributes
 
 
@@ -187,6 +189,16 @@ def _was_told(record: logging.LogRecord) -> bool:
     process = record.process
     if process is None or record.thread is None:
         return False
-    if process == os.getpid():
-        return record.thread != threading.get_ident()
+    if process == _pid:
+        return record.thread != get_ident()
     return record.processName != "MainProcess" or process == os.getppid()
+
+
+def _note_pid() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+_pid = os.getpid()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_pid)
