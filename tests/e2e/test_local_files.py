@@ -1,0 +1,84 @@
+"""The local files of a real program: the same as in the backend, without a collector and without an exporter, too."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.programs import BIN, INSTRUMENT, RUN, Launcher, Way
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.receiver import Receiver
+
+FILES = {"OTEL_DISTRO_LOG_FILE": "log/app.jsonl", "OTEL_DISTRO_AUDIT_FILE": "log/audit.jsonl"}
+EXPECTED = Counter(
+    {"thread-0": 100, "thread-1": 100, "thread-2": 100, "thread-3": 100, "forked": 50, "pool-0": 50, "pool-1": 50}
+    | {"main": 100}
+)
+NOTHING = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Return what the lines of a file say."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def by_writer(bodies: list[str]) -> Counter[str]:
+    """Return how many of the log lines each of the program's writers has made."""
+    assert len(bodies) == len(set(bodies))
+    return Counter(body.split()[0] for body in bodies if body.split()[0] in EXPECTED)
+
+
+def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver) -> None:
+    """Every record of threads and children, once, redacted, with the same trace; each audit event names its line."""
+    ended = launcher.run("local_files.py", OTEL_SERVICE_NAME="shop", **FILES)
+    assert (ended.status, ended.ours()) == (0, [])
+    told = lines(launcher.folder / "log" / "app.jsonl")
+    sent = receiver.logs()
+    assert by_writer([line["body"] for line in told]) == EXPECTED
+    assert sorted((line["body"], line.get("trace_id", ""), line["service_instance_id"]) for line in told) == sorted(
+        (log.body, log.trace_id, log.resource["service.instance.id"]) for log in sent
+    )
+
+    (order,) = receiver.spans("order")
+    (paid,) = (line for line in told if line.get("event_name") == "order.paid")
+    assert paid["body"] == "order.paid succeeded for user 7"
+    assert (paid["service_name"], paid["trace_id"], paid["span_id"]) == ("shop", order.trace_id, order.span_id)
+    assert (paid["amount"], paid["user_id"], paid["otel_distro_event_outcome"]) == (59.9, "7", "success")
+    everything = b"".join(path.read_bytes() for path in (launcher.folder / "log").iterdir())
+    assert b"4111" not in everything
+    assert b"hunter2000" not in everything
+
+    chain = lines(launcher.folder / "log" / "audit.jsonl")
+    (login,) = (log for log in sent if log.event_name == "audit.auth.login")
+    assert [line["event_name"] for line in chain] == ["audit.chain.start", "audit.auth.login", "audit.auth.logout"]
+    assert login.attributes["audit.chain.hash"] == chain[1]["hash"]
+    assert login.attributes["audit.chain.sequence"] == chain[1]["sequence"] == 2
+    assert (chain[1]["trace_id"], chain[1]["service_name"]) == (login.trace_id, "shop") == (order.trace_id, "shop")
+    assert receiver.total("audit.events", audit_name="auth.login", audit_outcome="failure") == 1
+    assert receiver.total("audit.chain.status", audit_chain_state="broken") == 0
+    assert receiver.total("audit.chain.status", audit_chain_state="intact") >= 1
+    assert receiver.total("otel_distro.log.file.lost") == 0
+
+    verified = launcher.run(BIN / "otel-distro", "audit", "verify", "log/audit.jsonl", way="bare")
+    assert (verified.status, verified.stdout.split()[:4]) == (0, ["3", "lines", "in", "1"])
+
+
+@pytest.mark.parametrize(("way", "changes"), [(INSTRUMENT, NOTHING), (RUN, {})], ids=["no exporter", "no collector"])
+def test_files_need_nobody_and_lose_nothing_at_a_signal(launcher: Launcher, way: Way, changes: dict[str, str]) -> None:
+    """Without exporters, and without a collector, a process that is terminated leaves every line."""
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    server = launcher.serve("local_files.py", "wait", way=way, **FILES, **nowhere, **changes)
+    server.wait_for_log("ready")
+    assert server.stop() == -signal.SIGTERM
+    told = lines(launcher.folder / "log" / "app.jsonl")
+    assert by_writer([line["body"] for line in told]) == EXPECTED
+    assert len(lines(launcher.folder / "log" / "audit.jsonl")) == 3
+    ours = [line for line in server.log.splitlines() if line.startswith("otel-distro: ")]
+    assert bool(ours) is (not changes), ours
