@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.receiver import Receiver
 
-FILES = {"OTEL_DISTRO_LOG_FILE": "log/app.jsonl", "OTEL_DISTRO_AUDIT_FILE": "log/audit.jsonl"}
+FILES: dict[str, Any] = {"OTEL_DISTRO_LOG_FILE": "log/app.jsonl", "OTEL_DISTRO_AUDIT_FILE": "log/audit.jsonl"}
 EXPECTED = Counter(
     {"thread-0": 100, "thread-1": 100, "thread-2": 100, "thread-3": 100, "forked": 50, "pool-0": 50, "pool-1": 50}
     | {"main": 100}
@@ -71,9 +71,9 @@ def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver)
 
 
 @pytest.mark.parametrize(("way", "changes"), [(INSTRUMENT, NOTHING), (RUN, {})], ids=["no exporter", "no collector"])
-def test_files_need_nobody_and_lose_nothing_at_a_signal(launcher: Launcher, way: Way, changes: dict[str, str]) -> None:
+def test_files_need_nobody_and_lose_nothing_at_a_signal(launcher: Launcher, way: Way, changes: dict[str, Any]) -> None:
     """Without exporters, and without a collector, a process that is terminated leaves every line."""
-    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    nowhere: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     server = launcher.serve("local_files.py", "wait", way=way, **FILES, **nowhere, **changes)
     server.wait_for_log("ready")
     assert server.stop() == -signal.SIGTERM
