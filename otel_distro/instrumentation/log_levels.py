@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
+from time import localtime, monotonic, strftime, time
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import _log_traps, settings
@@ -125,12 +125,12 @@ def stop() -> None:
 def raise_debug() -> None:
     """Export everything from DEBUG on for ``OTEL_DISTRO_LOG_DEBUG_SECONDS``, then fall back. Again: longer."""
     seconds = settings.OTEL_DISTRO_LOG_DEBUG_SECONDS.get()
-    _raise({"": logging.DEBUG}, time.time() + seconds if seconds else OFF, "by signal")
+    _raise({"": logging.DEBUG}, time() + seconds if seconds else OFF, "by signal")
 
 
 def look() -> None:
     """See, at most once a second, whether the file has changed or the time of temporary rules is over."""
-    if time.monotonic() < _rules.next_look:
+    if monotonic() < _rules.next_look:
         return
     with guard("looking for changed log levels"):
         _look()
@@ -138,15 +138,14 @@ def look() -> None:
 
 def _look() -> None:
     rules = _rules
-    rules.next_look = time.monotonic() + _LOOK_EVERY
+    rules.next_look = monotonic() + _LOOK_EVERY
     if rules.file:
         found = _stat(rules.file)
         if found != rules.seen:
             rules.seen = found
             _read(rules, found)
-    if time.time() >= rules.expiry:
-        _raise({}, OFF, "")
-        say("log levels are what they were before", cause=f"log levels fell back {time.time()}")
+    if time() >= rules.expiry:
+        _fall_back()
     elif not rules.file and rules.expiry == OFF:
         rules.next_look = OFF
 
@@ -162,10 +161,10 @@ def _stat(path: str) -> tuple[int, ...] | None:
 def _read(rules: _Rules, found: tuple[int, ...] | None) -> None:
     """Take the rules of the file, for as long after its last change as the setting says."""
     seconds = settings.OTEL_DISTRO_LOG_DEBUG_SECONDS.get()
-    expiry = min(found[0] / 1e9, time.time()) + seconds if found is not None and seconds else OFF
-    if found is None or time.time() >= expiry:
+    expiry = min(found[0] / 1e9, time()) + seconds if found is not None and seconds else OFF
+    if found is None or time() >= expiry:
         if rules.temporary:
-            _raise({}, OFF, "")
+            _fall_back()
         return
     try:
         with open(rules.file, encoding="utf-8", errors="replace") as file:
@@ -176,11 +175,16 @@ def _read(rules: _Rules, found: tuple[int, ...] | None) -> None:
     _raise(parse(text, rules.file), expiry, f"by {rules.file}")
 
 
+def _fall_back() -> None:
+    _raise({}, OFF, "")
+    say("log levels are what they were before", cause=f"log levels fell back {time()}")
+
+
 def _raise(temporary: dict[str, float], expiry: float, why: str) -> None:
     _rules.temporary, _rules.expiry = temporary, expiry
     if temporary:
-        until = f" until {time.strftime('%H:%M:%S', time.localtime(expiry))}" if expiry != OFF else ""
-        say(f"log levels changed {why}{until}", cause=f"log levels changed {time.time()}")
+        until = f" until {strftime('%H:%M:%S', localtime(expiry))}" if expiry != OFF else ""
+        say(f"log levels changed {why}{until}", cause=f"log levels changed {time()}")
         _rules.next_look = min(_rules.next_look, 0.0)
     _apply()
 
@@ -219,7 +223,7 @@ def _wanted_besides(logger: logging.Logger, level: int) -> bool:
     if logger.disabled and logger not in _log_traps.silenced:
         # The application itself has switched it off.
         return False
-    _thread.asked, _thread.since = (logger, level), time.time()
+    _thread.asked, _thread.since = (logger, level), time()
     return True
 
 

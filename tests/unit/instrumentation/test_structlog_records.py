@@ -1,0 +1,210 @@
+"""Every event of structlog becomes one log record, whether it is printed or goes on to logging."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from opentelemetry import trace
+
+from otel_distro import correlation
+from otel_distro._upstream import SeverityNumber
+from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+from otel_distro.instrumentation.structlog_records import StructlogRecordsInstrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from otel_distro.testing import Telemetry
+
+STEPS = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(),
+    structlog.processors.CallsiteParameterAdder(),
+    structlog.processors.format_exc_info,
+)
+
+
+class Kept(logging.Handler):
+    """The application's handler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+@pytest.fixture
+def handler() -> Iterator[Kept]:
+    """The handler of ``made.structlog``, whose level is INFO."""
+    logger, made = logging.getLogger("made.structlog"), Kept()
+    logger.addHandler(made)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    yield made
+    logger.removeHandler(made)
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
+
+
+@pytest.fixture(autouse=True)
+def instrumented(telemetry: Telemetry) -> Iterator[None]:
+    """Both libraries instrumented, and structlog as it comes."""
+    LogRecordsInstrumentor().instrument()
+    StructlogRecordsInstrumentor().instrument()
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    StructlogRecordsInstrumentor().uninstrument()
+    LogRecordsInstrumentor().uninstrument()
+
+
+def to_logging(last: Callable[..., Any]) -> Any:
+    """Return a logger whose events go to ``made.structlog``."""
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, last],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return structlog.get_logger("made.structlog")
+
+
+def to_print() -> Any:
+    """Return a logger that prints JSON."""
+    structlog.configure(processors=[*STEPS, structlog.processors.JSONRenderer()])
+    return structlog.get_logger()
+
+
+def test_printed_event(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys arrive in their types, with level, place and trace; what processors add beside that does not; it is printed."""
+    structlog.contextvars.bind_contextvars(request="r1")
+    log = to_print().bind(order=7)
+    with trace.get_tracer("made").start_as_current_span("work") as span:
+        log.warning("sold out", items=["tea", 2])
+    (found,) = telemetry.logs()
+    record = found.log_record
+    assert found.instrumentation_scope is not None
+    assert found.instrumentation_scope.name == __name__
+    assert (record.body, record.severity_number, record.severity_text) == ("sold out", SeverityNumber.WARN, "WARNING")
+    assert record.trace_id == span.get_span_context().trace_id
+    printed = json.loads(capsys.readouterr().out)
+    assert dict(record.attributes or {}) == {
+        "code.file.path": __file__,
+        "code.function.name": "test_printed_event",
+        "code.line.number": printed["lineno"],
+        "thread.id": threading.get_ident(),
+        "thread.name": "MainThread",
+        "request": "r1",
+        "order": 7,
+        "items": ("tea", 2),
+    }
+    assert (printed["event"], printed["func_name"]) == ("sold out", "test_printed_event")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        structlog.processors.JSONRenderer(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        structlog.stdlib.render_to_log_kwargs,
+    ],
+    ids=["text", "formatter", "keywords"],
+)
+def test_event_that_goes_to_logging_comes_once(telemetry: Telemetry, handler: Kept, last: Callable[..., Any]) -> None:
+    """It has the event's text and keys, and the logger's name; below the logger's level it does not exist."""
+    log = to_logging(last)
+    log.info("sold out", order=7)
+    log.debug("not told")
+    logging.getLogger("made.structlog").info("plain")
+    first, second = telemetry.logs()
+    assert (first.log_record.body, second.log_record.body) == ("sold out", "plain")
+    assert first.instrumentation_scope is not None
+    assert first.instrumentation_scope.name == "made.structlog"
+    attributes = dict(first.log_record.attributes or {})
+    assert attributes["order"] == 7
+    assert attributes["code.function.name"] == "test_event_that_goes_to_logging_comes_once"
+    assert "order" not in (second.log_record.attributes or {})
+    assert len(handler.messages) == 2
+
+
+def test_keys_of_the_application_are_kept(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that processors like to add is an attribute where the application itself gave it; its ``_`` keys are not."""
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    structlog.get_logger().info("read", filename="mine.csv", timestamp=12, thread="blue", _hidden=1, nothing=None)
+    (found,) = telemetry.logs()
+    attributes = dict(found.log_record.attributes or {})
+    shown = {key: value for key, value in attributes.items() if not key.startswith(("code.", "thread."))}
+    assert shown == {"filename": "mine.csv", "timestamp": 12, "thread": "blue"}
+
+
+@pytest.mark.parametrize("given", ["exception", "exc_info", "object"])
+def test_exception(telemetry: Telemetry, capsys: pytest.CaptureFixture[str], given: str) -> None:
+    """The exception itself is told, although a processor has made a text of it by then."""
+    log = to_print()
+    try:
+        int("tea")
+    except ValueError as error:
+        if given == "exception":
+            log.exception("failed")
+        else:
+            log.critical("failed", exc_info=True if given == "exc_info" else error)
+    (found,) = telemetry.logs()
+    attributes = dict(found.log_record.attributes or {})
+    assert attributes["exception.type"] == "ValueError"
+    assert attributes["exception.message"] == "invalid literal for int() with base 10: 'tea'"
+    assert "exception" not in attributes
+    assert "ValueError" in json.loads(capsys.readouterr().out)["exception"]
+
+
+def test_dropped_event_is_not_exported(telemetry: Telemetry) -> None:
+    """An event that a processor drops is not told, and ``capture_logs`` of bound loggers works as ever."""
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    log = structlog.get_logger().bind(order=7)
+    with structlog.testing.capture_logs() as captured:
+        log.info("captured")
+        structlog.get_logger().info("captured too")
+    assert [entry["event"] for entry in captured] == ["captured", "captured too"]
+    assert list(telemetry.logs()) == []
+
+
+def test_configuration_is_the_applications(telemetry: Telemetry) -> None:
+    """Nothing is added to the processors that the application configured, as far as it can see."""
+    chain = [structlog.processors.JSONRenderer()]
+    structlog.configure(processors=chain)
+    log = structlog.get_logger().bind()
+    assert structlog.get_config()["processors"] is chain
+    assert log._processors == chain
+    assert repr(log) == f"<{type(log).__name__}(context={{}}, processors={chain!r})>"
+    StructlogRecordsInstrumentor().uninstrument()
+    assert log._processors is chain
+
+
+def test_error_of_ours(
+    telemetry: Telemetry, capsys: pytest.CaptureFixture[str], swallowed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of ours leaves the application's line alone."""
+    monkeypatch.setattr("otel_distro.instrumentation.structlog_records._told", lambda *_: 1 / 0)
+    to_print().info("printed all the same")
+    assert json.loads(capsys.readouterr().out)["event"] == "printed all the same"
+    assert swallowed == ["exporting an event of structlog: ZeroDivisionError: division by zero"]
+    swallowed.clear()
+
+
+def test_trace_in_what_the_application_prints(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    """The processor adds the current trace, and zeros outside; it is no attribute of what is exported."""
+    structlog.configure(processors=[correlation.structlog_processor, structlog.processors.JSONRenderer()])
+    with trace.get_tracer("made").start_as_current_span("work") as span:
+        structlog.get_logger().info("in")
+    structlog.get_logger().info("out", otelSpanID="mine")
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    context = span.get_span_context()
+    assert (first["otelTraceID"], first["otelSpanID"]) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
+    assert (second["otelTraceID"], second["otelSpanID"]) == ("0", "mine")
+    assert not any(key.startswith("otel") for found in telemetry.logs() for key in found.log_record.attributes or {})
