@@ -29,6 +29,7 @@ _state: "dict[str, Any]" = {
     "stepped_aside": False,
     "delay": -1.0,
     "finishing": False,
+    "ended": False,
     "killed_by": 0,
 }
 _PATIENCE = 2.0
@@ -114,6 +115,7 @@ def _start() -> None:
     _hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
         _install_excepthook()
+        _install_unraisablehook()
     atexit.register(_at_exit)
     _handle_signals()
     if hasattr(os, "register_at_fork"):
@@ -251,6 +253,30 @@ def _install_excepthook() -> None:
     sys.excepthook = excepthook
 
 
+def _install_unraisablehook() -> None:
+    original = sys.unraisablehook
+
+    def unraisablehook(unraisable: "Any", /) -> None:
+        # After the end of telemetry, modules are taken apart: nothing can be started there.
+        if isinstance(unraisable.exc_value, Exception) and not _state["ended"] and activate():
+            from otel_distro import distro
+
+            distro.uncaught(unraisable.exc_value, "unraisable")
+        original(unraisable)
+
+    sys.unraisablehook = unraisablehook
+
+
+def _at_child_end() -> None:
+    """End a child of multiprocessing, which comes here before it prints the exception that ends it and exits."""
+    error = sys.exc_info()[1]
+    if isinstance(error, Exception) and activate():
+        from otel_distro import distro
+
+        distro.uncaught(error, "process")
+    _at_exit()
+
+
 def _at_exit() -> None:
     _stop_timer()
     hook = sys.excepthook
@@ -260,6 +286,7 @@ def _at_exit() -> None:
         error = getattr(sys, "last_value", None)
     if isinstance(error, Exception) and not _state["active"]:
         activate()
+    _state["ended"] = True
     if _state["active"] and not _state["stepped_aside"]:
         from otel_distro import distro
 
@@ -319,7 +346,7 @@ def _finish_with_multiprocessing(util: "Any") -> None:
         pass
 
     _state["anchor"] = anchor = Anchor()
-    util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_exit, exitpriority=-1000))
+    util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
 
 
 def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":

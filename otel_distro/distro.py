@@ -139,13 +139,16 @@ def _package_conflict(name: str) -> DependencyConflict | None:
         return None
 
 
-def uncaught(error: BaseException) -> None:
-    """Record an exception that ends the main thread, once, however many hooks saw it."""
+def uncaught(error: BaseException, handler: str = "main") -> None:
+    """Record an exception that nobody caught, once, however many hooks saw it. ``handler``: what did see it."""
     if "error_tracking" not in _loaded:
         return
     from otel_distro.instrumentation import error_tracking
 
-    error_tracking.record(error, "main")
+    if handler == "unraisable":
+        error_tracking.record_later(error, handler)
+    else:
+        error_tracking.record(error, handler)
 
 
 def finish() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro._guard import guard
 from otel_distro.errors import record
@@ -17,8 +17,13 @@ from otel_distro.export.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MOST: int = 1000
+    from otel_distro.errors.marks import Mark
 
+_MOST: Final = 1000
+_LONGEST_WAIT: Final = 10_000_000_000
+"""Nanoseconds that an exception may live before it is told without knowing its end."""
+
+_held: deque[record.Report] = deque()
 _waiting: deque[tuple[Callable[[Any], None], Any]] = deque(maxlen=_MOST)
 _state: dict[str, Any] = {}
 
@@ -38,6 +43,31 @@ def run(function: Callable[[Any], None], argument: Any) -> None:
             _follow_forks()
     worker.start()
     worker.notify()
+
+
+def hold(mark: Mark, report: record.Report) -> None:
+    """Send a report when its exception ends and nobody told it before, at the end of the process, or after ten seconds."""
+    mark.wait(report, send)
+    _held.append(report)
+    _sweep(report.timestamp - _LONGEST_WAIT)
+
+
+def end() -> None:
+    """Send all that is held or waits, now and here: the process ends."""
+    _sweep(None)
+    settle()
+
+
+def _sweep(before: int | None) -> None:
+    try:
+        while _held and (_held[0].done or before is None or len(_held) > _MOST or _held[0].timestamp < before):
+            report = _held.popleft()
+            if not report.done:
+                report.done = True
+                send(report)
+    except IndexError:
+        # Another thread is at it.
+        return
 
 
 def settle() -> None:
@@ -77,4 +107,8 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     _waiting.clear()
+    for report in _held:
+        # The exception was copied with the process, and the parent tells of it.
+        report.done = True
+    _held.clear()
     _state["worker"].renew()

@@ -6,7 +6,7 @@ own ``__dict__``, which every exception has, even one of a class with ``__slots_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,11 +21,16 @@ _MOST_LINKS: Final = 100
 _dict_of: Any = BaseException.__dict__["__dict__"].__get__
 
 
+class Waiting(Protocol):
+    """What waits for the end of an exception. ``done``: it is told, or nobody needs it any more."""
+
+    done: bool
+
+
 class Mark:
     """The mark of one failure. ``told``: recorded. ``final``: by somebody after whom nobody handles it any more.
 
-    ``waiting``: what to call when the exception ends without having been told; whoever holds a mark never calls it
-    directly but takes it out first, by :meth:`take_waiting`.
+    ``span``: the innermost span it left. ``waiting``: what is to be told when the exception ends and nobody told it before.
     """
 
     __slots__ = ("final", "head", "on_end", "span", "tail", "told", "waiting")
@@ -36,21 +41,30 @@ class Mark:
         self.told = False
         self.final = False
         self.span: SpanContext | None = None
-        self.waiting: Any = None
+        self.waiting: Waiting | None = None
         self.on_end: Callable[[Any], None] | None = None
 
-    def wait(self, what: Any, on_end: Callable[[Any], None]) -> None:
+    def wait(self, what: Waiting, on_end: Callable[[Any], None]) -> None:
         """Call ``on_end(what)`` when the exception ends, unless it is told before. It must not raise, nor take locks."""
+        self.drop()
         self.on_end = on_end
         self.waiting = what
 
+    def drop(self) -> None:
+        """Let what waits be told by nobody."""
+        if self.waiting is not None:
+            self.waiting.done = True
+            self.waiting = None
+
     def settle(self, *, final: bool, head: int) -> None:
         """Note that the failure is told."""
-        self.told, self.final, self.head, self.waiting = True, final, head, None
+        self.drop()
+        self.told, self.final, self.head = True, final, head
 
     def __del__(self) -> None:
         waiting, self.waiting = self.waiting, None
-        if waiting is not None and self.on_end is not None:
+        if waiting is not None and not waiting.done and self.on_end is not None:
+            waiting.done = True
             self.on_end(waiting)
 
     def __reduce__(self) -> tuple[type[int], tuple[int]]:
@@ -98,6 +112,10 @@ def tell(error: BaseException, *, final: bool) -> bool:
     """
     mark = get(error)
     head = id(error.__traceback__)
+    if mark.waiting is not None and mark.waiting.done:
+        # It waited for so long that it was told meanwhile.
+        mark.settle(final=final, head=head)
+        return False
     if mark.told and not (final and mark.final and mark.head != head):
         return False
     mark.settle(final=final, head=head)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics
@@ -20,6 +19,7 @@ from otel_distro._guard import guard
 from otel_distro._upstream import SeverityNumber, get_logger
 from otel_distro._version import __version__
 from otel_distro.errors import first_seen, frames, marks
+from otel_distro.errors.stack import stack_trace
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -31,6 +31,8 @@ OTHER: Final = "other"
 _MOST_FINGERPRINTS: Final = 200
 _FINAL: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
 """Handlers after whom nobody handles an exception any more."""
+_ANYWHERE: Final = frozenset({"asyncio", "executor", "process"})
+"""Handlers that are called when the span that is current may be any other."""
 
 _counted: set[str] = set()
 
@@ -38,7 +40,7 @@ _counted: set[str] = set()
 class Report:
     """An event that is to be sent, complete: it holds nothing of the exception."""
 
-    __slots__ = ("attributes", "body", "event", "level", "span", "timestamp")
+    __slots__ = ("attributes", "body", "done", "event", "level", "span", "timestamp")
 
     def __init__(
         self, attributes: dict[str, AnyValue], body: str, level: str, span: SpanContext | None, event: schema.Event
@@ -49,6 +51,7 @@ class Report:
         self.span = span
         self.event = event
         self.timestamp = time.time_ns()
+        self.done = False
 
 
 def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
@@ -93,17 +96,21 @@ def report_of(error: BaseException, handler: str, *, handled: bool, more: dict[s
         attributes.update(more)
     name, message = str(attributes[schema.EXCEPTION_TYPE.name]), str(attributes[schema.EXCEPTION_MESSAGE.name])
     span = marks.span_of(error)
-    if span is None:
-        current = get_current_span()
-        span = None if current is INVALID_SPAN else current.get_span_context()
+    if span is None and handler not in _ANYWHERE:
+        span = current_span()
     level = "FATAL" if handler == "main" else "WARN" if handler == "silent" else "ERROR"
     return Report(attributes, f"{name}: {message}" if message else name, level, span, schema.EXCEPTION)
 
 
-def send(report: Report, *, counted: bool = True) -> None:
+def current_span() -> SpanContext | None:
+    """Return the context of the span that is active in this thread and task."""
+    current = get_current_span()
+    return None if current is INVALID_SPAN else current.get_span_context()
+
+
+def send(report: Report) -> None:
     """Count what a report tells of, and emit it as an event in its span."""
-    if counted:
-        count(report.attributes)
+    count(report.attributes)
     emit(report)
 
 
@@ -130,7 +137,7 @@ def attributes_of(error: BaseException, *, handler: str, handled: bool) -> dict[
     attributes: dict[str, AnyValue] = {
         schema.EXCEPTION_TYPE.name: name,
         schema.EXCEPTION_MESSAGE.name: text_of(error),
-        schema.EXCEPTION_STACKTRACE.name: "".join(traceback.format_exception(kind, error, tb)),
+        schema.EXCEPTION_STACKTRACE.name: stack_trace(error),
         schema.EXCEPTION_HANDLER.name: handler,
         schema.EXCEPTION_HANDLED.name: handled,
         schema.EXCEPTION_FINGERPRINT.name: frames.fingerprint(name, error),

@@ -8,15 +8,26 @@ other tools go on running. It stands in the place of upstream's ``opentelemetry-
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _hooks
+from opentelemetry.sdk.trace import Span
+
+from otel_distro import _hooks, schema
 from otel_distro._guard import guard
-from otel_distro.errors import later
+from otel_distro.errors import first_seen, later
 from otel_distro.errors.record import record, take, text_of, type_name, was_recorded
-from otel_distro.instrumentation import Instrumentor
+from otel_distro.export import lifecycle
+from otel_distro.instrumentation import (
+    Instrumentor,
+    native_crash,
+    shown_warnings,
+    silent_exceptions,
+    span_exceptions,
+    unread_futures,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,17 +44,69 @@ class ErrorTrackingInstrumentor(Instrumentor):
     """Entry point ``error_tracking``."""
 
     def install(self) -> None:
-        """Chain in before the hooks that stand, in ``sys``, ``threading`` and asyncio's loops."""
+        """Chain in before the hooks that stand: the interpreter's, those of threads, loops, futures, spans and warnings."""
         self.patch(sys, "excepthook", _main_hook)
         sys.excepthook.is_otel_distro = True  # type: ignore[attr-defined]
         self.patch(sys, "unraisablehook", _unraisable_hook)
         self.patch(threading, "excepthook", _thread_hook)
-        _hooks.when_imported("asyncio.base_events", self._patch_asyncio)
+        self.patch(Span, "record_exception", span_exceptions.recording)
+        for module, patch in (
+            ("asyncio.base_events", self._patch_asyncio),
+            ("concurrent.futures._base", self._patch_futures),
+            ("warnings", self._patch_warnings),
+        ):
+            _hooks.when_imported(module, patch)
+        silent_exceptions.start()
+        native_crash.start()
+        _follow_the_process()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        _leave_the_process()
+        native_crash.stop()
+        silent_exceptions.stop()
+        super()._uninstrument(**kwargs)
+
+    # They may be imported only after we were taken out again.
 
     def _patch_asyncio(self, module: Any) -> None:
         if self._places():
-            # It may be imported only after we were taken out again.
             self.patch(module.BaseEventLoop, "call_exception_handler", _asyncio_hook)
+
+    def _patch_futures(self, module: Any) -> None:
+        if self._places():
+            self.patch(module.Future, "set_exception", unread_futures.watching)
+
+    def _patch_warnings(self, module: Any) -> None:
+        if self._places() and hasattr(module, "_showwarnmsg"):
+            self.patch(module, "_showwarnmsg", shown_warnings.showing(module))
+
+
+_following = {"forks": False}
+
+
+def _follow_the_process() -> None:
+    if _end not in lifecycle.before_end:
+        lifecycle.before_end.append(_end)
+    if not _following["forks"] and hasattr(os, "register_at_fork"):
+        _following["forks"] = True
+        os.register_at_fork(after_in_child=_in_child)
+
+
+def _leave_the_process() -> None:
+    if _end in lifecycle.before_end:
+        lifecycle.before_end.remove(_end)
+
+
+def _end() -> None:
+    unread_futures.end()
+    later.end()
+    native_crash.stop()
+
+
+def _in_child() -> None:
+    first_seen.renew()
+    unread_futures.forget()
+    native_crash.renew()
 
 
 def record_later(error: BaseException, handler: str, more: dict[str, AnyValue] | None = None) -> None:
@@ -104,8 +167,6 @@ def _asyncio_hook(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _task_of(context: dict[str, Any]) -> dict[str, AnyValue]:
-    from otel_distro import schema
-
     task = context.get("task") or context.get("future")
     name = getattr(task, "get_name", None)
     return {schema.ASYNCIO_TASK_NAME.name: str(name())} if name is not None else {}

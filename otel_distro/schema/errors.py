@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from otel_distro.schema.attributes import (
+    CODE_FILE_PATH,
     CODE_FUNCTION_NAME,
+    CODE_LINE_NUMBER,
     EXCEPTION_MESSAGE,
     EXCEPTION_STACKTRACE,
     EXCEPTION_TYPE,
+    PROCESS_PID,
     THREAD_ID,
     THREAD_NAME,
 )
 from otel_distro.schema.kinds import Attribute, Event, Metric
+from otel_distro.schema.logs import LOG_REPEATS
 
 EXCEPTION_HANDLER = Attribute(
     "python.exception.handler",
@@ -79,5 +83,19 @@ EXCEPTION = Event(
         THREAD_ID,
         THREAD_NAME,
         ASYNCIO_TASK_NAME,
+        PROCESS_PID,
+        LOG_REPEATS,
+    ),
+)
+WARNING = Event(
+    "python.warning",
+    "A warning of the module warnings that was shown.",
+    (
+        EXCEPTION_TYPE,
+        EXCEPTION_MESSAGE,
+        EXCEPTION_HANDLER,
+        CODE_FILE_PATH,
+        CODE_LINE_NUMBER,
+        LOG_REPEATS,
     ),
 )

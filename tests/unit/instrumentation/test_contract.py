@@ -95,8 +95,8 @@ CASES = {
         raise_in_main,
         raise_in_thread,
         raise_in_task,
-        inside="otel_distro.instrumentation.error_tracking.type_name",
-        names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name},
+        inside="otel_distro.errors.record.type_name",
+        names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_NEW.name},
         suppressible=False,
     ),
     "log_records": Case(

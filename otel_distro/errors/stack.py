@@ -1,0 +1,66 @@
+"""Stack traces as Python prints them, with the text of each frame remembered: errors come again from the same places."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Final
+
+from otel_distro.errors.frames import function_name
+
+_MOST_FRAMES: Final = 100
+_SHOWN_REPEATS: Final = 3
+"""Python folds further repeats of a frame into one line."""
+_REMEMBERED: Final = 5000
+_WITH_MORE_TO_SAY: Final = (SyntaxError, NameError, AttributeError, ImportError)
+"""Classes whose last line has more than class and message: places in source, suggestions."""
+
+_frames: dict[tuple[str, str, int, int, int], str] = {}
+
+
+def stack_trace(error: BaseException) -> str:
+    """Return the whole trace with causes, groups and notes, as :func:`traceback.format_exception` has it."""
+    fast = _fast(error)
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__)) if fast is None else fast
+
+
+def _fast(error: BaseException) -> str | None:
+    """Return the trace of an exception that stands alone, None where there is anything special about it."""
+    if (
+        error.__cause__ is not None
+        or (error.__context__ is not None and not error.__suppress_context__)
+        or isinstance(error, _WITH_MORE_TO_SAY)
+        or getattr(error, "__notes__", None) is not None
+        or getattr(error, "exceptions", None) is not None
+        or hasattr(sys, "tracebacklimit")
+    ):
+        return None
+    tb = error.__traceback__
+    parts = ["Traceback (most recent call last):\n"] if tb is not None else []
+    before: tuple[str, str, int] | None = None
+    repeats = 0
+    while tb is not None:
+        code, line = tb.tb_frame.f_code, tb.tb_lineno
+        place = (code.co_filename, code.co_name, line)
+        repeats = repeats + 1 if place == before else 1
+        if repeats > _SHOWN_REPEATS or len(parts) > _MOST_FRAMES:
+            return None
+        before = place
+        key = (code.co_filename, function_name(code), code.co_firstlineno, tb.tb_lasti, line)
+        text = _frames.get(key)
+        if text is None:
+            if len(_frames) >= _REMEMBERED:
+                _frames.clear()
+            text = _frames[key] = "".join(traceback.format_tb(tb, limit=1))
+        parts.append(text)
+        tb = tb.tb_next
+    kind = type(error)
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    try:
+        message = str(error)
+    except Exception:
+        return None
+    parts.append(f"{name}: {message}\n" if message else f"{name}\n")
+    return "".join(parts)

@@ -1,0 +1,62 @@
+"""Warnings of :mod:`warnings` that the filters let through, as log records; what is printed stays as it is.
+
+Not those that ``catch_warnings(record=True)`` keeps, nor those that ``logging.captureWarnings`` makes log records itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_distro import schema
+from otel_distro._guard import guard
+from otel_distro.errors import record
+from otel_distro.errors.limits import Limiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_limiter = Limiter()
+
+
+def showing(warnings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what wraps the function that every warning passes which is to be shown."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def _showwarnmsg(message: Any) -> Any:
+            with guard("recording a warning"):
+                if _is_shown(warnings):
+                    _tell(message)
+            return original(message)
+
+        return _showwarnmsg
+
+    return wrap
+
+
+def _is_shown(warnings: Any) -> bool:
+    kept = getattr(warnings._showwarnmsg_impl, "__module__", None) != warnings.__name__
+    return not kept and getattr(warnings.showwarning, "__module__", None) != "logging"
+
+
+def _tell(message: Any) -> None:
+    kind = record.type_name(message.category)
+    held_back = _limiter.take((kind, message.filename, message.lineno))
+    if held_back is None:
+        return
+    text = record.text_of(message.message)
+    told = record.Report(
+        {
+            schema.EXCEPTION_TYPE.name: kind,
+            schema.EXCEPTION_MESSAGE.name: text,
+            schema.EXCEPTION_HANDLER.name: "warning",
+            schema.CODE_FILE_PATH.name: str(message.filename),
+            schema.CODE_LINE_NUMBER.name: message.lineno,
+        },
+        f"{kind}: {text}",
+        "WARN",
+        record.current_span(),
+        schema.WARNING,
+    )
+    if held_back:
+        told.attributes[schema.LOG_REPEATS.name] = held_back
+    record.emit(told)
