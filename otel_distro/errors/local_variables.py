@@ -26,6 +26,7 @@ _MOST_VARIABLES: Final = 30
 _MOST_ELEMENTS: Final = 10
 _LONGEST: Final = 200
 _LONGEST_NAME: Final = 60
+_LONGEST_TEXT: Final = 8000
 _DEEPEST: Final = 3
 _LARGEST_INT: Final = 1 << 256
 
@@ -71,7 +72,8 @@ def local_variables(tb: TracebackType | None) -> str:
         lines.extend(f"  {name} = {_shown(name, value, 0)}" for name, value in found[:_MOST_VARIABLES])
         if len(found) > _MOST_VARIABLES:
             lines.append(f"  and {len(found) - _MOST_VARIABLES} more")
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def _shown(name: str, value: Any, depth: int) -> str:

@@ -7,15 +7,19 @@ unasked, or is unasked at the end of the process, is told. Futures that succeed 
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from otel_distro import schema
 from otel_distro._guard import guard, report
 from otel_distro.errors import later, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from opentelemetry.util.types import AnyValue
 
 _KEY = "_otel_distro_unread"
 _EXCEPTION = "_exception"
@@ -26,10 +30,11 @@ _unread: weakref.WeakSet[_Unread] = weakref.WeakSet()
 class _Unread:
     """Lives as long as the future that holds it, and holds its exception, as the future does."""
 
-    __slots__ = ("__weakref__", "error")
+    __slots__ = ("__weakref__", "error", "thread")
 
     def __init__(self, error: Exception) -> None:
         self.error: Exception | None = error
+        self.thread = threading.current_thread()
 
     def __del__(self) -> None:
         if self.error is not None and not sys.is_finalizing():
@@ -38,7 +43,13 @@ class _Unread:
     def tell(self) -> None:
         error, self.error = self.error, None
         try:
-            told = record.take(error, "executor") if error is not None else None
+            if error is None:
+                return
+            thread: dict[str, AnyValue] = {
+                schema.THREAD_ID.name: self.thread.ident or 0,
+                schema.THREAD_NAME.name: self.thread.name,
+            }
+            told = record.take(error, "executor", more=thread)
             if told is not None:
                 later.send(told)
         except Exception as failure:

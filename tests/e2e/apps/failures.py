@@ -1,5 +1,6 @@
 """Fails in seven ways, each inside a span of its own, and says on stdout which trace each belongs to."""
 
+import asyncio
 import gc
 import multiprocessing
 import sys
@@ -20,6 +21,16 @@ def fail(kind):
         raise ValueError(f"no luck in {kind}")
 
 
+async def leave_a_task_alone():
+    async def lonely():
+        fail("task")
+
+    task = asyncio.create_task(lonely(), name="errand")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del task
+
+
 class Cart:
     def __del__(self):
         fail("unraisable")
@@ -31,6 +42,7 @@ def main():
     thread = threading.Thread(target=fail, args=("thread",), name="worker")
     thread.start()
     thread.join()
+    asyncio.run(leave_a_task_alone())
     cart = Cart()
     del cart
     with ThreadPoolExecutor(1) as pool:

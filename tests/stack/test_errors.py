@@ -1,0 +1,88 @@
+"""One program that fails in seven ways, through the real stack: each failure is there once, with its trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_distro import schema
+
+if TYPE_CHECKING:
+    from tests.stack.stack import Stack
+
+APP = Path(__file__).parents[1] / "e2e" / "apps" / "failures.py"
+BIN = Path(sys.executable).parent
+HANDLERS = {
+    "caught": "capture",
+    "thread": "thread",
+    "unraisable": "unraisable",
+    "executor": "executor",
+    "process": "process",
+    "task": "asyncio",
+    "main": "main",
+}
+"""Kind of failure in the program -> what is said to have seen it."""
+
+
+class Run:
+    """One run of the program: name of its service, and the trace of each kind of failure, as it printed them."""
+
+    def __init__(self, service: str, output: str) -> None:
+        self.service = service
+        self.traces = dict(line.split() for line in output.splitlines())
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The program under ``opentelemetry-instrument``, to its end."""
+    folder = tmp_path_factory.mktemp("errors")
+    service = f"failing-{uuid.uuid4().hex[:8]}"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_http
+    environ["OTEL_SERVICE_NAME"] = service
+    environ["XDG_STATE_HOME"] = str(folder / "state")
+    finished = subprocess.run(
+        [str(BIN / "opentelemetry-instrument"), sys.executable, str(APP)],
+        cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 1, finished.stderr
+    return Run(service, finished.stdout)
+
+
+def test_each_of_seven_failures_is_one_record_with_its_trace(stack: Stack, run: Run) -> None:
+    """LogQL finds seven records, each with the trace of the span it was raised in, and the trace is there."""
+    handler = schema.EXCEPTION_HANDLER.label
+    found = stack.wait_for_number(
+        len(HANDLERS), lambda: stack.logql(f'{{service_name="{run.service}"}} | exception_type="ValueError"')
+    )
+    assert sorted((labels[handler], labels["trace_id"]) for labels, _ in found) == sorted(
+        (seen_by, run.traces[kind]) for kind, seen_by in HANDLERS.items()
+    )
+    for labels, line in found:
+        assert line.startswith(f"ValueError: {labels['exception_message']}\nTraceback (most recent call last):\n")
+        assert (labels[schema.EXCEPTION_HANDLED.label] == "true") is (labels[handler] == "capture")
+        assert len(labels[schema.EXCEPTION_FINGERPRINT.label]) == 16
+        assert (run.service, labels["exception_message"].split()[-1]) in stack.wait_for(
+            lambda trace=labels["trace_id"]: stack.trace_by_id(trace)
+        )
+
+
+def test_each_failure_is_counted_once(stack: Stack, run: Run) -> None:
+    """Prometheus has the counter at one for each of the seven, and new fingerprints as the records say it."""
+    of_service = f'service_name="{run.service}"'
+    series = schema.PYTHON_EXCEPTIONS.series()
+    stack.wait_for(lambda: stack.promql_value(f"sum({series}{{{of_service}}})") == len(HANDLERS))
+    counted = stack.promql(f"sum by ({schema.EXCEPTION_HANDLER.label}) ({series}{{{of_service}}})")
+    assert {point["metric"][schema.EXCEPTION_HANDLER.label]: point["value"][1] for point in counted} == dict.fromkeys(
+        HANDLERS.values(), "1"
+    )
+    first = stack.logql(f'{{{of_service}}} | {schema.EXCEPTION_FIRST_SEEN.label}="true"')
+    new = schema.PYTHON_EXCEPTION_NEW.series()
+    stack.wait_for(lambda: stack.promql_value(f"sum({new}{{{of_service}}})") == len(first))
+    assert len(first) == len({labels[schema.EXCEPTION_FINGERPRINT.label] for labels, _ in first})
