@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,9 +69,8 @@ def test_each_of_seven_failures_is_one_record_with_its_trace(stack: Stack, run: 
         assert line.startswith(f"ValueError: {labels['exception_message']}\nTraceback (most recent call last):\n")
         assert (labels[schema.EXCEPTION_HANDLED.label] == "true") is (labels[handler] == "capture")
         assert len(labels[schema.EXCEPTION_FINGERPRINT.label]) == 16
-        assert (run.service, labels["exception_message"].split()[-1]) in stack.wait_for(
-            lambda trace=labels["trace_id"]: stack.trace_by_id(trace)
-        )
+        spans = stack.wait_for(partial(stack.trace_by_id, labels["trace_id"]))
+        assert (run.service, labels["exception_message"].split()[-1]) in spans
 
 
 def test_each_failure_is_counted_once(stack: Stack, run: Run) -> None:

@@ -1,9 +1,9 @@
 """Fails in seven ways, each inside a span of its own, and says on stdout which trace each belongs to."""
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
-import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -48,10 +48,8 @@ def main():
     with ThreadPoolExecutor(1) as pool:
         pool.submit(fail, "executor")
         read = pool.submit(int, "read by somebody")
-    try:
+    with contextlib.suppress(ValueError):
         read.result()
-    except ValueError:
-        pass
     child = multiprocessing.get_context("fork").Process(target=fail, args=("process",), name="child")
     child.start()
     child.join()
