@@ -12,13 +12,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import traceback
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import _log_traps, schema
 from otel_distro._guard import report
-from otel_distro.instrumentation import Instrumentor, error_tracking, log_emission, log_folding, log_levels
+from otel_distro.errors import record as errors
+from otel_distro.instrumentation import Instrumentor, log_emission, log_folding, log_levels
 from otel_distro.instrumentation.log_values import snapshot, text_of
 
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
         try:
             if event is None:
                 error = record.exc_info[1] if record.exc_info else None
-                if error is not None and record.name == "asyncio" and error_tracking.was_recorded(error):
+                if error is not None and record.name == "asyncio" and errors.was_recorded(error):
                     # asyncio logs what error_tracking has just recorded: one failure, one record.
                     return
                 body, attributes = thread.body or body_of(record), _attributes(record)
             else:
                 body, attributes, error = event.body, event.attributes, event.error
             if error is not None:
-                attributes.update(exception_attributes(error))
+                attributes.update(exception_attributes(error, record.levelno))
             template = record.msg if event is None else event.body
             log_emission.emit(
                 source, int(record.created * 1e9), record.levelno, record.levelname, body, attributes, template
@@ -168,14 +168,11 @@ def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
     return attributes
 
 
-def exception_attributes(error: BaseException) -> dict[str, AnyValue]:
-    """Return what is told of an exception that was logged."""
-    kind = type(error)
-    return {
-        schema.EXCEPTION_TYPE.name: error_tracking.type_name(kind),
-        schema.EXCEPTION_MESSAGE.name: text_of(error),
-        schema.EXCEPTION_STACKTRACE.name: "".join(traceback.format_exception(kind, error, error.__traceback__)),
-    }
+def exception_attributes(error: BaseException, level: int) -> dict[str, AnyValue]:
+    """Return what is told of an exception that was logged, and count it from WARNING on: below it was no failure."""
+    if level >= logging.WARNING:
+        return errors.describe(error, handler="log", handled=True)
+    return errors.attributes_of(error, handler="log", handled=True)
 
 
 def _was_told(record: logging.LogRecord) -> bool:

@@ -130,5 +130,5 @@ def _attributes(record: dict[str, Any], error: BaseException | None) -> dict[str
         if key not in _log_traps.TRACE_FIELDS and value is not None:
             attributes[str(key)] = snapshot(value)
     if error is not None:
-        attributes.update(log_records.exception_attributes(error))
+        attributes.update(log_records.exception_attributes(error, record["level"].no))
     return attributes

@@ -185,7 +185,7 @@ def _export(
         try:
             body, attributes, module = _told(event, given)
             if error is not None:
-                attributes.update(log_records.exception_attributes(error))
+                attributes.update(log_records.exception_attributes(error, level))
         finally:
             log_emission.thread.busy = False
         name = event.get("logger")
