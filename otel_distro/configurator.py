@@ -16,6 +16,7 @@ from otel_distro import _upstream, schema, settings
 from otel_distro._guard import guard
 from otel_distro._upstream import BatchLogRecordProcessor, LoggerProvider
 from otel_distro._version import __version__
+from otel_distro.environment.otlp import speaks_grpc
 from otel_distro.export import encode_redaction
 from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.lifecycle import Lifecycle
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from otel_distro.export.log_file import LogFile
     from otel_distro.export.pipeline import Pipeline
 
-OURS = "otlp_proto_http"
-"""The exporter that our own pipeline takes the place of; every other one is upstream's or the user's."""
+
+def ours(signal: str) -> str:
+    """Return the exporter of ``signal`` that our own pipeline takes the place of; any other is upstream's or the user's."""
+    return "otlp_proto_grpc" if speaks_grpc(signal, os.environ) else "otlp_proto_http"
 
 
 class Configurator(_upstream.SDKConfigurator):
@@ -64,12 +67,15 @@ class Configurator(_upstream.SDKConfigurator):
 
 
 def _build(resource: Resource) -> Lifecycle:
+    with guard("counting spans"):
+        _upstream.count_no_spans_twice()
     tracer_configurator, meter_configurator, logger_configurator = _upstream.configurators_from_environment()
     names = {signal: _upstream.exporter_names(signal) for signal in _upstream.SIGNALS}
     pipeline, reader = assemble(
-        (signal for signal in names if OURS in names[signal]), str(resource.attributes[schema.SERVICE_NAME.name])
+        (signal for signal in names if ours(signal) in names[signal]),
+        str(resource.attributes[schema.SERVICE_NAME.name]),
     )
-    readers = [_reader(name) for name in names["metrics"] if name != OURS]
+    readers = [_reader(name) for name in names["metrics"] if name != ours("metrics")]
     meter_provider = MeterProvider(
         [*readers, *([reader] if reader is not None else [])],
         resource,
@@ -96,12 +102,12 @@ def _build(resource: Resource) -> Lifecycle:
     logs = QueueLogRecordProcessor(pipeline, [lane for lane in pipeline.lanes if lane not in ("traces", "metrics")])
     for name in names["traces"]:
         tracer_provider.add_span_processor(
-            spans if name == OURS else BatchSpanProcessor(_upstream.exporter_class("traces", name)())
+            spans if name == ours("traces") else BatchSpanProcessor(_upstream.exporter_class("traces", name)())
         )
     for name in names["logs"]:
-        if name != OURS:
+        if name != ours("logs"):
             logger_provider.add_log_record_processor(BatchLogRecordProcessor(_upstream.exporter_class("logs", name)()))
-    if OURS in names["logs"] or file is not None:
+    if ours("logs") in names["logs"] or file is not None:
         logger_provider.add_log_record_processor(logs)
     if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() != "false":
         meter = meter_provider.get_meter("otel_distro", __version__)

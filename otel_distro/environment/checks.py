@@ -25,7 +25,7 @@ OPT_INS = (
     *("messaging", "messaging/dup", "rpc", "rpc/dup", "code", "code/dup", "k8s", "k8s/dup"),
 )
 
-GRPC_PACKAGE = "opentelemetry-exporter-otlp-proto-grpc"
+GRPC_PACKAGE = "grpcio"
 
 # Who asks for a component that is known but not installed learns what to install.
 _PACKAGES = {
@@ -238,6 +238,11 @@ def configuration_file(name: str, value: str, environ: "Mapping[str, str]") -> "
     return None
 
 
+def has_grpc() -> bool:
+    """Return whether the library of gRPC is installed; an application's own folder may be called grpc too."""
+    return importable("grpc._cython")
+
+
 def importable(module: str) -> bool:
     """Return whether ``module`` can be imported, without importing it; a few lookups on disk where it can."""
     if any(os.path.isdir(os.path.join(entry, *module.split("."))) for entry in sys.path):
@@ -260,7 +265,7 @@ def _installed(group: str) -> "frozenset[str]":
 
 def _is_installed(group: str, item: str) -> bool:
     if item == "otlp_proto_grpc":
-        return importable("opentelemetry.exporter.otlp.proto.grpc")
+        return has_grpc()
     return item in _installed(group)
 
 

@@ -5,7 +5,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 import os
 
-from otel_distro.environment.checks import GRPC_PACKAGE, Verdict, above_zero, importable, is_port
+from otel_distro.environment.checks import GRPC_PACKAGE, Verdict, above_zero, has_grpc, is_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ GRPC_CODES = (
 )
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
-_GRPC = "opentelemetry.exporter.otlp.proto.grpc"
-
 # A header's name as HTTP has it, without the percent sign; what its value may hold only percent-encoded.
 _NAME_CHARACTERS = frozenset("!#$&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -54,24 +52,22 @@ def speaks_grpc(signal: str, environ: "Mapping[str, str]") -> bool:
 
 
 def protocol(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
-    """Check the protocol of an exporter; the exporter for gRPC must be installed."""
+    """Check the protocol of an exporter; gRPC needs its library."""
     plain = value.strip().lower()
     if plain == "http/json":
         return Verdict("is not spoken by the exporters for Python", "http/protobuf")
     if plain not in ("grpc", "http/protobuf"):
         return Verdict("is not grpc or http/protobuf")
-    if plain == "grpc" and not importable(_GRPC):
+    if plain == "grpc" and not has_grpc():
         return Verdict(f"needs the package {GRPC_PACKAGE}", "http/protobuf")
     return None if plain == value else Verdict("", plain)
 
 
 def compression(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
-    """Check the compression of an exporter; the one for gRPC reads no word but gzip."""
+    """Check the compression of an exporter."""
     plain = value.strip().lower()
     if plain not in ("gzip", "deflate", "none"):
         return Verdict("is not gzip, deflate or none")
-    if plain != "gzip" and speaks_grpc(signal_of(name), environ):
-        return Verdict("is not understood by the gRPC exporter", "gzip")
     return None if plain == value else Verdict("", plain)
 
 

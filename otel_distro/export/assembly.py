@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
     from otel_distro.export.encode import Encoded
+    from otel_distro.export.sender import Transport
 
 _ENCODERS: Mapping[str, Callable[[Any], Encoded]] = {
     "traces": encode_spans,
@@ -61,8 +62,15 @@ def deliveries(found: Mapping[str, Target], spool: Spool) -> dict[str, Delivery]
     made: dict[str, Delivery] = {}
     for signal, destination in found.items():
         link = links.setdefault(destination.origin, Link(destination.origin, spool))
-        made[signal] = Delivery(signal, Sender(destination), spool, link, LaneMetrics(signal, None, destination.url, 0))
+        sender = _grpc_sender(destination, signal) if destination.grpc else Sender(destination)
+        made[signal] = Delivery(signal, sender, spool, link, LaneMetrics(signal, None, destination.url, 0))
     return made
+
+
+def _grpc_sender(destination: Target, signal: str) -> Transport:
+    from otel_distro.export.grpc_sender import GrpcSender
+
+    return GrpcSender(destination, signal)
 
 
 def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetricReader | None]:
@@ -94,7 +102,9 @@ def report_to(pipeline: Pipeline, meter: Meter) -> None:
     """Let the pipeline report on itself through ``meter``."""
     for signal, delivery in pipeline.deliveries.items():
         lane = pipeline.lanes.get(signal)
-        metrics = LaneMetrics(signal, meter, delivery.sender.target.url, lane.capacity if lane is not None else 0)
+        way_out = delivery.sender.target
+        capacity = lane.capacity if lane is not None else 0
+        metrics = LaneMetrics(signal, meter, way_out.url, capacity, grpc=way_out.grpc)
         delivery.report_to(metrics)
         if lane is not None:
             lane.report_to(metrics)

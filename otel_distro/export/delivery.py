@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from otel_distro import _native
 from otel_distro._diagnostics import say
-from otel_distro.export.sender import Answer, compress
+from otel_distro.export.sender import Answer
 from otel_distro.export.split import count_items, split
 
 if TYPE_CHECKING:
     from otel_distro.export.self_metrics import LaneMetrics
-    from otel_distro.export.sender import Outcome, Sender
+    from otel_distro.export.sender import Outcome, Transport
     from otel_distro.export.spool import Batch, Spool
 
 MAX_REQUEST = 1024 * 1024
@@ -74,7 +74,7 @@ class Link:
 class Delivery:
     """The sending half of a signal. Used by one thread at a time."""
 
-    def __init__(self, signal: str, sender: Sender, spool: Spool, link: Link, metrics: LaneMetrics) -> None:
+    def __init__(self, signal: str, sender: Transport, spool: Spool, link: Link, metrics: LaneMetrics) -> None:
         self.signal = signal
         self.link = link
         self.sender = sender
@@ -115,10 +115,11 @@ class Delivery:
         self._keep_to_limit()
         body, count = self._pieces[0]
         with self._metrics.sending(count):
-            outcome = self.sender.send(compress(body) if self.sender.target.gzip else body, timeout)
+            outcome = self.sender.send(body, timeout)
         now = time.monotonic()
         if outcome.answer is Answer.HOLD:
-            self.link.failed(outcome.reason, outcome.retry_after, now)
+            if outcome.reason:
+                self.link.failed(outcome.reason, outcome.retry_after, now)
             self._give_back(self._batch)
             return False
         self.link.works(now)

@@ -180,6 +180,8 @@ class Pipeline:
             worker.send_home()
         for worker in workers:
             worker.await_home()
+        for delivery in self.deliveries.values():
+            delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.
         held = [lock for lock in (self._encoding, self._collecting) if lock.acquire(True, _FORK_PATIENCE)]
         self._held[_native.get_ident()] = held

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter
 
 _EXPORTER = {
-    "traces": "otlp_http_span_exporter",
-    "metrics": "otlp_http_metric_exporter",
-    "logs": "otlp_http_log_exporter",
+    "traces": "otlp_{}_span_exporter",
+    "metrics": "otlp_{}_metric_exporter",
+    "logs": "otlp_{}_log_exporter",
 }
 _PROCESSOR = {"traces": "batching_span_processor", "logs": "batching_log_processor"}
 
@@ -77,11 +77,11 @@ def report_tallies(meter: Meter, spans: Tally, logs: Tally) -> None:
 class LaneMetrics:
     """The counters of one signal's way out. With ``meter=None`` it counts nothing."""
 
-    def __init__(self, signal: str, meter: Meter | None, url: str, capacity: int) -> None:
+    def __init__(self, signal: str, meter: Meter | None, url: str, capacity: int, *, grpc: bool = False) -> None:
         parts = urlsplit(url)
         self._meter = meter
         self._signal = signal
-        kind = _EXPORTER[signal]
+        kind = _EXPORTER[signal].format("grpc" if grpc else "http")
         self._exporter: dict[str, str | int] = {
             schema.COMPONENT_TYPE.name: kind,
             schema.COMPONENT_NAME.name: f"{kind}/0",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from math import isnan
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from otel_distro import _native
@@ -41,7 +41,11 @@ class Answer(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer to one request: its class, why (empty when taken), seconds to wait, items rejected of those taken."""
+    """The answer to one request: its class, why, seconds to wait, items rejected of those taken.
+
+    ``reason`` is empty for what was taken, and for what is held because of ourselves.
+    ``status`` is that of HTTP; a request that gRPC found too large has 413 too.
+    """
 
     answer: Answer
     reason: str = ""
@@ -50,8 +54,26 @@ class Outcome:
     status: int | None = None
 
 
+class Transport(Protocol):
+    """What takes requests to one target. Used by one thread at a time, but for :meth:`before_fork`."""
+
+    target: Target
+
+    def send(self, body: bytes, timeout: float) -> Outcome:
+        """Send a serialised request, which takes about ``timeout`` seconds at most. Never raises."""
+
+    def before_fork(self) -> None:
+        """Give up what a child could not live with, also in the middle of a request of another thread."""
+
+    def forget(self) -> None:
+        """Let go of the connection in a forked child: it is the parent's."""
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+
+
 class Sender:
-    """Posts bodies to one target. Used by one thread at a time; after a fork the child calls :meth:`forget`."""
+    """Posts bodies to one target over HTTP."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -60,15 +82,19 @@ class Sender:
         self._proxy_headers: dict[str, str] = {}
 
     def send(self, body: bytes, timeout: float) -> Outcome:
-        """Post ``body`` (protobuf, gzipped if the target says so); to connect, to send and to read take ``timeout`` each.
+        """Post ``body``, gzipped if the target says so; to connect, to send and to read take ``timeout`` each.
 
         Never raises. A connection that the server closed while it was idle is opened once more.
         """
+        body = compress(body) if self.target.gzip else body
         fresh = self._connection is None
         outcome, stale = self._post(body, timeout)
         if stale and not fresh:
             outcome, _ = self._post(body, timeout)
         return outcome
+
+    def before_fork(self) -> None:
+        """Keep the connection: a socket is nothing to a child that does not use it."""
 
     def forget(self) -> None:
         """Drop the connection without a word to the server: after a fork it is the parent's."""
@@ -148,7 +174,7 @@ class Sender:
                 return Outcome(
                     Answer.HOLD, f"HTTP {status} that is not OTLP ({kind or 'no content type'})", status=status
                 )
-            return Outcome(Answer.TAKEN, rejected=_rejected(payload, kind), status=status)
+            return Outcome(Answer.TAKEN, rejected=rejected_items(payload, kind), status=status)
         reason = f"HTTP {status} {response.reason}".strip()
         if status in (400, 413, 422):
             return Outcome(Answer.REFUSED, reason, status=status)
@@ -207,7 +233,7 @@ def _retry_after(value: str | None) -> float:
     return 0.0 if isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-def _rejected(payload: bytes, kind: str) -> int:
+def rejected_items(payload: bytes, kind: str = "") -> int:
     """Return how many items ``partial_success`` says were rejected; field numbers are the same for all signals."""
     if not payload:
         return 0

@@ -59,7 +59,7 @@ def _count(message: bytes, level: int) -> int:
     if level == _POINT or (level == _ITEM and not _is_metric(message)):
         return 1
     return sum(
-        _count(message[field.value : field.end], level + 1) for field in _fields(message) if _holds(field, level)
+        _count(message[field.value : field.end], level + 1) for field in fields_of(message) if _holds(field, level)
     )
 
 
@@ -67,7 +67,7 @@ def _cut(message: bytes, level: int, quota: int) -> tuple[bytes, bytes]:
     """Return two messages of this level: one with the first ``quota`` items and one with the others."""
     first: list[bytes] = []
     second: list[bytes] = []
-    for field in _fields(message):
+    for field in fields_of(message):
         whole = message[field.start : field.end]
         if not _holds(field, level):
             first.append(whole)
@@ -94,7 +94,7 @@ def _holds(field: _Field, level: int) -> bool:
 
 def _is_metric(item: bytes) -> bool:
     """Whether an item is a metric with data: a name and a message. Spans and log records hold numbers besides."""
-    fields = list(_fields(item))
+    fields = list(fields_of(item))
     return (
         all(field.kind == _BYTES and field.number in _METRIC_FIELDS for field in fields)
         and any(field.number == 1 for field in fields)
@@ -102,21 +102,21 @@ def _is_metric(item: bytes) -> bool:
     )
 
 
-def _fields(message: bytes) -> Iterator[_Field]:
+def fields_of(message: bytes) -> Iterator[_Field]:
     """Yield the fields of a message. Raises ``ValueError`` where it is none."""
     position = 0
     while position < len(message):
         start = position
-        tag, position = _varint(message, position)
+        tag, position = varint(message, position)
         kind = tag & 7
         value = position
         if kind == _BYTES:
-            size, value = _varint(message, position)
+            size, value = varint(message, position)
             position = value + size
         elif kind in _WIDTHS:
             position += _WIDTHS[kind]
         elif kind == 0:
-            _, position = _varint(message, position)
+            _, position = varint(message, position)
         else:
             raise ValueError("not a type that OTLP has")
         if position > len(message) or tag < 8:
@@ -124,7 +124,7 @@ def _fields(message: bytes) -> Iterator[_Field]:
         yield _Field(tag >> 3, kind, start, value, position)
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
+def varint(message: bytes, position: int) -> tuple[int, int]:
     """Return the number at ``position`` and where it ends. Raises ``ValueError`` where there is none."""
     number = 0
     for shift in range(0, 70, 7):

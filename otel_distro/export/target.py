@@ -14,17 +14,24 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from opentelemetry.util.re import parse_env_headers
 
 from otel_distro._version import __version__
+from otel_distro.environment.otlp import speaks_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_ENDPOINT = "http://localhost:4318"
+DEFAULT_GRPC_ENDPOINT = "http://localhost:4317"
+USER_AGENT = f"otel-distro/{__version__} OTLP-Python"
 DEFAULT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
 class Target:
-    """One OTLP/HTTP endpoint: full URL, headers, timeout in seconds, compression and the files TLS needs."""
+    """One OTLP endpoint: URL, headers, timeout in seconds, compression and the files TLS needs.
+
+    Over HTTP the URL is whole. Over gRPC it is scheme and authority, or an address of gRPC's own such as
+    ``unix:/run/otlp.sock``, ``secure`` says whether TLS is spoken, and ``credentials`` names who provides for it.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -33,12 +40,15 @@ class Target:
     ca_file: str | None = None
     certificate_file: str | None = None
     key_file: str | None = None
+    grpc: bool = False
+    secure: bool = False
+    credentials: str | None = None
 
     @property
     def origin(self) -> str:
         """Scheme, host and port: all that may be said of the URL in a message."""
         parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else self.url
 
 
 def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
@@ -55,30 +65,46 @@ def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
             or None
         )
 
-    url = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
-    if not url:
-        base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
-        url = f"{base.rstrip('/')}/v1/{signal}"
+    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
+    general = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+    grpc = speaks_grpc(signal, environ)
+    if grpc:
+        url, secure = _grpc_url(own or general or DEFAULT_GRPC_ENDPOINT, (read("INSECURE") or "").lower() == "true")
+        headers = {}
+    else:
+        url, secure = own or f"{(general or DEFAULT_ENDPOINT).rstrip('/')}/v1/{signal}", False
+        headers = {"content-type": "application/x-protobuf", "user-agent": USER_AGENT}
     url, authorization = _without_credentials(url)
-    headers = {
-        "content-type": "application/x-protobuf",
-        "user-agent": f"otel-distro/{__version__} OTLP-Python",
-        **authorization,
-        **parse_env_headers(read("HEADERS") or "", liberal=True),
-    }
     try:
         timeout = float(read("TIMEOUT") or DEFAULT_TIMEOUT)
     except ValueError:
         timeout = DEFAULT_TIMEOUT
+    provider = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_{}CREDENTIAL_PROVIDER"
     return Target(
         url=url,
-        headers=headers,
+        headers={**headers, **authorization, **parse_env_headers(read("HEADERS") or "", liberal=True)},
         timeout=timeout if 0 < timeout < float("inf") else DEFAULT_TIMEOUT,
         gzip=(read("COMPRESSION") or "gzip").lower() != "none",
         ca_file=read("CERTIFICATE"),
         certificate_file=read("CLIENT_CERTIFICATE"),
         key_file=read("CLIENT_KEY"),
+        grpc=grpc,
+        secure=secure,
+        credentials=environ.get(provider.format(f"{signal.upper()}_")) or environ.get(provider.format("")) or None,
     )
+
+
+def _grpc_url(endpoint: str, insecure: bool) -> tuple[str, bool]:
+    """Return scheme and authority of a gRPC endpoint, and whether it speaks TLS.
+
+    The scheme says so; without one ``insecure`` does, and addresses of gRPC's own stay as they are.
+    """
+    scheme, separator, rest = endpoint.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        return f"{scheme.lower()}://{rest.partition('/')[0]}", scheme.lower() == "https"
+    if separator or endpoint.startswith("unix:"):
+        return endpoint, not insecure
+    return f"{'http' if insecure else 'https'}://{endpoint}", not insecure
 
 
 def credentials(parts: SplitResult) -> str:

@@ -107,12 +107,12 @@ def test_another_release_of_opentelemetry(package: str, way: Way, launcher: Laun
 
 
 def test_an_exporter_that_is_not_installed(launcher: Launcher, receiver: Receiver) -> None:
-    """An exporter for gRPC that is asked for and not installed is told with what to install, and HTTP delivers instead."""
-    told = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    """An exporter that is asked for and not installed is told with what to install, and ours delivers instead."""
+    told = launcher.run("talker.py", "7", OTEL_TRACES_EXPORTER="zipkin")
     assert told.status == 7
     (line,) = told.ours()
-    assert line.startswith("otel-distro: OTEL_EXPORTER_OTLP_PROTOCOL='grpc'")
-    assert "opentelemetry-exporter-otlp-proto-grpc" in line
+    assert line.startswith("otel-distro: OTEL_TRACES_EXPORTER='zipkin'")
+    assert "opentelemetry-exporter-zipkin" in line
     check_told(receiver)
 
 

@@ -340,7 +340,9 @@ def test_an_untouched_program_tells_everything(tmp_path: Path) -> None:
         "    raise LookupError('no such order')\n"
         "fail()\n"
     )
-    done = run(tmp_path, sys.executable, app, options=("--name", "the shop"), env=environment(tmp_path, {"COLUMNS": "200"}))
+    done = run(
+        tmp_path, sys.executable, app, options=("--name", "the shop"), env=environment(tmp_path, {"COLUMNS": "200"})
+    )
     assert (done.returncode, done.stdout) == (1, "42\n")
     program, summary = done.stderr.split("── otel-distro local", 1)
     assert program.count("Traceback") == 1

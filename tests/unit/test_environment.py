@@ -190,18 +190,18 @@ def test_process_environment_is_repaired_for_children(tmp_path: Path) -> None:
 
 
 def test_protocol_without_its_package(tmp_path: Path) -> None:
-    """GRPC is accepted where its exporter is installed; elsewhere one line names the package and HTTP is used."""
+    """GRPC is accepted where its library is installed; elsewhere one line names the package and HTTP is used."""
     script = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from otel_distro.environment import prepare\n"
         "print(*prepare({'OTEL_EXPORTER_OTLP_PROTOCOL': 'grpc'}))"
     )
-    package = tmp_path / "opentelemetry" / "exporter" / "otlp" / "proto" / "grpc"
+    package = tmp_path / "grpc" / "_cython"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     command = [sys.executable, "-S", "-E", "-c", script, ROOT]
     without = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert "opentelemetry-exporter-otlp-proto-grpc" in without.stdout
+    assert "needs the package grpcio; using" in without.stdout
     assert without.stdout.strip().endswith("; using http/protobuf")
     installed = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60)
     assert installed.stdout.strip() == ""
@@ -209,14 +209,14 @@ def test_protocol_without_its_package(tmp_path: Path) -> None:
 
 @pytest.fixture
 def grpc_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a package on the path where the exporter for gRPC would be."""
-    (tmp_path / "opentelemetry" / "exporter" / "otlp" / "proto" / "grpc").mkdir(parents=True)
+    """Put a package on the path where the library for gRPC would be."""
+    (tmp_path / "grpc" / "_cython").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
 
 
 @pytest.mark.usefixtures("grpc_installed")
 def test_grpc_has_its_own_rules() -> None:
-    """Over gRPC an address needs no scheme, port 4317 is right, 4318 gets a hint, and compression is gzip."""
+    """Over gRPC an address needs no scheme, port 4317 is right, and 4318 gets a hint."""
     environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC", "OTEL_EXPORTER_OTLP_ENDPOINT": " collector:4317"}
     assert prepare(environ) == []
     assert environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "grpc"
@@ -225,8 +225,6 @@ def test_grpc_has_its_own_rules() -> None:
     assert "4317" in line
     (line,) = prepare({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:0"})
     assert line.endswith("; using http://localhost:4317")
-    (line,) = prepare({**environ, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"})
-    assert line.endswith("; using gzip")
 
 
 @pytest.mark.usefixtures("grpc_installed")

@@ -1,0 +1,93 @@
+"""Programs that deliver over gRPC: the same spool, the same ends, the same forks as over HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.programs import Launcher, free_port
+from tests.e2e.receiver import Receiver, instance
+from tests.unit.export.grpc_server import GrpcServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
+PATHS = {"TraceService": "/v1/traces", "MetricsService": "/v1/metrics", "LogsService": "/v1/logs"}
+
+
+def serve(receiver: Receiver, port: int = 0) -> GrpcServer:
+    """Hand to the receiver what comes over gRPC."""
+
+    def take(method: str, metadata: Mapping[str, str], body: bytes, _: Any) -> bytes:
+        assert receiver.take(PATHS[method.split("/")[1].rpartition(".")[2]], metadata, body) == 200
+        return b""
+
+    return GrpcServer(take, port=port)
+
+
+@pytest.fixture
+def grpc_launcher(tmp_path: Path, receiver: Receiver) -> Iterator[Launcher]:
+    """Programs with telemetry to ``receiver`` over gRPC."""
+    server = serve(receiver)
+    running = Launcher(tmp_path, f"http://127.0.0.1:{server.port}")
+    yield running
+    running.close()
+    server.stop()
+
+
+@pytest.mark.parametrize(("kind", "method"), [("pool", "fork"), ("closed_pool", "forkserver"), ("fork", "-")])
+def test_every_piece_of_work_is_told_once(kind: str, method: str, grpc_launcher: Launcher, receiver: Receiver) -> None:
+    """Children that are forked while the parent has a channel deliver as well as it does; nobody hangs."""
+    bare = grpc_launcher.run("workers.py", kind, method, way="bare")
+    told = grpc_launcher.run(
+        "workers.py", kind, method, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_BLRP_SCHEDULE_DELAY="1"
+    )
+    assert (told.status, told.stdout, told.ours()) == (bare.status, bare.stdout, [])
+    assert Counter(PIECES) == Counter(log.body for log in receiver.logs())
+    done = Counter(log.resource["process.pid"] for log in receiver.logs())
+    names = {log.resource["process.pid"]: instance(log) for log in receiver.logs()}
+    assert len(set(names.values())) == len(done) > 1
+    counts = {names[pid]: count for pid, count in done.items()}
+    assert counts == {instance(p): p.value for p in receiver.series("db.client.operation.duration")}
+    exported = receiver.series("otel.sdk.exporter.log.exported")
+    assert {"otlp_grpc_log_exporter"} == {point.attributes["otel.component.type"] for point in exported}
+
+
+def test_no_collector_and_a_later_one(launcher: Launcher, receiver: Receiver) -> None:
+    """Without a collector a program ends in time and says why; a later one delivers for it, once."""
+    port = free_port()
+    launcher.endpoint = f"http://127.0.0.1:{port}"
+    bare = launcher.run("talker.py", "7", way="bare")
+    told = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert (told.status, told.stdout) == (bare.status, bare.stdout)
+    assert [line for line in told.stderr.splitlines() if not line.startswith("otel-distro: ")] == ["talking"]
+    assert any("cannot deliver" in line and "gRPC UNAVAILABLE" in line for line in told.ours())
+    server = serve(receiver, port)
+    later = launcher.serve("idle.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    receiver.wait_for(lambda r: r.logs("talking") and r.spans("SELECT") and r.points("db.client.operation.duration"))
+    later.stop()
+    server.stop()
+    assert len(receiver.logs("talking")) == len(receiver.spans("SELECT")) == 1
+
+
+def test_one_signal_over_grpc(grpc_launcher: Launcher, receiver: Receiver) -> None:
+    """A signal may go over gRPC by itself, with headers of its own, while the others go over HTTP."""
+    told = grpc_launcher.run(
+        "talker.py",
+        "7",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
+        OTEL_EXPORTER_OTLP_LOGS_PROTOCOL="grpc",
+        OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=grpc_launcher.endpoint.removeprefix("http://"),
+        OTEL_EXPORTER_OTLP_LOGS_INSECURE="true",
+        OTEL_EXPORTER_OTLP_LOGS_HEADERS="x-team=logs",
+    )
+    assert (told.status, told.ours()) == (7, [])
+    assert (len(receiver.logs("talking")), len(receiver.spans("SELECT"))) == (1, 1)
+    headers = dict(receiver.requests)
+    assert headers["/v1/logs"]["x-team"] == "logs"
+    assert headers["/v1/logs"]["user-agent"].startswith("otel-distro/")
+    assert "x-team" not in headers["/v1/traces"]
