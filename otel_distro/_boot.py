@@ -31,8 +31,10 @@ _state: "dict[str, Any]" = {
     "finishing": False,
     "ended": False,
     "killed_by": 0,
+    "hurry": False,
 }
 _PATIENCE = 2.0
+_HASTE = 0.05
 
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
@@ -102,6 +104,8 @@ def _start() -> None:
         return
     _patch_gevent()
     disabled = _disabled_instrumentors(os.environ)
+    if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.name in os.environ:
+        _audit_from_the_start()
     for module, name, where in targets.ON_IMPORT:
         if name not in disabled:
             _hooks.when_imported(module, _instrument_on_import(name, where))
@@ -122,6 +126,30 @@ def _start() -> None:
         os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
     _start_timer()
+
+
+def _audit_from_the_start() -> None:
+    """Put the audit hook in before anything of the application runs, where the user has asked for it."""
+    from otel_distro import _audit_hook, _audit_rules
+
+    kinds = _audit_rules.kinds_wanted()
+    if kinds <= _audit_rules.WITHOUT_HOOK:
+        return
+    state = _audit_hook.state
+    state.context = lambda: _audit_hook.OURS if _state["activating"] == _native.get_ident() else None
+    state.wake = _hurry
+    _state["audited"] = state.waiting
+    _audit_hook.start(kinds)
+
+
+def _hurry() -> None:
+    """Start telemetry soon, in the timer's thread. Called where nothing more may be done: inside the audit hook."""
+    _state["hurry"] = True
+    try:
+        _timer.release()
+    except RuntimeError:
+        # The timer does not run, or is at it.
+        return
 
 
 def activate() -> bool:
@@ -284,7 +312,7 @@ def _at_exit() -> None:
     if hook is not sys.__excepthook__ and not getattr(hook, "is_otel_distro", False):
         # The application's own hook stood last: whether it passed the exception on to us or not, this is the one.
         error = getattr(sys, "last_value", None)
-    if isinstance(error, Exception) and not _state["active"]:
+    if (isinstance(error, Exception) or _state.get("audited")) and not _state["active"]:
         activate()
     _state["ended"] = True
     if _state["active"] and not _state["stepped_aside"]:
@@ -377,20 +405,22 @@ def _start_timer() -> None:
     _timer = _native.allocate_lock()
     _timer.acquire()
     try:
-        _native.start_new_thread(_wait, (_timer, _state["delay"], _native.get_ident()))
+        delay = _HASTE if _state["hurry"] else _state["delay"]
+        _native.start_new_thread(_wait, (_timer, delay, _native.get_ident()))
     except RuntimeError:
         # No threads in this interpreter (sub-interpreters, shutdown): then no process metrics for a silent process.
         return
 
 
 def _wait(lock: "_native.LockType", delay: float, main: int) -> None:
-    if not lock.acquire(True, delay):
+    if not lock.acquire(True, delay) or _state["hurry"]:
         _native.import_threading(main)
         activate()
 
 
 def _stop_timer() -> None:
     threads = _native.thread_count()
+    _state["hurry"] = False
     try:
         _timer.release()
     except RuntimeError:

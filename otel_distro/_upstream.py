@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry._logs import SeverityNumber as SeverityNumber
     from opentelemetry._logs import get_logger as get_logger
     from opentelemetry._logs import get_logger_provider as get_logger_provider
+    from opentelemetry.context import Context
     from opentelemetry.sdk._configuration import _OTelSDKConfigurator
     from opentelemetry.sdk._logs import Logger as Logger
     from opentelemetry.sdk._logs import LoggerProvider as LoggerProvider
@@ -120,6 +121,23 @@ def suppressed() -> AbstractContextManager[None]:
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
     return cast("AbstractContextManager[None]", suppress_instrumentation())
+
+
+def context_reader() -> Callable[[], Context | None]:
+    """Return a function that returns the current context, None where instrumentation is suppressed.
+
+    It may be called anywhere, in an audit hook too: it imports nothing and takes no lock.
+    """
+    from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as KEY
+    from opentelemetry.context import get_current
+
+    get_current()
+
+    def read() -> Context | None:
+        current = get_current()
+        return None if current.get(KEY) else current
+
+    return read
 
 
 def sampler_from_environment() -> Sampler | None:

@@ -281,6 +281,31 @@ OTEL_DISTRO_SILENT_EXCEPTIONS = Setting(
     "Whether exceptions that the application's own code catches and tells nobody of are recorded; from Python 3.12 on.",
 )
 
+OTEL_DISTRO_AUDIT_KINDS = Setting(
+    "OTEL_DISTRO_AUDIT_KINDS",
+    "str",
+    "privileges",
+    "What the process does that is audited: files,processes,peers,code,native,temporary,privileges, or all, or off.",
+)
+OTEL_DISTRO_AUDIT_FILES = Setting(
+    "OTEL_DISTRO_AUDIT_FILES",
+    "str",
+    "",
+    "Further globs of sensitive files, separated by commas; `!` before one takes what it matches out, `!*` all so far.",
+)
+OTEL_DISTRO_AUDIT_RATE = Setting(
+    "OTEL_DISTRO_AUDIT_RATE",
+    "int",
+    30,
+    "Audit events of one kind and one file, program or client address that are sent in a minute; ten times that of all. 0: no limit.",
+)
+OTEL_DISTRO_AUDIT_TRUST_PROXY = Setting(
+    "OTEL_DISTRO_AUDIT_TRUST_PROXY",
+    "bool",
+    False,
+    "Whether the last address of X-Forwarded-For is the client's: only behind a proxy that writes it.",
+)
+
 
 def settings() -> "tuple[Setting[Any], ...]":
     """Return every setting, in the order of this file."""

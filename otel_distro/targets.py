@@ -91,6 +91,8 @@ ALWAYS = (
     ("error_tracking", "otel_distro.instrumentation.error_tracking:ErrorTrackingInstrumentor"),
     ("log_records", "otel_distro.instrumentation.log_records:LogRecordsInstrumentor"),
     ("process_metrics", "otel_distro.instrumentation.process_metrics:ProcessMetricsInstrumentor"),
+    ("security_audit", "otel_distro.instrumentation.security_audit:SecurityAuditInstrumentor"),
+    ("refused_attempts", "otel_distro.instrumentation.refused_attempts:RefusedAttemptsInstrumentor"),
     ("threading", "opentelemetry.instrumentation.threading:ThreadingInstrumentor"),
 )
 

@@ -1,0 +1,233 @@
+"""What the process itself does that an auditor asks for: files, programs, peers, code, native libraries, privileges.
+
+``OTEL_DISTRO_AUDIT_KINDS`` chooses. Most kinds come from the interpreter's audit hook (:mod:`otel_distro._audit_hook`), which
+costs every audited operation of the process something and cannot be taken out again: it is put in only where the setting
+asks for it, and then at the very start of the process. Changes of privileges need no hook and are audited by default.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context, metrics
+from opentelemetry.metrics import Observation
+
+from otel_distro import _audit_hook, _native, _upstream, audit, schema
+from otel_distro import _audit_rules as rules
+from otel_distro._audit_hook import OURS, state
+from otel_distro._guard import guard, report
+from otel_distro._version import __version__
+from otel_distro.export import lifecycle
+from otel_distro.export.worker import Worker
+from otel_distro.instrumentation import Instrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.metrics import CallbackOptions
+
+    from otel_distro._audit_hook import Seen
+
+_PRIVILEGE_CALLS = (
+    "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "initgroups",
+    "chroot", "unshare", "setns",
+)  # fmt: skip
+_PATIENCE = 0.5
+_NAP = 3600.0
+_ROOT = "audit."
+
+EVENTS = {
+    rules.FILES: schema.AUDIT_FILE_SENSITIVE,
+    rules.PROCESSES: schema.AUDIT_PROCESS_START,
+    rules.PEERS: schema.AUDIT_NETWORK_PEER,
+    rules.CODE: schema.AUDIT_CODE_TEXT,
+    rules.NATIVE: schema.AUDIT_CODE_NATIVE,
+    rules.TEMPORARY: schema.AUDIT_CODE_TEMPORARY,
+    rules.PRIVILEGES: schema.AUDIT_PRIVILEGE_CHANGE,
+}
+
+
+class SecurityAuditInstrumentor(Instrumentor):
+    """Entry point ``security_audit``."""
+
+    def install(self) -> None:
+        """Take over the queue of the hook, and put the hook in where the boot has not done so and a kind needs it."""
+        kinds = rules.kinds_wanted()
+        if not kinds:
+            return
+        if not state.limits:
+            _audit_hook.start(kinds)
+        _teller.attach()
+        if rules.PRIVILEGES in kinds:
+            for name in _PRIVILEGE_CALLS:
+                if hasattr(os, name):
+                    self.patch(os, name, _privilege_call)
+        if rules.PROCESSES in kinds:
+            for name in ("execv", "execve"):
+                if hasattr(os, name):
+                    self.patch(os, name, _replacing_call)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        _teller.detach()
+        _audit_hook.stop()
+        super()._uninstrument(**kwargs)
+
+
+class _Teller:
+    """Empties the queue in a thread of its own, and at the end of the process."""
+
+    def __init__(self) -> None:
+        self._worker = Worker("telling of audit events", self._work)
+        self._telling = _native.allocate_lock()
+        self._follows_forks = False
+        self._context_before: Callable[[], Any] | None = None
+        self._had_thread = False
+
+    def attach(self) -> None:
+        """Tell what waits and what comes."""
+        if self._context_before is not None:
+            return
+        before, read = state.context, _upstream.context_reader()
+        self._context_before = before
+
+        def current() -> Any:
+            if before() is OURS:
+                return OURS
+            found = read()
+            return OURS if found is None else found
+
+        state.context, state.wake = current, self._wake
+        lifecycle.before_end.append(self.tell_all)
+        metric = schema.AUDIT_SUPPRESSED
+        metrics.get_meter("otel_distro.audit", __version__).create_observable_counter(
+            metric.name, [_observe], metric.unit, metric.brief
+        )
+        if not self._follows_forks and hasattr(os, "register_at_fork"):
+            self._follows_forks = True
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+            )
+        if state.waiting:
+            self._wake()
+
+    def detach(self) -> None:
+        """Tell what waits, and nothing from then on."""
+        if self._context_before is None:
+            return
+        self.tell_all()
+        state.context, self._context_before = self._context_before, None
+        state.wake = lambda: None
+        lifecycle.before_end.remove(self.tell_all)
+
+    def _wake(self) -> None:
+        self._worker.start()
+        self._worker.notify()
+
+    def _work(self) -> float:
+        self.tell_all()
+        return _NAP
+
+    def tell_all(self) -> None:
+        """Emit what waits, in the contexts it happened in. Where another thread is at it, wait for that a moment."""
+        if not self._telling.acquire(True, _PATIENCE):
+            return
+        state.teller = _native.get_ident()
+        try:
+            while state.waiting:
+                with guard("telling of an audit event"):
+                    _tell(state.waiting.popleft())
+            while state.errors:
+                report("looking at an audit event", state.errors.popleft())
+        finally:
+            state.teller = 0
+            self._telling.release()
+
+    def _before_fork(self) -> None:
+        self._had_thread = self._worker.alive
+        if self._had_thread:
+            self._worker.send_home()
+            self._worker.await_home()
+
+    def _after_fork(self) -> None:
+        if self._had_thread:
+            self._worker.call_back()
+
+    def _after_fork_in_child(self) -> None:
+        self._telling = _native.allocate_lock()
+        self._worker.renew()
+        _audit_hook.renew()
+
+
+def _tell(seen: Seen) -> None:
+    kind, _, target, more, happened_in = seen
+    name = EVENTS[kind].name.removeprefix(_ROOT)
+    outcome: Any = "unknown"
+    reason = ""
+    attributes: dict[str, Any] = {}
+    if kind == rules.FILES:
+        attributes[schema.FILE_PATH.name], reason = target, more
+    elif kind == rules.PROCESSES:
+        attributes[schema.PROCESS_COMMAND_ARGS.name] = more
+    elif kind == rules.PEERS:
+        attributes[schema.NETWORK_PEER_ADDRESS.name] = more[0]
+        if more[1]:
+            attributes[schema.NETWORK_PEER_PORT.name] = more[1]
+    elif kind == rules.CODE:
+        path, line, function, size = more
+        attributes[schema.CODE_FILE_PATH.name] = path
+        attributes[schema.CODE_LINE_NUMBER.name] = line
+        attributes[schema.CODE_FUNCTION_NAME.name] = function
+        reason = f"{size} characters"
+    elif kind == rules.TEMPORARY:
+        attributes[schema.FILE_PATH.name] = target
+    elif kind == rules.PRIVILEGES:
+        target, outcome, reason = more
+    token = context.attach(happened_in if happened_in is not None else context.Context())
+    try:
+        audit.event(name, outcome=outcome, target=target, reason=reason, source="interpreter", attributes=attributes)
+    finally:
+        context.detach(token)
+
+
+def _observe(_: CallbackOptions) -> Iterable[Observation]:
+    for kind, count in list(state.suppressed.items()):
+        if count:
+            yield Observation(count, {schema.AUDIT_NAME.name: EVENTS[kind].name.removeprefix(_ROOT)})
+
+
+def _privilege_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    name = original.__name__
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = original(*args, **kwargs)
+        except OSError as error:
+            with guard("auditing a change of privileges"):
+                _privilege(name, args, "failure", error.strerror or type(error).__name__)
+            raise
+        with guard("auditing a change of privileges"):
+            _privilege(name, args, "success", "")
+        return result
+
+    return call
+
+
+def _privilege(name: str, args: tuple[Any, ...], outcome: str, reason: str) -> None:
+    words = " ".join(str(each)[:100] for each in args)
+    _audit_hook.tell(rules.PRIVILEGES, name, (f"{name} {words}", outcome, reason))
+
+
+def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    def call(path: Any, argv: Any, *rest: Any, **kwargs: Any) -> Any:
+        # The interpreter's own event comes when nothing of ours runs any more.
+        with guard("auditing a program that takes the place of this one"):
+            words = [_audit_hook.text_of(each) for each in argv]
+            _audit_hook.tell(rules.PROCESSES, _audit_hook.text_of(path) or str(path), words)
+            _teller.tell_all()
+        return original(path, argv, *rest, **kwargs)
+
+    return call
+
+
+_teller = _Teller()
