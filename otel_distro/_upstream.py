@@ -29,12 +29,17 @@ if TYPE_CHECKING:
     from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor as SimpleLogRecordProcessor
     from opentelemetry.sdk.metrics import MeterProvider as SDKMeterProvider
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import TracerProvider, _Span
+    from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics as NoOpTracerMetrics
+    from opentelemetry.sdk.trace._tracer_metrics import noop as noop
     from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace.propagation import _SPAN_KEY
     from opentelemetry.util._importlib_metadata import entry_points as entry_points
 
     SDKConfigurator = _OTelSDKConfigurator
+    SDK_SPAN = _Span
+    SPAN_KEY = _SPAN_KEY
 
 SIGNALS = ("traces", "metrics", "logs")
 
@@ -52,8 +57,16 @@ _LAZY = {
     "get_logger_provider": "opentelemetry._logs",
     "entry_points": "opentelemetry.util._importlib_metadata",
     "SDKConfigurator": "opentelemetry.sdk._configuration",
+    "SDK_SPAN": "opentelemetry.sdk.trace",
+    "SPAN_KEY": "opentelemetry.trace.propagation",
+    "NoOpTracerMetrics": "opentelemetry.sdk.trace._tracer_metrics",
+    "noop": "opentelemetry.sdk.trace._tracer_metrics",
 }
 """Public classes in modules that are still named with an underscore, the logs' above all: name -> module."""
+
+
+_PRIVATE = {"SDKConfigurator": "_OTelSDKConfigurator", "SDK_SPAN": "_Span", "SPAN_KEY": "_SPAN_KEY"}
+"""Our names -> theirs."""
 
 
 def __getattr__(name: str) -> Any:
@@ -61,8 +74,7 @@ def __getattr__(name: str) -> Any:
 
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    upstream = "_OTelSDKConfigurator" if name == "SDKConfigurator" else name
-    found = globals()[name] = getattr(import_module(_LAZY[name]), upstream)
+    found = globals()[name] = getattr(import_module(_LAZY[name]), _PRIVATE.get(name, name))
     return found
 
 
@@ -80,7 +92,8 @@ SPAN_FIELDS = attrgetter(
     "_resource",
     "_instrumentation_scope",
 )
-"""What a ``ReadableSpan`` of exactly that class holds, as a tuple: its properties make copies and cost seven times more."""
+"""What a ``ReadableSpan`` or :data:`SDK_SPAN` of exactly that class holds, as a tuple: its properties make copies and cost
+seven times more."""
 
 
 LOGGER_FIELDS = attrgetter("_multi_log_record_processor._log_record_processors", "_logger_config", "_resource")
@@ -91,6 +104,47 @@ def logger_limits(logger: Any) -> tuple[int | None, int | None]:
     """Return how many attributes a record of the SDK's ``Logger`` may have, and how long their texts may be."""
     limits = logger._log_record_limits
     return limits.max_log_record_attributes, limits.max_log_record_attribute_length
+
+
+def always_samples(sampler: Any) -> tuple[bool, bool]:
+    """Return whether the sampler samples every root, and every child of a sampled span of this process, unchanged."""
+    known = _ALWAYS.get(id(sampler))
+    if known is not None and known[0] is sampler:
+        return known[1]
+    from opentelemetry.sdk.trace import sampling as s
+
+    def always(inner: Any) -> bool:
+        return type(inner) in (s.StaticSampler, s._AlwaysOn) and inner._decision is s.Decision.RECORD_AND_SAMPLE
+
+    if type(sampler) in (s.ParentBased, s.ParentBasedTraceIdRatio, s._ParentBasedAlwaysOn, s._ParentBasedAlwaysOff):
+        found = (always(sampler._root), always(sampler._local_parent_sampled))
+    else:
+        found = (always(sampler), always(sampler))
+    if len(_ALWAYS) > 100:
+        _ALWAYS.clear()
+    _ALWAYS[id(sampler)] = (sampler, found)
+    return found
+
+
+_ALWAYS: dict[int, tuple[Any, tuple[bool, bool]]] = {}
+"""What was found of samplers, by identity, with the samplers themselves."""
+
+
+def count_no_spans_twice() -> None:
+    """Let tracers whose meters count nothing do without the SDK's counting, which costs as much as half a span."""
+    from opentelemetry.metrics import NoOpMeterProvider
+    from opentelemetry.sdk import trace
+    from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
+
+    sdk: Any = trace
+    create = sdk.create_tracer_metrics
+    if create.__module__ == __name__:
+        return
+
+    def create_tracer_metrics(meter_provider: Any, enabled: bool) -> Any:
+        return NoOpTracerMetrics() if type(meter_provider) is NoOpMeterProvider else create(meter_provider, enabled)
+
+    sdk.create_tracer_metrics = create_tracer_metrics
 
 
 def ask_detectors_in_turn() -> None:

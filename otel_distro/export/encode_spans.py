@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
-from otel_distro._upstream import SPAN_FIELDS
+from otel_distro._upstream import SDK_SPAN, SPAN_FIELDS
 from otel_distro.export.encode_redaction import redactor
 from otel_distro.export.encode_values import attributes
 from otel_distro.export.encode_wire import (
@@ -74,6 +74,8 @@ _NO_STATUS = b"\x7a\x00"
 _FLAGS = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
 _LINK_FLAGS = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
+_SDK_CLASSES = (SDK_SPAN, ReadableSpan)
+
 _pack_ids = struct.Struct(">HQQHQ").pack
 _pack_ids_and_parent = struct.Struct(">HQQHQHQ").pack
 _pack_times = struct.Struct("<BQBQ").pack
@@ -92,7 +94,7 @@ def encode_span(span: Any, budget: Budget) -> tuple[bytes, Any, Any]:
     Raises ``InvalidIdsError`` for a context without identifiers, ``ValueError`` where the span cannot be read at all.
     """
     dropped = dropped_events = dropped_links = 0
-    if type(span) is ReadableSpan:
+    if type(span) in _SDK_CLASSES:
         fields = SPAN_FIELDS(span)
     else:
         # A class derived from it may give other attributes or names than it holds: redaction is often done so.

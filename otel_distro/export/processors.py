@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import TraceFlags
 
 from otel_distro._upstream import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from otel_distro.export.self_metrics import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from otel_distro.export.lane import Lane
     from otel_distro.export.log_entry import LogEntry
@@ -37,11 +38,13 @@ class QueueSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span unless the sampler dropped it, or it is one of ASGI's two for each message of a request."""
-        self.tally.end()
         context = span.context
-        if context is None or not context.trace_flags.sampled:
-            return
-        if _ASGI_MESSAGE not in (span.attributes or ()):
+        self.take(span, context.trace_flags if context is not None else 0, span.attributes or ())
+
+    def take(self, span: ReadableSpan, flags: int, attributes: Container[str]) -> None:
+        """Do the same for a span whose parts are known."""
+        self.tally.end()
+        if flags & TraceFlags.SAMPLED and _ASGI_MESSAGE not in attributes:
             self._pipeline.put("traces", span)
 
     def shutdown(self) -> None:

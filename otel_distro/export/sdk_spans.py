@@ -64,7 +64,9 @@ def _starting(slow: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         span = None
         if not links and type(name) is str and (attributes is None or type(attributes) is dict):
-            span = _span(tracer, (get_current() if context is None else context).get(SPAN_KEY), attributes)
+            around = get_current() if context is None else context
+            if type(around) is Context:
+                span = _span(tracer, around.get(SPAN_KEY), attributes)
         if span is None:
             return slow(
                 tracer, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
@@ -74,7 +76,8 @@ def _starting(slow: Callable[..., Any]) -> Callable[..., Any]:
         span._record_exception = record_exception
         span._set_status_on_exception = set_status_on_exception
         span._start_time = time.time_ns() if start_time is None else start_time
-        tracer.span_processor.on_start(span, parent_context=context)
+        with guard("a span processor's on_start"):
+            tracer.span_processor.on_start(span, parent_context=context)
         return span
 
     return start_span
