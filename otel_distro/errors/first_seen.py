@@ -19,6 +19,7 @@ _PATIENCE: Final = 20
 _WAIT: Final = 0.005
 
 _lock = _native.allocate_lock()
+_service: tuple[Any, str] = (None, "")
 _known: dict[str, set[str]] = {}
 """Name of the file -> fingerprints this process knows of."""
 
@@ -58,11 +59,17 @@ def renew() -> None:
 
 
 def _key() -> str:
-    resource: Any = getattr(trace.get_tracer_provider(), "resource", None)
-    attributes = resource.attributes if resource is not None else {}
-    names = (schema.SERVICE_NAMESPACE, schema.SERVICE_NAME, schema.SERVICE_VERSION, schema.DEPLOYMENT_ENVIRONMENT)
-    values = [str(attributes.get(name.name, "")) for name in names]
-    return sha256("\n".join(values).encode("utf-8", "replace")).hexdigest()[:24] if values[1] else ""
+    global _service
+    provider, key = _service
+    if provider is not trace.get_tracer_provider():
+        provider = trace.get_tracer_provider()
+        resource: Any = getattr(provider, "resource", None)
+        attributes = resource.attributes if resource is not None else {}
+        names = (schema.SERVICE_NAMESPACE, schema.SERVICE_NAME, schema.SERVICE_VERSION, schema.DEPLOYMENT_ENVIRONMENT)
+        values = [str(attributes.get(name.name, "")) for name in names]
+        key = sha256("\n".join(values).encode("utf-8", "replace")).hexdigest()[:24] if values[1] else ""
+        _service = (provider, key)
+    return key
 
 
 def _add(name: str, fingerprint: str, known: set[str]) -> bool:

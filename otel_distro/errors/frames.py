@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import CodeType, TracebackType
 
 _OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -55,36 +54,25 @@ else:
         return code.co_name
 
 
-def entries(tb: TracebackType | None) -> Iterator[TracebackType]:
-    """Yield the entries of a traceback, outermost first, at most some thousands."""
-    for _ in range(_MOST_FRAMES):
-        if tb is None:
-            return
-        yield tb
+def entries(tb: TracebackType | None) -> list[TracebackType]:
+    """Return the entries of a traceback, outermost first, at most some thousands."""
+    found: list[TracebackType] = []
+    while tb is not None and len(found) < _MOST_FRAMES:
+        found.append(tb)
         tb = tb.tb_next
+    return found
 
 
-def own_entries(tb: TracebackType | None) -> Iterator[TracebackType]:
-    """Yield those that are the application's own."""
-    return (entry for entry in entries(tb) if own_name(entry.tb_frame.f_code.co_filename))
-
-
-def fingerprint(kind: str, error: BaseException) -> str:
-    """Return 16 hexadecimal digits for the class ``kind`` of ``error`` and the own functions that it passed.
+def fingerprint(kind: str, error: BaseException, passed: list[TracebackType]) -> str:
+    """Return 16 hexadecimal digits for the class ``kind`` of ``error`` and the own functions that it ``passed``.
 
     No line number and no folder goes in, so that it survives deploys; a function counts once, so that the depth of a
     recursion does not matter. Where no frame is the application's, all frames count. A group's members count by class.
     """
-    tb = error.__traceback__
-    names = [
-        (own_name(entry.tb_frame.f_code.co_filename), function_name(entry.tb_frame.f_code)) for entry in entries(tb)
-    ]
-    parts = [f"{file}:{function}" for file, function in names if file]
+    codes = [entry.tb_frame.f_code for entry in passed]
+    parts = [f"{file}:{function_name(code)}" for code in codes if (file := own_name(code.co_filename))]
     if not parts:
-        parts = [
-            f"{os.path.basename(entry.tb_frame.f_code.co_filename)}:{function_name(entry.tb_frame.f_code)}"
-            for entry in entries(tb)
-        ]
+        parts = [f"{os.path.basename(code.co_filename)}:{function_name(code)}" for code in codes]
     members = getattr(error, "exceptions", None)
     if isinstance(members, tuple):
         parts += sorted({f"member {type(member).__qualname__}" for member in members[:_MOST_FRAMES]})
@@ -109,12 +97,9 @@ def place(tb: TracebackType) -> str:
     return f"{module}.{name}" if type(module) is str else name
 
 
-def thrower(tb: TracebackType | None) -> str:
+def thrower(passed: list[TracebackType]) -> str:
     """Return the innermost function of the application's own that a traceback shows, the innermost of all without one."""
-    last = found = None
-    for entry in entries(tb):
-        last = entry
+    for entry in reversed(passed):
         if own_name(entry.tb_frame.f_code.co_filename):
-            found = entry
-    found = found or last
-    return place(found) if found is not None else ""
+            return place(entry)
+    return place(passed[-1]) if passed else ""

@@ -15,7 +15,7 @@ import uuid
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro.errors.frames import function_name, own_entries, own_name
+from otel_distro.errors.frames import function_name, own_name
 from otel_distro.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -58,10 +58,11 @@ def _redactor() -> Redactor:
     return Redactor.from_environment()
 
 
-def local_variables(tb: TracebackType | None) -> str:
+def local_variables(passed: list[TracebackType]) -> str:
     """Return the variables of the innermost own frames, innermost first: a line for the frame, one for each variable."""
     lines: list[str] = []
-    for entry in [*own_entries(tb)][: -_MOST_FRAMES - 1 : -1]:
+    own = [entry for entry in passed if own_name(entry.tb_frame.f_code.co_filename)]
+    for entry in own[: -_MOST_FRAMES - 1 : -1]:
         code = entry.tb_frame.f_code
         lines.append(f"{function_name(code)} ({own_name(code.co_filename)}:{entry.tb_lineno})")
         found = [

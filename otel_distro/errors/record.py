@@ -6,6 +6,7 @@ https://opentelemetry.io/docs/specs/semconv/general/events/
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -16,18 +17,23 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, get_current_span
 
 from otel_distro import schema, settings
 from otel_distro._guard import guard
-from otel_distro._upstream import SeverityNumber, get_logger
+from otel_distro._upstream import SeverityNumber, get_logger, get_logger_provider
 from otel_distro._version import __version__
 from otel_distro.errors import first_seen, frames, marks
 from otel_distro.errors.stack import stack_trace
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AnyValue
 
 SCOPE: Final = "otel_distro.error_tracking"
 OTHER: Final = "other"
 """Fingerprint on the counter, once it has shown as many as it may."""
+_TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
+_HANDLER, _HANDLED = schema.EXCEPTION_HANDLER.name, schema.EXCEPTION_HANDLED.name
+_FINGERPRINT, _FUNCTION = schema.EXCEPTION_FINGERPRINT.name, schema.CODE_FUNCTION_NAME.name
 _MOST_FINGERPRINTS: Final = 200
 _FINAL: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
 """Handlers after whom nobody handles an exception any more."""
@@ -90,11 +96,12 @@ def take(
 
 def report_of(error: BaseException, handler: str, *, handled: bool, more: dict[str, AnyValue] | None = None) -> Report:
     """Return what is to be sent of ``error``, whether it was told or not."""
-    attributes = attributes_of(error, handler=handler, handled=handled)
-    attributes[schema.CODE_FUNCTION_NAME.name] = frames.thrower(error.__traceback__)
+    passed = frames.entries(error.__traceback__)
+    attributes = attributes_of(error, passed, handler=handler, handled=handled)
+    attributes[_FUNCTION] = frames.thrower(passed)
     if more:
         attributes.update(more)
-    name, message = str(attributes[schema.EXCEPTION_TYPE.name]), str(attributes[schema.EXCEPTION_MESSAGE.name])
+    name, message = str(attributes[_TYPE]), str(attributes[_MESSAGE])
     span = marks.span_of(error)
     if span is None and handler not in _ANYWHERE:
         span = current_span()
@@ -117,7 +124,7 @@ def send(report: Report) -> None:
 def emit(report: Report) -> None:
     """Emit a report as an event."""
     context = None if report.span is None else set_span_in_context(NonRecordingSpan(report.span))
-    get_logger(SCOPE, __version__).emit(
+    _channel().logger.emit(
         timestamp=report.timestamp,
         context=context,
         event_name=report.event.name,
@@ -128,56 +135,83 @@ def emit(report: Report) -> None:
     )
 
 
-def attributes_of(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
-    """Return the attributes that every record of an exception has."""
-    kind = type(error)
-    name = type_name(kind)
+def attributes_of(
+    error: BaseException, passed: list[TracebackType] | None = None, *, handler: str, handled: bool
+) -> dict[str, AnyValue]:
+    """Return the attributes that every record of an exception has. ``passed``: the entries of its traceback."""
+    if passed is None:
+        passed = frames.entries(error.__traceback__)
+    name = type_name(type(error))
     thread = threading.current_thread()
-    tb = error.__traceback__
     attributes: dict[str, AnyValue] = {
-        schema.EXCEPTION_TYPE.name: name,
-        schema.EXCEPTION_MESSAGE.name: text_of(error),
-        schema.EXCEPTION_STACKTRACE.name: stack_trace(error),
-        schema.EXCEPTION_HANDLER.name: handler,
-        schema.EXCEPTION_HANDLED.name: handled,
-        schema.EXCEPTION_FINGERPRINT.name: frames.fingerprint(name, error),
+        _TYPE: name,
+        _MESSAGE: text_of(error),
+        _STACK: stack_trace(error, passed),
+        _HANDLER: handler,
+        _HANDLED: handled,
+        _FINGERPRINT: frames.fingerprint(name, error, passed),
         schema.THREAD_ID.name: thread.ident or 0,
         schema.THREAD_NAME.name: thread.name,
     }
-    if handled and tb is not None:
-        attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.place(tb)
+    if handled and passed:
+        attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.place(passed[0])
     task = _task_name()
     if task:
         attributes[schema.ASYNCIO_TASK_NAME.name] = task
-    if settings.OTEL_DISTRO_ERROR_LOCALS.get():
+    if _with_locals():
         from otel_distro.errors.local_variables import local_variables
 
         with guard("reading local variables"):
-            shown = local_variables(tb)
+            shown = local_variables(passed)
             if shown:
                 attributes[schema.EXCEPTION_LOCALS.name] = shown
     return attributes
 
 
+@functools.cache
+def _with_locals() -> bool:
+    return settings.OTEL_DISTRO_ERROR_LOCALS.get()
+
+
+def reread_settings() -> None:
+    """Read the settings anew at the next exception."""
+    _with_locals.cache_clear()
+
+
+class _Channel:
+    """The logger and the counters, which are dear to ask for, of the providers that are the global ones now."""
+
+    def __init__(self) -> None:
+        self.providers = (get_logger_provider(), metrics.get_meter_provider())
+        self.logger = get_logger(SCOPE, __version__)
+        meter = metrics.get_meter(SCOPE, __version__)
+        self.all, self.new = (
+            meter.create_counter(metric.name, metric.unit, metric.brief)
+            for metric in (schema.PYTHON_EXCEPTIONS, schema.PYTHON_EXCEPTION_NEW)
+        )
+
+
+_current: _Channel | None = None
+
+
+def _channel() -> _Channel:
+    global _current
+    channel = _current
+    if channel is None or channel.providers != (get_logger_provider(), metrics.get_meter_provider()):
+        channel = _current = _Channel()
+    return channel
+
+
 def count(attributes: dict[str, AnyValue]) -> None:
     """Count an exception of these attributes, and say in them whether it is the first of its kind."""
-    kind = str(attributes[schema.EXCEPTION_TYPE.name])
-    fingerprint = str(attributes[schema.EXCEPTION_FINGERPRINT.name])
-    labels: dict[str, Any] = {
-        schema.EXCEPTION_TYPE.name: kind,
-        schema.EXCEPTION_FINGERPRINT.name: _bounded(fingerprint),
-    }
+    fingerprint = str(attributes[_FINGERPRINT])
+    labels: dict[str, Any] = {_TYPE: attributes[_TYPE], _FINGERPRINT: _bounded(fingerprint)}
+    channel = _channel()
     if first_seen.is_new(fingerprint):
         attributes[schema.EXCEPTION_FIRST_SEEN.name] = True
-        _add(schema.PYTHON_EXCEPTION_NEW, labels)
-    for name in (schema.EXCEPTION_HANDLED.name, schema.EXCEPTION_HANDLER.name):
-        labels[name] = attributes[name]
-    _add(schema.PYTHON_EXCEPTIONS, labels)
-
-
-def _add(metric: schema.Metric, labels: dict[str, Any]) -> None:
-    counter = metrics.get_meter(SCOPE, __version__).create_counter(metric.name, metric.unit, metric.brief)
-    counter.add(1, dict(labels))
+        channel.new.add(1, dict(labels))
+    labels[_HANDLED], labels[_HANDLER] = attributes[_HANDLED], attributes[_HANDLER]
+    channel.all.add(1, labels)
 
 
 def _bounded(fingerprint: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_distro.errors.frames import function_name
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _MOST_FRAMES: Final = 100
 _SHOWN_REPEATS: Final = 3
@@ -18,13 +21,16 @@ _WITH_MORE_TO_SAY: Final = (SyntaxError, NameError, AttributeError, ImportError)
 _frames: dict[tuple[str, str, int, int, int], str] = {}
 
 
-def stack_trace(error: BaseException) -> str:
-    """Return the whole trace with causes, groups and notes, as :func:`traceback.format_exception` has it."""
-    fast = _fast(error)
+def stack_trace(error: BaseException, passed: list[TracebackType]) -> str:
+    """Return the whole trace with causes, groups and notes, as :func:`traceback.format_exception` has it.
+
+    ``passed``: the entries of its traceback.
+    """
+    fast = _fast(error, passed)
     return "".join(traceback.format_exception(type(error), error, error.__traceback__)) if fast is None else fast
 
 
-def _fast(error: BaseException) -> str | None:
+def _fast(error: BaseException, passed: list[TracebackType]) -> str | None:
     """Return the trace of an exception that stands alone, None where there is anything special about it."""
     if (
         error.__cause__ is not None
@@ -33,27 +39,26 @@ def _fast(error: BaseException) -> str | None:
         or getattr(error, "__notes__", None) is not None
         or getattr(error, "exceptions", None) is not None
         or hasattr(sys, "tracebacklimit")
+        or len(passed) > _MOST_FRAMES
     ):
         return None
-    tb = error.__traceback__
-    parts = ["Traceback (most recent call last):\n"] if tb is not None else []
+    parts = ["Traceback (most recent call last):\n"] if passed else []
     before: tuple[str, str, int] | None = None
     repeats = 0
-    while tb is not None:
-        code, line = tb.tb_frame.f_code, tb.tb_lineno
+    for entry in passed:
+        code, line = entry.tb_frame.f_code, entry.tb_lineno
         place = (code.co_filename, code.co_name, line)
         repeats = repeats + 1 if place == before else 1
-        if repeats > _SHOWN_REPEATS or len(parts) > _MOST_FRAMES:
+        if repeats > _SHOWN_REPEATS:
             return None
         before = place
-        key = (code.co_filename, function_name(code), code.co_firstlineno, tb.tb_lasti, line)
+        key = (code.co_filename, function_name(code), code.co_firstlineno, entry.tb_lasti, line)
         text = _frames.get(key)
         if text is None:
             if len(_frames) >= _REMEMBERED:
                 _frames.clear()
-            text = _frames[key] = "".join(traceback.format_tb(tb, limit=1))
+            text = _frames[key] = "".join(traceback.format_tb(entry, limit=1))
         parts.append(text)
-        tb = tb.tb_next
     kind = type(error)
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"

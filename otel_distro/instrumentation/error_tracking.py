@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import Span
 from otel_distro import _hooks, schema
 from otel_distro._guard import guard
 from otel_distro.errors import first_seen, later
-from otel_distro.errors.record import record, take, text_of, type_name, was_recorded
+from otel_distro.errors.record import record, reread_settings, take, text_of, type_name, was_recorded
 from otel_distro.export import lifecycle
 from otel_distro.instrumentation import (
     Instrumentor,
@@ -56,6 +56,7 @@ class ErrorTrackingInstrumentor(Instrumentor):
             ("warnings", self._patch_warnings),
         ):
             _hooks.when_imported(module, patch)
+        reread_settings()
         silent_exceptions.start()
         native_crash.start()
         _follow_the_process()

@@ -109,7 +109,7 @@ def _forget(error: BaseException) -> None:
 
 def _noted(error: Exception) -> _Silent:
     kind = record.type_name(type(error))
-    fingerprint = frames.fingerprint(kind, error)
+    fingerprint = frames.fingerprint(kind, error, frames.entries(error.__traceback__))
     if _limiter.would_tell(fingerprint):
         report = record.report_of(error, "silent", handled=True)
         return _Silent(report.attributes, report)

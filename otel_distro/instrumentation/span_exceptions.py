@@ -14,6 +14,7 @@ from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_ESCA
 from otel_distro import schema
 from otel_distro._guard import report as report_failure
 from otel_distro.errors import later, marks, record
+from otel_distro.errors.frames import entries
 from otel_distro.errors.stack import stack_trace
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def _noted(span: Any, error: Exception) -> dict[str, Any]:
     waiting: Any = mark.waiting
     if isinstance(waiting, record.Report) and waiting.attributes[schema.EXCEPTION_HANDLER.name] == "span":
         # It leaves one span after the other.
-        return {**waiting.attributes, schema.EXCEPTION_STACKTRACE.name: stack_trace(error)}
+        return {
+            **waiting.attributes,
+            schema.EXCEPTION_STACKTRACE.name: stack_trace(error, entries(error.__traceback__)),
+        }
     found = record.report_of(error, "span", handled=True)
     if not mark.told:
         later.hold(mark, found)
