@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import _events, schema, settings
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _FAILED: Final = ("WARN", 13)
 _FINE: Final = ("INFO", 9)
+_LONGEST_TEXT: Final = 16 * 1024
+_MOST_FIELDS: Final = 500
 
 
 class LocalFile:
@@ -46,7 +50,7 @@ class LocalFile:
             fields[schema.SERVICE_NAME.label] = self._service
         fields[schema.PROCESS_PID.label] = os.getpid()
         add_attributes(fields, attributes, self._redactor)
-        return self.chain.append(fields)
+        return self.chain.append(_bounded(fields))
 
     def observe(self) -> list[Observation]:
         """Read on in the file for a bounded time and return its state: 1 for the one it is in, 0 for the other."""
@@ -55,6 +59,15 @@ class LocalFile:
         state = self.chain.look()
         known = (INTACT, BROKEN) if state else ()
         return [Observation(int(state == each), {schema.AUDIT_CHAIN_STATE.name: each}) for each in known]
+
+
+def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of which a line can be made that is not longer than whoever reads it expects."""
+    found: dict[str, Any] = {}
+    for key, value in islice(fields.items(), _MOST_FIELDS):
+        text = value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else ""
+        found[key] = text[:_LONGEST_TEXT] if len(text) > _LONGEST_TEXT else value
+    return found
 
 
 def key_from(environ: Mapping[str, str]) -> bytes:

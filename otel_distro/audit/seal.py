@@ -29,7 +29,7 @@ END: Final = "end"
 NOTHING: Final = "0" * 64
 """The hash before the first line of a chain."""
 
-LONGEST_LINE: Final = 16 * 1024 * 1024
+LONGEST_LINE: Final = 64 * 1024 * 1024
 
 _OWN: Final = frozenset({"sequence", "previous", "chain", "hash"})
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_distro import _native
 from otel_distro.audit.head import SIZE, SUFFIX, read_head
 from otel_distro.audit.seal import LONGEST_LINE, Header, Link, Seal, Walk, header_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_PATIENCE: Final = 2.0
+_NAP: Final = 0.002
 _PUT_AWAY: Final = re.compile(r"\.[0-9]{12,}")
 
 
@@ -58,6 +63,8 @@ def verify(paths: Sequence[str], keys: Sequence[bytes] = ()) -> Verdict:
     count = 0
     ended = False
     seal = seals[""]
+    # First of all: what is written meanwhile is not looked at.
+    head, size = _head_and_size(paths[-1])
     for path in paths:
         header = _header(path)
         key_id = "" if header is None else header.key_id
@@ -65,7 +72,7 @@ def verify(paths: Sequence[str], keys: Sequence[bytes] = ()) -> Verdict:
             raise KeyNeeded(f"{path} is sealed with the key {key_id}, which was not given")
         seal = seals[key_id]
         walk = Walk(seal)
-        for number, text, whole in _lines(path):
+        for number, text, whole in _lines(path, size if path is paths[-1] else -1):
             problem = "has no end" if not whole else walk.step(text)
             if number == 1:
                 problem = problem or _beginning(text, header, walk, at, notes, path)
@@ -76,7 +83,7 @@ def verify(paths: Sequence[str], keys: Sequence[bytes] = ()) -> Verdict:
     if keys and not seal.key_id:
         findings.append(Finding(paths[-1], 0, "is not sealed with a key, and one was given"))
     if not (ended and _PUT_AWAY.search(paths[-1])):
-        findings.extend(_check_head(paths[-1], seal, at))
+        findings.extend(_check_head(paths[-1], head, size, seal, at))
     return Verdict(count, len(paths), at or Link(0, ""), findings, notes)
 
 
@@ -85,11 +92,13 @@ def _header(path: str) -> Header | None:
         return header_of(file.readline(LONGEST_LINE))
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes, bool]]:
+def _lines(path: str, size: int) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield number and text of each line within the first ``size`` bytes (-1: all), and whether it has its end."""
     with open(path, "rb") as file:
-        number = 0
-        while text := file.readline(LONGEST_LINE):
+        number = read = 0
+        while (size < 0 or read < size) and (text := file.readline(LONGEST_LINE)):
             number += 1
+            read += len(text)
             whole = text.endswith(b"\n")
             yield number, text[:-1] if whole else text, whole
 
@@ -108,23 +117,34 @@ def _beginning(text: bytes, header: Header | None, walk: Walk, before: Link | No
     return ""
 
 
-def _check_head(path: str, seal: Seal, at: Link | None) -> Iterator[Finding]:
-    name = path + SUFFIX
+def _head_and_size(path: str) -> tuple[bytes | None, int]:
+    """Return the head, None where there is none, and the size of the file: those of one moment, whoever writes."""
     try:
-        with open(name, "rb") as file:
-            raw = file.read(SIZE + 1)
+        with open(path + SUFFIX, "rb") as file:
+            deadline = time.monotonic() + _PATIENCE
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    _native.nap(_NAP)
+            return file.read(SIZE + 1), os.path.getsize(path)
     except FileNotFoundError:
+        return None, os.path.getsize(path)
+
+
+def _check_head(path: str, raw: bytes | None, size: int, seal: Seal, at: Link | None) -> Iterator[Finding]:
+    name = path + SUFFIX
+    if raw is None:
         yield Finding(name, 0, "is missing: whether lines are missing at the end cannot be seen")
         return
     head = read_head(raw, seal)
     if head is None or head.key_id != seal.key_id:
         yield Finding(name, 0, "was changed")
         return
-    size = os.path.getsize(path)
     last = at or Link(0, "")
     if size < head.size or last.sequence < head.link.sequence:
-        yield Finding(
-            path, 0, f"lines are missing at its end: it had {head.link.sequence} and ends with {last.sequence}"
-        )
+        said = f"lines are missing at its end: it had {head.link.sequence} and ends with {last.sequence}"
+        yield Finding(path, 0, said)
     elif last.sequence == head.link.sequence and last.hash != head.link.hash:
         yield Finding(path, 0, "its last line is another one than its head says")

@@ -199,6 +199,14 @@ def test_line_is_redacted_and_private(telemetry: Telemetry, path: Path, monkeypa
         assert stat.S_IMODE((path.parent / name).stat().st_mode) == 0o600
 
 
+def test_line_is_bounded(path: Path) -> None:
+    """However much an event is given, its line stays one that can be read."""
+    many: dict[str, Any] = {f"field_{number}": number for number in range(1000)}
+    audit.event("a.b", reason="x" * 10_000_000, big=["y" * 1000] * 1000, **many)
+    assert path.stat().st_size < 100_000
+    assert verify(path)[0] == 0
+
+
 def test_file_is_written_without_telemetry(path: Path) -> None:
     """Where no telemetry runs in the process, the audit file is written all the same."""
     audit.event("a.b")

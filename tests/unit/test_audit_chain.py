@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_a_byte_is_found(chain: tuple[Path, list[str]], data: st.DataObject) -> None:
     """One byte put in the place of another, inserted or removed, anywhere in the file or its head: never goes unseen."""
     folder, options = chain
@@ -258,6 +259,23 @@ def test_processes_append_to_one_chain_and_one_is_killed(tmp_path: Path) -> None
     assert len([line for line in told if line["event_name"] == "audit.parent.before"]) == 1
     status, verdict = verify(file)
     assert status == 0, verdict
+
+
+def test_file_is_verified_while_it_is_written(tmp_path: Path) -> None:
+    """Whoever verifies sees a whole chain, however often, while another process writes as fast as it can."""
+    file = tmp_path / NAME
+    environ = environment(tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-c", WRITER, "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, cwd=tmp_path) as writer:
+        try:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            threading.Thread(target=writer.stdout.read, daemon=True).start()
+            for _ in range(15):
+                status, said = verify(file)
+                assert status == 0, said
+        finally:
+            writer.kill()
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["a whole line", "half a line"])
