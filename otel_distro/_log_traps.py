@@ -149,17 +149,24 @@ def _hear_silenced(config: "Any") -> None:
 def _hear(logger: "Any") -> None:
     """Let records of a logger that is off exist all the same, for export only; on again, it is what it was."""
     silenced.add(logger)
-    if "handle" in vars(logger) or "isEnabledFor" in vars(logger):
-        return
     kind = type(logger)
 
+    def is_off() -> bool:
+        if logger.disabled and logger in silenced:
+            return True
+        # On again: nothing of ours remains, not even a frame.
+        silenced.discard(logger)
+        vars(logger).pop("isEnabledFor", None)
+        vars(logger).pop("handle", None)
+        return False
+
     def is_enabled_for(level: "Any") -> bool:
-        if not logger.disabled or logger not in silenced:
-            return bool(kind.isEnabledFor(logger, level))
-        return bool(level > logger.manager.disable and level >= logger.getEffectiveLevel())
+        if is_off() and level > logger.manager.disable and level >= logger.getEffectiveLevel():
+            return True
+        return bool(kind.isEnabledFor(logger, level))
 
     def handle(record: "Any") -> None:
-        if not logger.disabled or logger not in silenced:
+        if not is_off():
             kind.handle(logger, record)
             return
         with guard("a record of a logger that was switched off"):

@@ -64,6 +64,8 @@ FIRST_CALL = (
     ("concurrent.futures._base", "Future", "set_exception", "error_tracking", ""),
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
      "opentelemetry.instrumentation.django:DjangoInstrumentor"),
+    # Called for each record that a logger makes, and calls nothing itself: no handler finds a frame more above it.
+    ("logging", "Filterer", "filter", "log_records", ""),
     ("logging", "Logger", "callHandlers", "log_records", ""),
     ("loguru._handler", "Handler", "emit", "loguru_records",
      "otel_distro.instrumentation.loguru_records:LoguruRecordsInstrumentor"),

@@ -72,11 +72,14 @@ class _Rules:
         self.file = ""
         self.seen: tuple[int, ...] | None = None
         self.next_look = OFF
-        self.places: list[tuple[str, Any, Any]] = []
+        self.places: tuple[Any, Any] | None = None
 
 
 _rules = _Rules()
 _thread = _Thread()
+patched = False
+"""Whether records may be made for export only: ``Logger.isEnabledFor`` says yes to more than the application does."""
+
 on_change: list[Callable[[], None]] = []
 """Called when rules change: whoever remembers a threshold must ask again."""
 
@@ -112,12 +115,12 @@ def start() -> None:
 
 def stop() -> None:
     """Let no rule hold any more and put back what was patched."""
-    global _rules
+    global _rules, patched
     if raise_debug in _log_traps.on_signal:
         _log_traps.on_signal.remove(raise_debug)
-    for name, original, ours in _rules.places:
-        if vars(logging.Logger).get(name) is ours:
-            setattr(logging.Logger, name, original)
+    if _rules.places is not None and logging.Logger.isEnabledFor is _rules.places[1]:
+        logging.Logger.isEnabledFor = _rules.places[0]  # type: ignore[method-assign]
+    patched = False
     _rules = _Rules()
     _changed()
 
@@ -190,15 +193,14 @@ def _raise(temporary: dict[str, float], expiry: float, why: str) -> None:
 
 
 def _apply() -> None:
+    global patched
     _rules.all = {**_rules.fixed, **_rules.temporary}
     if (_rules.all or _rules.file) and not _rules.places:
-        for name, wrap in (("isEnabledFor", _is_enabled_for), ("handle", _handle)):
-            original = getattr(logging.Logger, name)
-            ours = wrap(original)
-            # Where logging shows who called, it leaves out what is in its own file.
-            ours.__code__ = ours.__code__.replace(co_filename=logging.__file__)
-            setattr(logging.Logger, name, ours)
-            _rules.places.append((name, original, ours))
+        original: Any = logging.Logger.isEnabledFor
+        ours = _is_enabled_for(original)
+        logging.Logger.isEnabledFor = ours  # type: ignore[method-assign]
+        _rules.places = (original, ours)
+        patched = True
     _changed()
 
 
@@ -227,18 +229,7 @@ def _wanted_besides(logger: logging.Logger, level: int) -> bool:
     return True
 
 
-def _handle(original: Callable[..., Any]) -> Any:
-    def handle(logger: logging.Logger, record: logging.LogRecord) -> Any:
-        asked = _thread.asked
-        if asked is None:
-            return original(logger, record)
-        _thread.asked = None
-        if asked != (logger, record.levelno) or record.created < _thread.since:
-            return original(logger, record)
-        with guard("a record for export only"):
-            kept: Any = logger.filter(record)
-            if kept:
-                _log_traps.for_export_only(record if kept is True else kept)
-        return None
-
-    return handle
+def is_for_export_only(logger: logging.Logger, record: logging.LogRecord) -> bool:
+    """Return whether the record was made because of a rule only: it has passed the logger's filters and goes no further."""
+    asked, _thread.asked = _thread.asked, None
+    return asked is not None and asked == (logger, record.levelno) and record.created >= _thread.since

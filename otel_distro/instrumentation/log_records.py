@@ -84,13 +84,36 @@ thread = _Thread()
 
 
 def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what stands in the place of ``Logger.callHandlers``.
+
+    Handlers that count the frames up to whoever logged, as those that pass records on to loguru, must find as many as
+    ever. So it goes through the handlers itself, unless somebody else stands in that place already.
+    """
+    code = getattr(original, "__code__", None)
+    hand_on = None if code is not None and code.co_filename == logging.Handler.handle.__code__.co_filename else original
+
     def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         if _log_traps.wanted:
             _add_trace_fields(record)
         event, thread.event = thread.event, None
         outer, thread.record = thread.record, record
         try:
-            original(logger, record)
+            if log_levels.patched and log_levels.is_for_export_only(logger, record):
+                return
+            if hand_on is not None:
+                hand_on(logger, record)
+                return
+            current: logging.Logger | None = logger
+            nobody = True
+            while current is not None:
+                for handler in current.handlers:
+                    nobody = False
+                    if record.levelno >= handler.level:
+                        handler.handle(record)
+                current = current.parent if current.propagate else None
+            if nobody:
+                # It knows what to do without handlers.
+                original(logger, record)
         finally:
             _export(record, event if event is not None and event.message is record.msg else None)
             thread.record, thread.body = outer, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def printed() -> Iterator[list[str]]:
     yield lines
     shared.remove()
     shared.configure(patcher=None)
+    shared.add(sys.__stderr__)  # as it comes
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +172,7 @@ def test_trace_in_formats_of_the_application(telemetry: Telemetry) -> None:
     shared.info("out")
     shared.remove()
     shared.configure(patcher=None)
+    shared.add(sys.__stderr__)
     assert [str(line).rstrip() for line in lines] == [f"{span.get_span_context().trace_id:032x} in", "0 out"]
     assert not any(key.startswith("otel") for found in telemetry.logs() for key in found.log_record.attributes or {})
 

@@ -1,0 +1,93 @@
+"""What programs log arrives once, with what belongs to it, and what they print is what they print without us."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from otel_distro import schema
+
+if TYPE_CHECKING:
+    from tests.e2e.programs import Launcher
+    from tests.e2e.receiver import Receiver
+
+
+def printed(text: str) -> str:
+    """Return what a program printed without what changes from run to run."""
+    return re.sub(r"0x[0-9a-f]+", "*", text)
+
+
+def test_every_way_to_log(launcher: Launcher, receiver: Receiver) -> None:
+    """Each record of each library arrives once, with its types; stdout, stderr and status are the bare run's."""
+    bare = launcher.run("logs_everywhere.py", way="bare")
+    told = launcher.run("logs_everywhere.py")
+    assert (told.status, printed(told.stdout), told.stderr) == (0, printed(bare.stdout), bare.stderr)
+
+    logs = receiver.logs()
+    assert Counter((log.scope, log.body) for log in logs) == Counter(
+        [
+            ("shop.unconfigured", "by lastResort"),
+            ("shop.early", "by basicConfig"),
+            ("shop.early", "switched off by dictConfig"),
+            ("shop.late", "by dictConfig"),
+            ("shop.queued", "through a queue"),
+            ("shop.queued", "through our own listener"),
+            ("shop.late", "an object that is loud"),
+            ("shop.loud", "while it is asked"),
+            ("shop.late", "%d is no number"),
+            ("__main__", "by loguru"),
+            ("__main__", "failed in loguru"),
+            ("shop.relayed", "to loguru and not twice"),
+            ("__main__", "by structlog"),
+            ("__main__", "failed in structlog"),
+            ("shop.structlog", "by structlog"),
+            ("shop.structlog", "failed in structlog"),
+        ]
+    )
+    assert {log.attributes["code.file.path"].rpartition("/")[2] for log in logs} == {"logs_everywhere.py"}
+    (extras,) = receiver.logs("by basicConfig")
+    shown: dict[str, Any] = {key: extras.attributes[key] for key in ("order", "paid", "items", "sums")}
+    assert shown == {"order": 7, "paid": True, "items": ["tea", 2], "sums": {"net": 1.5}}
+    failed = [log for log in logs if log.severity == 17]
+    assert len(failed) == 3
+    for log in failed:
+        assert log.attributes["exception.type"] == "ValueError"
+        assert log.attributes["exception.message"] == "invalid literal for int() with base 10: 'tea'"
+        assert 'int("tea")' in log.attributes["exception.stacktrace"]
+    assert receiver.total(schema.PYTHON_EXCEPTIONS.name) == 3
+    functions = {log.attributes["code.function.name"] for log in logs if "structlog" in str(log.body)}
+    assert functions == {"by_structlog"}
+
+
+def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: Receiver) -> None:
+    """Levels hold from the first record on, a signal lowers them, formats have the trace, and repeats are folded."""
+    told = launcher.run(
+        "logs_at_run_time.py",
+        OTEL_DISTRO_LOG_LEVELS="shop.db=DEBUG",
+        OTEL_DISTRO_LOG_DEBUG_SIGNAL="usr2",
+        OTEL_DISTRO_LOG_REPEATS="1",
+    )
+    assert told.status == 0
+    inside = receiver.logs("inside of a span")[0]
+    assert len(inside.trace_id) == 32
+    assert told.stdout.splitlines() == [
+        "0 0 outside of a span",
+        f"{inside.trace_id} {inside.span_id} inside of a span",
+        *(f"0 0 again and again: {number}" for number in range(5)),
+    ]
+    assert [line.rpartition(" until ")[0] for line in told.ours()] == ["otel-distro: log levels changed by signal"]
+    bodies = [log.body for log in receiver.logs() if log.scope.startswith(("shop", "root"))]
+    assert sorted(bodies) == [
+        "after the signal",
+        "again and again: 0",
+        "again and again: 4",
+        "below the program's level",
+        "first of all",
+        "inside of a span",
+        "outside of a span",
+    ]
+    assert not [key for log in receiver.logs() for key in log.attributes if key.startswith("otelT")]
+    (last,) = receiver.logs("again and again: 4")
+    assert last.attributes[schema.LOG_REPEATS.name] == 3
+    assert receiver.total(schema.LOG_FOLDED.name) == 3
