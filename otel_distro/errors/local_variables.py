@@ -126,7 +126,8 @@ def _pairs(held: dict[Any, Any], depth: int, sign: str = ": ") -> str:
     parts = []
     for key, value in islice(list(held.items()), _MOST_ELEMENTS):
         name = key[:_LONGEST_NAME] if type(key) is str else ""
-        parts.append(f"{name or _text(key, depth + 1)}{sign}{_shown(name, value, depth + 1)}")
+        label = name if name and sign == "=" else _text(key, depth + 1)
+        parts.append(f"{label}{sign}{_shown(name, value, depth + 1)}")
     if len(held) > _MOST_ELEMENTS:
         parts.append(f"and {len(held) - _MOST_ELEMENTS} more")
     return ", ".join(parts)
