@@ -31,7 +31,7 @@ def as_loki_shows(value: Any) -> str:
 
 
 def test_file_has_the_fields_of_loki(stack: Stack, tmp_path: Path) -> None:
-    """Each line is a record of Loki, and what the line has Loki has, with the same name and value."""
+    """What a line has the record in Loki has, with the same name and value; business events are found and summed up."""
     service = f"local-{uuid.uuid4().hex[:8]}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     environ = {
@@ -53,3 +53,9 @@ def test_file_has_the_fields_of_loki(stack: Stack, tmp_path: Path) -> None:
         del line["timestamp"]
         assert {name: as_loki_shows(value) for name, value in line.items()}.items() <= labels.items()
     assert not in_loki
+
+    paid = f'{{service_name="{service}"}} | event_name="order.paid" | otel_distro_event_outcome="failure"'
+    assert [body for _, body in stack.logql(paid)] == ["order.paid failed for user 7"]
+    total = f"sum by (gift) (sum_over_time({paid} | unwrap amount [1h]))"
+    (answer,) = stack.get(f"{stack.loki}/loki/api/v1/query", query=total)["data"]["result"]
+    assert (answer["metric"], float(answer["value"][1])) == ({"gift": "true"}, 59.9)
