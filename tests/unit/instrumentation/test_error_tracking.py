@@ -15,66 +15,20 @@ import pytest
 
 from otel_distro import schema as s
 from otel_distro._upstream import SeverityNumber
-from otel_distro.instrumentation.error_tracking import ErrorTrackingInstrumentor
+from otel_distro.errors import frames
+from otel_distro.errors import record as errors
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+from tests.unit.instrumentation.failing import RefusedError, counts, logs, raised, run_in_thread, uncaught
 from tests.unit.processes import bare_and_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from otel_distro.testing import Telemetry
 
 
 STOCK: dict[str, int] = {}
-
-
-class RefusedError(Exception):
-    """An exception of the application."""
-
-
-@pytest.fixture
-def hooks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the application's own hooks, which stand before ours come, were called with."""
-    heard: list[Any] = []
-    monkeypatch.setattr(sys, "excepthook", lambda *args: heard.append(args))
-    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
-    return heard
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry, hooks: list[Any]) -> Iterator[None]:
-    """The instrumentor at work."""
-    ErrorTrackingInstrumentor().instrument()
-    yield
-    ErrorTrackingInstrumentor().uninstrument()
-
-
-def raised(error: BaseException) -> BaseException:
-    """Raise it and return it with its traceback."""
-    with pytest.raises(type(error)) as caught:
-        raise error
-    return caught.value
-
-
-def uncaught(error: BaseException) -> None:
-    """Do what the interpreter does with an exception that ends the main thread."""
-    sys.excepthook(type(error), error, error.__traceback__)
-
-
-def run_in_thread(target: Callable[[], object], name: str = "worker") -> None:
-    """Run in a thread to its end."""
-    thread = threading.Thread(target=target, name=name)
-    thread.start()
-    thread.join()
-
-
-def counts(telemetry: Telemetry) -> dict[tuple[object, object], float]:
-    """Return the counter by class and hook."""
-    return {
-        (point.attributes["exception.type"], point.attributes["python.exception.handler"]): point.value
-        for point in telemetry.metric("python.exceptions")
-    }
+REFUSED = f"{RefusedError.__module__}.RefusedError"
 
 
 def test_event_of_a_thread(telemetry: Telemetry, instrumented: object, hooks: list[Any]) -> None:
@@ -93,19 +47,25 @@ def test_event_of_a_thread(telemetry: Telemetry, instrumented: object, hooks: li
     (found,) = telemetry.logs()
     record = found.log_record
     stack = record.attributes.pop("exception.stacktrace")  # type: ignore[union-attr]
-    assert (record.event_name, record.body) == ("exception", f"{__name__}.RefusedError: no stock")
+    assert (record.event_name, record.body) == ("exception", f"{REFUSED}: no stock")
     assert (record.severity_number, record.severity_text) == (SeverityNumber.ERROR, "ERROR")
     assert dict(record.attributes or {}) == {
-        "exception.type": f"{__name__}.RefusedError",
+        "exception.type": REFUSED,
         "exception.message": "no stock",
         "python.exception.handler": "thread",
+        "python.exception.handled": False,
+        "python.exception.fingerprint": frames.fingerprint(REFUSED, hooks[0], frames.entries(hooks[0].__traceback__)),
+        "python.exception.first_seen": True,
+        "code.function.name": f"{__name__}.test_event_of_a_thread.<locals>.fail"
+        if sys.version_info >= (3, 11)
+        else f"{__name__}.fail",
         "thread.id": seen[0],
         "thread.name": "worker",
     }
     assert stack == "".join(traceback.format_exception(hooks[0]))
     assert "KeyError: 'missing'" in stack
     assert "The above exception was the direct cause" in stack
-    assert counts(telemetry) == {(f"{__name__}.RefusedError", "thread"): 1}
+    assert counts(telemetry) == {(REFUSED, "thread"): 1}
 
 
 def test_event_of_the_main_thread(telemetry: Telemetry, instrumented: object, hooks: list[Any]) -> None:
@@ -122,16 +82,17 @@ def test_event_of_the_main_thread(telemetry: Telemetry, instrumented: object, ho
 
 
 def test_names_are_those_declared(telemetry: Telemetry, instrumented: object) -> None:
-    """Event and counter have the attributes of the schema: all of them, and no other."""
+    """Event and counters have attributes of the schema, and no other."""
     uncaught(raised(ValueError("bad")))
     (found,) = telemetry.logs()
     assert found.log_record.event_name == s.EXCEPTION.name
-    assert set(found.log_record.attributes or {}) == {attribute.name for attribute in s.EXCEPTION.attributes}
+    assert set(found.log_record.attributes or {}) <= {attribute.name for attribute in s.EXCEPTION.attributes}
     metrics = telemetry.metrics()
-    assert metrics.keys() == {s.PYTHON_EXCEPTIONS.name}
-    metric = metrics[s.PYTHON_EXCEPTIONS.name]
-    assert (metric.unit, metric.description) == (s.PYTHON_EXCEPTIONS.unit, s.PYTHON_EXCEPTIONS.brief)
-    assert set(metric.data.data_points[0].attributes or {}) == {a.name for a in s.PYTHON_EXCEPTIONS.attributes}
+    assert metrics.keys() == {s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_NEW.name}
+    for declared in (s.PYTHON_EXCEPTIONS, s.PYTHON_EXCEPTION_NEW):
+        metric = metrics[declared.name]
+        assert (metric.unit, metric.description) == (declared.unit, declared.brief)
+        assert set(metric.data.data_points[0].attributes or {}) == {a.name for a in declared.attributes}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
@@ -196,7 +157,7 @@ def test_task_that_nobody_awaits(telemetry: Telemetry, instrumented: object) -> 
         raise RefusedError("in a task")
 
     async def main() -> None:
-        task = asyncio.ensure_future(fail())
+        task = asyncio.create_task(fail(), name="errand")
         await asyncio.wait([task])
         del task
         gc.collect()
@@ -206,9 +167,10 @@ def test_task_that_nobody_awaits(telemetry: Telemetry, instrumented: object) -> 
         asyncio.run(main())
     finally:
         LogRecordsInstrumentor().uninstrument()
-    (found,) = telemetry.logs()
-    assert found.log_record.body == f"{__name__}.RefusedError: in a task"
-    assert counts(telemetry) == {(f"{__name__}.RefusedError", "asyncio"): 1}
+    (record,) = logs(telemetry)
+    assert record.body == f"{REFUSED}: in a task"
+    assert record.attributes["python.asyncio.task.name"] == "errand"
+    assert counts(telemetry) == {(REFUSED, "asyncio"): 1}
 
 
 def test_handler_of_the_loop_is_called(telemetry: Telemetry, instrumented: object) -> None:
@@ -235,11 +197,43 @@ def test_error_of_ours_does_not_reach_the_hooks(
     swallowed: list[str],
 ) -> None:
     """When recording fails, the application's hook is called as ever, and we say so."""
-    monkeypatch.setattr(traceback, "format_exception", lambda *_: 1 / 0)
+    monkeypatch.setattr(errors, "stack_trace", lambda *_: 1 / 0)
     uncaught(raised(ValueError("bad")))
     assert len(hooks) == 1
     assert swallowed == ["recording an exception: ZeroDivisionError: division by zero"]
     swallowed.clear()
+
+
+class Failing:
+    """Fails when it is finalized."""
+
+    def __del__(self) -> None:
+        raise RefusedError("in a finalizer")
+
+
+def test_finalizer_that_fails(telemetry: Telemetry, instrumented: object, hooks: list[Any]) -> None:
+    """It is told once, and the hook of the application is called."""
+    Failing()
+    (record,) = logs(telemetry)
+    assert record.attributes["python.exception.handler"] == "unraisable"
+    assert [type(error) for error in hooks] == [RefusedError]
+
+
+def test_finalizer_in_the_middle_of_our_own_work(
+    telemetry: Telemetry, instrumented: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the garbage collector runs while a lock of the SDK is held waits for nobody."""
+    lock = threading.Lock()
+    count = errors.count
+
+    def counting(attributes: dict[str, Any]) -> None:
+        with lock:
+            count(attributes)
+
+    monkeypatch.setattr(errors, "count", counting)
+    with lock:
+        Failing()
+    assert len(logs(telemetry)) == 1
 
 
 PROGRAMS = {
@@ -252,6 +246,16 @@ PROGRAMS = {
         "asyncio.run(main())\nprint('goes on')\n"
     ),
     "own hook": "import sys\nsys.excepthook = lambda *args: print('mine', args[1], file=sys.stderr)\nraise ValueError('bad')\n",
+    "finalizer": "class A:\n    def __del__(self):\n        raise ValueError('bad')\nA()\nprint('goes on')\n",
+    "child": (
+        "import multiprocessing\ndef f():\n    raise ValueError('bad')\n"
+        "p = multiprocessing.get_context('fork').Process(target=f, name='child')\np.start()\np.join()\nprint(p.exitcode)\n"
+    ),
+    "pool": (
+        "from concurrent.futures import ThreadPoolExecutor\ndef f():\n    raise ValueError('bad')\n"
+        "with ThreadPoolExecutor(1) as pool:\n    pool.submit(f)\n    future = pool.submit(f)\nfuture.result()\n"
+    ),
+    "warning": "import warnings\nwarnings.warn('old way')\nwarnings.warn('old way', DeprecationWarning)\n",
     "exit": "import sys\nsys.exit(7)\n",
     "interrupt": "raise KeyboardInterrupt\n",
 }
