@@ -10,7 +10,7 @@ from otel_distro.audit.seal import LONGEST_LINE, Walk, header_of
 if TYPE_CHECKING:
     from otel_distro.audit.seal import Seal
 
-_PIECE: Final = 1024 * 1024
+_PIECE: Final = 256 * 1024
 
 
 class Scan:
@@ -28,7 +28,7 @@ class Scan:
         self._walk = Walk(self._seal)
 
     def look(self, descriptor: int, end: int) -> str:
-        """Read on, at most a megabyte and not beyond ``end``; return what is wrong there, in words, else nothing."""
+        """Read on, at most a quarter of a megabyte and not beyond ``end``; return what is wrong there, in words, else nothing."""
         found = os.fstat(descriptor)
         if found.st_ino != self._inode or self._offset > end:
             self._inode, self._unchanged = found.st_ino, 0
