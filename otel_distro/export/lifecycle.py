@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _HASTE = 0.5
 """Seconds that ``os._exit`` and exec may take at most to deliver; what is left is in the spool."""
+
+_DEADLY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name)]
 
 before_end: list[Callable[[], None]] = []
 """Called before the last delivery of the process: instrumentors that hold something back."""
@@ -55,6 +58,7 @@ class Lifecycle:
                 after_in_child=self._in_child,
             )
         self._before("_exit", lambda: self._finish_pipeline(min(_HASTE, self._budget)))
+        self._before_raised()
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):
             self._before(name, lambda: void(self._pipeline.flush(min(_HASTE, self._budget))))
@@ -74,6 +78,19 @@ class Lifecycle:
             return vanish(*args, **kwargs)
 
         setattr(os, name, wrapper)
+
+    def _before_raised(self) -> None:
+        """Deliver before a program kills itself by a signal whose disposition it has set to the default, as uvicorn does."""
+        raise_signal = signal.raise_signal
+
+        @functools.wraps(raise_signal)
+        def wrapper(number: int, /) -> None:
+            with guard("delivering before a signal"):
+                if number in _DEADLY and signal.getsignal(number) == signal.SIG_DFL and self._pid == os.getpid():
+                    self._finish_pipeline(self._budget)
+            raise_signal(number)
+
+        signal.raise_signal = wrapper
 
     def finish(self) -> None:
         """Deliver everything within the exit budget, for all signals together."""

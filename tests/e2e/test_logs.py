@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -91,3 +92,13 @@ def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: R
     (last,) = receiver.logs("again and again: 4")
     assert last.attributes[schema.LOG_REPEATS.name] == 3
     assert receiver.total(schema.LOG_FOLDED.name) == 3
+
+
+def test_last_words_before_a_signal_that_the_program_sends_itself(launcher: Launcher, receiver: Receiver) -> None:
+    """A program that sets SIGTERM to its default and kills itself, as uvicorn does in gunicorn, has told everything."""
+    program = (
+        "import logging, signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); logging.warning('first')\n"
+        "logging.warning('last'); signal.raise_signal(signal.SIGTERM)"
+    )
+    assert launcher.run("-c", program).status == -signal.SIGTERM
+    assert [log.body for log in receiver.logs()] == ["first", "last"]
