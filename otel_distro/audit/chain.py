@@ -7,6 +7,7 @@ left, is a broken chain: a line of the file says so, and the chain goes on after
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import deque
@@ -28,6 +29,7 @@ _PATIENCE: Final = 2.0
 _TAIL: Final = 64 * 1024
 _MOST_WAITING: Final = 1000
 _HEAD_GONE: Final = "its head was changed or is missing"
+_FOREIGN: Final = "it is sealed with another key, or with none"
 
 
 @dataclass
@@ -205,7 +207,6 @@ class AuditFile:
         said = {
             "new": "A new chain begins.",
             "continued": "The chain goes on from an earlier file.",
-            "key": "The chain goes on from an earlier file, with another key.",
             "broken": f"The chain was found broken: {end.problem}. It is begun anew here.",
         }[end.cause]
         return {**self._seal.header(end.cause), **_said("audit.chain.start", said)}
@@ -220,10 +221,11 @@ class AuditFile:
         if head is None:
             return _End(self._last_readable(size), size, BROKEN, "broken", _HEAD_GONE)
         if head.key_id != self._seal.key_id:
-            say(f"audit file {self.path}: the key is another one now; a new file is begun", cause="audit key")
-            if size:
-                self._files.put_away(head.link.sequence)
-            return _End(head.link, 0, head.state, "key")
+            # Nothing proves what it says, and whoever has the other key is still to be able to verify it.
+            if self.state != BROKEN:
+                self.state = BROKEN
+                self.breaks.append(_FOREIGN)
+            raise OSError(errno.EKEYREJECTED, f"{_FOREIGN}; move it and its head away to begin a new chain")
         if size and head.ended and size == head.size:
             self._files.put_away(head.link.sequence)
             size = 0

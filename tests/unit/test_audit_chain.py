@@ -164,6 +164,34 @@ def test_chain_goes_on_in_the_next_file(tmp_path: Path) -> None:
     assert verify(file)[0] == 1
 
 
+@pytest.mark.parametrize("head", ["old", "new"])
+def test_process_killed_while_it_puts_a_file_away(tmp_path: Path, head: str) -> None:
+    """Before or after the head, and before the next file is there: the next process finishes it, and the chain holds."""
+    file, heads = tmp_path / NAME, tmp_path / f"{NAME}.head"
+    write(file, 3)
+    before = heads.read_bytes()
+    AuditFile(str(file), Seal(), size=1).append({"body": "four"})
+    (away,) = tmp_path.glob(f"{NAME}.0*")
+    assert (file.read_bytes(), away.name) == (b"", f"{NAME}.000000000005")
+    assert verify(file)[0] == 0
+    file.unlink()
+    assert verify(file)[0] == 0
+    away.rename(file)
+    if head == "old":
+        heads.write_bytes(before)
+
+    AuditFile(str(file), Seal()).append({"body": "six"})
+    assert [json.loads(line)["body"] for line in file.read_bytes().splitlines()][1:] == ["six"]
+    status, said = verify(file)
+    assert (status, said[:18]) == (0, "7 lines in 2 files"), said
+
+    away.unlink()
+    file.unlink()
+    write(tmp_path / "another.jsonl", 2)
+    (tmp_path / "another.jsonl").rename(file)
+    assert verify(file)[0] == 1
+
+
 def test_file_that_somebody_moves_away(tmp_path: Path) -> None:
     """After a rename, as logrotate does it, the new file goes on from the last hash of the old one."""
     file = tmp_path / NAME
@@ -180,18 +208,31 @@ def test_file_that_somebody_moves_away(tmp_path: Path) -> None:
     assert verify("--only", tmp_path / "old.jsonl", file)[0] == 0
 
 
-def test_another_key_begins_another_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A new key, or the first one: a new file, linked to the old one, and both are verified with both keys."""
-    file = tmp_path / NAME
-    write(file, 3)
-    write(file, 3, KEY)
-    write(file, 3, b"second key")
-    for number, key in enumerate((KEY, b"second key")):
-        (tmp_path / f"key{number}").write_bytes(key)
-    status, said = verify("--key-file", tmp_path / "key0", "--key-file", tmp_path / "key1", file)
-    assert status == 0, said
-    assert "in 3 files" in said
-    assert "the key is another one now" in capfd.readouterr().err
+@pytest.mark.parametrize(("old", "new"), [(b"", KEY), (KEY, b""), (KEY, b"second key")])
+def test_file_of_another_key_is_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], old: bytes, new: bytes
+) -> None:
+    """Nothing proves a file that is sealed otherwise, perhaps by a forger: it is not written to, and counts as broken.
+
+    Once it is moved away, the lines that waited begin a new chain.
+    """
+    file, head = tmp_path / NAME, tmp_path / f"{NAME}.head"
+    write(file, 3, old)
+    before = file.read_bytes(), head.read_bytes()
+    audit = AuditFile(str(file), Seal(new))
+    assert audit.append({"body": "one"}) is None
+    assert audit.append({"body": "two"}) is None
+    assert (file.read_bytes(), head.read_bytes()) == before
+    assert (audit.state, list(audit.breaks)) == ("broken", ["it is sealed with another key, or with none"])
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+    file.unlink()
+    head.unlink()
+    audit.append({"body": "three"})
+    assert [json.loads(line)["body"] for line in file.read_bytes().splitlines()][1:] == ["one", "two", "three"]
+    assert audit.state == "intact"
+    (tmp_path / "key").write_bytes(new)
+    assert verify(*(("--key-file", tmp_path / "key") if new else ()), file)[0] == 0
 
 
 WRITER = """
