@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.attributes import BoundedAttributes
 
 from otel_distro._upstream import SeverityNumber
+from otel_distro.export.encode_entries import encode_entry
 from otel_distro.export.encode_values import attributes, body
 from otel_distro.export.encode_wire import VARINT, fixed64, identifier, named, read, uint32
 from otel_distro.export.log_entry import LogEntry
@@ -46,8 +47,10 @@ _MAX_TRACE_ID = (1 << 128) - 1
 
 def encode_log(item: Any, budget: Budget) -> tuple[bytes, Any, Any]:
     """Return the message, the resource and the scope of a ``ReadableLogRecord``. Raises ``ValueError`` where it cannot be read at all."""
+    if type(item) is LogEntry:
+        return encode_entry(item, budget)
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, mapping, event, resource, scope = (
-        item if type(item) is LogEntry else read(_fields, item)
+        read(_fields, item)
     )
     if type(timestamp) is int and type(observed) is int and 0 <= timestamp <= _LOW and 0 <= observed <= _LOW:
         times = _pack_times(0x09, timestamp, 0x59, observed)

@@ -10,8 +10,24 @@ if TYPE_CHECKING:
     from otel_distro._upstream import SeverityNumber
 
 
+class Place:
+    """Attributes that many records share: where in the code, and in which thread. Nobody changes them.
+
+    ``encoded``: for the encoder, which writes them once.
+    """
+
+    __slots__ = ("attributes", "encoded")
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
+        self.encoded: tuple[Any, bytes] | None = None
+
+
 class LogEntry(NamedTuple):
-    """What an encoder reads of a ``ReadableLogRecord``, under the same names and in its order. Nobody changes it."""
+    """What an encoder reads of a ``ReadableLogRecord``, under the same names. Nobody changes it.
+
+    ``extras``: attributes besides those of ``place``, with other keys.
+    """
 
     timestamp: int
     observed_timestamp: int
@@ -21,10 +37,19 @@ class LogEntry(NamedTuple):
     severity_number: SeverityNumber
     severity_text: str
     body: Any
-    attributes: dict[str, Any]
-    event_name: str | None
+    place: Place
+    extras: dict[str, Any]
     resource: Resource
     instrumentation_scope: Any
+
+    @property
+    def event_name(self) -> None:
+        """None: a log record is no event."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """All attributes."""
+        return {**self.place.attributes, **self.extras}
 
     @property
     def log_record(self) -> LogEntry:

@@ -13,7 +13,7 @@ from opentelemetry.trace import get_current_span
 
 from otel_distro import _upstream, schema
 from otel_distro._upstream import SeverityNumber, get_logger_provider
-from otel_distro.export.log_entry import LogEntry
+from otel_distro.export.log_entry import LogEntry, Place
 from otel_distro.export.processors import QueueLogRecordProcessor
 from otel_distro.instrumentation import log_folding, log_levels
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _OWN = ("opentelemetry", "otel_distro")
 _MOST_SOURCES = 2000
+_MOST_PLACES = 2000
 _NEVER = float("inf")
 
 
@@ -70,6 +71,8 @@ thread = _Thread()
 _sources: dict[str, Source] = {}
 _provider: Any = None
 _severities: dict[int, SeverityNumber] = {}
+_places: dict[tuple[str, int, str, int, str], Place] = {}
+_NOWHERE = Place({})
 
 
 def source_of(name: str, level: float) -> Source | None:
@@ -106,33 +109,56 @@ def severity(level: int) -> SeverityNumber:
     return found
 
 
+def place_of(path: str, line: int, function: str, thread_id: int, thread_name: str) -> Place:
+    """Return the attributes of a place in the code and a thread; records of one place share them."""
+    key = (path, line, function, thread_id, thread_name)
+    place = _places.get(key)
+    if place is None:
+        if len(_places) >= _MOST_PLACES:
+            _places.clear()
+        place = _places[key] = Place(
+            {
+                schema.CODE_FILE_PATH.name: path,
+                schema.CODE_FUNCTION_NAME.name: function,
+                schema.CODE_LINE_NUMBER.name: line,
+                schema.THREAD_ID.name: thread_id,
+                schema.THREAD_NAME.name: thread_name,
+            }
+        )
+    return place
+
+
 def emit(
     source: Source,
     timestamp: int,
     level: int,
     level_name: str,
     body: str,
-    attributes: dict[str, AnyValue],
+    place: Place,
+    extras: dict[str, AnyValue],
     template: object,
 ) -> None:
     """Emit a record in the current context, or fold it into a later one.
 
-    ``timestamp``: nanoseconds since 1970. ``template``: the message before anything was put into it.
+    ``timestamp``: nanoseconds since 1970. ``extras``: attributes besides those of ``place``; they win where both have one.
+    ``template``: the message before anything was put into it.
     """
+    if extras and not place.attributes.keys().isdisjoint(extras):
+        place, extras = _NOWHERE, {**place.attributes, **extras}
     folding = log_folding.active
     if folding is None:
-        send((source, timestamp, level, level_name, body, attributes), None)
+        send((source, timestamp, level, level_name, body, place, extras), None)
         return
-    known = attributes.get(schema.EXCEPTION_FINGERPRINT.name) or attributes.get(schema.EXCEPTION_TYPE.name)
+    known = extras.get(schema.EXCEPTION_FINGERPRINT.name) or extras.get(schema.EXCEPTION_TYPE.name)
     text = template if isinstance(template, str) else type(template)
-    folding.take((source.name, level, text, known), (source, timestamp, level, level_name, body, attributes))
+    folding.take((source.name, level, text, known), (source, timestamp, level, level_name, body, place, extras))
 
 
-def send(arguments: tuple[Source, int, int, str, str, dict[str, AnyValue]], context: Context | None) -> None:
+def send(arguments: log_folding.Arguments, context: Context | None) -> None:
     """Emit a record in ``context``, None for the current one."""
-    source, timestamp, level, level_name, body, attributes = arguments
+    source, timestamp, level, level_name, body, place, extras = arguments
     number = _severities.get(level) or severity(level)
-    way = source.way(len(attributes))
+    way = source.way(len(place.attributes) + len(extras))
     if way is None:
         source.logger.emit(
             timestamp=timestamp,
@@ -140,7 +166,7 @@ def send(arguments: tuple[Source, int, int, str, str, dict[str, AnyValue]], cont
             severity_number=number,
             severity_text=level_name,
             body=body,
-            attributes=attributes,
+            attributes={**place.attributes, **extras},
         )
         return
     put, resource = way
@@ -155,8 +181,8 @@ def send(arguments: tuple[Source, int, int, str, str, dict[str, AnyValue]], cont
             number,
             level_name,
             body,
-            attributes,
-            None,
+            place,
+            extras,
             resource,
             source.scope,
         )

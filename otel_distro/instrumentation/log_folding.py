@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions
 
-    Arguments = tuple[Any, int, int, str, str, dict[str, Any]]
+    from otel_distro.export.log_entry import Place
+
+    Arguments = tuple[Any, int, int, str, str, Place, dict[str, Any]]
     Send = Callable[[Arguments, Context | None], None]
 
 _MOST_KINDS = 2000

@@ -13,9 +13,9 @@ import logging
 import os
 import threading
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_distro import _log_traps, schema
+from otel_distro import _log_traps
 from otel_distro._guard import report
 from otel_distro.errors import record as errors
 from otel_distro.instrumentation import Instrumentor, log_emission, log_folding, log_levels
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
+    from otel_distro.export.log_entry import Place
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -34,8 +36,6 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",
     *_log_traps.TRACE_FIELDS,
 }
-_PATH, _FUNCTION, _LINE = schema.CODE_FILE_PATH.name, schema.CODE_FUNCTION_NAME.name, schema.CODE_LINE_NUMBER.name
-_THREAD, _THREAD_NAME = schema.THREAD_ID.name, schema.THREAD_NAME.name
 _COLOUR = "\x1b"
 
 
@@ -54,18 +54,14 @@ class LogRecordsInstrumentor(Instrumentor):
         super()._uninstrument(**kwargs)
 
 
-class StructuredEvent:
-    """An event of a structured logger that becomes a record: that record's message, its own text, attributes, exception."""
+class StructuredEvent(NamedTuple):
+    """An event of a structured logger that becomes a record: that record's message, and what is told in its place."""
 
-    __slots__ = ("attributes", "body", "error", "message")
-
-    def __init__(
-        self, message: object, body: str, attributes: dict[str, AnyValue], error: BaseException | None
-    ) -> None:
-        self.message = message
-        self.body = body
-        self.attributes = attributes
-        self.error = error
+    message: object
+    body: str
+    place: Place
+    extras: dict[str, AnyValue]
+    error: BaseException | None
 
 
 class _Thread(threading.local):
@@ -145,14 +141,18 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
                 if error is not None and record.name == "asyncio" and errors.was_recorded(error):
                     # asyncio logs what error_tracking has just recorded: one failure, one record.
                     return
-                body, attributes = thread.body or body_of(record), _attributes(record)
+                body, place, extras, template = (
+                    thread.body or body_of(record),
+                    _place(record),
+                    _extras(record),
+                    record.msg,
+                )
             else:
-                body, attributes, error = event.body, event.attributes, event.error
+                body, place, extras, error, template = event.body, event.place, event.extras, event.error, event.body
             if error is not None:
-                attributes.update(exception_attributes(error, record.levelno))
-            template = record.msg if event is None else event.body
+                extras.update(exception_attributes(error, record.levelno))
             log_emission.emit(
-                source, int(record.created * 1e9), record.levelno, record.levelname, body, attributes, template
+                source, int(record.created * 1e9), record.levelno, record.levelname, body, place, extras, template
             )
         finally:
             log_emission.thread.busy = False
@@ -174,21 +174,17 @@ def body_of(record: logging.LogRecord) -> str:
         return text_of(record.msg)
 
 
-def _attributes(record: logging.LogRecord) -> dict[str, AnyValue]:
+def _place(record: logging.LogRecord) -> Place:
+    return log_emission.place_of(
+        record.pathname, record.lineno, record.funcName or "", record.thread or 0, record.threadName or ""
+    )
+
+
+def _extras(record: logging.LogRecord) -> dict[str, AnyValue]:
     given = record.__dict__
-    attributes: dict[str, AnyValue] = {
-        _PATH: record.pathname,
-        _FUNCTION: record.funcName or "",
-        _LINE: record.lineno,
-        _THREAD: record.thread or 0,
-        _THREAD_NAME: record.threadName or "",
-    }
-    if not _STANDARD.issuperset(given):
-        for key in given.keys() - _STANDARD:
-            value = given[key]
-            if value is not None:
-                attributes[key] = snapshot(value)
-    return attributes
+    if _STANDARD.issuperset(given):
+        return {}
+    return {key: snapshot(given[key]) for key in given.keys() - _STANDARD if given[key] is not None}
 
 
 def exception_attributes(error: BaseException, level: int) -> dict[str, AnyValue]:

@@ -11,7 +11,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _log_traps, schema
+from otel_distro import _log_traps
 from otel_distro._guard import report
 from otel_distro.instrumentation import Instrumentor, log_emission, log_levels, log_records
 from otel_distro.instrumentation.log_values import snapshot
@@ -97,7 +97,14 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
                 level.no,
                 level.name,
                 record["message"],
-                _attributes(record, raised.value if raised is not None else None),
+                log_emission.place_of(
+                    record["file"].path,
+                    record["line"],
+                    record["function"],
+                    record["thread"].id,
+                    record["thread"].name,
+                ),
+                _extras(record, raised.value if raised is not None else None),
                 record["message"],
             )
         finally:
@@ -118,17 +125,12 @@ def _came_from_logging(message: str) -> bool:
     return log_records.thread.body == message
 
 
-def _attributes(record: dict[str, Any], error: BaseException | None) -> dict[str, AnyValue]:
-    attributes: dict[str, AnyValue] = {
-        schema.CODE_FILE_PATH.name: record["file"].path,
-        schema.CODE_FUNCTION_NAME.name: record["function"],
-        schema.CODE_LINE_NUMBER.name: record["line"],
-        schema.THREAD_ID.name: record["thread"].id,
-        schema.THREAD_NAME.name: record["thread"].name,
+def _extras(record: dict[str, Any], error: BaseException | None) -> dict[str, AnyValue]:
+    extras: dict[str, AnyValue] = {
+        str(key): snapshot(value)
+        for key, value in record["extra"].items()
+        if key not in _log_traps.TRACE_FIELDS and value is not None
     }
-    for key, value in record["extra"].items():
-        if key not in _log_traps.TRACE_FIELDS and value is not None:
-            attributes[str(key)] = snapshot(value)
     if error is not None:
-        attributes.update(log_records.exception_attributes(error, record["level"].no))
-    return attributes
+        extras.update(log_records.exception_attributes(error, record["level"].no))
+    return extras

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _log_traps, schema
+from otel_distro import _log_traps
 from otel_distro._guard import guard, report
 from otel_distro.instrumentation import Instrumentor, log_emission, log_records
 from otel_distro.instrumentation.log_values import snapshot, text_of
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from opentelemetry.util.types import AnyValue
+
+    from otel_distro.export.log_entry import Place
 
 # Structlog's own modules: its public interface has no place where an event is seen once, whatever its chain.
 _base: Any = import_module("structlog._base")
@@ -176,22 +178,22 @@ def _export(
             if logger.isEnabledFor(level):
                 log_emission.thread.busy = True
                 try:
-                    body, attributes, _ = _told(event, given)
+                    body, place, extras, _ = _told(event, given)
                 finally:
                     log_emission.thread.busy = False
-                log_records.thread.event = log_records.StructuredEvent(_message(made), body, attributes, error)
+                log_records.thread.event = log_records.StructuredEvent(_message(made), body, place, extras, error)
             return
         log_emission.thread.busy = True
         try:
-            body, attributes, module = _told(event, given)
+            body, place, extras, module = _told(event, given)
             if error is not None:
-                attributes.update(log_records.exception_attributes(error, level))
+                extras.update(log_records.exception_attributes(error, level))
         finally:
             log_emission.thread.busy = False
         name = event.get("logger")
         source = log_emission.source_of(name if isinstance(name, str) else module, level)
         if source is not None:
-            log_emission.emit(source, time.time_ns(), level, logging.getLevelName(level), body, attributes, body)
+            log_emission.emit(source, time.time_ns(), level, logging.getLevelName(level), body, place, extras, body)
     except RecursionError:
         return
     except Exception as error_of_ours:
@@ -205,23 +207,18 @@ def _level(method_name: str, event: dict[str, Any]) -> int:
     return logging.INFO
 
 
-def _told(event: dict[str, Any], given: frozenset[str]) -> tuple[str, dict[str, AnyValue], str]:
-    """Return text, attributes and module of an event."""
+def _told(event: dict[str, Any], given: frozenset[str]) -> tuple[str, Place, dict[str, AnyValue], str]:
+    """Return text, place, further attributes and module of an event."""
     frame, module = _frames._find_first_app_frame_and_name(["otel_distro.", "logging"])
-    thread = threading.current_thread()
-    attributes: dict[str, AnyValue] = {
-        schema.CODE_FILE_PATH.name: frame.f_code.co_filename,
-        schema.CODE_FUNCTION_NAME.name: frame.f_code.co_name,
-        schema.CODE_LINE_NUMBER.name: frame.f_lineno,
-        schema.THREAD_ID.name: thread.ident or 0,
-        schema.THREAD_NAME.name: thread.name,
-    }
+    code, thread = frame.f_code, threading.current_thread()
+    place = log_emission.place_of(code.co_filename, frame.f_lineno, code.co_name, thread.ident or 0, thread.name)
+    extras: dict[str, AnyValue] = {}
     for key, value in event.items():
         name = text_of(key)
         if value is None or name in _FIELDS or name.startswith("_") or (name in _ADDED and key not in given):
             continue
-        attributes[name] = snapshot(value)
-    return text_of(event.get("event", "")), attributes, module
+        extras[name] = snapshot(value)
+    return text_of(event.get("event", "")), place, extras, module
 
 
 def _message(made: Any) -> object:

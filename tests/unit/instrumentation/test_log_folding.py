@@ -47,14 +47,14 @@ def folding(most: int, window: float) -> tuple[Folding, list[float], Sent]:
     now, sent = [0.0], []
 
     def send(arguments: Any, context: object) -> None:
-        sent.append((arguments[4], arguments[5].get(schema.LOG_REPEATS.name, 0)))
+        sent.append((arguments[4], arguments[-1].get(schema.LOG_REPEATS.name, 0)))
 
     return Folding(most, window, send, lambda: now[0]), now, sent
 
 
 def record(text: str) -> Any:
     """Return what is sent of a record."""
-    return (None, 0, 0, "", text, {})
+    return (None, 0, 0, "", text, None, {})
 
 
 def test_first_and_last_of_a_window_are_sent() -> None:

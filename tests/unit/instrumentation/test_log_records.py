@@ -242,7 +242,7 @@ def test_error_of_ours_and_error_of_a_handler(
     assert only(telemetry).log_record.body == "told"
 
     logger.handlers = [handler]
-    monkeypatch.setattr("otel_distro.instrumentation.log_records._attributes", lambda _: 1 / 0)
+    monkeypatch.setattr("otel_distro.instrumentation.log_records._extras", lambda _: 1 / 0)
     logger.warning("printed all the same")
     assert handler.messages == ["printed all the same"]
     assert swallowed == ["exporting a log record: ZeroDivisionError: division by zero"]

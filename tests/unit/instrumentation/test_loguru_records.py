@@ -154,7 +154,7 @@ def test_error_of_ours(
     telemetry: Telemetry, printed: list[str], swallowed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error of ours leaves the application's line alone."""
-    monkeypatch.setattr("otel_distro.instrumentation.loguru_records._attributes", lambda *_: 1 / 0)
+    monkeypatch.setattr("otel_distro.instrumentation.loguru_records._extras", lambda *_: 1 / 0)
     shared.info("printed all the same")
     assert printed[0].endswith("printed all the same")
     assert swallowed == ["exporting a record of loguru: ZeroDivisionError: division by zero"]
