@@ -8,6 +8,7 @@ import requests
 from pydantic import BaseModel, PositiveInt
 
 from demo.background import Mailroom, give_bonus
+from demo.business import tell
 from demo.papers import Papers
 from demo.store import Order, OutOfStock, Product, Store
 
@@ -75,6 +76,8 @@ class OrderDesk:
             raise PaymentFailed from error
         if answer.status_code == 402:
             self._store.settle(order, "refused")
+            tell("order.paid", failed=True, user=order.customer, cents=order.cents, reason="card refused")
             logger.warning("order %d refused, %.2f EUR", order.id, order.cents / 100, extra={"cents": order.cents})
             raise CardRefused
         self._store.settle(order, "paid")
+        tell("order.paid", user=order.customer, cents=order.cents)

@@ -2,11 +2,14 @@
 
 ``target_info`` and the labels ``job`` and ``instance`` come from Prometheus' translation of OTLP resources
 (https://prometheus.io/docs/guides/opentelemetry/), the span metrics from the Collector (``collector/config.yaml``),
-the level of a log line from Loki. They are data of the same kind as :mod:`otel_distro.schema`, so that one check
+the level of a log line from Loki, and the Collector's own numbers from its metrics endpoint. They are data of the same kind as :mod:`otel_distro.schema`, so that one check
 covers all the names a dashboard uses.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 from otel_distro.schema import (
     DEPLOYMENT_ENVIRONMENT,
@@ -35,6 +38,9 @@ DETECTED_LEVEL = Attribute(
     ("trace", "debug", "info", "warn", "error", "critical", "fatal", "unknown"),
 )
 
+EVENT_NAME = Attribute("event.name", "Name of an event, which the Collector adds for Loki.")
+SCOPE_NAME = Attribute("scope.name", "Logger that wrote the line.")
+
 PROMOTED = (SERVICE_NAME, SERVICE_NAMESPACE, DEPLOYMENT_ENVIRONMENT)
 """Resource attributes that are labels of every series (Prometheus) and of every stream (Loki)."""
 
@@ -59,3 +65,38 @@ SPAN_DURATION = Metric(
 )
 DERIVED = (SPAN_CALLS, SPAN_DURATION)
 """Metrics of many processes together: they have no ``instance``."""
+
+
+@dataclass(frozen=True)
+class Scraped(Metric):
+    """A metric that Prometheus scrapes from the Collector itself, which writes its names without suffixes."""
+
+    def series(self, part: Literal["", "bucket", "count", "sum"] = "") -> str:
+        """Return the name as the Collector writes it."""
+        return self.name
+
+
+EXPORTER = Attribute("exporter", "Exporter of the Collector, one for each store.")
+DATA_TYPE = Attribute("data_type", "Signal that waits in a queue of the Collector.", ("traces", "metrics", "logs"))
+
+_COUNTED = {"traces": "spans", "metrics": "metric_points", "logs": "log_records"}
+COLLECTOR_SENT = {
+    signal: Scraped(
+        f"otelcol_exporter_sent_{items}", "counter", "", "Items that a store has taken.", (EXPORTER,), upstream=True
+    )
+    for signal, items in _COUNTED.items()
+}
+COLLECTOR_REFUSED = {
+    signal: Scraped(
+        f"otelcol_receiver_refused_{items}", "counter", "", "Items refused; senders keep them.", (), upstream=True
+    )
+    for signal, items in _COUNTED.items()
+}
+COLLECTOR_QUEUE_SIZE = Scraped(
+    "otelcol_exporter_queue_size", "gauge", "", "Bytes that wait for a store.", (EXPORTER, DATA_TYPE), upstream=True
+)
+COLLECTOR_QUEUE_CAPACITY = Scraped(
+    "otelcol_exporter_queue_capacity", "gauge", "", "Bytes that may wait.", (EXPORTER, DATA_TYPE), upstream=True
+)
+COLLECTOR = (*COLLECTOR_SENT.values(), *COLLECTOR_REFUSED.values(), COLLECTOR_QUEUE_SIZE, COLLECTOR_QUEUE_CAPACITY)
+"""What the Collector says of itself: of the whole stack, whichever services are chosen."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from grafana import collector_names as names
-from grafana.dashboard import choice, label_values, sources, text
 from grafana.dashboard import dashboard as whole
 from grafana.panels import Json, row
-from grafana.promql import ENVIRONMENT, SERVICE, differs
-from grafana.rows import calls, http_server, messages, runtime, spans
-from otel_distro import schema
+from grafana.rows import calls, http_server, messages, pipeline, runtime, spans
+from grafana.variables import hosts, lines, services
 
 
 def dashboard() -> Json:
@@ -17,7 +14,7 @@ def dashboard() -> Json:
         "otel-python-service-overview",
         "Service overview",
         "Requests, failures and durations, outgoing calls, SQL, logs, exceptions and processes of the chosen services.",
-        variables(),
+        [*services(), *hosts(), *lines()],
         [
             *row("At a glance", *http_server.numbers(), *messages.numbers()),
             *http_server.requests(),
@@ -27,22 +24,6 @@ def dashboard() -> Json:
             *messages.messages(),
             *runtime.processes(),
             *runtime.hosts(),
+            *pipeline.pipeline(),
         ],
     )
-
-
-def variables() -> list[Json]:
-    """Return the variables: each narrows those after it, and its *All* includes resources without the attribute."""
-    known = differs(schema.SERVICE_NAME, "")
-    environment, namespace = SERVICE[0], SERVICE[1]
-    return [
-        *sources(),
-        label_values("environment", schema.DEPLOYMENT_ENVIRONMENT, "", (known,)),
-        label_values("namespace", schema.SERVICE_NAMESPACE, "", (known, environment)),
-        # Every service has a name, and Loki wants one condition that does not match the empty string.
-        label_values("service", schema.SERVICE_NAME, "", (known, environment, namespace), every=".+"),
-        label_values("instance", names.INSTANCE, "", (known, *SERVICE), label="Process"),
-        label_values("host", names.HOST_NAME, names.TARGET_INFO.series(), ENVIRONMENT),
-        choice("level", names.DETECTED_LEVEL),
-        text("search", "Log text", "Regular expression that the log lines shown must match."),
-    ]

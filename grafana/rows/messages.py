@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.collector_names import DETECTED_LEVEL
 from grafana.panels import Json, logs, row, stat, table, timeseries
-from grafana.promql import PROCESS, SERVICE, by, differs, increase, matches, select
+from grafana.promql import PROCESS, SERVICE, by, differs, equals, increase, matches, select
 from grafana.targets import legend, loki, prometheus
 from otel_distro import schema
 
@@ -13,7 +13,7 @@ LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, '$level')} |~ `(?i)$search`"
 FAILED_LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, 'error|critical|fatal')}"
 EXCEPTIONS = f"{STREAMS} | {differs(schema.EXCEPTION_TYPE, '')}"
 
-UNCAUGHT = increase(schema.PYTHON_EXCEPTIONS, PROCESS)
+UNCAUGHT = increase(schema.PYTHON_EXCEPTIONS, (*PROCESS, equals(schema.EXCEPTION_HANDLED, "false")))
 
 LEVEL_COLORS = {
     "trace": "#6ed0e0",
@@ -56,7 +56,7 @@ def messages() -> list[Json]:
         timeseries(
             "Log lines by level",
             "Log lines in each step of the graph that the variables Level and Log text select.",
-            loki(_count(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
+            loki(count_lines(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
             unit="short",
             stacked=True,
             colors=LEVEL_COLORS,
@@ -64,7 +64,7 @@ def messages() -> list[Json]:
         timeseries(
             "Logged exceptions by type",
             "Log lines with an exception, caught and logged or uncaught, in each step of the graph.",
-            loki(_count(EXCEPTIONS, kind), legend(kind)),
+            loki(count_lines(EXCEPTIONS, kind), legend(kind)),
             unit="short",
             stacked=True,
         ),
@@ -80,5 +80,6 @@ def messages() -> list[Json]:
     )
 
 
-def _count(lines: str, attribute: schema.Attribute) -> str:
-    return f"sum by ({attribute.label}) (count_over_time({lines} [$__auto]))"
+def count_lines(lines: str, *attributes: schema.Attribute) -> str:
+    """Return the LogQL that counts lines in each step of a graph, by the values of ``attributes``."""
+    return f"sum by ({', '.join(attribute.label for attribute in attributes)}) (count_over_time({lines} [$__auto]))"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from grafana.boards.service_overview import dashboard
+from grafana.boards import errors, logs, security, service_overview
 from grafana.queries import Query, queries
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ BIN = Path(sys.executable).parent
 SECONDS = 20
 MEASURED = "http_server_request_duration_seconds"
 SHOP = 'service_name="shop"'
+DASHBOARDS = [board.dashboard() for board in (service_overview, errors, logs, security)]
 
 
 class Run:
@@ -122,11 +123,11 @@ def ask(stack: Stack, query: Query) -> bool:
 
 
 def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
-    """Each query of the dashboard that is not Tempo's returns data after a run of the demo."""
+    """Each query of every dashboard that is not Tempo's returns data after a run of the demo."""
     # A run is shorter than the minute of a panel's rate: the range is the run's.
     values = {"__rate_interval": "2m", "__range": "5m", "__interval": "30s", "__auto": "2m"}
-    asked = [query for query in queries(dashboard(), values) if query.source != "tempo"]
-    assert len(asked) > 20
+    asked = [query for board in DASHBOARDS for query in queries(board, values) if query.source != "tempo"]
+    assert len(asked) > 60
     empty = [query for query in asked if not ask(stack, query)]
     stack.wait_for(lambda: not [query for query in empty if not ask(stack, query)], timeout=40)
 
@@ -134,6 +135,6 @@ def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
 @pytest.mark.tempo
 def test_every_trace_panel_has_data(stack: Stack, demo: Run) -> None:
     """Each TraceQL query of the dashboard returns traces from a real Tempo."""
-    asked = [query for query in queries(dashboard()) if query.source == "tempo"]
+    asked = [query for board in DASHBOARDS for query in queries(board) if query.source == "tempo"]
     assert asked
     stack.measure("demo: TraceQL search", demo.ended, lambda: all(ask(stack, query) for query in asked))

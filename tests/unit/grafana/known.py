@@ -13,8 +13,8 @@ from otel_distro.schema import Attribute, Metric
 GRAFANA = Path(collector_names.__file__).parent
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
 
-COLLECTOR = tuple(m for m in vars(collector_names).values() if isinstance(m, Metric))
-METRICS = (*schema.metrics(), *schema.metrics(upstream=True), *COLLECTOR)
+COLLECTOR = tuple(m for m in vars(collector_names).values() if type(m) is Metric)
+METRICS = (*schema.metrics(), *schema.metrics(upstream=True), *COLLECTOR, *collector_names.COLLECTOR)
 ATTRIBUTES = {
     attribute.label: attribute
     for module in (schema, collector_names)
@@ -34,6 +34,8 @@ def _labels(metric: Metric) -> set[str]:
     if metric == collector_names.TARGET_INFO:
         # Prometheus leaves there what it made `job` and `instance` of.
         return labels | {"job", "instance", schema.DEPLOYMENT_ENVIRONMENT.label}
+    if metric in collector_names.COLLECTOR:
+        return labels | {"job", "instance"}
     labels |= {"job"} | {attribute.label for attribute in collector_names.PROMOTED}
     return labels if metric in collector_names.DERIVED else labels | {"instance"}
 

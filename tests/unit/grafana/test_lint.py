@@ -176,7 +176,7 @@ def test_links_lead_into_this_grafana(file: Path) -> None:
                 (pane,) = json.loads(parse_qs(where.query)["panes"][0]).values()
                 assert pane["range"] == {"from": "${__from}", "to": "${__to}"}
                 for query in pane["queries"]:
-                    assert query["datasource"]["uid"] == pane["datasource"] == "${tempo}"
-                    variables = re.findall(r"\$\{?[\w.:]+\}?", query["query"])
+                    assert query["datasource"]["uid"] == pane["datasource"] in ("${tempo}", "${loki}")
+                    variables = re.findall(r"\$\{?[\w.:]+\}?", query.get("query") or query["expr"])
                     assert variables
                     assert all(re.fullmatch(r"\$\{__data\.fields\.\w+:percentencode\}", v) for v in variables)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana.collector_names import DETECTED_LEVEL, PROMOTED, SPAN_CALLS, SPAN_DURATION
+from grafana.collector_names import DETECTED_LEVEL, EVENT_NAME, PROMOTED, SPAN_CALLS, SPAN_DURATION
 from grafana.queries import Query, queries, variable_queries
 from otel_distro import schema
 from tests.unit.grafana.known import FILES, GRAFANA, load
 from tests.unit.grafana.promql import bare_counters, faults
 
 MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"')
-LINE_ATTRIBUTES = {DETECTED_LEVEL.label, schema.EXCEPTION_TYPE.label, schema.SERVICE_INSTANCE_ID.label}
+LINE_ATTRIBUTES = {attribute.label for attribute in (*schema.attributes(), DETECTED_LEVEL, EVENT_NAME)}
 
 
 def of(source: str) -> list[Any]:

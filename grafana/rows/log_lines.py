@@ -1,0 +1,99 @@
+"""Log lines: how many of which level, the errors among them, what was folded, and what the business says."""
+
+from __future__ import annotations
+
+from grafana.collector_names import DETECTED_LEVEL, EVENT_NAME, SCOPE_NAME
+from grafana.panels import Json, logs, row, stat, timeseries
+from grafana.promql import PROCESS, by, differs, equals, increase, rate
+from grafana.rows.messages import FAILED_LINES, LEVEL_COLORS, LINES, STREAMS, count_lines
+from grafana.targets import legend, loki, prometheus
+from otel_distro import schema
+
+BUSINESS = f"{STREAMS} | {differs(schema.EVENT_OUTCOME, '')}"
+FAILED_BUSINESS = f"{BUSINESS} | {equals(schema.EVENT_OUTCOME, 'failure')}"
+
+
+def numbers() -> list[Json]:
+    """Return the numbers at the top."""
+
+    def lines(title: str, description: str, query: str) -> Json:
+        target = loki(f"sum(count_over_time({query} [$__range])) or vector(0)", instant=True)
+        return stat(title, description, target, unit="short")
+
+    return [
+        lines("Lines", "Log lines in the time range.", LINES),
+        lines("Error lines", "Log lines in the time range of level error or above.", FAILED_LINES),
+        lines("Business events", "Business events in the time range.", BUSINESS),
+        lines(
+            "Failed business events", "Business events in the time range whose outcome is a failure.", FAILED_BUSINESS
+        ),
+        stat(
+            "Folded repeats",
+            "Log records in the time range that were folded into a later equal one.",
+            prometheus(f"{by('sum', increase(schema.LOG_FOLDED, PROCESS))} or vector(0)"),
+            unit="short",
+        ),
+    ]
+
+
+def volume() -> list[Json]:
+    """Return the row about how much is logged."""
+    return row(
+        "Volume",
+        timeseries(
+            "Lines by level",
+            "Log lines in each step of the graph that the variables Level and Log text select.",
+            loki(count_lines(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
+            unit="short",
+            stacked=True,
+            colors=LEVEL_COLORS,
+        ),
+        timeseries(
+            "Lines by logger",
+            "Log lines in each step of the graph, by the logger that wrote them.",
+            loki(count_lines(LINES, SCOPE_NAME), legend(SCOPE_NAME)),
+            unit="short",
+            stacked=True,
+        ),
+        timeseries(
+            "Repeats folded",
+            "Log records per second that were folded into a later equal one; the details of that line say how many.",
+            prometheus(f"{by('sum', rate(schema.LOG_FOLDED, PROCESS))} or vector(0)", "folded"),
+            unit="ops",
+        ),
+    )
+
+
+def errors() -> list[Json]:
+    """Return the row with the stream of errors, and all lines."""
+    return row(
+        "Lines",
+        logs(
+            "Error stream",
+            "Log lines of level error or above. The details of a line open its trace.",
+            loki(FAILED_LINES),
+        ),
+        logs("All lines", "What the services logged, as Level and Log text select it.", loki(LINES), height=14),
+    )
+
+
+def business() -> list[Json]:
+    """Return the row about business events."""
+    return row(
+        "Business events",
+        timeseries(
+            "Business events by name",
+            "Business events in each step of the graph, by their name and outcome.",
+            loki(count_lines(BUSINESS, EVENT_NAME, schema.EVENT_OUTCOME), legend(EVENT_NAME, schema.EVENT_OUTCOME)),
+            unit="short",
+            width=10,
+            stacked=True,
+        ),
+        logs(
+            "Newest business events",
+            "Business events with their fields in the details.",
+            loki(BUSINESS),
+            width=14,
+            height=8,
+        ),
+    )
