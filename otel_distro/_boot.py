@@ -9,7 +9,7 @@ import atexit
 import os
 import sys
 
-from otel_distro import _hooks, _native, targets
+from otel_distro import _hooks, _native, _signals, targets
 from otel_distro._diagnostics import say
 from otel_distro._guard import report
 
@@ -121,7 +121,7 @@ def _start() -> None:
         _install_excepthook()
         _install_unraisablehook()
     atexit.register(_at_exit)
-    _handle_signals()
+    _signals.handle(_die)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
@@ -336,28 +336,9 @@ def _finish() -> None:
             os.kill(os.getpid(), _state["killed_by"])
 
 
-def _handle_signals() -> None:
-    """Deliver before dying of SIGTERM or SIGHUP, where the application has no handler of its own.
-
-    Only the main thread may do this, and telemetry may start in another one. :mod:`signal` itself is slow to import.
-    """
-    import _signal  # type: ignore[import-not-found]
-
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(_signal, name, None)
-        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
-            try:
-                _signal.signal(number, _die)
-            except ValueError:
-                # Started in another thread, by instrument(), or in a sub-interpreter.
-                return
-
-
 def _die(number: int, _: object) -> None:
-    import _signal
-
     # Raised again with its default disposition, so that the exit status stays what it was.
-    _signal.signal(number, _signal.SIG_DFL)
+    _signals.let_go(number)
     _state["killed_by"] = number
     if _state["finishing"]:
         return

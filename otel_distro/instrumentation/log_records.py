@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_distro import _log_traps
@@ -206,7 +205,8 @@ def _was_told(record: logging.LogRecord) -> bool:
     if process is None or record.thread is None:
         return False
     if process == _pid:
-        return record.thread != get_ident()
+        # Asked anew: gevent may have put its own in the place of it, as logging then sees it.
+        return record.thread != threading.get_ident()
     return record.processName != "MainProcess" or process == os.getppid()
 
 

@@ -139,6 +139,20 @@ print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
     assert log_bodies(server.requests) == ["between", "still here"]
 
 
+def test_default_handler_that_is_set_again(tmp_path: Path, server: Server) -> None:
+    """A program that sets the default handler, as servers do in their workers, sees that one, and delivers before it dies."""
+    script = """
+before = signal.signal(signal.SIGTERM, lambda *_: None)
+print(before == signal.SIG_DFL, signal.signal(signal.SIGTERM, signal.SIG_DFL) != signal.SIG_DFL)
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
+logging.error("last words")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ended = python(tmp_path, server, script)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "True True\nTrue\n", "")
+    assert log_bodies(server.requests) == ["last words"]
+
+
 @pytest.mark.parametrize(
     ("ending", "status"),
     [
