@@ -17,6 +17,7 @@ The rest is dropped alone and counted: ``invalid_ids`` (a span without identifie
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +42,7 @@ _scope_fields = attrgetter("name", "version", "attributes", "schema_url")
 
 _CACHED_ORIGINS = 256
 _FRAMES_NEEDED = 120
+_USUAL_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,8 @@ def _with_room(encode: Callable[[], Encoded]) -> Encoded:
     Callers encode when the queue is half full, wherever they happen to be.
     """
     try:
-        _descend(_FRAMES_NEEDED)
+        if not _is_shallow():
+            _descend(_FRAMES_NEEDED)
     except RecursionError:
         done = _native.allocate_lock()
         done.acquire()
@@ -225,6 +228,15 @@ def _with_room(encode: Callable[[], Encoded]) -> Encoded:
         done.acquire()
         return results[-1]
     return encode()
+
+
+def _is_shallow() -> bool:
+    """Return whether the caller is in so few calls that there is no need to try: in a thread of ours always."""
+    try:
+        sys._getframe(_FRAMES_NEEDED)
+    except ValueError:
+        return sys.getrecursionlimit() >= _USUAL_LIMIT
+    return False
 
 
 def _descend(frames: int) -> None:
