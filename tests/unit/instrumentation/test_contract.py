@@ -100,11 +100,11 @@ CASES = {
         suppressible=False,
     ),
     "log_records": Case(
-        log, inside="otel_distro.instrumentation.log_records._attributes", names={""}, suppressible=False
+        log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False
     ),
     "loguru_records": Case(
         log_with_loguru,
-        inside="otel_distro.instrumentation.loguru_records._attributes",
+        inside="otel_distro.instrumentation.loguru_records._extras",
         names={""},
         suppressible=False,
     ),
