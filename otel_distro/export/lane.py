@@ -30,14 +30,16 @@ class Lane:
         self.capacity = capacity
         self.batch = min(batch, capacity)
         self.items: deque[Any] = deque()
+        self.since = 0.0
+        """When the oldest waiting item was queued, as ``time.monotonic()``."""
         self._encode = encode
         self._spool = spool
         self._metrics = metrics
-        metrics.watch_queue(lambda: len(self.items))
 
     def report_to(self, metrics: LaneMetrics) -> None:
-        """Report to other counters from here on."""
+        """Report to other counters from here on, and the length of the queue at every collection."""
         self._metrics = metrics
+        metrics.watch_queue(lambda: len(self.items))
 
     def put(self, item: Any) -> int:
         """Queue an item and return how many wait now."""

@@ -129,7 +129,15 @@ def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
     asked = [query for board in DASHBOARDS for query in queries(board, values) if query.source != "tempo"]
     assert len(asked) > 60
     empty = [query for query in asked if not ask(stack, query)]
-    stack.wait_for(lambda: not [query for query in empty if not ask(stack, query)], timeout=40)
+
+    def answered() -> bool:
+        empty[:] = [query for query in empty if not ask(stack, query)]
+        return not empty
+
+    try:
+        stack.wait_for(answered, timeout=40)
+    except TimeoutError:
+        raise AssertionError(empty) from None
 
 
 @pytest.mark.tempo
