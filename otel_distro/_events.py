@@ -131,10 +131,11 @@ def simple(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
 
 def active_span() -> tuple[int, int]:
     """Return trace and span id of the active span, zeros where there is none. Imports nothing."""
-    trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # Not there while it is being imported, which a signal handler may have interrupted.
+    current = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if current is None:
         return 0, 0
-    context = trace.get_current_span().get_span_context()
+    context = current().get_span_context()
     return (context.trace_id, context.span_id) if context.is_valid else (0, 0)
 
 

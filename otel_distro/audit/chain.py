@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _PATIENCE: Final = 2.0
+_TURN: Final = 0.001
+_MOST_TURNS: Final = 8
 _TAIL: Final = 64 * 1024
 _MOST_WAITING: Final = 1000
 _HEAD_GONE: Final = "its head was changed or is missing"
@@ -47,11 +49,13 @@ class _End:
 class _Entry:
     """Fields that are to become a line, and the line's link once they are."""
 
-    __slots__ = ("fields", "link")
+    __slots__ = ("fields", "link", "written")
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.fields = fields
         self.link: Link | None = None
+        self.written = _native.allocate_lock()
+        self.written.acquire()
 
 
 class AuditFile:
@@ -96,23 +100,30 @@ class AuditFile:
         """
         entry = _Entry(fields)
         self._waiting.append(entry)
-        self._alone(self._write_waiting)
+        deadline = time.monotonic() + _PATIENCE
+        while entry.link is None and self._owner != _native.get_ident():
+            if self._gate.acquire(False):
+                self._alone(self._write_waiting)
+                break
+            if time.monotonic() > deadline:
+                break
+            # Whoever is writing may take it along; locks are not fair, and this one would be got too late.
+            entry.written.acquire(True, _TURN)
         return entry.link
 
     def look(self) -> str:
         """Read on in the file for a bounded time, from where the last look ended, and return the state. Never raises."""
         if os.path.lexists(self.path + SUFFIX) and self._scanning.acquire(False):
             try:
-                self._alone(self._look)
+                if self._owner != _native.get_ident() and self._gate.acquire(True, _PATIENCE):
+                    self._alone(self._look)
             finally:
                 self._scanning.release()
         return self.state
 
     def _alone(self, work: Callable[[], None]) -> None:
-        """Do it while no other thread is at it. What comes in the middle of it, in the same thread, is left to it."""
+        """Do it in the thread that has the gate, and release it. What comes meanwhile in the same thread is left to it."""
         gate = self._gate
-        if self._owner == _native.get_ident() or not gate.acquire(True, _PATIENCE):
-            return
         self._owner = _native.get_ident()
         try:
             work()
@@ -137,7 +148,9 @@ class AuditFile:
             )
 
     def _write_waiting(self) -> None:
-        while self._waiting:
+        for _ in range(_MOST_TURNS):
+            if not self._waiting:
+                break
             entries: list[_Entry] = []
             with self._files:
                 try:
@@ -187,6 +200,7 @@ class AuditFile:
         self._write_head(Head(link, end.size + len(body), end.state, full, self._seal.key_id))
         for entry, at in zip(entries, links, strict=True):
             entry.link = at
+            entry.written.release()
         if end.problem and not end.known:
             self.breaks.append(end.problem)
         self.state = end.state

@@ -71,6 +71,22 @@ def log_with_structlog() -> None:
     structlog.get_logger().error("application")
 
 
+def change_group() -> None:
+    """Change the group to what it is, and let what is audited be told."""
+    os.setgid(os.getgid())
+    security_audit._teller.tell_all()
+
+
+def be_refused() -> None:
+    """Ask a Flask application for what it refuses."""
+    app = flask.Flask("made")
+    app.add_url_rule("/secret", view_func=lambda: ("no", 403))
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/secret", "REMOTE_ADDR": "192.0.2.7", "SERVER_NAME": "made",
+               "SERVER_PORT": "80", "wsgi.url_scheme": "http"}  # fmt: skip
+    for _ in app(environ, lambda status, headers: lambda data: None):
+        pass
+
+
 def collect() -> None:
     """Do nothing: metrics are read when they are collected."""
 
@@ -91,6 +107,18 @@ class Case:
 
 
 CASES = {
+    "security_audit": Case(
+        change_group,
+        inside="otel_distro.instrumentation.security_audit._tell",
+        names={s.AUDIT_PRIVILEGE_CHANGE.name, s.AUDIT_EVENTS.name},
+        suppressible=True,
+    ),
+    "refused_attempts": Case(
+        be_refused,
+        inside="otel_distro.instrumentation.refused_clients.Reports.refused",
+        names={s.AUDIT_HTTP_REFUSED.name, s.AUDIT_EVENTS.name},
+        suppressible=False,
+    ),
     "error_tracking": Case(
         raise_in_main,
         raise_in_thread,
