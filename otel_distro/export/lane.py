@@ -34,7 +34,7 @@ class Lane:
         """When the oldest waiting item was queued, as ``time.monotonic()``."""
         self._encode = encode
         self._spool = spool
-        self._metrics = metrics
+        self.report_to(metrics)
 
     def report_to(self, metrics: LaneMetrics) -> None:
         """Report to other counters from here on, and the length of the queue at every collection."""
