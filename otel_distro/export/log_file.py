@@ -179,6 +179,18 @@ class LogFile:
             self._descriptor = -1
 
 
+class _LaneMetrics(LaneMetrics):
+    """Counts what the lane drops before it comes to the file: the rest is not to be reported."""
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__("logs", None, "", 0)
+        self._file = file
+
+    def dropped(self, count: int, error_type: str) -> None:
+        """Count records that will not be in the file."""
+        self._file.lost += count
+
+
 def add_log_file(pipeline: Pipeline) -> LogFile:
     """Give the pipeline a lane that ends in the file that ``OTEL_DISTRO_LOG_FILE`` names, and return the file."""
     from otel_distro.redaction import Redactor
@@ -192,6 +204,6 @@ def add_log_file(pipeline: Pipeline) -> LogFile:
     # Not the redactor of what is sent: what it hid is counted once.
     redactor = Redactor.from_environment()
     sink: Any = file
-    lane = Lane(SIGNAL, lambda items: encode_lines(items, redactor), sink, LaneMetrics("logs", None, "", 0))
+    lane = Lane(SIGNAL, lambda items: encode_lines(items, redactor), sink, _LaneMetrics(file))
     pipeline.lanes = {**pipeline.lanes, SIGNAL: lane}
     return file

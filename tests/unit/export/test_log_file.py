@@ -13,6 +13,7 @@ import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from opentelemetry import trace
 
 from otel_distro import _diagnostics
 from otel_distro._upstream import SeverityNumber, get_logger
-from otel_distro.export.log_file import LogFile
+from otel_distro.export.log_file import SIGNAL, LogFile, add_log_file
 from otel_distro.export.log_file_lines import encode_lines, iso, label
 from otel_distro.redaction import Redactor
 from tests.unit.processes import environment
@@ -279,9 +280,25 @@ def test_path_that_cannot_be_written(
     assert capfd.readouterr().err == f"otel-distro: log records are written to {path} again; 3 are missing\n"
 
 
+def test_what_the_queue_drops_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that no line can be made of, and one that the queue had no room for, are missing in the file too."""
+    monkeypatch.setenv("OTEL_DISTRO_LOG_FILE", str(tmp_path / NAME))
+    pipeline: Any = SimpleNamespace(lanes={})
+    file = add_log_file(pipeline)
+    lane = pipeline.lanes[SIGNAL]
+    for _ in range(lane.capacity + 5):
+        lane.put(object())
+    lane.drop_beyond_capacity()
+    assert file.lost == 5
+    while lane.spool_batch():
+        pass
+    assert file.lost == lane.capacity + 5
+    assert not (tmp_path / NAME).exists()
+
+
 WRITER = """
 import os, sys
-from otel_distro.export.log_file import LogFile
+from otel_distro.export.log_file import SIGNAL, LogFile, add_log_file
 file = LogFile("app.jsonl", size=4000, age=0, keep=100000)
 first = int(sys.argv[1])
 for number in range(first, first + 500, 5):
@@ -310,7 +327,7 @@ def test_processes_write_to_one_file(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from otel_distro.export.log_file import LogFile
+from otel_distro.export.log_file import SIGNAL, LogFile, add_log_file
 file = LogFile("app.jsonl", size=0, age=0, keep=1)
 line = b'{"number":%d,"x":"' + b"x" * 60 + b'"}\\n'
 file.append("log_file", line % 0, 1)
