@@ -32,6 +32,7 @@ _state: "dict[str, Any]" = {
     "ended": False,
     "killed_by": 0,
     "hurry": False,
+    "last_moment": False,
 }
 _PATIENCE = 2.0
 _HASTE = 0.05
@@ -120,6 +121,8 @@ def _start() -> None:
     if "error_tracking" not in disabled:
         _install_excepthook()
         _install_unraisablehook()
+        if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
+            _trap_silent_exceptions()
     atexit.register(_at_exit)
     _signals.handle(_die)
     if hasattr(os, "register_at_fork"):
@@ -181,7 +184,9 @@ def activate() -> bool:
     try:
         from otel_distro import distro
 
-        on = distro.start(_disabled_instrumentors(os.environ), release)
+        # No thread begins any more at the end of a program, and what wraps them cannot be imported then.
+        late = {"threading"} if _state["last_moment"] else set()
+        on = distro.start(_disabled_instrumentors(os.environ) | late, release)
     except Exception as error:
         report("starting telemetry", error)
     finally:
@@ -295,13 +300,35 @@ def _install_unraisablehook() -> None:
     sys.unraisablehook = unraisablehook
 
 
-def _at_child_end() -> None:
-    """End a child of multiprocessing, which comes here before it prints the exception that ends it and exits."""
+def _trap_silent_exceptions() -> None:
+    """Wait for the first exception that code of the application catches; Python says so from 3.12 on."""
+    monitoring: Any = getattr(sys, "monitoring", None)
+    if monitoring is None or monitoring.get_tool(4) is not None:
+        return
+    from otel_distro.errors import frames
+
+    def caught(code: Any, offset: int, error: BaseException) -> None:
+        if frames.own_name(code.co_filename) and isinstance(error, Exception) and activate():
+            from otel_distro import distro
+
+            distro.caught(code, offset, error)
+
+    monitoring.use_tool_id(4, "otel_distro")
+    monitoring.register_callback(4, monitoring.events.EXCEPTION_HANDLED, caught)
+    monitoring.set_events(4, monitoring.events.EXCEPTION_HANDLED)
+
+
+def _tell_of_child() -> None:
+    """Tell of the exception that ends a child of multiprocessing: it comes here before it prints that and exits."""
     error = sys.exc_info()[1]
     if isinstance(error, Exception) and activate():
         from otel_distro import distro
 
         distro.uncaught(error, "process")
+
+
+def _at_child_end() -> None:
+    _tell_of_child()
     _at_exit()
 
 
@@ -313,6 +340,7 @@ def _at_exit() -> None:
         # The application's own hook stood last: whether it passed the exception on to us or not, this is the one.
         error = getattr(sys, "last_value", None)
     if (isinstance(error, Exception) or _state.get("audited")) and not _state["active"]:
+        _state["last_moment"] = True
         activate()
     _state["ended"] = True
     if _state["active"] and not _state["stepped_aside"]:
@@ -349,13 +377,17 @@ def _die(number: int, _: object) -> None:
 
 
 def _finish_with_multiprocessing(util: "Any") -> None:
-    """Children of multiprocessing end in ``os._exit``: they run its finalizers and no atexit functions."""
+    """Children of multiprocessing end in ``os._exit``: they run its finalizers and no atexit functions.
+
+    Those that are spawned do run them, and no functions to be called after a fork.
+    """
 
     class Anchor:
         pass
 
     _state["anchor"] = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
+    util.Finalize(None, _tell_of_child, exitpriority=-1000)
 
 
 def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":

@@ -18,6 +18,7 @@ from otel_distro._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
+    from types import CodeType
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
 
@@ -149,6 +150,14 @@ def uncaught(error: BaseException, handler: str = "main") -> None:
         error_tracking.record_later(error, handler)
     else:
         error_tracking.record(error, handler)
+
+
+def caught(code: CodeType, offset: int, error: BaseException) -> None:
+    """Note an exception that code of the application caught, before anybody listened."""
+    if "error_tracking" in _loaded:
+        from otel_distro.instrumentation import silent_exceptions
+
+        silent_exceptions.caught(code, offset, error)
 
 
 def finish() -> None:

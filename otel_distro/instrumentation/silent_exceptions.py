@@ -50,14 +50,15 @@ def start() -> None:
     if monitoring is None:
         say(f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name} needs Python 3.12: silent exceptions are not recorded")
         return
-    tool = next((tool for tool in _TOOL_IDS if monitoring.get_tool(tool) is None), None)
+    tool = next((tool for tool in _TOOL_IDS if monitoring.get_tool(tool) in (None, _NAME)), None)
     if tool is None:
         say(f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name}: other tools have taken all places of sys.monitoring; off")
         return
-    monitoring.use_tool_id(tool, _NAME)
+    if monitoring.get_tool(tool) is None:
+        monitoring.use_tool_id(tool, _NAME)
     _state["tool"] = tool
     events = monitoring.events
-    monitoring.register_callback(tool, events.EXCEPTION_HANDLED, _caught)
+    monitoring.register_callback(tool, events.EXCEPTION_HANDLED, caught)
     monitoring.register_callback(tool, events.RERAISE, _raised_on)
     monitoring.set_events(tool, events.EXCEPTION_HANDLED | events.RERAISE)
 
@@ -73,7 +74,7 @@ def stop() -> None:
         monitoring.free_tool_id(tool)
 
 
-def _caught(code: CodeType, offset: int, error: BaseException) -> None:
+def caught(code: CodeType, offset: int, error: BaseException) -> None:
     """Called for each exception that arrives at an ``except``, a ``finally`` or the end of a ``with``."""
     try:
         if (
