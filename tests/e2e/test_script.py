@@ -64,7 +64,8 @@ def test_all_three_signals_arrive_without_a_setting(
     assert duration.exemplars == (request.trace_id,)
     assert receiver.total("db.client.operation.duration", db_operation_name="INSERT") >= 1
     assert receiver.series("process.memory.usage")
-    assert not receiver.series("python.exceptions")
+    (counted,) = receiver.series("python.exceptions")
+    assert (counted.value, counted.attributes["python.exception.handler"]) == (1, "log")
 
 
 @pytest.mark.parametrize("where", ["main", "thread", "asyncio"])
@@ -83,9 +84,15 @@ def test_an_uncaught_exception_is_told_once_and_shown_as_ever(
     assert event.attributes["exception.message"] == f"no luck in {where}"
     assert event.attributes["python.exception.handler"] == where
     assert event.attributes["exception.stacktrace"] in told.stderr
-    (counted,) = receiver.series("python.exceptions")
-    assert (counted.value, counted.kind, counted.unit) == (1, "sum", "{exception}")
-    assert counted.attributes == {"exception.type": "ValueError", "python.exception.handler": where}
+    counted = {point.attributes["python.exception.handler"]: point for point in receiver.series("python.exceptions")}
+    assert counted.keys() == {"log", where}
+    assert (counted[where].value, counted[where].kind, counted[where].unit) == (1, "sum", "{exception}")
+    assert counted[where].attributes == {
+        "exception.type": "ValueError",
+        "python.exception.fingerprint": event.attributes["python.exception.fingerprint"],
+        "python.exception.handled": False,
+        "python.exception.handler": where,
+    }
     assert len(receiver.logs("caught")) == 1
 
 
