@@ -68,8 +68,9 @@ class Service:
         text: str = "INFO",
         age: float = 0.0,
         attributes: Attributes | None = None,
+        event: str = "",
     ) -> dict[str, Any]:
-        """Return a request with one log record of the span, ``age`` seconds old."""
+        """Return a request with one log record of the span, ``age`` seconds old; with ``event`` it is one of that name."""
         record = {
             "timeUnixNano": str(time.time_ns() - int(age * 1e9)),
             "observedTimeUnixNano": str(time.time_ns()),
@@ -79,6 +80,7 @@ class Service:
             "attributes": key_values(attributes or {}),
             "traceId": self.trace_id,
             "spanId": self.span_id,
+            "eventName": event,
         }
         return self._of_resource("Logs", {"logRecords": [record]})
 

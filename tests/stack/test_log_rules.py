@@ -1,0 +1,74 @@
+"""The expressions of Loki's alerts, asked of a real Loki: each has an answer where it should fire and none where not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from otel_distro import schema
+from tests.stack.otlp import Service
+from tests.stack.programs import BACKENDS
+
+if TYPE_CHECKING:
+    from tests.stack.stack import Stack
+
+GUESSER, FORGETFUL = "203.0.113.9", "198.51.100.4"
+ALERTS: dict[str, str] = {
+    rule["alert"]: rule["expr"]
+    for file in sorted((BACKENDS / "loki_rules").rglob("*.yaml"))
+    for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+}
+
+
+def firing(stack: Stack, alert: str, service: Service) -> list[dict[str, Any]]:
+    """Return the labels with which an alert would fire now for a service."""
+    answer = stack.get(f"{stack.loki}/loki/api/v1/query", query=ALERTS[alert])["data"]["result"]
+    return [entry["metric"] for entry in answer if entry["metric"]["service_name"] == service.name]
+
+
+def refuse(stack: Stack, service: Service, event: schema.Event, address: str, times: int, outcome: str) -> None:
+    """Send audit events of a client."""
+    attributes = {
+        schema.AUDIT_NAME.name: event.name.removeprefix("audit."),
+        schema.AUDIT_OUTCOME.name: outcome,
+        schema.CLIENT_ADDRESS.name: address,
+    }
+    for _ in range(times):
+        stack.send("logs", service.log(event.brief, event=event.name, attributes=attributes))
+
+
+def test_brute_force(stack: Stack) -> None:
+    """A client that is refused more than twenty times fires by its address; one that mistypes, or succeeds, does not."""
+    shop = Service()
+    refuse(stack, shop, schema.AUDIT_HTTP_REFUSED, GUESSER, 11, "failure")
+    refuse(stack, shop, schema.AUDIT_AUTH_LOGIN, GUESSER, 10, "failure")
+    refuse(stack, shop, schema.AUDIT_AUTH_LOGIN, FORGETFUL, 3, "failure")
+    refuse(stack, shop, schema.AUDIT_AUTH_LOGIN, FORGETFUL, 30, "success")
+    fired = stack.wait_for(lambda: firing(stack, "BruteForce", shop))
+    assert [labels["client_address"] for labels in fired] == [GUESSER]
+    stack.wait_for_number(54, lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    assert firing(stack, "BruteForce", shop) == fired
+
+
+def test_sensitive_file(stack: Stack) -> None:
+    """A sensitive file that is opened fires with its path; other audit events do not."""
+    shop, calm = Service(), Service()
+    event, path = schema.AUDIT_FILE_SENSITIVE, {schema.FILE_PATH.name: "/etc/shadow"}
+    stack.send("logs", calm.log("started", event=schema.AUDIT_PROCESS_START.name, attributes=path))
+    stack.send("logs", shop.log("opened", event=event.name, attributes=path))
+    fired = stack.wait_for(lambda: firing(stack, "SensitiveFile", shop))
+    assert [labels["file_path"] for labels in fired] == ["/etc/shadow"]
+    assert stack.wait_for(lambda: stack.logql(f'{{service_name="{calm.name}"}}'))
+    assert not firing(stack, "SensitiveFile", calm)
+
+
+def test_fatal_log(stack: Stack) -> None:
+    """A critical line fires, an error does not."""
+    shop, calm = Service(), Service()
+    stack.send("logs", calm.log("out of stock", severity=17, text="ERROR"))
+    stack.send("logs", shop.log("out of money", severity=21, text="CRITICAL"))
+    assert stack.wait_for(lambda: firing(stack, "FatalLog", shop))
+    assert stack.wait_for(lambda: stack.logql(f'{{service_name="{calm.name}"}}'))
+    assert not firing(stack, "FatalLog", calm)
