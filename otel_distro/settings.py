@@ -146,6 +146,12 @@ OTEL_DISTRO_SPOOL_FSYNC = Setting(
     False,
     "Whether each write waits for the disk itself: survives a power cut, too, and costs milliseconds.",
 )
+OTEL_DISTRO_CARDINALITY_LIMIT = Setting(
+    "OTEL_DISTRO_CARDINALITY_LIMIT",
+    "int",
+    2000,
+    "Series of one instrument; what has other attributes is counted together in one more. 0 for no limit.",
+)
 OTEL_DISTRO_REDACT = Setting(
     "OTEL_DISTRO_REDACT",
     "choice",

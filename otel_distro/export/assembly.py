@@ -6,6 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import _upstream
+from otel_distro._upstream_metrics import MetricSource
+from otel_distro.export.cardinality import limit_cardinality
+from otel_distro.export.collection import Collection
 from otel_distro.export.delivery import Delivery, Link
 from otel_distro.export.encode import encode_logs, encode_metrics, encode_spans
 from otel_distro.export.encode_redaction import report_hidden
@@ -15,6 +18,7 @@ from otel_distro.export.processors import QueueMetricReader
 from otel_distro.export.self_metrics import LaneMetrics
 from otel_distro.export.sender import Sender
 from otel_distro.export.spool import Spool, open_spool, spool_key
+from otel_distro.export.spool_last import LastNumbers
 from otel_distro.export.target import Target, target
 
 if TYPE_CHECKING:
@@ -82,16 +86,18 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
     found = targets()
     spool = spool_of(found, service)
     lanes = {signal: _lane(signal, spool) for signal in _upstream.SIGNALS if signal in chosen}
-    reader = None
+    reader = collection = None
     if "metrics" in lanes:
+        limit_cardinality()
         reader = QueueMetricReader(lanes["metrics"], **_upstream.metric_preferences())
+        collection = Collection(MetricSource(reader), lanes["metrics"].spool, encode_metrics, LastNumbers(spool.shelf))
     pipeline = Pipeline(
         lanes,
         deliveries(found, spool),
         spool,
         delay=min(number(f"OTEL_{prefix}_SCHEDULE_DELAY", 1000) for prefix in _PREFIXES.values()) / 1000,
         interval=number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
-        collect=reader.collect if reader is not None else lambda: None,
+        collection=collection,
     )
     if reader is not None:
         reader.flush = pipeline.flush

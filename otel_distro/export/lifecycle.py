@@ -57,7 +57,8 @@ class Lifecycle:
                 after_in_parent=self._pipeline.after_fork_in_parent,
                 after_in_child=self._in_child,
             )
-        self._before("_exit", lambda: self._finish_pipeline(min(_HASTE, self._budget)))
+        for name in ("_exit", "abort"):
+            self._before(name, lambda: self._finish_pipeline(min(_HASTE, self._budget)))
         self._before_raised()
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):

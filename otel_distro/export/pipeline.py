@@ -10,20 +10,25 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_distro import _native, _upstream
-from otel_distro._diagnostics import say
 from otel_distro._guard import guard
+from otel_distro.export.collection import PATIENCE
+from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from otel_distro.export.collection import Collection
     from otel_distro.export.delivery import Delivery
     from otel_distro.export.lane import Lane
     from otel_distro.export.spool import Spool
 
-WRITE_DELAY = 0.01
-"""Seconds within which an ended item is on its way to the disk."""
+WRITE_DELAY = 0.03
+"""Seconds within which an ended item is on its way to the disk. Each time costs a wake-up and a write."""
+
+LATEST_WRITE = 0.03
+"""Seconds after which the thread that ends items writes them itself if the writer has not."""
 
 ADOPT_INTERVAL = 5.0
 """Seconds between two looks for what processes that are gone have left."""
@@ -34,6 +39,8 @@ FIRST_ADOPTION = 1.0
 _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
 _FORK_PATIENCE = 1.0
+_LAST_PATIENCE = 0.2
+_LOOK_AT_THE_CLOCK = 16
 _FAR = float("inf")
 
 
@@ -41,7 +48,7 @@ class Pipeline:
     """The lanes and deliveries of all signals and the two threads that work on them.
 
     ``delay``: seconds a spooled body waits for company before it is sent. ``interval``: seconds between two collections of
-    metrics. ``collect``: collects the metrics and spools them.
+    metrics, which ``collection`` does, where there are any.
     """
 
     def __init__(
@@ -52,21 +59,22 @@ class Pipeline:
         *,
         delay: float,
         interval: float,
-        collect: Callable[[], None],
+        collection: Collection | None = None,
     ) -> None:
         self.lanes = lanes
         self.deliveries = deliveries
         self.spool = spool
         self._delay = delay
         self._interval = interval
-        self._collect = collect
+        self._collection = collection
         self._closed = False
+        self._watching = False
         self._deadline = _FAR
         self._used = True
         self._forked = False
         self._has_children = False
         self._measured: Callable[[], bool] = lambda: True
-        self._reported: dict[tuple[str, str], int] = {}
+        self._losses = Losses(spool, deliveries)
         self._collector = Worker("the thread that collects metrics", self._gather)
         self._writer = Worker("the thread that writes telemetry", self._write)
         self._sender = Worker("the thread that sends telemetry", self._send)
@@ -77,6 +85,7 @@ class Pipeline:
         self._encoding = _native.allocate_lock()
         self._collecting = _native.allocate_lock()
         self._held: dict[int, list[_native.LockType]] = {}
+        self._gathering = False
         self._gathered_waiters: list[Any] = []
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
@@ -94,8 +103,14 @@ class Pipeline:
         self._used = True
         lane = self.lanes[signal]
         waiting = lane.put(item)
-        if waiting in (1, lane.batch):
+        if waiting == 1:
+            lane.since = time.monotonic()
             self._writer.notify()
+        elif waiting == lane.batch:
+            self._writer.notify()
+        elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > LATEST_WRITE:
+            # The writer does not get to it: a thread that computes for long leaves it no time.
+            self._help(lane, patient=False)
         if waiting > lane.capacity // 2:
             self._help(lane, patient=waiting > lane.capacity)
 
@@ -152,24 +167,21 @@ class Pipeline:
         # A closed spool holds nothing any more: what is left is read before.
         left = self.spool.pending()
         self.spool.close()
-        self._say_what_is_left(left)
+        self._losses.say_what_is_left(left)
 
     @property
     def idle(self) -> bool:
         """Whether this is a forked child that did nothing worth a report: its process metrics would be all of it."""
         return not self._used and not self._measured()
 
-    def _say_what_is_left(self, pending: Mapping[str, tuple[int, int, float]]) -> None:
-        left = {signal: items for signal, (items, _, _) in pending.items() if items}
-        if left:
-            counts = ", ".join(f"{items} of {signal}" for signal, items in left.items())
-            fate = "kept on disk for the next start" if self.spool.durable else "lost"
-            say(f"not delivered before the end of the process, {fate}: {counts}", cause="undelivered")
-
     # Life cycle
 
     def start(self) -> bool:
         """Start the threads unless they run; return whether they run."""
+        if self._collection is not None and not self._watching:
+            self._watching = True
+            with guard("watching what is counted"):
+                self._collection.watch(self._writer.notify)
         return all([self._collector.start(), self._writer.start(), self._sender.start()])
 
     def before_fork(self) -> None:
@@ -203,13 +215,15 @@ class Pipeline:
         self._forked = True
         self._has_children = False
         self.spool.after_fork_in_child()
-        self._reported.clear()
+        self._losses.forget()
         for lane in self.lanes.values():
             lane.forget()
         for delivery in self.deliveries.values():
             delivery.forget()
             delivery.link.forget()
         self._renew()
+        if self._collection is not None:
+            self._collection.renew()
         self._collector.renew()
         self._writer.renew()
         self._sender.renew()
@@ -218,12 +232,18 @@ class Pipeline:
     # What the collector does
 
     def _gather(self) -> float:
-        waiters, self._gathered_waiters = self._gathered_waiters, []
-        if waiters or time.monotonic() >= self._next_collect:
+        waiters = list(self._gathered_waiters)
+        if self._gathering or waiters or time.monotonic() >= self._next_collect:
             self._next_collect = time.monotonic() + self._interval
-            with self._collecting, guard("collecting metrics"):
-                self._collect()
+            self._gathering = True
+            # It looks after callbacks that hang.
+            self._writer.notify()
+            if not self._collect():
+                return 0.0
+            self._gathering = False
             self._sender.notify()
+        for done in waiters:
+            self._gathered_waiters.remove(done)
         if self._closed:
             for done in waiters:
                 done.release()
@@ -231,6 +251,12 @@ class Pipeline:
             self._written_waiters.extend(waiters)
             self._writer.notify()
         return self._next_collect - time.monotonic()
+
+    def _collect(self) -> bool:
+        """Collect and spool; return False if this thread was given up meanwhile, and another does it."""
+        with guard("collecting metrics"):
+            return self._collection is None or self._collection.run(self._collecting)
+        return True
 
     # What the writer does
 
@@ -248,7 +274,20 @@ class Pipeline:
             self._spool_all()
             self._sent_waiters.extend(waiters)
             self._sender.notify()
-        return self._write_due - time.monotonic()
+        return min(self._write_due - time.monotonic(), self._look_after_metrics())
+
+    def _look_after_metrics(self) -> float:
+        """Keep what was counted, leave out a callback that hangs; return in how many seconds to look again."""
+        collection = self._collection
+        if collection is None:
+            return _FAR
+        now = time.monotonic()
+        if collection.due_in(now) <= 0:
+            with self._encoding:
+                collection.snapshot(self._collecting)
+        if collection.give_up(PATIENCE):
+            self._collector.abandon()
+        return min(collection.due_in(now), collection.asking_since + PATIENCE - now)
 
     def _full(self) -> bool:
         return any(len(lane.items) >= lane.batch for lane in self.lanes.values())
@@ -273,7 +312,7 @@ class Pipeline:
         going = [self._send_last(delivery) for signal, delivery in self.deliveries.items() if signal in pending]
         for done in going:
             done.acquire(True, max(0.0, self._deadline - time.monotonic()))
-        self._report_losses()
+        self._losses.report()
         for done in (*waiters, self._finished):
             done.release()
 
@@ -282,11 +321,18 @@ class Pipeline:
         done = _native.allocate_lock()
         done.acquire()
         self._gathered_waiters.append(done)
-        if self._collector.alive:
-            self._collector.notify()
-            done.acquire(True, max(0.0, self._deadline - time.monotonic()) / 2)
-        else:
+        if not self._collector.alive:
             self._gather()
+            return
+        self._collector.notify()
+        end = time.monotonic() + max(0.0, self._deadline - time.monotonic()) / 2
+        while not done.acquire(True, max(0.0, min(_LAST_PATIENCE, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                if self._collection is not None:
+                    self._collection.run_alone(self._collecting, _LAST_PATIENCE)
+                return
+            if self._collection is not None and self._collection.give_up(_LAST_PATIENCE):
+                self._collector.abandon()
 
     def _send_last(self, delivery: Delivery) -> Any:
         done = _native.allocate_lock()
@@ -324,7 +370,7 @@ class Pipeline:
             self._send_due = _FAR
             self._deliver()
             pending = self.spool.pending()
-        self._report_losses()
+        self._losses.report()
         for done in waiters:
             done.release()
         return self._nap(pending)
@@ -345,15 +391,3 @@ class Pipeline:
                 timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
                 if timeout <= 0 or self._sender.leaving or not delivery.send_one(timeout):
                     going.remove(delivery)
-
-    def _report_losses(self) -> None:
-        for (signal, reason), total in self.spool.dropped().items():
-            new = total - self._reported.get((signal, reason), 0)
-            self._reported[signal, reason] = total
-            delivery = self.deliveries.get(signal)
-            if new > 0 and reason != "rejected":
-                say(
-                    f"{new} items of {signal} were dropped from the spool: {reason}", cause=f"dropped {signal} {reason}"
-                )
-                if delivery is not None:
-                    delivery.lost(new, reason)

@@ -87,7 +87,7 @@ class Spool:
     """The queue. Any thread may append; one at a time takes batches of a signal. No method raises."""
 
     def __init__(self, shelf: Shelf | None, ledger: Ledger) -> None:
-        self._shelf = shelf
+        self.shelf = shelf
         self._ledger = ledger
         self._longest = MEMORY_BYTES if shelf is None else shelf.longest
         self._reset()
@@ -106,12 +106,12 @@ class Spool:
     @property
     def folder(self) -> str:
         """The folder of the destination on the disk, empty where telemetry is kept in memory only."""
-        return self._shelf.directory.path if self._shelf is not None else ""
+        return self.shelf.directory.path if self.shelf is not None else ""
 
     @property
     def durable(self) -> bool:
         """Whether what is appended now survives the process."""
-        return self._shelf is not None and not self._failing
+        return self.shelf is not None and not self._failing
 
     def append(self, signal: str, body: bytes, count: int) -> None:
         """Queue an encoded request of ``count`` items; on return the kernel has it, or else the memory."""
@@ -130,8 +130,8 @@ class Spool:
             self._ledger.add(record)
             self._memory.setdefault(record.signal, deque()).append(record)
             self._memory_bytes += record.length
-        if self._memory_bytes and self._shelf is not None and time.monotonic() >= self._retry_at:
-            self._spill(self._shelf, _SPILL_BYTES)
+        if self._memory_bytes and self.shelf is not None and time.monotonic() >= self._retry_at:
+            self._spill(self.shelf, _SPILL_BYTES)
         while self._memory_bytes > MEMORY_BYTES and self._drop_oldest():
             pass
 
@@ -177,7 +177,7 @@ class Spool:
         """
         with guard("reading spooled telemetry"):
             for _ in range(0 if self._closed else 16):
-                if self._shelf is not None and self._shelf.short_of(signal) and self.adopt():
+                if self.shelf is not None and self.shelf.short_of(signal) and self.adopt():
                     continue
                 with self._gate:
                     self._take_in()
@@ -196,7 +196,7 @@ class Spool:
             record.taken = False
         taken: list[tuple[Record, Segment | None, bytes | None]] = []
         size = items = 0
-        for source in (self._shelf.records(signal) if self._shelf is not None else (), self._memory.get(signal, ())):
+        for source in (self.shelf.records(signal) if self.shelf is not None else (), self._memory.get(signal, ())):
             for record in source:
                 if record.done:
                     continue
@@ -255,8 +255,8 @@ class Spool:
         """
         with guard("setting refused telemetry aside"):
             blamed = batch.count if count is None else count
-            if self._shelf is not None:
-                self._shelf.rejects.keep(batch.signal, batch.body if body is None else body, blamed, reason)
+            if self.shelf is not None:
+                self.shelf.rejects.keep(batch.signal, batch.body if body is None else body, blamed, reason)
             with self._gate:
                 self._ledger.dropped[batch.signal, "rejected"] += blamed
                 self._end(batch.records)
@@ -275,8 +275,8 @@ class Spool:
         for queue in self._memory.values():
             while queue and queue[0].done:
                 queue.popleft()
-        if self._shelf is not None:
-            self._shelf.finish(ended)
+        if self.shelf is not None:
+            self.shelf.finish(ended)
 
     def adopt(self) -> int:
         """Take over segments whose owners are gone, drop what is too old; return how many were taken.
@@ -284,7 +284,7 @@ class Spool:
         To be called at the start, when the collector takes telemetry again and every few seconds. One call reads at
         most some megabytes; while it returns more than 0 there may be more.
         """
-        shelf = self._shelf
+        shelf = self.shelf
         if shelf is None or self._closed:
             return 0
         with guard("adopting spooled telemetry"):
@@ -312,7 +312,7 @@ class Spool:
             for signal, size in self._ledger.bytes.items():
                 if size <= 0:
                     continue
-                oldest = self._shelf.oldest(signal) if self._shelf is not None else 0.0
+                oldest = self.shelf.oldest(signal) if self.shelf is not None else 0.0
                 if not oldest:
                     oldest = next((record.time for record in self._memory.get(signal, ()) if not record.done), 0) / 1e9
                 found[signal] = (self._ledger.items[signal], size, oldest)
@@ -341,8 +341,8 @@ class Spool:
         """Start empty: what waits is the parent's. The first append makes an own segment."""
         with guard("spooled telemetry after a fork"):
             self._reset()
-            if self._shelf is not None:
-                self._shelf.abandon()
+            if self.shelf is not None:
+                self.shelf.abandon()
             self._ledger.clear()
 
     def close(self) -> None:
@@ -354,9 +354,9 @@ class Spool:
         with guard("closing the spool"), self._gate:
             self._closed = True
             self._take_in()
-            if self._shelf is not None:
-                self._spill(self._shelf, MEMORY_BYTES + 1)
-                self._shelf.close()
+            if self.shelf is not None:
+                self._spill(self.shelf, MEMORY_BYTES + 1)
+                self.shelf.close()
 
 
 def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iterable[str] = ()) -> Spool:

@@ -107,7 +107,12 @@ class Shelf:
             return segment
         return self._create(signal)
 
-    def _create(self, signal: str) -> Segment:
+    def has_room(self, need: int) -> bool:
+        """Return whether ``need`` bytes fit without dropping anything."""
+        return self._total + need + HEADER_SIZE <= self._limit
+
+    def begin(self, signal: str) -> Segment:
+        """Make a segment, locked and not yet among those whose records are handed out. Raises ``OSError``."""
         # Own segments stay in order when the wall clock is set back.
         self._stamp = max(self._clock.wall(), self._stamp + 1)
         entry, descriptor = self.directory.create(self._stamp, signal, durable=self._durable)
@@ -116,6 +121,14 @@ class Shelf:
         segment = Segment(entry, descriptor, header)
         try:
             segment.begin()
+        except OSError:
+            self._discard(segment)
+            raise
+        return segment
+
+    def _create(self, signal: str) -> Segment:
+        segment = self.begin(signal)
+        try:
             self._total = sum(other.size for other in self.directory.segments())
         except OSError:
             self._discard(segment)

@@ -94,8 +94,17 @@ class Worker:
         self.alive = False
         self.start()
 
+    def abandon(self) -> None:
+        """Leave a thread that hangs to itself; another takes its place and does not wait for it."""
+        self._generation += 1
+        self._running = _native.allocate_lock()
+        self.alive = self.busy = False
+        self.start()
+        self.notify()
+
     def _run(self, generation: int) -> None:
-        with self._running, _upstream.suppressed():
+        running = self._running
+        with running, _upstream.suppressed():
             if generation == self._generation:
                 self._leaving = False
             nap = 0.0
@@ -109,6 +118,7 @@ class Worker:
                 nap = 1.0
                 with guard(self._what):
                     nap = self._work()
-                self.busy = False
+                if running is self._running:
+                    self.busy = False
                 if last:
                     break

@@ -12,6 +12,7 @@ DEPLOYMENT_ENVIRONMENT = Attribute("deployment.environment.name", "Environment t
 TELEMETRY_DISTRO_NAME = Attribute("telemetry.distro.name", "Name of the distribution that sends the telemetry.")
 TELEMETRY_DISTRO_VERSION = Attribute("telemetry.distro.version", "Version of that distribution.")
 
+METRIC_OVERFLOW = Attribute("otel.metric.overflow", "Marks the series of what goes beyond the limit of series.")
 ERROR_TYPE = Attribute("error.type", "Class of the error the operation ended with; absent on success.")
 EXCEPTION_TYPE = Attribute("exception.type", "Qualified class name of the exception.")
 EXCEPTION_MESSAGE = Attribute("exception.message", "Message of the exception.")

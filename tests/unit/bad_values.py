@@ -117,6 +117,7 @@ BAD: list[tuple[str, str, str]] = [
     ("OTEL_DISTRO_SPOOL_BYTES", "256MiB", "268435456"),
     ("OTEL_DISTRO_SPOOL_AGE", "48h", "172800.0"),
     ("OTEL_DISTRO_SPOOL_FSYNC", "on", "false"),
+    ("OTEL_DISTRO_CARDINALITY_LIMIT", "few", "2000"),
 ]
 """Variable, value, and what the line says is used instead."""
 

@@ -1,0 +1,143 @@
+"""The part of :mod:`otel_distro._upstream` that is about metrics: what OpenTelemetry keeps private of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from copy import deepcopy
+from threading import RLock
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry.context import get_current
+from opentelemetry.metrics import Asynchronous, CallbackOptions
+from opentelemetry.sdk.metrics._internal import metric_reader_storage
+from opentelemetry.sdk.metrics._internal.measurement import Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+
+class MetricSource:
+    """What the SDK keeps for one metric reader, asked in parts; ``reader.collect()`` waits a callback that hangs."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    @property
+    def _storage(self) -> Any:
+        return self._consumer._reader_storages[self._reader]
+
+    @property
+    def _consumer(self) -> Any:
+        return self._reader._collect.__self__
+
+    def watch(self, recorded: Callable[[], object]) -> None:
+        """Call ``recorded()`` after each measurement of a synchronous instrument."""
+        consume = self._consumer.consume_measurement
+
+        def consume_measurement(measurement: Any) -> None:
+            consume(measurement)
+            recorded()
+
+        self._consumer.consume_measurement = consume_measurement
+
+    def callbacks(self) -> list[tuple[Any, Any]]:
+        """Return each enabled observable instrument with each of its callbacks."""
+        return [
+            (instrument, callback)
+            for instrument in list(self._consumer._async_instruments)
+            if instrument._is_enabled()
+            for callback in instrument._callbacks
+        ]
+
+    def ask(self, instrument: Any, callback: Any) -> Iterator[Any]:
+        """Yield what a callback observes. Raises what the callback raises."""
+        for seen in callback(CallbackOptions()):
+            if math.isfinite(seen.value):
+                context = seen.context or get_current()
+                yield Measurement(seen.value, time.time_ns(), instrument, context, seen.attributes)
+
+    def take(self, observed: Sequence[Any]) -> None:
+        """Record what :meth:`ask` returned."""
+        sampled = self._consumer._sdk_config.exemplar_filter.should_sample
+        storage = self._storage
+        for m in observed:
+            storage.consume_measurement(m, sampled(m.value, m.time_unix_nano, m.attributes, m.context))
+
+    def collect(self) -> MetricsData | None:
+        """Return all metrics as they are now, and begin anew what is told as differences."""
+        return cast("MetricsData | None", self._storage.collect())
+
+    def recent(self) -> MetricsData | None:
+        """Return what was recorded by synchronous instruments since :meth:`collect`, as the next one will tell it.
+
+        Nothing is reset, no exemplar is used up, no callback is called.
+        """
+        storage = _twin(self._storage)
+        storage._instrument_view_instrument_matches = {
+            instrument: [_recent(match) for match in matches]
+            for instrument, matches in list(self._storage._instrument_view_instrument_matches.items())
+            if not isinstance(instrument, Asynchronous)
+        }
+        return cast("MetricsData | None", storage.collect())
+
+
+class _NoExemplars:
+    @staticmethod
+    def collect(_: object) -> Sequence[Any]:
+        return ()
+
+
+def _twin(thing: Any) -> Any:
+    """Return another object of the class with the same attributes, and a lock of its own."""
+    twin = object.__new__(type(thing))
+    twin.__dict__.update(thing.__dict__, _lock=RLock())
+    return twin
+
+
+def _recent(match: Any) -> Any:
+    twin = _twin(match)
+    twin._attributes_aggregation = {}
+    with match._lock:
+        found = list(match._attributes_aggregation.items())
+    for key, aggregation in found:
+        fields = aggregation.__dict__
+        if fields.get("_value", fields.get("_value_positive")) is None:
+            continue
+        with aggregation._lock:
+            copied = _twin(aggregation)
+            for name, value in fields.items():
+                if type(value) is list:
+                    copied.__dict__[name] = value[:]
+                elif name.endswith(("_positive", "_negative")) and value is not None:
+                    copied.__dict__[name] = deepcopy(value)
+        copied._reservoir = _NoExemplars
+        twin._attributes_aggregation[key] = copied
+    return twin
+
+
+def table_series_in(table: Callable[[str], dict[Any, Any]]) -> None:
+    """Let ``table(name of an instrument)`` make the dictionary that holds the series of each instrument from here on."""
+    module: Any = metric_reader_storage
+    theirs = module._ViewInstrumentMatch
+    if theirs.__module__ == __name__:
+        return
+
+    class Match(theirs):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._attributes_aggregation = table(self._name)
+
+    module._ViewInstrumentMatch = Match
+
+
+def series_attributes(series: Any) -> Mapping[str, Any]:
+    """Return the attributes of a series of the SDK."""
+    return cast("Mapping[str, Any]", series._attributes)
+
+
+def set_series_attributes(series: Any, attributes: Mapping[str, Any]) -> None:
+    """Change the attributes of a series that nothing was recorded in."""
+    series._attributes = attributes

@@ -1,0 +1,172 @@
+"""Collects the metrics: all of them every few seconds, and in between those that nobody else could tell after a kill."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from otel_distro._diagnostics import say
+from otel_distro._guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from otel_distro._native import LockType
+    from otel_distro._upstream_metrics import MetricSource
+    from otel_distro.export.encode import Encoded
+    from otel_distro.export.spool_last import LastNumbers
+
+PATIENCE = 2.0
+"""Seconds that a callback of the application may take before the collection goes on without it."""
+
+_FIRST_DELAY = 0.01
+_SHORTEST_PAUSE = 0.02
+_PAUSES = 60
+"""How many times longer than making a snapshot is the pause until the next one, so that it costs 1 to 2 % at most."""
+
+
+class Collection:
+    """Collects for one reader, in whatever thread calls; one at a time.
+
+    ``settle``: spools all metrics of a collection. ``encode``: makes bytes of a part of them for ``last``.
+    """
+
+    def __init__(
+        self,
+        source: MetricSource,
+        settle: Callable[[MetricsData], None],
+        encode: Callable[[MetricsData], Encoded],
+        last: LastNumbers,
+    ) -> None:
+        self._source = source
+        self._settle = settle
+        self._encode = encode
+        self._last = last
+        self._cost = 0.0
+        self.renew()
+
+    def renew(self) -> None:
+        """Start without a past: in a forked child, where nobody hangs any more."""
+        self._turn = 0
+        self._asking: tuple[str, Any, float] | None = None
+        self._hanging: dict[int, Any] = {}
+        self._recorded = False
+        self._due = float("inf")
+        self._next = 0.0
+        self._last.forget()
+
+    # All of them
+
+    def run(self, lock: LockType) -> bool:
+        """Ask all callbacks and spool everything; return False if this thread was given up meanwhile.
+
+        ``lock`` is held while those of the SDK are taken, and never while the application is asked.
+        """
+        turn = self._turn
+        observed: list[Any] = []
+        for instrument, callback in self._source.callbacks():
+            if id(callback) in self._hanging:
+                continue
+            self._asking = (instrument.name, callback, time.monotonic())
+            try:
+                observed.extend(self._source.ask(instrument, callback))
+            except (Exception, SystemExit) as error:
+                name = type(error).__name__
+                say(
+                    f"a callback of the metric {instrument.name} failed: {name}: {error}",
+                    cause=f"asks {instrument.name}",
+                )
+            if turn != self._turn:
+                # It may be asked again now that it has come back.
+                self._hanging.pop(id(callback), None)
+                return False
+        self._asking = None
+        with lock:
+            if turn != self._turn:
+                return False
+            self._spool(observed)
+        return True
+
+    def run_alone(self, lock: LockType, patience: float) -> None:
+        """Spool what is recorded without asking any callback; it waits at most ``patience`` seconds for the lock."""
+        if lock.acquire(True, patience):
+            try:
+                self._turn += 1
+                self._spool([])
+            finally:
+                lock.release()
+
+    def _spool(self, observed: list[Any]) -> None:
+        self._source.take(observed)
+        found = self._source.collect()
+        if found is not None:
+            self._settle(found)
+        self._last.drop()
+
+    @property
+    def asking_since(self) -> float:
+        """When the callback that is being asked was asked, as ``time.monotonic()``; infinite where none is."""
+        asking = self._asking
+        return asking[2] if asking is not None else float("inf")
+
+    def give_up(self, patience: float) -> bool:
+        """Leave a callback out that has been asked for longer than ``patience`` seconds, until it comes back.
+
+        Return whether there is one: then the thread that waits for it is lost, and another is to run the collection.
+        """
+        asking = self._asking
+        if asking is None or time.monotonic() - asking[2] < patience:
+            return False
+        name, callback, since = asking
+        self._asking = None
+        self._hanging[id(callback)] = callback
+        self._turn += 1
+        waited = time.monotonic() - since
+        say(f"a callback of the metric {name} does not return after {waited:.1f} s: left out", cause=f"hangs {name}")
+        return True
+
+    # What would be lost by a kill
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake()`` when something was recorded and nothing was since the last :meth:`snapshot`."""
+
+        def recorded() -> None:
+            if not self._recorded:
+                self._recorded = True
+                wake()
+
+        self._source.watch(recorded)
+
+    def due_in(self, now: float) -> float:
+        """Return in how many seconds a snapshot is due, infinite where nothing was recorded."""
+        if not self._recorded:
+            return float("inf")
+        if self._due == float("inf"):
+            self._due = max(now + _FIRST_DELAY, self._next)
+        return self._due - now
+
+    def snapshot(self, lock: LockType) -> None:
+        """Keep what was recorded since the last collection where it survives a kill, unless one is being spooled."""
+        self._due = float("inf")
+        if not self._last.wanted:
+            # The flag stays up: nobody has to be woken any more.
+            self._due = time.monotonic() + 1.0
+            return
+        if not lock.acquire(False):
+            self._due = time.monotonic() + _SHORTEST_PAUSE
+            return
+        try:
+            start = time.thread_time()
+            self._recorded = False
+            with guard("keeping what was counted"):
+                found = self._source.recent()
+                if found is not None:
+                    encoded = self._encode(found)
+                    self._last.keep(encoded.body, encoded.count)
+            # The first one pays for what it imports; the others do not wait for that.
+            self._cost = min(time.thread_time() - start, 2 * self._cost + 0.001)
+        finally:
+            lock.release()
+        self._next = time.monotonic() + max(_SHORTEST_PAUSE, _PAUSES * self._cost)
