@@ -29,6 +29,8 @@ _DEEPEST: Final = 16
 _MOST_ELEMENTS: Final = 100_000
 _REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 512
+_LONG: Final = 16 * 1024
+_LONG_REMEMBERED: Final = 16
 _DECODINGS: Final = 3
 _CONTAINERS: Final = (dict, list, tuple)
 _PLAIN_TYPES: Final = (bool, float, type(None))
@@ -61,6 +63,8 @@ class Redactor:
         self._finder = Text(self._keys, [_trigger(key) for key in extra], list(patterns), email=email)
         # Most texts come again and again: names, routes, statements. Only those without a secret are remembered.
         self._clean: set[str] = set()
+        # And the last long ones: the stack trace of an exception is on a span and in a log record.
+        self._clean_long: set[str] = set()
         self._clean_urls: set[str] = set()
         self._clean_statements: set[str] = set()
         self._ways: dict[object, Way] = {}
@@ -92,12 +96,17 @@ class Redactor:
 
     def text(self, value: str) -> str:
         """Return a running text (log line, message, stack trace, name, command line) with its secrets hidden."""
-        if not self.enabled or type(value) is not str or len(value) < _SHORTEST or value in self._clean:
+        if not self.enabled or type(value) is not str or len(value) < _SHORTEST:
+            return value
+        if value in self._clean or value in self._clean_long:
             return value
         try:
             findings = self._finder.find(value)
             if not findings:
-                _remember(self._clean, value)
+                if len(value) <= _LONGEST_REMEMBERED:
+                    _remember(self._clean, value)
+                else:
+                    _remember(self._clean_long, value, longest=_LONG, most=_LONG_REMEMBERED)
                 return value
             for finding in findings:
                 self._count(finding.kind)
@@ -355,9 +364,9 @@ class Redactor:
         return table.MASK
 
 
-def _remember(clean: set[str], value: str) -> None:
-    if len(value) <= _LONGEST_REMEMBERED:
-        if len(clean) >= _REMEMBERED:
+def _remember(clean: set[str], value: str, *, longest: int = _LONGEST_REMEMBERED, most: int = _REMEMBERED) -> None:
+    if len(value) <= longest:
+        if len(clean) >= most:
             clean.clear()
         clean.add(value)
 

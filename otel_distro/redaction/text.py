@@ -16,7 +16,7 @@ from otel_distro.redaction import command, numbers, sql, table, values
 from otel_distro.redaction.literals import ahead, any_of, lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from otel_distro.redaction.keys import Keys
 
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 _STARTS: Final = re.compile(any_of(("://", "eyJ", "-----BEGIN", *table.TOKENS, *table.WEBHOOKS)))
 _PAIRING: Final = re.compile(r"[=:'\"(<%]")
-_OPTION: Final = re.compile(r"(?:^|[ '\"])-")
+_BEFORE_OPTION: Final = (" -", "'-", '"-')
 _USERINFO: Final = lazy(
     r"://(?:(?P<all>[^\s/?#\"'<>]{1,512})@|(?P<odd>[^\s/?#:@\[\"'<>]{0,64}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{1,128})@(?=[\w\[]))"
 )
@@ -78,30 +78,25 @@ class Text:
         self._keys = keys
         self._patterns = patterns
         self._email = email
-        words = any_of((*table.TEXT_TRIGGERS, *triggers))
-        statements = any_of(table.STATEMENT_TRIGGERS)
-        self._words = re.compile(
-            any_of((*table.TEXT_TRIGGERS, *triggers, *table.STATEMENT_TRIGGERS, *table.DATABASE_TRIGGERS))
-        )
+        self._triggers = (*table.TEXT_TRIGGERS, *triggers)
         self._pair = re.compile(
-            words + r"[\w.-]{0,64}(?: (?:id|code|number|value))?(?P<closed>(?:\]|%5d)?(?:\\{0,3}[\"'`])?)[ \t]{0,4}"
+            any_of(self._triggers)
+            + r"[\w.-]{0,64}(?: (?:id|code|number|value))?(?P<closed>(?:\]|%5d)?(?:\\{0,3}[\"'`])?)[ \t]{0,4}"
             r"(?P<separator>=>|[:=!]?=|:(?!//|:)|,|>|%3d|(?<=[ \t])(?=[\"']))[ \t]{0,4}",
             re.ASCII,
         )
-        self._statements = re.compile(statements)
-        self._database = re.compile(any_of(table.DATABASE_TRIGGERS))
 
     def find(self, text: str) -> list[Finding]:
         """Return every secret in ``text``, in order, none overlapping another."""
         found: list[Finding] = []
         lower = lowered(text)
-        if _PAIRING.search(text) and self._words.search(lower):
+        if _PAIRING.search(text):
             self._by_words(text, lower, found)
         if "bearer" in lower or "basic" in lower:
             found.extend(_credentials(text, lower))
         if _STARTS.search(text):
             _by_shape(text, found)
-        if _OPTION.search(text):
+        if text.startswith("-") or any(begin in text for begin in _BEFORE_OPTION):
             found.extend(Finding(*place, "argument") for place in command.in_text(text, self._keys))
         if numbers.CANDIDATE.search(text):
             found.extend(Finding(*number) for number in numbers.find(text))
@@ -112,15 +107,21 @@ class Text:
         return merged(found) if len(found) > 1 else found
 
     def _by_words(self, text: str, lower: str, found: list[Finding]) -> None:
-        found.extend(self._pairs(text, lower))
-        if self._statements.search(lower):
+        # Whether one of many words is in a text tells a search for each sooner than an expression for all.
+        words = [word for word in self._triggers if word in lower]
+        if words:
+            found.extend(self._pairs(text, lower, places(words, lower)))
+        if any(word in lower for word in table.STATEMENT_TRIGGERS):
             found.extend(_literals(text, lower))
-        if self._database.search(lower):
+        if any(word in lower for word in table.DATABASE_TRIGGERS):
             found.extend(_from_databases(text))
 
-    def _pairs(self, text: str, lower: str) -> Iterator[Finding]:
+    def _pairs(self, text: str, lower: str, begins: Iterable[int]) -> Iterator[Finding]:
         at = 0
-        while pair := self._pair.search(lower, at):
+        for begin in begins:
+            pair = self._pair.match(lower, begin) if begin >= at else None
+            if pair is None:
+                continue
             at = pair.end()
             closed, separator = pair["closed"], pair["separator"]
             end = pair.start("closed")
@@ -160,6 +161,18 @@ def _pairs_up(text: str, start: int, at: int, closed: str, separator: str, verdi
     if separator == "":
         return verdict == "password" and closed == ""
     return not (separator == ":" and text[max(start - 1, 0) : start] == "/" and text[at : at + 1] == "/")
+
+
+def places(words: Iterable[str], text: str) -> list[int]:
+    """Return where each of the words begins in the text, in order."""
+    found = []
+    for word in words:
+        at = text.find(word)
+        while at >= 0:
+            found.append(at)
+            at = text.find(word, at + 1)
+    found.sort()
+    return found
 
 
 def lowered(text: str) -> str:
