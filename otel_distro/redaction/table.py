@@ -35,7 +35,7 @@ HEADER_WORDS: Final = _words("authorization cookie setcookie")
 """A key with one of these is secret, and its value may consist of several words."""
 
 SECRET_WORDS: Final = _words(
-    "secret token credential apikey accesskey privatekey secretkey signingkey encryptionkey masterkey hmackey "
+    "secret token credential apikey accesskey privatekey secretkey signingkey encryptionkey masterkey hmackey auditkey "
     "accountkey sharedaccesskey storagekey sessionid sessionkey sessid csrf xsrf jwt cvv cvc cardnumber creditcard "
     "ccnumber securitycode ssn socialsecurity iban totp otpcode onetimecode onetimepassword verificationcode mfacode "
     "pincode connectionstring webhookurl bindpw"
