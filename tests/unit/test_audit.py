@@ -12,6 +12,7 @@ from opentelemetry import trace
 
 from otel_distro import _diagnostics, _events, audit, schema
 from otel_distro._upstream import SeverityNumber
+from otel_distro.redaction import MASK, Redactor
 from tests.unit.audit_chain import KEY, verify
 
 if TYPE_CHECKING:
@@ -272,6 +273,8 @@ def test_key_of_the_settings(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     status, said = verify(path)
     assert (status, "give it with --key-file" in said) == (2, True)
     assert verify("--key-file", key, path)[0] == 0
+    named = ["opentelemetry-instrument", "--distro_audit_key", "correct horse", "python"]
+    assert Redactor().argv(named) == [*named[:2], MASK, *named[3:]]
 
 
 def test_key_file_that_is_none(path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
