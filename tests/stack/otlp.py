@@ -8,15 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Attributes = Mapping[str, "str | int"]
+Attributes = Mapping[str, Any]
+
+
+def any_value(value: Any) -> dict[str, Any]:
+    """Return a value in OTLP's form: text, flags, whole numbers, lists and maps of them, nothing."""
+    if isinstance(value, str):
+        return {"stringValue": value}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, dict):
+        return {"kvlistValue": {"values": key_values(value)}}
+    return {} if value is None else {"arrayValue": {"values": [any_value(item) for item in value]}}
 
 
 def key_values(attributes: Attributes) -> list[dict[str, Any]]:
     """Return attributes in OTLP's form."""
-    return [
-        {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
-        for key, value in attributes.items()
-    ]
+    return [{"key": key, "value": any_value(value)} for key, value in attributes.items()]
 
 
 @dataclass

@@ -13,11 +13,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 
 class Recorder:
-    """Listens on one loopback port and remembers for each trace its spans, as (service name, span name)."""
+    """Listens on one loopback port and remembers for each trace its spans, as (service name, span name) and as text."""
 
     def __init__(self, port: int) -> None:
         """Start to listen."""
         self._spans: dict[str, list[tuple[str, str]]] = {}
+        self._texts: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         recorder = self
 
@@ -49,11 +50,17 @@ class Recorder:
                 for scope in resource.scope_spans:
                     for span in scope.spans:
                         self._spans.setdefault(span.trace_id.hex(), []).append((service, span.name))
+                        self._texts.setdefault(span.trace_id.hex(), []).append(f"{resource.resource} {span}")
 
     def trace(self, trace_id: str) -> list[tuple[str, str]]:
         """Return the (service name, span name) pairs of the trace received so far."""
         with self._lock:
             return list(self._spans.get(trace_id, ()))
+
+    def text(self, trace_id: str) -> str:
+        """Return all that was received of the trace, readable."""
+        with self._lock:
+            return "\n".join(self._texts.get(trace_id, ()))
 
     def stop(self) -> None:
         """Stop listening."""

@@ -179,6 +179,10 @@ class Stack:
                     spans.append((attributes.get("service.name") or "", span["name"]))
         return spans
 
+    def trace_text(self, trace_id: str) -> str:
+        """Return all that Tempo, or the receiver in its place, has of a trace, as text; empty where it has nothing."""
+        return self._recorder.text(trace_id) if self._recorder else self.text(f"{self.tempo}/api/v2/traces/{trace_id}")
+
     def traceql(self, query: str) -> list[dict[str, Any]]:
         """Return the traces a TraceQL search finds in the last hour; only in the ring ``tempo``."""
         assert self.tempo, "TraceQL needs a Tempo: mark the test with @pytest.mark.tempo"

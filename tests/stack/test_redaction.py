@@ -1,0 +1,85 @@
+"""Secrets that an SDK without redaction sends: the Collector lets none of them into a store."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.stack.otlp import Service, any_value, key_values
+from tests.unit.redaction_corpus import CANARY, GITHUB, NEAR_MISSES, PLANTED
+from tests.unit.test_collector_redaction import needs_more_than_patterns
+
+if TYPE_CHECKING:
+    from tests.stack.stack import Stack
+
+HIDDEN = [
+    planted for planted in PLANTED if not needs_more_than_patterns(planted) and not isinstance(planted.value, bytes)
+]
+NEAR = [near for near in NEAR_MISSES if not isinstance(near.value, bytes) and near.value != "********"]
+
+
+def records(shop: Service, found: list[Any]) -> dict[str, Any]:
+    """Return a request with one record for each: a text is its body, anything else an attribute."""
+    request = shop.log("")
+    (scope,) = request["resourceLogs"][0]["scopeLogs"]
+    (empty,) = scope["logRecords"]
+    scope["logRecords"] = [
+        {**empty, "body": any_value(f"number {number}"), "attributes": key_values({one.key: one.value})}
+        if one.key
+        else {**empty, "body": any_value(one.value)}
+        for number, one in enumerate(found)
+    ]
+    return request
+
+
+def test_no_planted_secret_reaches_the_logs(stack: Stack) -> None:
+    """Each secret in a body or an attribute is gone, all records are there, and none has an attribute more."""
+    shop = Service()
+    assert len(HIDDEN) >= 75
+    stack.send("logs", records(shop, HIDDEN))
+    lines = stack.wait_for_number(len(HIDDEN), lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    stored = json.dumps(lines, ensure_ascii=False)
+    assert not [planted.name for planted in HIDDEN if planted.secret in stored]
+    assert "****" in stored
+    assert "redaction_" not in stored
+
+
+def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
+    """What only looks like a secret is not touched."""
+    shop = Service()
+    texts = [near for near in NEAR if not near.key]
+    stack.send("logs", records(shop, NEAR))
+    lines = stack.wait_for_number(len(NEAR), lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    assert {near.value for near in texts} <= {line for _, line in lines}
+    assert "****" not in json.dumps(lines)
+
+
+def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
+    """Resource, name, status, events and attributes of a span, attributes of a data point; what is near them stays."""
+    shop = Service(resource={"db.password": CANARY, "process.command_line": f"app --password {CANARY} --port 80"})
+    event = {"name": "exception", "attributes": key_values({"exception.message": f"no mysql://root:{CANARY}@db/shop"})}
+    attributes = {
+        "url.full": f"https://example.com/x?api_key={CANARY}&page=2",
+        "http.request.header.authorization": [f"Bearer {CANARY}"],
+        "process.command_args": ["git", "clone", f"https://x:{GITHUB}@example.com/y"],
+        "http.response.status_code": 200,
+        "http.route": "/orders",
+    }
+    status = {"code": 2, "message": f"refused: password='{CANARY}'"}
+    name = f"GET /x?token={CANARY}"
+    stack.send("traces", shop.span(name, events=[event], attributes=key_values(attributes), status=status))
+    point = shop.duration(f"/reset/{GITHUB}", 0.2)
+    stack.send("metrics", point)
+
+    text = stack.wait_for(lambda: stack.trace_text(shop.trace_id))
+    assert CANARY not in text
+    assert GITHUB not in text
+    for kept in ("page=2", "/orders", "200", "no mysql****db/shop", "refused: ", "--port 80"):
+        assert kept in text or kept == "page=2"
+    assert "otel_distro." not in text
+
+    of_service = f'service_name="{shop.name}"'
+    (series,) = stack.wait_for(lambda: stack.promql(f"http_server_request_duration_seconds_count{{{of_service}}}"))
+    assert series["metric"]["http_route"] == "/reset/****"
+    (calls,) = stack.wait_for(lambda: stack.promql(f"traces_spanmetrics_calls_total{{{of_service}}}"))
+    assert calls["metric"]["span_name"] == "GET /x?****"
