@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from otel_distro import schema
+from tests.stack.build import locate
 from tests.stack.process import Process
-from tests.stack.programs import COLLECTOR_CONFIG, Ports, collector_env, locate, url
+from tests.stack.programs import COLLECTOR_CONFIG, Ports, collector_env, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
