@@ -307,7 +307,7 @@ def _trap_silent_exceptions() -> None:
         return
     from otel_distro.errors import frames
 
-    def caught(code: Any, offset: int, error: BaseException) -> None:
+    def caught(code: "Any", offset: int, error: BaseException) -> None:
         if frames.own_name(code.co_filename) and isinstance(error, Exception) and activate():
             from otel_distro import distro
 
