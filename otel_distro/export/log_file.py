@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import time
+from collections import deque
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +34,9 @@ SIGNAL: Final = "log_file"
 
 _OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE: Final = 0o600
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 0.5
+_RETRY: Final = 5.0
+_MOST_WAITING: Final = 4 * 1024 * 1024
 _NAP: Final = 0.002
 _STAMP: Final = len('{"timestamp":"')
 
@@ -47,40 +50,55 @@ class LogFile:
     def __init__(self, path: str, *, size: int, age: float, keep: int) -> None:
         self.path = os.path.abspath(path)
         self.lost = 0
-        """Records that could not be written."""
+        """Records that will not be in the file."""
         self._size = size
         self._age = age
         self._archives = Archives(self.path, keep)
         self._descriptor = -1
         self._inode = (0, 0)
         self._expires = 0.0
-        self._failing = False
-        self._pid = os.getpid()
+        self.renew()
 
     def append(self, signal: str, body: bytes, count: int) -> None:
-        """Write lines. Never raises: what cannot be written is counted in :attr:`lost`, and said when that begins and ends."""
-        try:
-            self._write_all(body)
-        except OSError as error:
+        """Write lines. Never raises: what cannot be written waits, up to four megabytes, and goes with what comes next.
+
+        What is beyond is counted in :attr:`lost`. That it begins and ends is said.
+        """
+        if self._pid != os.getpid():
+            self.renew()
+        self._waiting.append((body, count))
+        self._waiting_bytes += len(body)
+        if time.monotonic() >= self._retry_at:
+            try:
+                self._write_waiting()
+            except OSError as error:
+                self._fail(error)
+        while self._waiting_bytes > _MOST_WAITING:
+            body, count = self._waiting.popleft()
+            self._waiting_bytes -= len(body)
             self.lost += count
-            self._close()
-            if not self._failing:
-                self._failing = True
-                say(
-                    f"log records are missing in {self.path}: {error.strerror or error}; all else goes on",
-                    cause=f"log file {self.path}",
-                )
-        else:
-            if self._failing:
-                self._failing = False
-                say(f"log records are written to {self.path} again; {self.lost} are missing", cause="log file is back")
+
+    def _fail(self, error: OSError) -> None:
+        self._close()
+        if isinstance(error, TimeoutError):
+            # Somebody was stopped with the lock in hand: telemetry must not wait for that again and again.
+            self._retry_at = time.monotonic() + _RETRY
+        if not self._failing:
+            self._failing = True
+            say(
+                f"log records cannot be written to {self.path}: {error.strerror or error}; some wait, all else goes on",
+                cause=f"log file {self.path}",
+            )
 
     def renew(self) -> None:
-        """Start again in a forked child: the descriptor, and the lock with it, are the parent's."""
+        """Start again in a forked child: the descriptor, the lock with it, and what waits are the parent's."""
         self._pid = os.getpid()
         self._close()
         self.lost = 0
-        self._failing = False
+        self._failing: bool = False
+        self._retry_at = 0.0
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting_bytes = 0
 
     def close(self) -> None:
         """Let go of the file and stop putting archives in order; both start again when something is written."""
@@ -92,8 +110,9 @@ class LogFile:
         metric = schema.LOG_FILE_LOST
         meter.create_observable_counter(metric.name, [lambda _: (Observation(self.lost),)], metric.unit, metric.brief)
 
-    def _write_all(self, body: bytes) -> None:
-        while body:
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            body, count = self._waiting[0]
             size = self._lock()
             try:
                 cut = self._room(body, size)
@@ -101,9 +120,15 @@ class LogFile:
                     cut = len(body)
                 if cut:
                     self._write(body[:cut], size)
-                    body = body[cut:]
+                    self._waiting.popleft()
+                    self._waiting_bytes -= cut
+                    if cut < len(body):
+                        self._waiting.appendleft((body[cut:], count))
             finally:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if self._failing:
+            self._failing = False
+            say(f"log records are written to {self.path} again; {self.lost} are missing", cause="log file is back")
 
     def _room(self, body: bytes, size: int) -> int:
         """Return how many bytes of whole lines the file takes; none where it is to be put away first."""
@@ -130,8 +155,6 @@ class LogFile:
         """Return the size of the file, which is locked, and the one of its name. Raises ``OSError``."""
         deadline = time.monotonic() + _PATIENCE
         while True:
-            if self._pid != os.getpid():
-                self.renew()
             if self._descriptor < 0:
                 self._open()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
@@ -252,7 +253,7 @@ def test_file_that_somebody_moves_away(tmp_path: Path, make: Callable[..., LogFi
 def test_path_that_cannot_be_written(
     tmp_path: Path, make: Callable[..., LogFile], capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """One line says so, what is lost is counted, what a link points to is not touched, and it comes back by itself."""
+    """One line says so, what a link points to is not touched, and when it works again what waited is written."""
     path, target = tmp_path / NAME, tmp_path / "target"
     target.write_text("mine", encoding="utf-8")
     if kind == "link":
@@ -266,18 +267,43 @@ def test_path_that_cannot_be_written(
     file = make(path)
     file.append("log_file", numbered(0, 2), 2)
     file.append("log_file", numbered(2, 3), 1)
-    assert file.lost == 3
     assert target.read_text(encoding="utf-8") == "mine"
     (said,) = capfd.readouterr().err.splitlines()
-    assert said.startswith(f"otel-distro: log records are missing in {path}: ")
+    assert said.startswith(f"otel-distro: log records cannot be written to {path}: ")
 
     if kind == "below a file":
         target.unlink()
     else:
         path.rmdir() if kind == "folder" else path.unlink()
     file.append("log_file", numbered(3, 4), 1)
-    assert path.read_bytes() == numbered(3, 4)
-    assert capfd.readouterr().err == f"otel-distro: log records are written to {path} again; 3 are missing\n"
+    assert path.read_bytes() == numbered(0, 4)
+    assert file.lost == 0
+    assert capfd.readouterr().err == f"otel-distro: log records are written to {path} again; 0 are missing\n"
+
+
+def test_what_waits_is_bounded(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """As long as a file cannot be written, four megabytes of the newest lines wait; the older ones are counted as lost."""
+    (tmp_path / NAME).mkdir()
+    file = make()
+    megabyte = b'{"number":1}\n' * 80_000
+    for _ in range(10):
+        file.append("log_file", megabyte, 80_000)
+    assert file.lost == 6 * 80_000
+    (tmp_path / NAME).rmdir()
+    file.append("log_file", numbered(2, 3), 1)
+    assert (tmp_path / NAME).read_bytes() == megabyte * 4 + numbered(2, 3)
+
+
+def test_lock_that_somebody_keeps(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """A process that was stopped with the lock in its hand is waited for once, and what waits is written after it."""
+    file, other = make(), os.open(tmp_path / NAME, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    for number in range(100):
+        file.append("log_file", numbered(number, number + 1), 1)
+    os.close(other)
+    file._retry_at = 0
+    file.append("log_file", numbered(100, 101), 1)
+    assert (tmp_path / NAME).read_bytes() == numbered(0, 101)
 
 
 def test_what_the_queue_drops_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,12 +367,12 @@ print(file.lost)
 
 
 def test_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
-    """No half line stays, what is lost is counted and said once, and it goes on when there is room."""
+    """No half line stays, one line says so, and what waited is written when there is room."""
     environ = environment(tmp_path, PYTHONPATH=str(ROOT))
     command = [sys.executable, "-c", FULL_DISK]
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.stdout == "3\n", ended.stderr
-    assert stored(tmp_path) == [0, 4]
+    assert ended.stdout == "0\n", ended.stderr
+    assert stored(tmp_path) == [0, 1, 2, 3, 4]
     first, second = ended.stderr.splitlines()
-    assert "log records are missing in" in first
-    assert second.endswith("again; 3 are missing")
+    assert "log records cannot be written to" in first
+    assert second.endswith("again; 0 are missing")
