@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from otel_distro.local.summary import ErrorGroup, Summary, Timing
+    from otel_distro.local.summary import ErrorGroup, Events, Summary, Timing
 
 _TOP: Final = 8
 _TOP_STATEMENTS: Final = 5
@@ -36,6 +36,7 @@ def render(summary: Summary, path: Path | None, drained: bool, environ: Mapping[
     _timings(page, "HTTP calls", summary.calls)
     _errors(page, summary.errors)
     _levels(page, summary)
+    _events(page, summary.events)
     _processes(page, summary)
     page.blank()
     for line in _warnings(summary, drained, environ):
@@ -158,6 +159,18 @@ def _levels(page: Page, summary: Summary) -> None:
     page.heading("Logs")
     shown = (page.paint(_LEVEL_STYLE.get(level, ""), f"{level} {count}") for level, count in summary.levels.items())
     page.line("  " + "   ".join(shown))
+
+
+def _events(page: Page, events: list[Events]) -> None:
+    if not events:
+        return
+    columns = ("count", "failed")
+    width = page.width - 2 - _NUMBERS * len(columns)
+    page.heading("Business and audit events", _columns(columns), width)
+    for event in events[:_TOP]:
+        failed = str(event.failed) if event.failed else page.glyphs.none
+        page.line(f"  {cut(event.name, width, page.glyphs)}{_columns((str(event.count), failed))}")
+    _more(page, len(events) - _TOP)
 
 
 def _processes(page: Page, summary: Summary) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CLIENT: Final = 3
 _ERROR: Final = 2
+_WARN: Final = 13
 _SAME_ERROR_NS: Final = 10**9
 _STATEMENT: Final = (schema.DB_QUERY_TEXT.name, "db.statement")
 _HOST: Final = (schema.SERVER_ADDRESS.name, "net.peer.name")
@@ -81,6 +82,15 @@ class Process:
     cpu_s: float | None
 
 
+@dataclass(frozen=True)
+class Events:
+    """Business and audit events of one name, and how many of them tell of a failure."""
+
+    name: str
+    count: int
+    failed: int
+
+
 @dataclass
 class Summary:
     """One run; ``run`` is its row of table ``run``, and each list has what matters most in front."""
@@ -98,6 +108,7 @@ class Summary:
     calls: list[Timing] = field(default_factory=list)
     errors: list[ErrorGroup] = field(default_factory=list)
     levels: dict[str, int] = field(default_factory=dict)
+    events: list[Events] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     dropped: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -205,6 +216,15 @@ def _collect_logs(db: sqlite3.Connection, summary: Summary) -> None:
         levels[LEVELS[(severity - 1) // 4] if known else NO_LEVEL] += count
         summary.logs += count
     summary.levels = {level: count for level, count in levels.items() if count}
+    summary.events = [
+        Events(*row)
+        for row in db.execute(
+            "select event_name, count(*), sum(sev >= ?) from log join resource using (rid)"
+            " where run_id = ? and id > ? and event_name is not null and event_name not in (?, ?)"
+            " group by event_name order by 2 desc, 1",
+            (_WARN, summary.run["id"], summary.run["first_log"], schema.EXCEPTION.name, schema.WARNING.name),
+        )
+    ]
 
 
 def _collect_metrics(db: sqlite3.Connection, summary: Summary) -> None:

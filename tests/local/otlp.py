@@ -89,6 +89,7 @@ class Log:
     trace: int = 0
     span: int = 0
     attributes: Mapping[str, Value] | None = None
+    event: str = ""
 
 
 def logs(records: Iterable[Log], of: Resource | None = None) -> bytes:
@@ -103,6 +104,7 @@ def logs(records: Iterable[Log], of: Resource | None = None) -> bytes:
             trace_id=log.trace.to_bytes(16, "big") if log.trace else b"",
             span_id=log.span.to_bytes(8, "big") if log.span else b"",
             attributes=pairs(log.attributes or {}),
+            event_name=log.event,
         )
     return request.SerializeToString()
 

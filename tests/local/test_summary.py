@@ -120,6 +120,17 @@ def test_the_numbers_are_those_of_the_telemetry(summarise: Summarise) -> None:
     assert [(p.name, p.peak_memory, p.cpu_s) for p in summary.processes] == [("shop 4711", 90e6, 2.0)]
 
 
+def test_events_are_counted_by_name(summarise: Summarise) -> None:
+    """Business and audit events stand with how many of them tell of a failure; exceptions are told elsewhere."""
+    told = [("order.paid", 9), ("order.paid", 13), ("audit.http.refused", 13), ("order.paid", 9), ("exception", 17)]
+    records = [Log(f"{name} {number}", severity, event=name) for number, (name, severity) in enumerate(told)]
+    summary = summarise(("logs", logs([*records, Log("a line")])))
+    assert [(e.name, e.count, e.failed) for e in summary.events] == [("order.paid", 3, 1), ("audit.http.refused", 1, 1)]
+    text = shown(summary)
+    assert re.search(r"^Business and audit events +count +failed$", text, re.MULTILINE)
+    assert re.search(r"^  order\.paid +3 +1$", text, re.MULTILINE)
+
+
 def test_other_runs_do_not_count(summarise: Summarise) -> None:
     """Telemetry that names another run is in the store, not in this summary."""
     other = resource({"otel_distro.run.id": "r2"})
