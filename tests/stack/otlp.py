@@ -12,13 +12,15 @@ Attributes = Mapping[str, Any]
 
 
 def any_value(value: Any) -> dict[str, Any]:
-    """Return a value in OTLP's form: text, flags, whole numbers, lists and maps of them, nothing."""
+    """Return a value in OTLP's form: text, flags, numbers, lists and maps of them, nothing."""
     if isinstance(value, str):
         return {"stringValue": value}
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
         return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
     if isinstance(value, dict):
         return {"kvlistValue": {"values": key_values(value)}}
     return {} if value is None else {"arrayValue": {"values": [any_value(item) for item in value]}}

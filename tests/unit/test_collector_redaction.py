@@ -1,0 +1,122 @@
+"""The Collector's redaction knows the words and shapes of the one table, and hides nothing that is no secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from otel_distro.redaction import table
+from tests.unit.redaction_corpus import AWS_KEY, NEAR_MISSES, PLANTED, NearMiss, Planted
+
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "collector" / "config.yaml").read_text(encoding="utf-8"))
+LISTS: dict[str, Any] = CONFIG["processors"]["redaction"]
+
+NEEDS_MORE_THAN_PATTERNS = re.compile(
+    r"SELECT|INSERT|SET PASSWORD|FROM t|Duplicate entry|Key \(email|input syntax|generated in|parameters:"  # literals
+    r"|4111|5500-|378282|DE89|GB29|123-45"  # check digits
+    r"|mysql -uroot|/mysql|sshpass|curl -s|docker login|passin|--db-password|MYSQL_PWD|\"pw\""  # commands, keys within values
+    r"|^https://hunter|code=|p%61ss|changed password|invalid api key|otp: |'set-cookie': \("
+)
+"""What only our own SDK's redaction sees: the patterns stay few, cheap and without doubt."""
+
+
+def needs_more_than_patterns(planted: Planted) -> bool:
+    """Return whether only our own SDK sees the secret."""
+    if (planted.channel, planted.secret) == ("text", AWS_KEY):
+        return True
+    return NEEDS_MORE_THAN_PATTERNS.search(as_text(planted.value)) is not None
+
+
+def patterns(name: str) -> list[re.Pattern[str]]:
+    """Return a list of the configuration as the Collector reads it: there a dollar sign is written twice."""
+    return [re.compile(pattern.replace("$$", "$")) for pattern in LISTS[name]]
+
+
+IGNORED, BLOCKED = patterns("ignored_key_patterns"), patterns("blocked_key_patterns")
+ALLOWED, SHAPES = patterns("allowed_values"), patterns("blocked_values")
+
+
+def masked(key: str, value: Any) -> str:
+    """Return what the processor makes of an attribute, as its documentation says it."""
+    text = as_text(value)
+    kept = key in LISTS["ignored_keys"] or any(p.search(key) for p in IGNORED) or any(p.search(text) for p in ALLOWED)
+    if kept:
+        return text
+    if any(p.search(key) for p in BLOCKED):
+        return "****"
+    for shape in SHAPES:
+        text = shape.sub("****", text)
+    return text
+
+
+def as_text(value: Any) -> str:
+    """Return a value as the Collector writes it as text."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=repr)
+
+
+@pytest.mark.parametrize(
+    "word", sorted(table.PASSWORD_WORDS | table.HEADER_WORDS | table.SECRET_WORDS | table.LAST_WORDS)
+)
+def test_every_secret_word_of_the_table_blocks_a_key(word: str) -> None:
+    """A key that ends with the word is masked, in lower and in upper case; with letters around it is another word."""
+    assert masked(f"shop.{word}", "x1") == masked(f"SHOP_{word.upper()}", "x1") == "****"
+    assert masked(f"{word}izer", "x1") == "x1"
+
+
+def test_identities_are_those_of_the_table() -> None:
+    """Whose telemetry it is stays readable."""
+    assert set(LISTS["ignored_keys"]) == table.IDENTITIES
+
+
+@pytest.mark.parametrize("word", sorted(table.NEGATING_WORDS))
+def test_what_tells_of_a_secret_is_not_masked(word: str) -> None:
+    """`has_token` holds no token."""
+    assert masked(f"{word}_token", "yes") == "yes"
+
+
+@pytest.mark.parametrize("begin", sorted(table.TOKENS))
+def test_every_maker_of_tokens_is_known(begin: str) -> None:
+    """A list of shapes without one of the table's makers would be an old list."""
+    known = " ".join(LISTS["blocked_values"]).replace("\\", "")
+    assert begin in known
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+def test_planted_secrets_are_hidden(planted: Planted) -> None:
+    """Each planted secret is gone, but for those that need more than a pattern: exactly those stay."""
+    hidden = planted.secret not in masked(planted.key or "body", planted.value)
+    assert hidden is not needs_more_than_patterns(planted)
+
+
+@pytest.mark.parametrize("near", NEAR_MISSES, ids=lambda near: near.name)
+def test_near_misses_stay(near: NearMiss) -> None:
+    """What only looks like a secret passes unchanged."""
+    if near.value != "********":
+        assert masked(near.key or "body", near.value) == as_text(near.value)
+
+
+def test_what_our_own_redaction_left_is_not_touched() -> None:
+    """A mask is not masked again: the two redactions can be told apart."""
+    for value in (table.MASK, [table.MASK, table.MASK], "********"):
+        assert masked("db.password", value) == as_text(value)
+
+
+def test_shapes_begin_with_a_literal() -> None:
+    """Only then does Go's matcher pass over other texts quickly: a stack trace costs microseconds, not milliseconds."""
+    for shape in LISTS["blocked_values"]:
+        assert re.match(r"[\w:/.-]{2}", shape.replace("\\", "")), shape
+
+
+def test_redaction_stands_right_behind_the_memory_limiter() -> None:
+    """In every pipeline that takes telemetry from outside; nothing is derived, routed or stored before."""
+    for name, pipeline in CONFIG["service"]["pipelines"].items():
+        if "otlp" in pipeline["receivers"]:
+            steps = [step for step in pipeline["processors"] if step != "transform/to_attributes"]
+            assert steps[:2] == ["memory_limiter", "redaction"], name
