@@ -12,6 +12,7 @@ COMMANDS = {
     "drain": "send the telemetry that waits for the destination that the environment names",
     "redact": "show what would be hidden in a file of logs, or print it with its secrets hidden",
     "audit": "find every change in a file of audit events",
+    "settings": "show every variable of this distribution, its value here and its default",
     "bootstrap": "install the instrumentations for the libraries found here",
 }
 """Subcommand -> help. Each is a file of this package with ``main(argv) -> int``."""
