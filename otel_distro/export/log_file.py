@@ -55,6 +55,7 @@ class LogFile:
         self._age = age
         self._archives = Archives(self.path, keep)
         self._descriptor = -1
+        self._failing = False
         self._inode = (0, 0)
         self._expires = 0.0
         self.renew()
@@ -95,7 +96,7 @@ class LogFile:
         self._pid = os.getpid()
         self._close()
         self.lost = 0
-        self._failing: bool = False
+        self._failing = False
         self._retry_at = 0.0
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = 0
