@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from otel_distro.testing import Telemetry
 
+WHERE = structlog.processors.CallsiteParameter
 STEPS = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(),
-    structlog.processors.CallsiteParameterAdder(),
+    structlog.processors.CallsiteParameterAdder([WHERE.PATHNAME, WHERE.FUNC_NAME, WHERE.LINENO, WHERE.THREAD_NAME]),
     structlog.processors.format_exc_info,
 )
 
