@@ -19,7 +19,7 @@ import logging
 from opentelemetry import trace
 from otel_distro import audit, log
 with trace.get_tracer("shop").start_as_current_span("order"):
-    log.event("order.paid", outcome="failure", user=7, amount=59.9, count=3, gift=True, reason="token=abcdefgh12345678")
+    log.event("order.paid", outcome="failure", user=7, amount=59.9, count=3, gift=True, reason="it was ghp_abcdefghijklmnopqrstuvwxyz0123456789")
     logging.getLogger("shop").warning("low on %s", "paper", extra={"shop.item-name": "A4", "9lives": "cat", "tags": ["a", 1]})
 audit.event("auth.login", actor="bob", attributes={"client.address": "192.0.2.1", "who": {"id": 7, "name": "Zoë"}})
 """
@@ -39,6 +39,7 @@ def test_file_has_the_fields_of_loki(stack: Stack, tmp_path: Path) -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_http,
         "OTEL_SERVICE_NAME": service,
         "OTEL_DISTRO_LOG_FILE": str(tmp_path / "app.jsonl"),
+        "OTEL_DISTRO_AUDIT_FILE": str(tmp_path / "audit.jsonl"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
     }
     command = [str(BIN / "opentelemetry-instrument"), sys.executable, "-c", PROGRAM]
@@ -47,6 +48,8 @@ def test_file_has_the_fields_of_loki(stack: Stack, tmp_path: Path) -> None:
 
     lines = [json.loads(line) for line in (tmp_path / "app.jsonl").read_bytes().splitlines()]
     found = stack.wait_for_number(3, lambda: stack.logql(f'{{service_name="{service}"}}'))
+    chain = json.loads((tmp_path / "audit.jsonl").read_bytes().splitlines()[-1])
+    assert [line["audit_chain_hash"] for line in lines if "audit_chain_hash" in line] == [chain["hash"]]
     in_loki = {body: labels for labels, body in found}
     for line in lines:
         labels = in_loki.pop(line.pop("body"))
