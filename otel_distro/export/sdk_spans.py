@@ -198,7 +198,17 @@ def _start_as_current_span(
     set_status_on_exception: bool = True,
     end_on_exit: bool = True,
 ) -> _Current:
-    arguments = (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
+    # By name, as the SDK does it: whoever wraps `start_span` may look for them there.
+    arguments = {
+        "name": name,
+        "context": context,
+        "kind": kind,
+        "attributes": attributes,
+        "links": links,
+        "start_time": start_time,
+        "record_exception": record_exception,
+        "set_status_on_exception": set_status_on_exception,
+    }
     return _Current(tracer, arguments, end_on_exit)
 
 
@@ -207,13 +217,13 @@ class _Current:
 
     __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
 
-    def __init__(self, tracer: Any, arguments: tuple[Any, ...], end_on_exit: bool) -> None:
+    def __init__(self, tracer: Any, arguments: dict[str, Any], end_on_exit: bool) -> None:
         self._tracer = tracer
         self._arguments = arguments
         self._end_on_exit = end_on_exit
 
     def __enter__(self) -> Any:
-        span = self._span = self._tracer.start_span(*self._arguments)
+        span = self._span = self._tracer.start_span(**self._arguments)
         context = Context(get_current())
         _put(context, SPAN_KEY, span)
         self._token = attach(context)
@@ -231,12 +241,11 @@ class _Current:
             span.end()
 
     def _record(self, span: AnySpan, error: Exception) -> None:
-        *_, record_exception, set_status_on_exception = self._arguments
         if not span.is_recording():
             return
-        if record_exception:
+        if self._arguments["record_exception"]:
             span.record_exception(error)
-        if set_status_on_exception:
+        if self._arguments["set_status_on_exception"]:
             span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
