@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
 
+class Flag:
+    """Up or down."""
+
+    __slots__ = ("up",)
+
+    def __init__(self) -> None:
+        self.up = False
+
+
 class MetricSource:
     """What the SDK keeps for one metric reader, asked in parts; ``reader.collect()`` waits a callback that hangs."""
 
@@ -33,15 +42,22 @@ class MetricSource:
     def _consumer(self) -> Any:
         return self._reader._collect.__self__
 
-    def watch(self, recorded: Callable[[], object]) -> None:
-        """Call ``recorded()`` after each measurement of a synchronous instrument."""
-        consume = self._consumer.consume_measurement
+    def watch(self, flag: Flag, raised: Callable[[], object]) -> None:
+        """Raise ``flag`` at each measurement of a synchronous instrument, and call ``raised()`` where it was down."""
+        consumer = self._consumer
 
-        def consume_measurement(measurement: Any) -> None:
-            consume(measurement)
-            recorded()
+        # The SDK's own function and two lines: one more call would cost more than all of this.
+        def consume_measurement(m: Any) -> None:
+            sampled = consumer._sdk_config.exemplar_filter.should_sample(
+                m.value, m.time_unix_nano, m.attributes, m.context
+            )
+            for storage in consumer._reader_storages.values():
+                storage.consume_measurement(m, sampled)
+            if not flag.up:
+                flag.up = True
+                raised()
 
-        self._consumer.consume_measurement = consume_measurement
+        consumer.consume_measurement = consume_measurement
 
     def callbacks(self) -> list[tuple[Any, Any]]:
         """Return each enabled observable instrument with each of its callbacks."""

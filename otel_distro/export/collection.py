@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
+from otel_distro._upstream_metrics import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ class Collection:
         self._encode = encode
         self._last = last
         self._cost = 0.0
+        self._recorded = Flag()
         self.renew()
 
     def renew(self) -> None:
@@ -52,7 +54,7 @@ class Collection:
         self._turn = 0
         self._asking: tuple[str, Any, float] | None = None
         self._hanging: dict[int, Any] = {}
-        self._recorded = False
+        self._recorded.up = False
         self._due = float("inf")
         self._next = 0.0
         self._last.forget()
@@ -131,17 +133,11 @@ class Collection:
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake()`` when something was recorded and nothing was since the last :meth:`snapshot`."""
-
-        def recorded() -> None:
-            if not self._recorded:
-                self._recorded = True
-                wake()
-
-        self._source.watch(recorded)
+        self._source.watch(self._recorded, wake)
 
     def due_in(self, now: float) -> float:
         """Return in how many seconds a snapshot is due, infinite where nothing was recorded."""
-        if not self._recorded:
+        if not self._recorded.up:
             return float("inf")
         if self._due == float("inf"):
             self._due = max(now + _FIRST_DELAY, self._next)
@@ -159,7 +155,7 @@ class Collection:
             return
         try:
             start = time.thread_time()
-            self._recorded = False
+            self._recorded.up = False
             with guard("keeping what was counted"):
                 found = self._source.recent()
                 if found is not None:
