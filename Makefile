@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # The package is installed as users install it, not editable: a .pth file belongs to it. A changed source installs anew.
-SOURCES := $(shell git ls-files otel_distro collector backends grafana 2>/dev/null) pyproject.toml otel_distro.pth docker-compose.yml
+SOURCES := $(shell git ls-files otel_distro collector backends grafana 2>/dev/null) pyproject.toml otel_distro.pth docker-compose.yml docker-compose.auditd.yml
 
 .PHONY: demo test test-other test-stack build-stack check secrets clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 import yaml
 
 from otel_distro import schema
-from tests.stack.build import locate
+from tests.stack.build import ROOT, locate
 from tests.stack.process import Process
-from tests.stack.programs import COLLECTOR_CONFIG, Ports, collector_env, url
+from tests.stack.programs import COLLECTOR_CONFIG, Ports, collector_env, compose, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,20 +39,34 @@ LINES = (
     ),
     'type=PATH msg=audit({at}:{serial}): item=0 name="/etc/shadow" inode=131 dev=08:01 mode=0100640 nametype=NORMAL',
     (
-        'node=web1 type=ADD_USER msg=audit({at}:{serial}): pid=5 uid=0 auid=1000 ses=2 msg=\'op=adding user acct="eve" '
+        'node={node} type=ADD_USER msg=audit({at}:{serial}): pid=5 uid=0 auid=1000 ses=2 msg=\'op=adding user acct="eve" '
         'exe="/usr/sbin/useradd" hostname=web1 addr=? terminal=pts/0 res=success\''
+    ),
+    (
+        'type=EXECVE msg=audit({at}:{serial}): argc=3 a0="cat" a1="-n" a2=2F686F6D652F6A616E6520646F652F782E747874\x1dX="y"'
+    ),
+    "type=PATH msg=audit({at}:{serial}): item=0 name=2F686F6D652F5A6FC3AB20646F652F782E747874 inode=7 nametype=NORMAL",
+    "type=PROCTITLE msg=audit({at}:{serial}): proctitle=636174002D6E002F6574632F736861646F77",
+    (
+        "type=USER_LOGIN msg=audit({at}:{serial}): pid=914 uid=0 auid=1000 ses=3 msg='op=login id=1000 "
+        'exe="/usr/sbin/sshd" hostname=? addr=2001:db8::7 terminal=ssh res=success\'\x1dUID="root" AUID="jane"'
+    ),
+    (
+        "type=CONFIG_CHANGE msg=audit({at}:{serial}): auid=4294967295 ses=4294967295 op=remove_rule "
+        'key="--password=hunter2canary" list=4 res=1'
     ),
     "this is no line of auditd",
 )
 NAME, OUTCOME, ACTOR = schema.AUDIT_NAME.label, schema.AUDIT_OUTCOME.label, schema.AUDIT_ACTOR.label
-TARGET, ADDRESS = schema.AUDIT_TARGET.label, schema.CLIENT_ADDRESS.label
+TARGET, ADDRESS, REASON = schema.AUDIT_TARGET.label, schema.CLIENT_ADDRESS.label, schema.AUDIT_REASON.label
 
 
 def write(log: Path, lines: tuple[str, ...], serial: int) -> None:
     """Append lines to the audit log as if they happened now."""
     with log.open("a") as file:
-        for number, line in enumerate(lines):
-            file.write(line.replace("{at}", f"{time.time():.3f}").replace("{serial}", str(serial + number)) + "\n")
+        for number, text in enumerate(lines):
+            line = text.replace("{at}", f"{time.time():.3f}").replace("{serial}", str(serial + number))
+            file.write(line.replace("{node}", f"{log.parent.name}-node") + "\n")
 
 
 @pytest.fixture
@@ -74,32 +89,83 @@ def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[Process]:
 
 def test_lines_of_auditd_are_audit_events(stack: Stack, collector: Process, log: Path) -> None:
     """Names, outcome, actor, target and address are those of all audit events; no line is lost or doubled by a restart."""
+    node = f"{log.parent.name}-node"
 
     def arrived() -> list[tuple[dict[str, str], str]]:
-        return stack.logql(f'{{service_name="auditd"}} | host_name="{log.parent.name}"')
+        return stack.logql(f'{{service_name="auditd"}} | host_name=~"{log.parent.name}|{node}"')
 
     write(log, LINES, 100)
+    # Loki keeps a week: a line that is older is not sent to be refused, it would look like lost telemetry.
+    write(log, (LINES[0].replace("{at}", "1500000000.000"),), 150)
     first = stack.wait_for_number(len(LINES), arrived)
     collector.stop()
     write(log, LINES[:2], 200)
+    # Rotated while the Collector was away: the rest of the old file is read, its beginning not again.
+    log.rename(log.with_name("audit.log.1"))
     collector.restart()
     write(log, LINES[:1], 300)
     assert len(stack.wait_for_number(len(LINES) + 3, arrived)) == len(LINES) + 3
-    found = {(event[NAME], event[OUTCOME]): event for event, _ in first}
+    found = {(event[NAME], event[OUTCOME]): event for event, line in first if "2001:db8::7" not in line}
     failed = found["auth.login", "failure"]
     assert failed["event_name"] == schema.AUDIT_AUTH_LOGIN.name
     assert (failed[ACTOR], failed[ADDRESS], failed["detected_level"]) == ("root", "203.0.113.9", "warn")
     assert failed[schema.AUDIT_SOURCE.label] == "auditd"
     assert found["auth.login", "success"][TARGET] == "/usr/sbin/sshd"
-    assert found["host.user_auth", "failure"][ACTOR] == "6576696C2075736572"
+    assert found["host.user_auth", "failure"][ACTOR] == "evil user"
     assert ADDRESS not in found["host.user_auth", "failure"]
     assert (found["host.syscall", "failure"][ACTOR], found["host.syscall", "failure"][TARGET]) == (
         "1000",
         "/usr/bin/cat",
     )
-    assert found["host.path", "unknown"][TARGET] == "/etc/shadow"
-    assert found["host.add_user", "success"][ACTOR] == "eve"
+    assert {event[TARGET] for event, _ in first if event[NAME] == "host.path"} == {"/etc/shadow", "/home/Zoë doe/x.txt"}
+    added = found["host.add_user", "success"]
+    assert (added[ACTOR], added[TARGET], added[REASON], added["host_name"]) == ("1000", "eve", "adding user", node)
+    assert {event["host_name"] for event, _ in first if event is not added} == {log.parent.name}
+    assert found["process.start", "unknown"][TARGET] == "cat"
+    assert found["host.proctitle", "unknown"][TARGET] == "cat -n /etc/shadow"
+    assert ACTOR not in found["host.config_change", "success"]
+    (named,) = (event for event, line in first if "2001:db8::7" in line)
+    assert (named[ACTOR], named[OUTCOME], named[ADDRESS]) == ("jane", "success", "2001:db8::7")
+    assert not [line for _, line in first if "hunter2canary" in line]
     assert [line for event, line in first if event[NAME] == "host.unknown"] == [LINES[-1]]
+
+
+def test_the_journals_entries_have_the_same_names(tmp_path: Path) -> None:
+    """All of the overlay but the receiver, which the Collector of the tests has not, is valid."""
+    overlay: dict[str, Any] = yaml.safe_load((OVERLAYS / "journald.yaml").read_text(encoding="utf-8"))
+    overlay["receivers"] = {"file_log/journald": {"include": [str(tmp_path / "none")]}}
+    overlay["service"]["pipelines"]["logs/journald"]["receivers"] = ["file_log/journald"]
+    changed = tmp_path / "journald.yaml"
+    changed.write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    command = [str(locate("otelcol-distro")), "validate", f"--config={COLLECTOR_CONFIG}", f"--config={changed}"]
+    done = subprocess.run(
+        command, env=collector_env(Ports.free(), tmp_path), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    audit, journal = ((OVERLAYS / f"{name}.yaml").read_text(encoding="utf-8") for name in ("auditd", "journald"))
+    for attribute in (
+        schema.AUDIT_NAME,
+        schema.AUDIT_OUTCOME,
+        schema.AUDIT_ACTOR,
+        schema.AUDIT_TARGET,
+        schema.AUDIT_SOURCE,
+    ):
+        assert f'set(log.attributes["{attribute.name}"]' in audit
+        assert f'set(log.attributes["{attribute.name}"]' in journal
+
+
+def test_the_compose_file_lets_the_collector_read_the_log_and_no_more() -> None:
+    """It adds the overlay and the log, read-only, and a group: still no root; what it mounts from the tree is there."""
+    added = yaml.safe_load((ROOT / "docker-compose.auditd.yml").read_text(encoding="utf-8"))["services"]
+    (collector,) = added.values()
+    assert added.keys() <= compose()["services"].keys()
+    assert not {"user", "privileged", "cap_add", "network_mode", "ports"} & collector.keys()
+    assert all(volume.endswith(":ro") for volume in collector["volumes"])
+    mounted = [volume.split(":")[0] for volume in collector["volumes"] if volume.startswith("./")]
+    assert mounted == ["./collector/overlays/auditd.yaml"]
+    assert (ROOT / mounted[0]).is_file()
+    base = compose()["services"]["otel-collector"]["command"]
+    assert collector["command"] == [*base, f"--config={collector['volumes'][0].split(':')[1]}"]
 
 
 @pytest.mark.parametrize("overlay", sorted(OVERLAYS.glob("*.yaml")), ids=lambda path: path.stem)
