@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -82,6 +86,8 @@ class Receiver:
 
     def __init__(self, port: int = 0) -> None:
         self.status = 200
+        self.judge: Callable[[str, bytes], tuple[int, int]] | None = None
+        """Given path and body, returns the status and how many items of the body are rejected (partial success)."""
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         """Path and headers (names in lower case) of each request."""
         self.bodies: list[bytes] = []
@@ -157,14 +163,15 @@ class Receiver:
             f"points of {sorted(names)}"
         )
 
-    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Keep a request and return the status to answer with."""
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, int]:
+        """Keep a request and return the status to answer with, and how many of its items are rejected."""
         self._answering.wait()
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        status, rejected = self.judge(path, body) if self.judge is not None else (self.status, 0)
         with self._arrived:
             self.requests.append((path, headers))
-            if self.status == 200:
-                if headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
+            if status == 200:
                 self.bodies.append(body)
                 if path == "/v1/traces":
                     self._spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
@@ -173,9 +180,9 @@ class Receiver:
                 elif path == "/v1/metrics":
                     self._points.extend(_points(ExportMetricsServiceRequest.FromString(body)))
                 else:
-                    return 404
+                    return 404, 0
             self._arrived.notify_all()
-            return self.status
+            return status, rejected
 
 
 class _Server(ThreadingHTTPServer):
@@ -197,11 +204,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = self.server.receiver.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        status, rejected = self.server.receiver.take(self.path, headers, body)
+        # The field has the same number in the answers of all signals.
+        answer = ExportTraceServiceResponse(
+            partial_success=ExportTracePartialSuccess(rejected_spans=rejected)
+        ).SerializeToString()
+        answer = answer if rejected else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/x-protobuf")
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

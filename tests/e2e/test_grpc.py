@@ -23,7 +23,7 @@ def serve(receiver: Receiver, port: int = 0) -> GrpcServer:
     """Hand to the receiver what comes over gRPC."""
 
     def take(method: str, metadata: Mapping[str, str], body: bytes, _: Any) -> bytes:
-        assert receiver.take(PATHS[method.split("/")[1].rpartition(".")[2]], metadata, body) == 200
+        assert receiver.take(PATHS[method.split("/")[1].rpartition(".")[2]], metadata, body) == (200, 0)
         return b""
 
     return GrpcServer(take, port=port)

@@ -1,0 +1,93 @@
+"""What the program made is what arrived and what it reported as lost, item by item."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from otel_distro import schema
+
+if TYPE_CHECKING:
+    from tests.e2e.programs import Launcher
+    from tests.e2e.receiver import Receiver
+
+_PATHS = {"/v1/traces": b"poison", "/v1/logs": b"poison"}
+
+
+def outcomes(receiver: Receiver, metric: schema.Metric) -> Counter[str]:
+    """Return what a counter of ours last told, by ``error.type``; empty for what went well."""
+    counts: Counter[str] = Counter()
+    for point in receiver.series(metric.name):
+        counts[str(point.attributes.get(schema.ERROR_TYPE.name, ""))] += int(point.value)
+    return +counts
+
+
+def check_books(receiver: Receiver, made: int) -> dict[str, Counter[str]]:
+    """Check that made = arrived + reported, for spans and logs; return what became of them."""
+    books = {}
+    for signal, arrived in (("traces", len(receiver.spans())), ("logs", len(receiver.logs()))):
+        processed = outcomes(receiver, schema.SDK_PROCESSED[signal])
+        exported = outcomes(receiver, schema.SDK_EXPORTED[signal])
+        assert processed == {"": made}
+        assert exported.total() == made
+        assert exported[""] == arrived
+        books[signal] = exported
+    assert receiver.total(schema.SDK_SPAN_STARTED.name) == receiver.total(schema.SDK_LOG_CREATED.name) == made
+    return books
+
+
+def test_rejected_and_refused(launcher: Launcher, receiver: Receiver) -> None:
+    """Items that the collector rejects or refuses are counted as that, the others as sent; points, too."""
+    refused: Counter[str] = Counter()
+    metric_bodies: list[int] = []
+
+    def judge(path: str, body: bytes) -> tuple[int, int]:
+        if path in _PATHS and _PATHS[path] in body:
+            refused[path] += 1
+            return 400, 0
+        if path == "/v1/metrics":
+            metric_bodies.append(len(receiver.points()))
+            return 200, 2 * (len(metric_bodies) == 1)
+        return 200, 0
+
+    receiver.judge = judge
+    ended = launcher.run("accountant.py", "refused")
+    assert ended.status == 0
+    books = check_books(receiver, 300)
+    assert books["traces"] == books["logs"] == {"": 297, "HTTP 400 Bad Request": 3}
+    assert all(refused.values())
+    # What the last collection tells of points are those of the requests before it.
+    points = outcomes(receiver, schema.SDK_EXPORTED["metrics"])
+    assert points["rejected"] == 2
+    assert points[""] + 2 == metric_bodies[-1]
+    refusals = [line for line in ended.ours() if "refused by" in line]
+    assert len(refusals) == 2
+    assert len([line for line in ended.ours() if "partial success" in line]) == 1
+
+
+def test_dropped_by_size_and_age(launcher: Launcher, receiver: Receiver) -> None:
+    """A collector that is away for long costs what does not fit and what is too old; each is counted; few lines say it."""
+    receiver.status = 503
+    program = launcher.serve(
+        *("accountant.py", "away"),
+        OTEL_DISTRO_SPOOL_BYTES="262144",
+        OTEL_DISTRO_SPOOL_AGE="3",
+        OTEL_METRIC_EXPORT_INTERVAL="600000",
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and "(age)" not in program.log:
+        threading.Event().wait(0.05)
+    receiver.status = 200
+    (launcher.folder / "back").touch()
+    assert program.wait() == 0
+    for exported in check_books(receiver, 230).values():
+        assert set(exported) <= {"", "size", "age"}
+        assert exported["size"]
+        assert exported["age"]
+    lines = [line for line in program.log.splitlines() if line.startswith("otel-distro: ")]
+    causes = Counter(" ".join(word for word in line.split() if not word.isdigit()) for line in lines)
+    assert set(causes.values()) == {1}
+    assert any("cannot deliver" in line for line in lines)
+    assert any("delivering to" in line for line in lines)
