@@ -32,6 +32,8 @@ def test_every_way_to_log(launcher: Launcher, receiver: Receiver) -> None:
             ("shop.early", "by basicConfig"),
             ("shop.early", "switched off by dictConfig"),
             ("shop.late", "by dictConfig"),
+            ("shop.once.more", "switched off by fileConfig"),
+            ("shop.once.more", "switched on again"),
             ("shop.queued", "through a queue"),
             ("shop.queued", "through our own listener"),
             ("shop.late", "an object that is loud"),

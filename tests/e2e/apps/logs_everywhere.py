@@ -1,5 +1,6 @@
 """Logs in every way that programs do: by logging, loguru and structlog, through queues, configured and configured anew."""
 
+import io
 import logging
 import logging.config
 import logging.handlers
@@ -105,3 +106,10 @@ structlog.configure(
     processors=chain, logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger
 )
 by_structlog(structlog.get_logger("shop.structlog"))
+
+INI = "[loggers]\nkeys=root\n[handlers]\nkeys=h\n[formatters]\nkeys=\n[logger_root]\nlevel=INFO\nhandlers=h\n[handler_h]\n"
+once_more = logging.getLogger("shop.once.more")
+logging.config.fileConfig(io.StringIO(f"{INI}class=StreamHandler\nargs=(sys.stdout,)\n"))
+once_more.warning("switched off by fileConfig")
+once_more.disabled = False
+once_more.warning("switched on again")
