@@ -78,7 +78,9 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     _quiet_upstream()
     _upstream.ask_detectors_in_turn()
     from otel_distro.configurator import Configurator
+    from otel_distro.export import uwsgi_forks
 
+    uwsgi_forks.prepare()
     Running.disabled = disabled
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
     _run_hooks("opentelemetry_pre_instrument")

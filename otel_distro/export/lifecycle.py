@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro import _native, _upstream, schema
 from otel_distro._guard import guard
+from otel_distro.export import uwsgi_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,6 +64,8 @@ class Lifecycle:
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):
             self._before(name, lambda: void(self._pipeline.flush(min(_HASTE, self._budget))))
+        if uwsgi_forks.follow(self._pipeline.start):
+            self._pipeline._has_children = True
         self._pipeline.start()
 
     def _before(self, name: str, deliver: Callable[[], None]) -> None:

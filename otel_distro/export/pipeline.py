@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from otel_distro import _native, _upstream
 from otel_distro._guard import guard
+from otel_distro.export import worker
 from otel_distro.export.collection import PATIENCE
 from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
@@ -101,11 +102,15 @@ class Pipeline:
         if self._closed:
             return
         self._used = True
+        if worker.parked is not None:
+            worker.parked()
         lane = self.lanes[signal]
         waiting = lane.put(item)
         if waiting == 1:
             lane.since = time.monotonic()
             self._writer.notify()
+            if worker.parked is not None:
+                self._write_through(lane)
         elif waiting == lane.batch:
             self._writer.notify()
         elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > LATEST_WRITE:
@@ -124,6 +129,11 @@ class Pipeline:
             self._sender.notify()
         if patient and len(lane.items) > lane.capacity:
             lane.drop_beyond_capacity()
+
+    def _write_through(self, lane: Lane) -> None:
+        """Write in the thread of the application, and leave it to other processes to send it."""
+        self._help(lane, patient=True)
+        self.spool.hand_over()
 
     def flush(self, timeout: float, *, collect: bool = True) -> bool:
         """Spool and send everything, metrics too if they are to be collected now.
@@ -188,10 +198,10 @@ class Pipeline:
         """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
         self._has_children = True
         workers = (self._collector, self._writer, self._sender)
-        for worker in workers:
-            worker.send_home()
-        for worker in workers:
-            worker.await_home()
+        for each in workers:
+            each.send_home()
+        for each in workers:
+            each.await_home()
         for delivery in self.deliveries.values():
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.

@@ -345,6 +345,12 @@ class Spool:
                 self.shelf.abandon()
             self._ledger.clear()
 
+    def hand_over(self) -> None:
+        """Let other processes have what is on the disk, and go on."""
+        with guard("handing over the spool"), self._gate:
+            if self.shelf is not None:
+                self.shelf.close()
+
     def close(self) -> None:
         """Leave what waits to the next process and delete files of which nothing is left.
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _LONGEST_NAP = 3600.0
 _PATIENCE = 0.1
 
+parked: Callable[[], None] | None = None
+"""Set in a process that must have no threads of ours now: what looks whether that has changed."""
+
 
 class Worker:
     """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds."""
@@ -41,7 +44,7 @@ class Worker:
 
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs. Where no threads can be had it does not."""
-        if self.alive or self._stopped:
+        if self.alive or self._stopped or parked is not None:
             return self.alive
         self.alive = True
         try:

@@ -127,9 +127,7 @@ CASES = {
         names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_NEW.name},
         suppressible=False,
     ),
-    "log_records": Case(
-        log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False
-    ),
+    "log_records": Case(log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False),
     "loguru_records": Case(
         log_with_loguru,
         inside="otel_distro.instrumentation.loguru_records._extras",
