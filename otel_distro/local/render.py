@@ -34,9 +34,10 @@ def render(summary: Summary, path: Path | None, drained: bool, environ: Mapping[
     _timings(page, "Slowest operations", summary.operations)
     _statements(page, summary.statements)
     _timings(page, "HTTP calls", summary.calls)
-    _errors(page, summary.errors)
+    _errors(page, summary.errors, summary.new_errors)
     _levels(page, summary)
     _events(page, summary.events)
+    _refused(page, summary.refused)
     _processes(page, summary)
     page.blank()
     for line in _warnings(summary, drained, environ):
@@ -122,12 +123,13 @@ def _more(page: Page, count: int) -> None:
         page.line(page.paint("dim", f"  and {count} more"))
 
 
-def _errors(page: Page, errors: list[ErrorGroup]) -> None:
+def _errors(page: Page, errors: list[ErrorGroup], new: int) -> None:
     if not errors:
         return
     count = sum(group.count for group in errors)
     groups = f" in {plural(len(errors), 'group')}" if len(errors) > 1 else ""
-    page.heading(f"Errors {page.glyphs.dot} {plural(count, 'error')}{groups}")
+    newly = f", {new} new in this version" if new else ""
+    page.heading(f"Errors {page.glyphs.dot} {plural(count, 'error')}{groups}{newly}")
     for group in errors[:_TOP_ERRORS]:
         times = f"{group.count} {page.glyphs.times} "
         name = cut(
@@ -158,7 +160,8 @@ def _levels(page: Page, summary: Summary) -> None:
         return
     page.heading("Logs")
     shown = (page.paint(_LEVEL_STYLE.get(level, ""), f"{level} {count}") for level, count in summary.levels.items())
-    page.line("  " + "   ".join(shown))
+    folded = f"   {page.paint('dim', f'and {summary.folded} repeats folded')}" if summary.folded else ""
+    page.line("  " + "   ".join(shown) + folded)
 
 
 def _events(page: Page, events: list[Events]) -> None:
@@ -171,6 +174,16 @@ def _events(page: Page, events: list[Events]) -> None:
         failed = str(event.failed) if event.failed else page.glyphs.none
         page.line(f"  {cut(event.name, width, page.glyphs)}{_columns((str(event.count), failed))}")
     _more(page, len(events) - _TOP)
+
+
+def _refused(page: Page, refused: dict[str, int]) -> None:
+    if not refused:
+        return
+    page.heading(f"Refused attempts {page.glyphs.dot} by address", _columns(("count",)), page.width - 2 - _NUMBERS)
+    shown = list(refused.items())[:_TOP]
+    for address, count in shown:
+        page.line(f"  {cut(address, page.width - 2 - _NUMBERS, page.glyphs)}{_columns((str(count),))}")
+    _more(page, len(refused) - len(shown))
 
 
 def _processes(page: Page, summary: Summary) -> None:

@@ -25,6 +25,7 @@ _HOST: Final = (schema.SERVER_ADDRESS.name, "net.peer.name")
 _URL: Final = ("url.full", "http.url")
 _CONNECT: Final = "connect"
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+_REFUSALS: Final = (schema.AUDIT_HTTP_REFUSED.name, schema.AUDIT_AUTH_LOGIN.name)
 NO_LEVEL: Final = "no level"
 
 
@@ -93,7 +94,11 @@ class Events:
 
 @dataclass
 class Summary:
-    """One run; ``run`` is its row of table ``run``, and each list has what matters most in front."""
+    """One run; ``run`` is its row of table ``run``, and each list has what matters most in front.
+
+    ``new_errors`` are fingerprints this version had not shown before, ``folded`` the log records that others stand for,
+    ``refused`` the refused requests and failed logins by the client's address.
+    """
 
     run: dict[str, Any]
     traces: int = 0
@@ -109,6 +114,9 @@ class Summary:
     errors: list[ErrorGroup] = field(default_factory=list)
     levels: dict[str, int] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
+    new_errors: int = 0
+    folded: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     dropped: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -225,6 +233,25 @@ def _collect_logs(db: sqlite3.Connection, summary: Summary) -> None:
             (_WARN, summary.run["id"], summary.run["first_log"], schema.EXCEPTION.name, schema.WARNING.name),
         )
     ]
+    _collect_details(db, summary)
+
+
+def _collect_details(db: sqlite3.Connection, summary: Summary) -> None:
+    """Count what only the attributes of a log record tell; they are read of those records only that have one of these."""
+    first_seen, repeats, address = schema.EXCEPTION_FIRST_SEEN.name, schema.LOG_REPEATS.name, schema.CLIENT_ADDRESS.name
+    refused: dict[str, int] = defaultdict(int)
+    for attrs, event in db.execute(
+        "select log.attrs, event_name from log join resource using (rid) where run_id = ? and id > ?"
+        " and (instr(log.attrs, ?) or instr(log.attrs, ?) or instr(log.attrs, ?))",
+        (summary.run["id"], summary.run["first_log"], first_seen, repeats, address),
+    ):
+        found = _load(attrs)
+        summary.new_errors += found.get(first_seen) is True
+        folded = found.get(repeats)
+        summary.folded += folded if isinstance(folded, int) else 0
+        if event in _REFUSALS and address in found and found.get(schema.AUDIT_OUTCOME.name) == "failure":
+            refused[str(found[address])] += 1
+    summary.refused = dict(sorted(refused.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _collect_metrics(db: sqlite3.Connection, summary: Summary) -> None:

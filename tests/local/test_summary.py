@@ -131,6 +131,27 @@ def test_events_are_counted_by_name(summarise: Summarise) -> None:
     assert re.search(r"^  order\.paid +3 +1$", text, re.MULTILINE)
 
 
+def test_what_is_new_folded_and_refused_is_said(summarise: Summarise) -> None:
+    """New kinds of errors, log records that others stand for, and refused attempts by the client's address."""
+    failed = {"audit.outcome": "failure"}
+    refused: list[dict[str, Value]] = [{**failed, "client.address": f"192.0.2.{n}"} for n in (1, 2, 2)]
+    records = [
+        Log("old", 17, attributes={**DECLINED, "python.exception.first_seen": False}, event="exception"),
+        Log("new", 17, attributes={**DECLINED, "python.exception.first_seen": True}, event="exception"),
+        Log("low on paper", 13, attributes={"otel_distro.log.repeats": 41}),
+        *(Log(f"no {n}", 13, attributes=of, event="audit.http.refused") for n, of in enumerate(refused)),
+        Log("in", 9, attributes={"audit.outcome": "success", "client.address": "192.0.2.3"}, event="audit.auth.login"),
+        Log("out", 13, attributes=failed, event="audit.auth.login"),
+    ]
+    summary = summarise(("logs", logs(records)))
+    assert (summary.new_errors, summary.folded) == (1, 41)
+    assert list(summary.refused.items()) == [("192.0.2.2", 2), ("192.0.2.1", 1)]
+    text = shown(summary)
+    assert ", 1 new in this version" in text
+    assert "and 41 repeats folded" in text
+    assert re.search(r"^  192\.0\.2\.2 +2$", text, re.MULTILINE)
+
+
 def test_other_runs_do_not_count(summarise: Summarise) -> None:
     """Telemetry that names another run is in the store, not in this summary."""
     other = resource({"otel_distro.run.id": "r2"})
