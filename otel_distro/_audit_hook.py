@@ -16,6 +16,7 @@ from collections import deque
 
 from otel_distro import _audit_rules as rules
 from otel_distro import settings
+from otel_distro._guard import guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 OURS = object()
 """What :attr:`State.context` returns where what happens is our own doing."""
 
+_PRIVILEGE_CALLS = (
+    "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "initgroups",
+    "chroot", "unshare", "setns",
+)  # fmt: skip
+"""Functions of :mod:`os` for which the interpreter raises no event."""
 _MOST_WAITING = 10_000
 _MOST_PATHS = 4096
 _MOST_PEERS = 4096
@@ -67,6 +73,7 @@ class State:
 state = State()
 _handlers: "dict[str, Handler]" = {}
 _installed = [False]
+_patched: "list[tuple[str, Any, Any]]" = []
 _paths: "dict[str, str]" = {}
 """Path as it was given -> whole path of a sensitive file, empty for others; true until the working folder changes."""
 _peers: "dict[tuple[str, int], None]" = {}
@@ -80,6 +87,8 @@ def start(kinds: "frozenset[str]") -> None:
         state.suppressed.setdefault(kind, 0)
     _paths.clear()
     _handlers.clear()
+    if rules.PRIVILEGES in kinds and not _patched:
+        _patch_privileges()
     if kinds <= rules.WITHOUT_HOOK:
         return
     _handlers.update({event: handler for kind in sorted(kinds) for event, handler in _handlers_of(kind).items()})
@@ -92,6 +101,10 @@ def start(kinds: "frozenset[str]") -> None:
 
 def stop() -> None:
     """Look for nothing, from here on."""
+    while _patched:
+        name, original, ours = _patched.pop()
+        if getattr(os, name) is ours:
+            setattr(os, name, original)
     _handlers.clear()
     state.limits.clear()
     state.waiting.clear()
@@ -238,7 +251,11 @@ def _peer(args: "tuple[Any, ...]") -> None:
 
 
 def _code(args: "tuple[Any, ...]") -> None:
-    caller = sys._getframe(2)
+    try:
+        caller = sys._getframe(2)
+    except ValueError:
+        # The program itself: nobody called for it.
+        return
     if type(args[0]) in (str, bytes) and is_application(caller.f_code.co_filename):
         tell(rules.CODE, f"{caller.f_code.co_filename}:{caller.f_lineno}", _place(caller, len(args[0])))
 
@@ -268,6 +285,38 @@ def _mode(args: "tuple[Any, ...]") -> None:
 def _capability(args: "tuple[Any, ...]") -> None:
     if text_of(args[1]) == "security.capability":
         tell(rules.PRIVILEGES, "setcap", (f"setcap {text_of(args[0]) or args[0]}", "unknown", ""))
+
+
+def _patch_privileges() -> None:
+    for name in _PRIVILEGE_CALLS:
+        original = getattr(os, name, None)
+        if original is not None:
+            ours = _privilege_call(name, original)
+            setattr(os, name, ours)
+            _patched.append((name, original, ours))
+
+
+def _privilege_call(name: str, original: "Any") -> "Any":
+    def call(*args: "Any", **kwargs: "Any") -> "Any":
+        try:
+            result = original(*args, **kwargs)
+        except OSError as error:
+            with guard("auditing a change of privileges"):
+                _privilege(name, args, "failure", error.strerror or "")
+            raise
+        with guard("auditing a change of privileges"):
+            _privilege(name, args, "success", "")
+        return result
+
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(call, attribute, getattr(original, attribute, None))
+    call.__wrapped__ = original  # type: ignore[attr-defined]
+    return call
+
+
+def _privilege(name: str, args: "tuple[Any, ...]", outcome: str, reason: str) -> None:
+    words = " ".join(str(each)[:100] for each in args)
+    tell(rules.PRIVILEGES, name, (f"{name} {words}", outcome, reason))
 
 
 def text_of(value: "Any") -> str:

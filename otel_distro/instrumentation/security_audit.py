@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
     from otel_distro._audit_hook import Seen
 
-_PRIVILEGE_CALLS = (
-    "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "initgroups",
-    "chroot", "unshare", "setns",
-)  # fmt: skip
 _PATIENCE = 0.5
 _NAP = 3600.0
 _ROOT = "audit."
@@ -59,10 +55,6 @@ class SecurityAuditInstrumentor(Instrumentor):
         if not state.limits:
             _audit_hook.start(kinds)
         _teller.attach()
-        if rules.PRIVILEGES in kinds:
-            for name in _PRIVILEGE_CALLS:
-                if hasattr(os, name):
-                    self.patch(os, name, _privilege_call)
         if rules.PROCESSES in kinds:
             for name in ("execv", "execve"):
                 if hasattr(os, name):
@@ -194,28 +186,6 @@ def _observe(_: CallbackOptions) -> Iterable[Observation]:
     for kind, count in list(state.suppressed.items()):
         if count:
             yield Observation(count, {schema.AUDIT_NAME.name: EVENTS[kind].name.removeprefix(_ROOT)})
-
-
-def _privilege_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    name = original.__name__
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            result = original(*args, **kwargs)
-        except OSError as error:
-            with guard("auditing a change of privileges"):
-                _privilege(name, args, "failure", error.strerror or type(error).__name__)
-            raise
-        with guard("auditing a change of privileges"):
-            _privilege(name, args, "success", "")
-        return result
-
-    return call
-
-
-def _privilege(name: str, args: tuple[Any, ...], outcome: str, reason: str) -> None:
-    words = " ".join(str(each)[:100] for each in args)
-    _audit_hook.tell(rules.PRIVILEGES, name, (f"{name} {words}", outcome, reason))
 
 
 def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:

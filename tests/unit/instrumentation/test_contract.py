@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sys
 import threading
 from importlib.metadata import EntryPoint, distribution
 from typing import TYPE_CHECKING, Any
 
+import flask
 import loguru
 import pytest
 import structlog
@@ -17,7 +19,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema as s
 from otel_distro import targets
-from otel_distro.instrumentation import Instrumentor, process_metrics
+from otel_distro.instrumentation import Instrumentor, process_metrics, security_audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +175,16 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 
 def places() -> dict[str, object]:
     """Return everything that instrumentors could patch in the modules they patch."""
-    owners: list[Any] = [sys, threading, threading.Thread, logging, logging.Logger, asyncio.base_events.BaseEventLoop]
+    owners: list[Any] = [
+        os,
+        sys,
+        threading,
+        threading.Thread,
+        flask.Flask,
+        logging,
+        logging.Logger,
+        asyncio.base_events.BaseEventLoop,
+    ]
     return {f"{owner!r}.{key}": value for owner in owners for key, value in vars(owner).items()}
 
 
