@@ -7,6 +7,7 @@ wait for ever. There a report is only queued, and a thread of ours sends it.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from otel_distro.errors.marks import Mark
 
 _MOST: Final = 1000
-_LONGEST_WAIT: Final = 10_000_000_000
-"""Nanoseconds that an exception may live before it is told without knowing its end."""
-
+_LONGEST_WAIT: Final = 10.0
+"""Seconds that an exception may live before it is told without knowing its end."""
+_IDLE: Final = 3600.0
+_PATIENCE: Final = 0.5
 _GATHER: Final = 0.01
 
 _held: deque[record.Report] = deque()
+_sending = _native.allocate_lock()
+"""Held while a report is on its way."""
 _waiting: deque[tuple[Callable[[Any], None], Any]] = deque(maxlen=_MOST)
 _state: dict[str, Any] = {}
 
@@ -39,6 +43,10 @@ def send(report: record.Report) -> None:
 def run(function: Callable[[Any], None], argument: Any) -> None:
     """Call ``function(argument)`` soon, in the thread that sends."""
     _waiting.append((function, argument))
+    _wake()
+
+
+def _wake() -> None:
     worker = _state.get("worker")
     if worker is None:
         worker = _state["worker"] = Worker("sending an exception", _work)
@@ -52,13 +60,20 @@ def hold(mark: Mark, report: record.Report) -> None:
     """Send a report when its exception ends and nobody told it before, at the end of the process, or after ten seconds."""
     mark.wait(report, send)
     _held.append(report)
-    _sweep(report.timestamp - _LONGEST_WAIT)
+    if len(_held) > _MOST:
+        _sweep(0)
+    if not _state.get("armed"):
+        _state["armed"] = True
+        _wake()
 
 
 def end() -> None:
     """Send all that is held or waits, now and here: the process ends."""
     _sweep(None)
     settle()
+    # What our thread has taken is on its way.
+    if _sending.acquire(True, _PATIENCE):
+        _sending.release()
 
 
 def _sweep(before: int | None) -> None:
@@ -77,9 +92,10 @@ def settle() -> None:
     """Send what waits, now and here."""
     try:
         while True:
-            function, argument = _waiting.popleft()
-            with guard("sending an exception"):
-                function(argument)
+            with _sending:
+                function, argument = _waiting.popleft()
+                with guard("sending an exception"):
+                    function(argument)
     except IndexError:
         return
 
@@ -88,7 +104,10 @@ def _work() -> float:
     # Errors come in bursts: one wake-up for all of one is cheaper.
     _native.nap(_GATHER)
     settle()
-    return 3600.0
+    _sweep(time.time_ns() - int(_LONGEST_WAIT * 1e9))
+    settle()
+    _state["armed"] = bool(_held)
+    return _LONGEST_WAIT if _held else _IDLE
 
 
 def _follow_forks() -> None:
@@ -106,11 +125,16 @@ def _before() -> None:
 def _in_parent() -> None:
     worker = _state["worker"]
     worker.alive = False
-    if _waiting:
+    _state["armed"] = bool(_held)
+    if _waiting or _held:
         worker.call_back()
+        worker.notify()
 
 
 def _in_child() -> None:
+    global _sending
+    _sending = _native.allocate_lock()
+    _state["armed"] = False
     _waiting.clear()
     for report in _held:
         # The exception was copied with the process, and the parent tells of it.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import os
 import warnings
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
+from otel_distro.errors import later
 from otel_distro.export import lifecycle
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from tests.unit.instrumentation.failing import RefusedError, counts, logs, raised, uncaught
@@ -187,3 +190,43 @@ def test_shown_warning(telemetry: Telemetry, instrumented: object, monkeypatch: 
     assert set(record.attributes) < {attribute.name for attribute in s.WARNING.attributes}
     assert record.attributes["code.file.path"] == __file__
     assert counts(telemetry) == {}
+
+
+def test_kept_exception_is_told_after_a_while(
+    telemetry: Telemetry, instrumented: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that a program keeps is not waited for without end, and raised on later it is not told again."""
+    monkeypatch.setattr(later, "_LONGEST_WAIT", 0.05)
+    kept: list[BaseException] = []
+    try:
+        with telemetry.providers[0].get_tracer("shop").start_as_current_span("work"):
+            refuse("kept")
+    except RefusedError as error:
+        kept.append(error)
+    (record,) = logs(telemetry)
+    assert record.attributes["python.exception.handler"] == "span"
+    uncaught(kept[0])
+    assert len(logs(telemetry)) == 1
+
+
+def test_forked_child_leaves_to_its_parent_what_it_has_copies_of(telemetry: Telemetry, instrumented: object) -> None:
+    """What waits for its end in both is told by the parent; the child tells of its own."""
+    future: Future[None] = Future()
+    future.set_exception(raised(RefusedError("of the parent")))
+    with telemetry.providers[0].get_tracer("shop").start_as_current_span("work") as span:
+        error = raised(RefusedError("on a span"))
+        span.record_exception(error)
+    later.settle()
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            del future, error
+            gc.collect()
+            later.end()
+            status = len(telemetry.logs())
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    del future, error
+    gc.collect()
+    assert len(logs(telemetry, 2)) == 2
