@@ -64,7 +64,7 @@ class Lifecycle:
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):
             self._before(name, lambda: void(self._pipeline.flush(min(_HASTE, self._budget))))
-        if uwsgi_forks.follow(self._pipeline.start):
+        if uwsgi_forks.follow(self._pipeline.start, self._pipeline.leave_metrics):
             self._pipeline._has_children = True
         self._pipeline.start()
 

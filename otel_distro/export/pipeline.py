@@ -130,6 +130,11 @@ class Pipeline:
         if patient and len(lane.items) > lane.capacity:
             lane.drop_beyond_capacity()
 
+    def leave_metrics(self) -> None:
+        """Collect the metrics and leave them to other processes to send, without threads."""
+        self._collect()
+        self.spool.hand_over()
+
     def _write_through(self, lane: Lane) -> None:
         """Write in the thread of the application, and leave it to other processes to send it."""
         self._help(lane, patient=True)

@@ -41,10 +41,11 @@ def prepare() -> None:
     os.register_at_fork = noting
 
 
-def follow(start: Callable[[], object]) -> bool:
+def follow(start: Callable[[], object], tell: Callable[[], object]) -> bool:
     """Follow the forks of uWSGI; return whether this process is the one that forks. Only after :func:`prepare`.
 
-    ``start`` starts the threads; it is called when this process turns out to serve requests itself.
+    ``start`` starts the threads; it is called when this process turns out to serve requests itself. ``tell`` writes what
+    it has counted: the first worker does that with its copy, because the process that forks ends without a word.
     """
     uwsgi: Any = sys.modules.get("uwsgi")
     if not hasattr(os.register_at_fork, "__wrapped__") or not hasattr(uwsgi, "worker_id"):
@@ -57,8 +58,10 @@ def follow(start: Callable[[], object]) -> bool:
         with guard("telemetry in a worker of uWSGI"):
             if os.getpid() != parent:
                 if worker.parked is not look:
-                    # uWSGI was told to call Python's at-fork functions, and they have been here.
                     return
+                if uwsgi.worker_id() == 1:
+                    with guard("the metrics of the process that forks workers"):
+                        tell()
                 worker.parked = None
                 for callback in _in_child:
                     with guard("telemetry after a fork of uWSGI"):
@@ -67,7 +70,13 @@ def follow(start: Callable[[], object]) -> bool:
                 worker.parked = None
                 start()
 
+    def by_python() -> None:
+        worker.parked = None
+        start()
+
     worker.parked = look
+    # With --py-call-osafterfork uWSGI has Python call them, and there is nothing left to be done.
+    os.register_at_fork(after_in_child=by_python)
     before = getattr(uwsgi, "post_fork_hook", None)
 
     def hook() -> None:

@@ -161,6 +161,53 @@ def test_flask_under_gunicorn(options: Sequence[str], way: Way, launcher: Launch
     assert served.total() == sum(point.value for point in selects)
 
 
+@pytest.mark.parametrize(
+    ("app", "options"),
+    [
+        ("flask_shop", ("--worker-class", "gthread", "--threads", "2")),
+        ("flask_shop", ("--worker-class", "gevent")),
+        ("fastapi_shop", ("--worker-class", "uvicorn_worker.UvicornWorker", "--max-requests", "5")),
+    ],
+    ids=["gthread", "gevent", "uvicorn"],
+)
+def test_other_workers_of_gunicorn(app: str, options: Sequence[str], launcher: Launcher, receiver: Receiver) -> None:
+    """Threads, greenlets, and workers that kill themselves by SIGTERM or make room for others: each request once."""
+    port = free_port()
+    shutil.copy(APPS / f"{app}.py", launcher.folder)
+    words = (*GUNICORN, str(launcher.folder), "--bind", f"127.0.0.1:{port}", *options, f"{app}:app")
+    server = launcher.serve(*words, OTEL_METRIC_EXPORT_INTERVAL="600000")
+    served = ask_items(server, f"http://127.0.0.1:{port}", 2)
+    assert server.stop() == 0
+    check_requests(receiver, served, "/items/{number}" if app == "fastapi_shop" else "/items/<int:number>")
+
+
+@pytest.mark.parametrize("options", [("--master",), ("--master", "--lazy-apps")], ids=" ".join)
+def test_flask_under_uwsgi(options: Sequence[str], launcher: Launcher, receiver: Receiver) -> None:
+    """Workers of uWSGI, forked in C with the application loaded or loading it themselves, are instances of their own."""
+    port = free_port()
+    shutil.copy(APPS / "flask_shop.py", launcher.folder)
+    server = launcher.serve(
+        *(str(BIN / "uwsgi"), "--http-socket", f"127.0.0.1:{port}", "--module", "flask_shop:app", "--enable-threads"),
+        *("--virtualenv", sys.prefix, "--processes", "2", "--die-on-term", *options),
+        OTEL_METRIC_EXPORT_INTERVAL="600000",
+    )
+    served = ask_items(server, f"http://127.0.0.1:{port}", 2)
+    # It kills workers that have not put their last request away yet.
+    receiver.wait_for(lambda r: len(requests_of(r)) == served.total())
+    once = {"db_operation_name": "PRAGMA", "db_namespace": "shop.db"}
+    if "--lazy-apps" not in options:
+        # What the process counted that loaded the application is told by the first worker in its name.
+        receiver.wait_for(lambda r: r.total("db.client.operation.duration", **once) == 1)
+    assert server.stop() == 0
+    receiver.wait_for(lambda r: r.total("http.server.request.duration") == served.total())
+    check_requests(receiver, served, "/items/<int:number>")
+    prepared = receiver.series("db.client.operation.duration", **once)
+    assert [point.value for point in prepared] == ([1, 1] if "--lazy-apps" in options else [1])
+    assert ({instance(span) for span in requests_of(receiver)} == {instance(p) for p in prepared}) is (
+        "--lazy-apps" in options
+    )
+
+
 def test_django_runserver(launcher: Launcher, receiver: Receiver) -> None:
     """Requests are told by the process under the autoreloader, with settings that only manage.py names."""
     project = shutil.copytree(APPS / "django_shop", launcher.folder / "django_shop")

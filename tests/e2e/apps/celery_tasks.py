@@ -1,8 +1,9 @@
-"""Tasks of Celery over a broker in a folder; each writes two lines and counts one order. Run: puts twenty into the queue."""
+"""Tasks of Celery over a broker in a folder; each writes two lines and counts one order. Run with a number: puts so many into the queue."""
 
 import logging
 import os
 import sqlite3
+import sys
 
 from celery import Celery
 from celery.utils.log import get_task_logger
@@ -30,5 +31,5 @@ def order(number):
 
 
 if __name__ == "__main__":
-    for number in range(20):
+    for number in range(int(sys.argv[1])):
         order.delay(number)
