@@ -102,6 +102,7 @@ class _Drain:
     def close(self) -> None:
         """Give back what could not be sent."""
         for delivery in self._deliveries.values():
+            delivery.leave()
             delivery.sender.close()
         self._unsent.update({signal: items for signal, (items, _, _) in self._spool.pending().items()})
         self._spool.close()

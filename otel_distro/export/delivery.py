@@ -132,6 +132,27 @@ class Delivery:
             self._end(self._batch)
         return True
 
+    def send_last(self, end: float) -> None:
+        """Send what waits until ``end``, as ``time.monotonic()``, and leave the rest."""
+        self.link.try_now()
+        while (left := end - time.monotonic()) > 0 and self.send_one(left, patience=left):
+            pass
+        self.leave()
+        self.sender.close()
+
+    def leave(self) -> None:
+        """Leave to the next process what is not delivered: of a batch in pieces only those, so that none is sent twice.
+
+        To be called before the spool is closed. A request that is under way in another thread stays that thread's.
+        """
+        if not self._turn.acquire(False):
+            return
+        try:
+            if self._batch is not None:
+                self._give_back(self._batch)
+        finally:
+            self._turn.release()
+
     def lost(self, count: int, reason: str) -> None:
         """Count items that the spool had to drop."""
         self._metrics.exported(count, reason)

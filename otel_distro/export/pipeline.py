@@ -41,6 +41,7 @@ _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
 _FORK_PATIENCE = 1.0
 _LAST_PATIENCE = 0.2
+_PUT_AWAY = 0.05
 _LOOK_AT_THE_CLOCK = 16
 _FAR = float("inf")
 
@@ -284,7 +285,7 @@ class Pipeline:
         if waiting and self._write_due == _FAR:
             self._write_due = now + WRITE_DELAY
         waiters, self._written_waiters = self._written_waiters, []
-        if waiters or now >= self._write_due or self._full():
+        if waiters or now >= self._write_due or any(len(lane.items) >= lane.batch for lane in self.lanes.values()):
             self._write_due = _FAR
             self._spool_all()
             self._sent_waiters.extend(waiters)
@@ -303,9 +304,6 @@ class Pipeline:
         if collection.give_up(PATIENCE):
             self._collector.abandon()
         return min(collection.due_in(now), collection.asking_since + PATIENCE - now)
-
-    def _full(self) -> bool:
-        return any(len(lane.items) >= lane.batch for lane in self.lanes.values())
 
     def _spool_all(self) -> None:
         with self._encoding:
@@ -355,10 +353,7 @@ class Pipeline:
 
         def send() -> None:
             with guard(f"the last delivery of {delivery.signal}"), _upstream.suppressed():
-                delivery.link.try_now()
-                while (left := self._deadline - time.monotonic()) > 0 and delivery.send_one(left, patience=left):
-                    pass
-                delivery.sender.close()
+                delivery.send_last(self._deadline - _PUT_AWAY)
             done.release()
 
         try:

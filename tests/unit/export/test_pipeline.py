@@ -230,6 +230,25 @@ def test_finish_delivers_and_ends(server: Server, start: Callable[..., Pipeline]
     assert span_names(server.requests) == ["a"]
 
 
+def test_end_in_the_middle_of_a_search(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A refused batch that is looked through piece by piece when the process ends: the next sends what is left, no more."""
+    refused = http("400 Bad Request")
+    server.answers[:] = [refused, http(), refused, server.hang]
+    pipeline = start()
+    names = [str(number) for number in range(64)]
+    put(pipeline, *names)
+    pipeline.finish(1)
+    taken = span_names(server.requests[1:2])
+    assert taken == names[:32]
+    seen = len(server.requests)
+    assert seen == 4
+    server.answers[:] = [http()]
+    following = start()
+    assert following.spool.adopt()
+    assert following.flush(60)
+    assert sorted(span_names(server.requests[seen:]), key=int) == names[32:]
+
+
 def test_metrics_are_collected_at_flush_and_at_the_end(
     server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
