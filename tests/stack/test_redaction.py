@@ -72,7 +72,8 @@ def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
     point = shop.duration(f"/reset/{GITHUB}", 0.2)
     stack.send("metrics", point)
 
-    text = stack.wait_for(lambda: stack.trace_text(shop.trace_id))
+    stack.wait_for(lambda: stack.trace_by_id(shop.trace_id))
+    text = stack.trace_text(shop.trace_id)
     assert CANARY not in text
     assert GITHUB not in text
     for kept in ("/orders", "200", "no mysql****db/shop", "refused: ", "--port 80", "git"):
