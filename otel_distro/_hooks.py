@@ -27,6 +27,8 @@ def when_imported(name: str, callback: "Callable[[ModuleType], None]") -> None:
     if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
         callback(module)
         return
+    if module is not None and _listen_to_end(module, callback):
+        return
     _waiting.setdefault(name, []).append(callback)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
@@ -83,6 +85,34 @@ def _listen(name: str, spec: "ModuleSpec") -> None:
     except (AttributeError, TypeError):
         # A loader that takes no attributes: written in C, or with slots.
         return
+
+
+def _listen_to_end(module: "Any", callback: "Callable[[ModuleType], None]") -> bool:
+    """Call back at the end of an import that is under way: no finder is asked for it any more. Return whether that goes."""
+    spec = module.__spec__
+    kind: Any = type(spec)
+
+    class Watched(kind):  # type: ignore[misc]
+        # The import machinery says here that it is through.
+        @property
+        def _initializing(self) -> bool:
+            return True
+
+        @_initializing.setter
+        def _initializing(self, value: bool) -> None:
+            spec.__class__ = kind
+            spec._initializing = value
+            if sys.modules.get(spec.name) is module:
+                callback(module)
+            else:
+                # It failed, and may be tried again.
+                when_imported(spec.name, callback)
+
+    try:
+        spec.__class__ = Watched
+    except TypeError:
+        return False
+    return True
 
 
 class Trampoline:

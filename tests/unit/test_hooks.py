@@ -337,6 +337,25 @@ def test_kept_reference_goes_through_what_stands_there(price: Callable[..., str]
     assert kept(Shop(), "tea") == "<tea>"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_import_that_is_under_way(library: Path, fails: bool) -> None:
+    """A callback that is registered in the middle of an import comes at its end; where that fails, at the next one's."""
+    calls = Calls()
+    vars(_hooks)["test_calls"] = calls
+    line = "from otel_distro import _hooks\n_hooks.when_imported('made_half', _hooks.test_calls)\n"
+    write(library / "made_half.py", f"{line}early = list(_hooks.test_calls.modules)\n{'1 / 0' if fails else ''}\n")
+    if fails:
+        with pytest.raises(ZeroDivisionError):
+            importlib.import_module("made_half")
+        assert calls.modules == []
+        write(library / "made_half.py", "early = []\nvalue = 'other'\n")
+        importlib.invalidate_caches()
+    module = importlib.import_module("made_half")
+    del vars(_hooks)["test_calls"]
+    assert (module.early, calls.modules) == ([], [module])
+    assert type(module.__spec__).__name__ == "ModuleSpec"
+
+
 def test_many_threads_at_once(price: Callable[..., str]) -> None:
     """However many threads make the first call at once, each gets its result, and all wait for what it starts."""
     started = threading.Event()

@@ -82,7 +82,7 @@ def test_sensitive_files(audited: Callable[..., None], telemetry: Telemetry, tmp
         pass
     os.close(os.open(pathlib.Path(sensitive[5]), os.O_RDONLY))
     with pytest.raises(FileNotFoundError):
-        open("/etc/shadow.not.there")
+        os.open("/etc/shadow.not.there", os.O_RDONLY)
     found = told(telemetry)
     assert [each["audit.target"] for each in found] == [*sensitive, "/etc/shadow.not.there"]
     assert [each["audit.reason"].rpartition(" ")[2] for each in found] == [
@@ -285,10 +285,10 @@ def test_hook_never_raises(
     told(telemetry)
     swallowed.clear()
     audited("files")
-    monkeypatch.setattr(_audit_hook, "tell", lambda *_: 1 / 0)
+    monkeypatch.setattr(_audit_rules.Limit, "allow", "not callable")
     open("/etc/passwd").close()
     told(telemetry)
-    assert swallowed == ["looking at an audit event: ZeroDivisionError: division by zero"]
+    assert swallowed == ["looking at an audit event: TypeError: 'str' object is not callable"]
     swallowed.clear()
 
 
@@ -305,6 +305,6 @@ def test_exception_of_a_signal_handler_passes(
     monkeypatch.setattr(_audit_hook, "tell", lambda *_: signal.raise_signal(signal.SIGUSR1))
     try:
         with pytest.raises(TimeoutError, match="of the application"):
-            open("/etc/passwd")
+            os.open("/etc/passwd", os.O_RDONLY)
     finally:
         signal.signal(signal.SIGUSR1, before)
