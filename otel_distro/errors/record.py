@@ -141,6 +141,8 @@ def attributes_of(
     """Return the attributes that every record of an exception has. ``passed``: the entries of its traceback."""
     if passed is None:
         passed = frames.entries(error.__traceback__)
+    # A hook of the application that logs what ends the program has not caught it.
+    handled = handled and getattr(sys, "last_value", None) is not error
     name = type_name(type(error))
     thread = threading.current_thread()
     attributes: dict[str, AnyValue] = {

@@ -82,6 +82,14 @@ def test_once_whoever_sees_it(telemetry: Telemetry) -> None:
     assert [point.value for point in telemetry.metric(s.PYTHON_EXCEPTIONS.name)] == [1]
 
 
+def test_logged_by_a_hook_is_not_handled(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends the program and is logged by the application's own ``sys.excepthook`` was caught by nobody."""
+    error = error_of(fail)
+    monkeypatch.setattr(sys, "last_value", error, raising=False)
+    assert describe(error, handler="log", handled=True)[s.EXCEPTION_HANDLED.name] is False
+    assert describe(error_of(fail), handler="log", handled=True)[s.EXCEPTION_HANDLED.name] is True
+
+
 def test_section_within_a_section(telemetry: Telemetry) -> None:
     """Each keeps its own; sections can be used again."""
     section = capture("outer")
