@@ -24,8 +24,8 @@ PATIENCE = 2.0
 
 _FIRST_DELAY = 0.01
 _SHORTEST_PAUSE = 0.02
-_PAUSES = 60
-"""How many times longer than making a snapshot is the pause until the next one, so that it costs 1 to 2 % at most."""
+_PAUSES = 90
+"""How many times longer than making a snapshot is the pause until the next one, so that it costs 1 % to 2 %."""
 
 
 class Collection:
