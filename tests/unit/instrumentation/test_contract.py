@@ -81,7 +81,7 @@ def change_group() -> None:
 
 def be_refused() -> None:
     """Ask a Flask application for what it refuses."""
-    app = flask.Flask("made")
+    app: Any = flask.Flask("made")
     app.add_url_rule("/secret", view_func=lambda: ("no", 403))
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/secret", "REMOTE_ADDR": "192.0.2.7", "SERVER_NAME": "made",
                "SERVER_PORT": "80", "wsgi.url_scheme": "http"}  # fmt: skip
