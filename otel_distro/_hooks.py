@@ -92,7 +92,7 @@ def _listen_to_end(module: "Any", callback: "Callable[[ModuleType], None]") -> b
     spec = module.__spec__
     kind: Any = type(spec)
 
-    class Watched(kind):  # type: ignore[misc]
+    class Watched(kind):
         # The import machinery says here that it is through.
         @property
         def _initializing(self) -> bool:
@@ -102,8 +102,9 @@ def _listen_to_end(module: "Any", callback: "Callable[[ModuleType], None]") -> b
         def _initializing(self, value: bool) -> None:
             spec.__class__ = kind
             spec._initializing = value
-            if sys.modules.get(spec.name) is module:
-                callback(module)
+            loaded = sys.modules.get(spec.name)
+            if loaded is not None and loaded is module:
+                callback(loaded)
             else:
                 # It failed, and may be tried again.
                 when_imported(spec.name, callback)

@@ -246,9 +246,12 @@ def test_limit_and_what_is_beyond_it(audited: Callable[..., None], telemetry: Te
     """Of one file only so many are told in a minute, of other files still; what is not told is counted."""
     first, second = make(tmp_path, "id_rsa", "id_dsa")
     audited("files", RATE="5")
-    threads = [
-        threading.Thread(target=lambda: [sys.audit("open", first, "r", 0) for _ in range(2000)]) for _ in range(4)
-    ]
+
+    def flood() -> None:
+        for _ in range(2000):
+            sys.audit("open", first, "r", 0)
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
