@@ -63,7 +63,7 @@ class Lifecycle:
         self._before_raised()
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):
-            self._before(name, lambda: void(self._pipeline.flush(min(_HASTE, self._budget))))
+            self._before(name, self._flush_pipeline)
         if uwsgi_forks.follow(self._pipeline.start, self._pipeline.leave_metrics):
             self._pipeline._has_children = True
         self._pipeline.start()
@@ -112,6 +112,9 @@ class Lifecycle:
             self._shut_down_providers(done)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
 
+    def _flush_pipeline(self) -> None:
+        self._pipeline.flush(min(_HASTE, self._budget))
+
     def _finish_pipeline(self, budget: float) -> None:
         for callback in before_end:
             with guard("what is told at the end of the process"):
@@ -141,10 +144,6 @@ class Lifecycle:
 
             own = Resource({schema.SERVICE_INSTANCE_ID.name: f"{chosen}-{os.getpid()}"})
             _upstream.merge_resource(self._providers, own)
-
-
-def void(_: object) -> None:
-    """Drop a result."""
 
 
 def chosen_instance_id(environ: Mapping[str, str]) -> str:
