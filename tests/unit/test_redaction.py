@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.attributes import BoundedAttributes
 
+from otel_distro import schema
 from otel_distro.redaction import MASK, Redactor, table
 from otel_distro.redaction.keys import Keys
 from tests.unit.redaction_corpus import CANARY, NEAR_MISSES, PLANTED, NearMiss, Planted
@@ -287,3 +288,10 @@ def test_semantic_conventions_are_sent() -> None:
         "mcp.session.id",
         "session.id",
     }
+
+
+def test_no_attribute_of_ours_is_a_secret() -> None:
+    """What this distribution declares arrives: no key of it is hidden for its name."""
+    declared = [value.name for value in vars(schema).values() if isinstance(value, schema.Attribute)]
+    assert len(declared) > 50
+    assert [name for name in declared if Keys().judge(name)] == []
