@@ -387,7 +387,26 @@ def _finish_with_multiprocessing(util: "Any") -> None:
 
     _state["anchor"] = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
-    util.Finalize(None, _tell_of_child, exitpriority=-1000)
+    if sys.version_info < (3, 13):
+        util.Finalize(None, _tell_of_child, exitpriority=-1000)
+    else:
+        # Finalizers run after the exception was printed and is gone.
+        _hooks.when_imported("traceback", _tell_of_child_when_printed)
+
+
+def _tell_of_child_when_printed(traceback: "Any") -> None:
+    original = traceback.print_exc
+
+    def print_exc(*args: "Any", **kwargs: "Any") -> None:
+        caller = sys._getframe(1)
+        if caller.f_code.co_name == "_bootstrap" and caller.f_globals.get("__name__") == "multiprocessing.process":
+            _tell_of_child()
+        original(*args, **kwargs)
+
+    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(print_exc, name, getattr(original, name))
+    print_exc.__wrapped__ = original  # type: ignore[attr-defined]
+    traceback.print_exc = print_exc
 
 
 def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
