@@ -133,7 +133,8 @@ class Collection:
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake()`` when something was recorded and nothing was since the last :meth:`snapshot`."""
-        self._source.watch(self._recorded, wake)
+        if self._last.possible:
+            self._source.watch(self._recorded, wake)
 
     def due_in(self, now: float) -> float:
         """Return in how many seconds a snapshot is due, infinite where nothing was recorded."""

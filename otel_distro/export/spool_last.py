@@ -31,9 +31,14 @@ class LastNumbers:
         self._retry_at = 0.0
 
     @property
+    def possible(self) -> bool:
+        """Whether there is a spool to keep anything in."""
+        return self._shelf is not None
+
+    @property
     def wanted(self) -> bool:
         """Whether a body would be kept now: not without a spool, nor shortly after the disk refused one."""
-        return self._shelf is not None and time.monotonic() >= self._retry_at
+        return self.possible and time.monotonic() >= self._retry_at
 
     def keep(self, body: bytes, count: int) -> None:
         """Keep this body in place of the last one, at every moment one of them. Where the disk refuses, neither is."""
