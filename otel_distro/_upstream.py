@@ -288,6 +288,44 @@ def set_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: Logge
     set_logger_provider(logger)
 
 
+def global_providers() -> tuple[Any, Any, Any]:
+    """Return the global providers of traces, metrics and logs."""
+    from opentelemetry.metrics import get_meter_provider
+    from opentelemetry.trace import get_tracer_provider
+
+    return get_tracer_provider(), get_meter_provider(), __getattr__("get_logger_provider")()
+
+
+def keep_last(provider: LoggerProvider, processor: LogRecordProcessor) -> None:
+    """Add a processor that stays behind those that are added later: what they change in a record is to be sent.
+
+    Upstream's own shows changes made behind it, because it holds the record itself until it is exported.
+    """
+    provider.add_log_record_processor(processor)
+    multi: Any = provider._multi_log_record_processor
+    add = multi.add_log_record_processor
+
+    def add_before(other: LogRecordProcessor) -> None:
+        add(other)
+        with multi._lock:
+            others = (each for each in multi._log_record_processors if each is not processor)
+            multi._log_record_processors = (*others, processor)
+
+    multi.add_log_record_processor = add_before
+
+
+def leave_no_exit_functions(providers: Sequence[Any]) -> None:
+    """Take back what providers of the SDK have registered to be called at exit: there each waits as long as it likes."""
+    import atexit
+
+    for provider in providers:
+        for name in ("_atexit_handler", "_at_exit_handler"):
+            handler = getattr(provider, name, None)
+            if handler is not None:
+                atexit.unregister(handler)
+                setattr(provider, name, None)
+
+
 def replace_providers(tracer: TracerProvider, meter: SDKMeterProvider, logger: LoggerProvider) -> Callable[[], None]:
     """Make the providers the global ones, whatever was set before; return a function that puts that back.
 

@@ -19,12 +19,15 @@ from otel_distro._version import __version__
 from otel_distro.environment.otlp import speaks_grpc
 from otel_distro.export import encode_redaction
 from otel_distro.export.assembly import assemble, report_to
+from otel_distro.export.foreign import ForeignSDK
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
 from otel_distro.export.sdk_guard import guard_sdk
 from otel_distro.export.self_metrics import report_tallies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from otel_distro.export.log_file import LogFile
     from otel_distro.export.pipeline import Pipeline
 
@@ -37,18 +40,19 @@ def ours(signal: str) -> str:
 class Configurator(_upstream.SDKConfigurator):
     """The entry point ``opentelemetry_configurator``; one process builds one SDK, however often it is called."""
 
-    lifecycle: Lifecycle | None = None
+    lifecycle: Lifecycle | ForeignSDK | None = None
 
     def _configure(self, **kwargs: Any) -> None:
         """Build the SDK from a checked environment.
 
         ``auto_instrumentation_version`` goes into the resource. With ``OTEL_CONFIG_FILE`` the SDK is what the file
-        says, built by upstream, as the specification wants it.
+        says, built by upstream, as the specification wants it; only the care for the end of the process is ours.
         """
         if Configurator.lifecycle is not None:
             return
         if os.environ.get("OTEL_CONFIG_FILE"):
-            super()._configure(**kwargs)
+            super()._configure()
+            Configurator.lifecycle = _follow(_upstream.global_providers())
             return
         resource = self._resource(kwargs.get("auto_instrumentation_version"))
         _upstream.opamp("pre", resource)
@@ -64,6 +68,13 @@ class Configurator(_upstream.SDKConfigurator):
         if auto_version:
             attributes["telemetry.auto.version"] = auto_version
         return Resource.create(attributes)
+
+
+def _follow(providers: Sequence[Any]) -> ForeignSDK:
+    sdk = ForeignSDK(providers, settings.OTEL_DISTRO_EXIT_TIMEOUT.get())
+    with guard("following forks"):
+        sdk.bind()
+    return sdk
 
 
 def _build(resource: Resource) -> Lifecycle:
@@ -108,7 +119,7 @@ def _build(resource: Resource) -> Lifecycle:
         if name != ours("logs"):
             logger_provider.add_log_record_processor(BatchLogRecordProcessor(_upstream.exporter_class("logs", name)()))
     if ours("logs") in names["logs"] or file is not None:
-        logger_provider.add_log_record_processor(logs)
+        _upstream.keep_last(logger_provider, logs)
     if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() != "false":
         meter = meter_provider.get_meter("otel_distro", __version__)
         report_to(pipeline, meter)

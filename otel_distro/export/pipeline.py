@@ -111,7 +111,9 @@ class Pipeline:
             lane.since = time.monotonic()
             self._writer.notify()
             if worker.parked is not None:
-                self._write_through(lane)
+                # Written here, and left to other processes to send.
+                self._help(lane, patient=True)
+                self.spool.hand_over()
         elif waiting == lane.batch:
             self._writer.notify()
         elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > LATEST_WRITE:
@@ -132,13 +134,8 @@ class Pipeline:
             lane.drop_beyond_capacity()
 
     def leave_metrics(self) -> None:
-        """Collect the metrics and leave them to other processes to send, without threads."""
+        """Collect the metrics, without threads, and leave them to other processes to send."""
         self._collect()
-        self.spool.hand_over()
-
-    def _write_through(self, lane: Lane) -> None:
-        """Write in the thread of the application, and leave it to other processes to send it."""
-        self._help(lane, patient=True)
         self.spool.hand_over()
 
     def flush(self, timeout: float, *, collect: bool = True) -> bool:

@@ -1,0 +1,90 @@
+"""An SDK whose parts are not ours, as a file of ``OTEL_CONFIG_FILE`` describes it: its own ways out, our care for ends and forks."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics import MeterProvider
+
+from otel_distro import _native, _upstream
+from otel_distro._guard import guard
+from otel_distro.export.lifecycle import before_end
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HASTE = 0.5
+"""Seconds that ``os._exit`` may take at most to deliver."""
+
+
+class ForeignSDK:
+    """Shuts ``providers`` down at every end of the process that we see, within ``budget`` seconds for all together."""
+
+    def __init__(self, providers: Sequence[Any], budget: float) -> None:
+        self._providers = [provider for provider in providers if hasattr(provider, "shutdown")]
+        self._budget = budget
+        self._pid = os.getpid()
+        self._finished = False
+
+    def bind(self) -> None:
+        """Take the end of the process over from the providers, and follow forks and ``os._exit``, which ends the children of multiprocessing."""
+        _upstream.leave_no_exit_functions(self._providers)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+        vanish = os._exit
+
+        @functools.wraps(vanish)
+        def deliver_and_vanish(status: int) -> Any:
+            with guard("delivering before the process vanishes"):
+                if self._pid == os.getpid():
+                    self._finish(min(_HASTE, self._budget))
+            vanish(status)
+
+        os._exit = deliver_and_vanish
+
+    def finish(self) -> None:
+        """Deliver what the SDK holds. A second call does nothing."""
+        self._finish(self._budget)
+
+    def _finish(self, budget: float) -> None:
+        if self._finished or self._pid != os.getpid():
+            return
+        self._finished = True
+        for callback in before_end:
+            with guard("what is told at the end of the process"):
+                callback()
+        # Each by itself: one that waits for its collector must not cost the others their time. Metrics come last, the
+        # other two report on themselves through them.
+        metrics = [provider for provider in self._providers if isinstance(provider, MeterProvider)]
+        others = [provider for provider in self._providers if provider not in metrics]
+        for providers in (others, metrics):
+            deadline = time.monotonic() + budget / 2
+            for done in [self._shut_down(provider) for provider in providers]:
+                done.acquire(True, max(0.0, deadline - time.monotonic()))
+
+    @staticmethod
+    def _shut_down(provider: Any) -> _native.LockType:
+        done = _native.allocate_lock()
+        done.acquire()
+
+        def shut_down() -> None:
+            with guard("the shutdown of a provider"), _upstream.suppressed():
+                provider.shutdown()
+            done.release()
+
+        try:
+            _native.start_new_thread(shut_down, ())
+        except RuntimeError:
+            shut_down()
+        return done
+
+    def _in_child(self) -> None:
+        with guard("telemetry after a fork"):
+            self._finished = False
+            self._pid = os.getpid()
+            for provider in self._providers:
+                if isinstance(provider, MeterProvider):
+                    _upstream.forget_measurements(provider)

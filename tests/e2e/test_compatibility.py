@@ -1,0 +1,130 @@
+"""What the SDK lets users do it still lets them do: parts of their own, its variables, its file, its exporters."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from tests.e2e.programs import fake_package
+
+if TYPE_CHECKING:
+    from tests.e2e.programs import Launcher
+    from tests.e2e.receiver import Receiver
+
+_FILE = """
+file_format: "1.0"
+resource: {attributes: [{name: service.name, value: filed}, {name: service.instance.id, value: one}]}
+tracer_provider:
+  processors: [{batch: {schedule_delay: 60000, exporter: {otlp_http: {endpoint: "${RECEIVER}/v1/traces"}}}}]
+logger_provider:
+  processors: [{batch: {schedule_delay: 60000, exporter: {otlp_http: {endpoint: "${RECEIVER}/v1/logs"}}}}]
+meter_provider:
+  readers: [{periodic: {interval: 600000, exporter: {otlp_http: {endpoint: "${RECEIVER}/v1/metrics"}}}}]
+  views:
+    - selector: {instrument_name: db.client.operation.duration}
+      stream: {name: asked}
+"""
+
+_PARTS = """
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+
+class Choosy(Sampler):
+    def __init__(self, argument):
+        self.argument = argument
+    def should_sample(self, parent, trace_id, name, *args, **kwargs):
+        decision = Decision.DROP if name == self.argument else Decision.RECORD_AND_SAMPLE
+        return SamplingResult(decision, {"sampled.by": "choosy"})
+    def get_description(self):
+        return "choosy"
+
+class Printing(SpanExporter):
+    def export(self, spans):
+        print("exported", *(span.name for span in spans), flush=True)
+        return SpanExportResult.SUCCESS
+"""
+
+
+def test_parts_that_a_program_adds(launcher: Launcher, receiver: Receiver) -> None:
+    """Processors, exporters, readers and views of a program work beside ours, and what they change is sent."""
+    told = launcher.run("own_parts.py")
+    assert (told.status, told.ours()) == (0, [])
+    assert told.stdout.splitlines() == [
+        "simple has ['order']",
+        "own buckets (0, 1, 0)",
+        "exporter has ['order']",
+        "log processor shut down",
+    ]
+    (span,) = receiver.spans("order")
+    (log,) = receiver.logs("ordered")
+    assert (log.attributes["marked"], log.span_id) == ("yes", span.span_id)
+    assert receiver.total("basket") == 1
+    assert receiver.points("own") == []
+
+
+def test_parts_by_name(launcher: Launcher, receiver: Receiver) -> None:
+    """A sampler and an exporter of another package, named in the variables, get what they should; ours sends the rest."""
+    lines = ["[opentelemetry_traces_sampler]", "choosy = parts:Choosy"]
+    lines += ["[opentelemetry_traces_exporter]", "printing = parts:Printing"]
+    path = fake_package(launcher.folder / "fake", "parts", "1.0", _PARTS, lines)
+    told = launcher.run(
+        "own_provider.py",
+        PYTHONPATH=str(path),
+        OTEL_TRACES_SAMPLER="choosy",
+        OTEL_TRACES_SAMPLER_ARG="dropped",
+        OTEL_TRACES_EXPORTER="otlp,printing",
+    )
+    assert (told.status, told.ours()) == (0, [])
+    assert "exported order" in told.stdout
+    (span,) = receiver.spans("order")
+    assert span.attributes == {"sampled.by": "choosy", "marked": "yes"}
+
+
+def test_console_exporters(launcher: Launcher, receiver: Receiver) -> None:
+    """All three signals can be printed beside being sent, and instead of it."""
+    both = {f"OTEL_{signal}_EXPORTER": "console,otlp" for signal in ("TRACES", "METRICS", "LOGS")}
+    told = launcher.run("talker.py", "7", **dict.fromkeys(both, "console"))  # type: ignore[arg-type]
+    assert (told.status, told.ours(), receiver.requests) == (7, [], [])
+    check_printed(told.stdout)
+    told = launcher.run("talker.py", "7", **both)  # type: ignore[arg-type]
+    check_printed(told.stdout)
+    assert (len(receiver.spans("SELECT")), len(receiver.logs("talking"))) == (1, 1)
+    assert receiver.total("db.client.operation.duration") == 1
+
+
+def check_printed(stdout: str) -> None:
+    """Check that a span, a log record and a metric were printed once."""
+    for text in ('"name": "SELECT"', '"body": "talking"', '"name": "db.client.operation.duration"'):
+        assert stdout.count(text) == 1, stdout
+
+
+def test_delays_and_intervals(launcher: Launcher, receiver: Receiver) -> None:
+    """OTEL_BSP_*, OTEL_BLRP_* and OTEL_METRIC_EXPORT_INTERVAL say when something is sent, and the end of the process does."""
+    server = launcher.serve(
+        "-c",
+        "import logging, time\nlogging.warning('said')\nwhile True: time.sleep(1)",
+        OTEL_BSP_SCHEDULE_DELAY="600000",
+        OTEL_BLRP_SCHEDULE_DELAY="600000",
+        OTEL_METRIC_EXPORT_INTERVAL="200",
+    )
+    receiver.wait_for(lambda r: len({point.time for point in r.points("process.memory.usage")}) > 2)
+    assert receiver.logs() == []
+    assert server.stop() == -signal.SIGTERM
+    assert len(receiver.logs("said")) == 1
+
+
+def test_the_file(launcher: Launcher, receiver: Receiver) -> None:
+    """With OTEL_CONFIG_FILE the SDK is what the file says; its ends and its forks lose nothing all the same."""
+    file = launcher.folder / "otel.yaml"
+    file.write_text(_FILE, encoding="utf-8")
+    changes = {"OTEL_CONFIG_FILE": str(file), "RECEIVER": receiver.endpoint}
+    bare = launcher.run("workers.py", "pool", "fork", way="bare")
+    told = launcher.run("workers.py", "pool", "fork", **changes)  # type: ignore[arg-type]
+    assert (told.status, told.stdout, told.ours()) == (bare.status, bare.stdout, [])
+    assert sorted(str(log.body) for log in receiver.logs()) == sorted(f"piece {n}" for n in (*range(20), 100, 101))
+    assert len(receiver.spans("SELECT")) == 22
+    assert sum(point.value for point in receiver.points("asked")) == 22
+    assert {"filed"} == {span.resource["service.name"] for span in receiver.spans()}
+    program = "import logging, os, signal; logging.warning('last'); os.kill(os.getpid(), signal.SIGTERM)"
+    assert launcher.run("-c", program, **changes).status == -signal.SIGTERM  # type: ignore[arg-type]
+    assert len(receiver.logs("last")) == 1
