@@ -9,14 +9,14 @@ import atexit
 import os
 import sys
 
-from otel_distro import _hooks, _native, _signals, targets
+from otel_distro import _error_traps, _hooks, _native, _signals, targets
 from otel_distro._diagnostics import say
 from otel_distro._guard import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import ModuleType, TracebackType
+    from types import ModuleType
     from typing import Any
 
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
@@ -119,10 +119,12 @@ def _start() -> None:
         _hooks.when_imported(module, lambda _: void(activate()))
     _hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
-        _install_excepthook()
-        _install_unraisablehook()
+        _error_traps.hear_main(_tell)
+        _error_traps.hear_finalizers(_tell, lambda: bool(_state["ended"]))
         if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
-            _trap_silent_exceptions()
+            from otel_distro.errors import frames
+
+            _error_traps.hear_caught(_tell, frames.own_name)
     atexit.register(_at_exit)
     _signals.handle(_die)
     if hasattr(os, "register_at_fork"):
@@ -272,63 +274,15 @@ def _patch_gevent() -> None:
     monkey.patch_all()
 
 
-def _install_excepthook() -> None:
-    original = sys.excepthook
-
-    def excepthook(kind: "type[BaseException]", error: BaseException, tb: "TracebackType | None") -> None:
-        if issubclass(kind, Exception) and activate():
-            from otel_distro import distro
-
-            distro.uncaught(error)
-        original(kind, error, tb)
-
-    excepthook.is_otel_distro = True  # type: ignore[attr-defined]
-    sys.excepthook = excepthook
-
-
-def _install_unraisablehook() -> None:
-    original = sys.unraisablehook
-
-    def unraisablehook(unraisable: "Any", /) -> None:
-        # After the end of telemetry, modules are taken apart: nothing can be started there.
-        if isinstance(unraisable.exc_value, Exception) and not _state["ended"] and activate():
-            from otel_distro import distro
-
-            distro.uncaught(unraisable.exc_value, "unraisable")
-        original(unraisable)
-
-    sys.unraisablehook = unraisablehook
-
-
-def _trap_silent_exceptions() -> None:
-    """Wait for the first exception that code of the application catches; Python says so from 3.12 on."""
-    monitoring: Any = getattr(sys, "monitoring", None)
-    if monitoring is None or monitoring.get_tool(4) is not None:
-        return
-    from otel_distro.errors import frames
-
-    def caught(code: "Any", offset: int, error: BaseException) -> None:
-        if frames.own_name(code.co_filename) and isinstance(error, Exception) and activate():
-            from otel_distro import distro
-
-            distro.caught(code, offset, error)
-
-    monitoring.use_tool_id(4, "otel_distro")
-    monitoring.register_callback(4, monitoring.events.EXCEPTION_HANDLED, caught)
-    monitoring.set_events(4, monitoring.events.EXCEPTION_HANDLED)
-
-
-def _tell_of_child() -> None:
-    """Tell of the exception that ends a child of multiprocessing: it comes here before it prints that and exits."""
-    error = sys.exc_info()[1]
-    if isinstance(error, Exception) and activate():
+def _tell(error: BaseException, handler: str, *where: object) -> None:
+    if activate():
         from otel_distro import distro
 
-        distro.uncaught(error, "process")
+        distro.tell(error, handler, *where)
 
 
 def _at_child_end() -> None:
-    _tell_of_child()
+    _error_traps.tell_of_child(_tell)
     _at_exit()
 
 
@@ -387,26 +341,7 @@ def _finish_with_multiprocessing(util: "Any") -> None:
 
     _state["anchor"] = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
-    if sys.version_info < (3, 13):
-        util.Finalize(None, _tell_of_child, exitpriority=-1000)
-    else:
-        # Finalizers run after the exception was printed and is gone.
-        _hooks.when_imported("traceback", _tell_of_child_when_printed)
-
-
-def _tell_of_child_when_printed(traceback: "Any") -> None:
-    original = traceback.print_exc
-
-    def print_exc(*args: "Any", **kwargs: "Any") -> None:
-        caller = sys._getframe(1)
-        if caller.f_code.co_name == "_bootstrap" and caller.f_globals.get("__name__") == "multiprocessing.process":
-            _tell_of_child()
-        original(*args, **kwargs)
-
-    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(print_exc, name, getattr(original, name))
-    print_exc.__wrapped__ = original  # type: ignore[attr-defined]
-    traceback.print_exc = print_exc
+    _error_traps.hear_children(util, _tell)
 
 
 def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":

@@ -18,7 +18,6 @@ from otel_distro._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
-    from types import CodeType
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
 
@@ -142,24 +141,24 @@ def _package_conflict(name: str) -> DependencyConflict | None:
         return None
 
 
-def uncaught(error: BaseException, handler: str = "main") -> None:
-    """Record an exception that nobody caught, once, however many hooks saw it. ``handler``: what did see it."""
+def uncaught(error: BaseException) -> None:
+    """Record an exception that ends the main thread, once, however many hooks saw it."""
+    tell(error, "main")
+
+
+def tell(error: BaseException, handler: str, *where: Any) -> None:
+    """Hand over what was heard of an exception before telemetry ran. ``handler``: what heard it; ``where``: code and place."""
     if "error_tracking" not in _loaded:
         return
-    from otel_distro.instrumentation import error_tracking
+    from otel_distro.instrumentation import error_tracking, silent_exceptions
 
-    if handler == "unraisable":
+    if handler == "silent":
+        code, offset = where
+        silent_exceptions.caught(code, offset, error)
+    elif handler == "unraisable":
         error_tracking.record_later(error, handler)
     else:
         error_tracking.record(error, handler)
-
-
-def caught(code: CodeType, offset: int, error: BaseException) -> None:
-    """Note an exception that code of the application caught, before anybody listened."""
-    if "error_tracking" in _loaded:
-        from otel_distro.instrumentation import silent_exceptions
-
-        silent_exceptions.caught(code, offset, error)
 
 
 def finish() -> None:
