@@ -59,6 +59,20 @@ class Collection:
         self._next = 0.0
         self._last.forget()
 
+    def look_after(self, encoding: LockType, lock: LockType, replace: Callable[[], None]) -> float:
+        """Keep what was counted, and leave out a callback that hangs; return in how many seconds to look again.
+
+        ``encoding`` and ``lock`` are held for the first, ``replace()`` is called for a thread that is lost.
+        """
+        if self.due_in(time.monotonic()) <= 0:
+            with encoding:
+                self.snapshot(lock)
+        if self.give_up(PATIENCE):
+            replace()
+        now = time.monotonic()
+        asking = self._asking
+        return min(self.due_in(now), asking[2] + PATIENCE - now if asking is not None else float("inf"))
+
     # All of them
 
     def run(self, lock: LockType) -> bool:
@@ -106,12 +120,6 @@ class Collection:
         if found is not None:
             self._settle(found)
         self._last.drop()
-
-    @property
-    def asking_since(self) -> float:
-        """When the callback that is being asked was asked, as ``time.monotonic()``; infinite where none is."""
-        asking = self._asking
-        return asking[2] if asking is not None else float("inf")
 
     def give_up(self, patience: float) -> bool:
         """Leave a callback out that has been asked for longer than ``patience`` seconds, until it comes back.

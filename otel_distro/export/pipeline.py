@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from otel_distro import _native, _upstream
 from otel_distro._guard import guard
 from otel_distro.export import worker
-from otel_distro.export.collection import PATIENCE
 from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
 
@@ -287,20 +286,10 @@ class Pipeline:
             self._spool_all()
             self._sent_waiters.extend(waiters)
             self._sender.notify()
-        return min(self._write_due - time.monotonic(), self._look_after_metrics())
-
-    def _look_after_metrics(self) -> float:
-        """Keep what was counted, leave out a callback that hangs; return in how many seconds to look again."""
-        collection = self._collection
-        if collection is None:
-            return _FAR
-        now = time.monotonic()
-        if collection.due_in(now) <= 0:
-            with self._encoding:
-                collection.snapshot(self._collecting)
-        if collection.give_up(PATIENCE):
-            self._collector.abandon()
-        return min(collection.due_in(now), collection.asking_since + PATIENCE - now)
+        left = _FAR
+        if self._collection is not None:
+            left = self._collection.look_after(self._encoding, self._collecting, self._collector.abandon)
+        return min(self._write_due - time.monotonic(), left)
 
     def _spool_all(self) -> None:
         with self._encoding:
@@ -391,10 +380,14 @@ class Pipeline:
         return min(self._send_due, self._next_adoption) - now
 
     def _deliver(self) -> None:
-        """Send in turns, one request of each signal, until nothing waits or nothing goes."""
-        going = list(self.deliveries.values())
-        while going and not self._sender.leaving:
-            for delivery in list(going):
+        """Send in turns, one request of each signal, until nothing waits or nothing goes, or somebody waits for a flush.
+
+        Each turn asks all of them: to a slow collector one signal could go on for ever.
+        """
+        sent = True
+        while sent and not self._sender.leaving and not self._sent_waiters:
+            sent = False
+            for delivery in self.deliveries.values():
                 timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
-                if timeout <= 0 or self._sender.leaving or not delivery.send_one(timeout):
-                    going.remove(delivery)
+                if timeout > 0 and not self._sender.leaving and delivery.send_one(timeout):
+                    sent = True

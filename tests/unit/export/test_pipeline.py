@@ -16,6 +16,7 @@ from tests.unit.export.items import metric_names, span, span_names
 from tests.unit.export.server import Server, http
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -228,6 +229,24 @@ def test_finish_delivers_and_ends(server: Server, start: Callable[..., Pipeline]
     assert not pipeline.flush(1)
     pipeline.finish(60)
     assert span_names(server.requests) == ["a"]
+
+
+def test_no_signal_is_left_behind(server: Server, start: Callable[..., Pipeline]) -> None:
+    """While more spans come than a slow collector takes, what comes of another signal has its turn all the same."""
+
+    def answer(connection: socket.socket) -> None:
+        if len(server.requests) == 1:
+            pipeline.spool.append("logs", b"l", 1)
+        if len(server.requests) < 30:
+            pipeline.spool.append("traces", b"t", 1)
+        connection.sendall(http())
+
+    server.answers[:] = [answer]
+    pipeline = start()
+    pipeline.spool.append("traces", b"t", 1)
+    assert pipeline.flush(60)
+    assert [request.target for request in server.requests].index("/v1/logs") < 4
+    assert len(server.requests) >= 30
 
 
 def test_end_in_the_middle_of_a_search(server: Server, start: Callable[..., Pipeline]) -> None:
