@@ -286,7 +286,7 @@ def test_metrics_are_collected_at_flush_and_at_the_end(
 
 
 def test_callback_that_hangs_does_not_hold_the_end(server: Server, start: Callable[..., Pipeline]) -> None:
-    """A callback of the application that never returns costs the metrics, not the spans and not the end."""
+    """A callback of the application that never returns costs its own metric, not the spans and not the end."""
     start()
     pipeline, reader = assemble(("traces", "metrics"), "shop")
     assert reader is not None
