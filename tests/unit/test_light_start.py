@@ -31,6 +31,7 @@ OURS_AT_START = {
     "otel_distro._version",
     "otel_distro._boot",
     "otel_distro._diagnostics",
+    "otel_distro._error_traps",
     "otel_distro._guard",
     "otel_distro._hooks",
     "otel_distro._native",
