@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,9 +116,13 @@ def test_a_sampler(launcher: Launcher, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("where", ["fine", "main", "thread"])
-def test_the_line_of_code_is_as_good_as_the_command(where: str, launcher: Launcher, receiver: Receiver) -> None:
+def test_the_line_of_code_is_as_good_as_the_command(
+    where: str, launcher: Launcher, receiver: Receiver, tmp_path: Path
+) -> None:
     """A program whose first line calls instrument() tells what it tells under `otel-distro run`."""
-    by_line = launcher.run("first_line.py", APPS / "script.py", where, way="bare")
+    # Each with a state of its own: what the one has seen for the first time the other would know.
+    state = str(tmp_path / "other state")
+    by_line = launcher.run("first_line.py", APPS / "script.py", where, way="bare", XDG_STATE_HOME=state)
     first = told(receiver)
     by_command = launcher.run("script.py", where, way=RUN)
     both = told(receiver)

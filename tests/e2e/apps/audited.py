@@ -1,5 +1,6 @@
 """Does what an auditor wants to know of, from four threads at once, and says how much memory that took."""
 
+import logging
 import os
 import resource
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 
 times = int(sys.argv[1])
+logging.warning("on")
 with open("id_rsa", "w") as file:
     file.write("x")
 subprocess.run(["true", "--password=hunter2-secret", "plain"], check=True)

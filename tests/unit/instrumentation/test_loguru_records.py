@@ -32,7 +32,7 @@ def printed() -> Iterator[list[str]]:
     yield lines
     shared.remove()
     shared.configure(patcher=None)
-    shared.add(sys.__stderr__)  # as it comes
+    shared.add(sys.stderr)  # as it comes
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def test_trace_in_formats_of_the_application(telemetry: Telemetry) -> None:
     shared.info("out")
     shared.remove()
     shared.configure(patcher=None)
-    shared.add(sys.__stderr__)
+    shared.add(sys.stderr)
     assert [str(line).rstrip() for line in lines] == [f"{span.get_span_context().trace_id:032x} in", "0 out"]
     assert not any(key.startswith("otel") for found in telemetry.logs() for key in found.log_record.attributes or {})
 
