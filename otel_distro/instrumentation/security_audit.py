@@ -55,6 +55,7 @@ class SecurityAuditInstrumentor(Instrumentor):
         if not state.limits:
             _audit_hook.start(kinds)
         _teller.attach()
+        self.patch(os, "_exit", _vanishing_call)
         if rules.PROCESSES in kinds:
             for name in ("execv", "execve"):
                 if hasattr(os, name):
@@ -186,6 +187,17 @@ def _observe(_: CallbackOptions) -> Iterable[Observation]:
     for kind, count in list(state.suppressed.items()):
         if count:
             yield Observation(count, {schema.AUDIT_NAME.name: EVENTS[kind].name.removeprefix(_ROOT)})
+
+
+def _vanishing_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # What delivers at this end looks first whether there is anything to deliver.
+        if state.waiting:
+            with guard("telling of audit events before the process vanishes"):
+                _teller.tell_all()
+        return original(*args, **kwargs)
+
+    return call
 
 
 def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:

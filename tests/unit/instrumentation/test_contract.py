@@ -308,7 +308,7 @@ def test_error_of_ours_does_not_reach_the_application(
 ) -> None:
     """With our half broken the application does what it does, its hooks are called, and we say so."""
 
-    def broken(*_: object) -> Any:
+    def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("ours")
 
     monkeypatch.setattr(CASES[name].inside, broken)
