@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from grafana.collector_names import DETECTED_LEVEL, EVENT_NAME, SCOPE_NAME
+from grafana.collector_names import EVENT_NAME, SCOPE_NAME
 from grafana.panels import Json, logs, row, stat, timeseries
 from grafana.promql import PROCESS, by, differs, equals, increase, rate
-from grafana.rows.messages import FAILED_LINES, LEVEL_COLORS, LINES, STREAMS, count_lines
+from grafana.rows.messages import FAILED_LINES, LINES, STREAMS, by_level, count_lines
 from grafana.targets import legend, loki, prometheus
 from otel_distro import schema
 
@@ -40,14 +40,7 @@ def volume() -> list[Json]:
     """Return the row about how much is logged."""
     return row(
         "Volume",
-        timeseries(
-            "Lines by level",
-            "Log lines in each step of the graph that the variables Level and Log text select.",
-            loki(count_lines(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
-            unit="short",
-            stacked=True,
-            colors=LEVEL_COLORS,
-        ),
+        by_level(),
         timeseries(
             "Lines by logger",
             "Log lines in each step of the graph, by the logger that wrote them.",

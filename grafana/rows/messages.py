@@ -48,19 +48,24 @@ def numbers() -> list[Json]:
     ]
 
 
+def by_level() -> Json:
+    """Return the graph of log lines by level."""
+    return timeseries(
+        "Log lines by level",
+        "Log lines in each step of the graph that the variables Level and Log text select.",
+        loki(count_lines(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
+        unit="short",
+        stacked=True,
+        colors=LEVEL_COLORS,
+    )
+
+
 def messages() -> list[Json]:
     """Return the row about log lines and exceptions."""
     kind, uncaught = schema.EXCEPTION_TYPE, (schema.EXCEPTION_TYPE, schema.EXCEPTION_HANDLER)
     return row(
         "Logs and exceptions",
-        timeseries(
-            "Log lines by level",
-            "Log lines in each step of the graph that the variables Level and Log text select.",
-            loki(count_lines(LINES, DETECTED_LEVEL), legend(DETECTED_LEVEL)),
-            unit="short",
-            stacked=True,
-            colors=LEVEL_COLORS,
-        ),
+        by_level(),
         timeseries(
             "Logged exceptions by type",
             "Log lines with an exception, caught and logged or uncaught, in each step of the graph.",
