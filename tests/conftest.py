@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["telemetry"]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Take back what a shell's `&` or nohup did: programs under test would inherit signals that are ignored."""
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """Take back what a shell's `&`, nohup or xdist did: programs under test would inherit signals that are ignored."""
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
