@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from otel_distro import _upstream, schema
+from otel_distro import _guard, _upstream, schema
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
 from otel_distro._version import __version__
@@ -21,7 +21,6 @@ UNKNOWN: Final = "unknown"
 OUTCOMES: Final = (SUCCESS, FAILURE, UNKNOWN)
 VERBS: Final = {SUCCESS: "succeeded", FAILURE: "failed", UNKNOWN: "ended, how is unknown"}
 UNNAMED: Final = "unnamed"
-UNPRINTABLE: Final = "<unprintable>"
 LONGEST_TEXT: Final = 256 * 1024
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
@@ -85,13 +84,8 @@ def outcome_of(kind: str, name: str, given: Any) -> str:
 
 
 def text_of(value: object) -> str:
-    """Return ``str(value)``, or a word in its place where that raises; None is empty."""
-    if value is None:
-        return ""
-    try:
-        return str(value)
-    except Exception:
-        return UNPRINTABLE
+    """Return the text of any value; None is empty."""
+    return "" if value is None else _guard.text_of(value)
 
 
 def plain(*fields: Mapping[str, Any] | None) -> dict[str, Any]:

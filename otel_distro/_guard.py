@@ -35,6 +35,18 @@ class guard:
         return True
 
 
+UNPRINTABLE = "<unprintable>"
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or :data:`UNPRINTABLE` where that raises."""
+    try:
+        return str(value)
+    except (Exception, SystemExit):
+        # SystemExit too: a value whose text raises it did not mean to end the program here.
+        return UNPRINTABLE
+
+
 def report(what: str, error: BaseException) -> None:
     """Say in one line that ``what`` failed with ``error``; the place it failed at helps to find a bug of ours."""
     for listener in listeners:
@@ -46,9 +58,5 @@ def report(what: str, error: BaseException) -> None:
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next
     place = f" ({tb.tb_frame.f_code.co_filename}:{tb.tb_lineno})" if tb is not None else ""
-    try:
-        text = str(error)
-    except Exception:
-        text = "unprintable"
-    message = " ".join(text.split())[:300]
+    message = " ".join(text_of(error).split())[:300]
     say(f"{what} failed: {type(error).__name__}: {message}{place}; the application is not affected", cause=what)

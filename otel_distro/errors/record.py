@@ -16,7 +16,7 @@ from opentelemetry import metrics
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, get_current_span, set_span_in_context
 
 from otel_distro import schema, settings
-from otel_distro._guard import guard
+from otel_distro._guard import guard, text_of
 from otel_distro._upstream import SeverityNumber, get_logger, get_logger_provider
 from otel_distro._version import __version__
 from otel_distro.errors import first_seen, frames, marks
@@ -227,14 +227,6 @@ def _bounded(fingerprint: str) -> str:
 def type_name(kind: type[BaseException]) -> str:
     """Return the name of an exception's class as the semantic conventions have it."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def text_of(value: object) -> str:
-    """Return ``str(value)``, or a word in its place where that raises."""
-    try:
-        return str(value)
-    except Exception:
-        return "<unprintable>"
 
 
 def was_recorded(error: BaseException) -> bool:

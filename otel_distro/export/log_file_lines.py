@@ -18,7 +18,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import schema
-from otel_distro._events import LONGEST_TEXT, UNPRINTABLE, simple, text_of
+from otel_distro._events import LONGEST_TEXT, simple, text_of
+from otel_distro._guard import UNPRINTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Span as AnySpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otel_distro._guard import guard
+from otel_distro._guard import guard, text_of
 from otel_distro._upstream import SDK_SPAN, SPAN_KEY, NoOpTracerMetrics, always_samples, noop
 from otel_distro.export.processors import QueueSpanProcessor
 
@@ -246,7 +246,7 @@ class _Current:
         if self._arguments["record_exception"]:
             span.record_exception(error)
         if self._arguments["set_status_on_exception"]:
-            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function in a span of its own at each call."""

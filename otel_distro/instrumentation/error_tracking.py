@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import Span
 from otel_distro import _hooks, schema
 from otel_distro._guard import guard
 from otel_distro.errors import first_seen, later
-from otel_distro.errors.record import record, reread_settings, take, text_of, type_name, was_recorded
+from otel_distro.errors.record import record, reread_settings, take, type_name, was_recorded
 from otel_distro.export import lifecycle
 from otel_distro.instrumentation import (
     Instrumentor,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
-__all__ = ["ErrorTrackingInstrumentor", "record", "text_of", "type_name", "was_recorded"]
+__all__ = ["ErrorTrackingInstrumentor", "record", "type_name", "was_recorded"]
 
 _THREADING = "opentelemetry.instrumentation.threading"
 

@@ -15,10 +15,10 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_distro import _log_traps
-from otel_distro._guard import report
+from otel_distro._guard import report, text_of
 from otel_distro.errors import record as errors
 from otel_distro.instrumentation import Instrumentor, log_emission, log_folding, log_levels
-from otel_distro.instrumentation.log_values import snapshot, text_of
+from otel_distro.instrumentation.log_values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

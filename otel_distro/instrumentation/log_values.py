@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from otel_distro._guard import text_of
+
 if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
@@ -12,14 +14,6 @@ PLAIN = (str, bool, int, float)
 _PLAIN_TYPES = frozenset((*PLAIN, bytes))
 _DEEPEST = 10
 _MOST = 2000
-
-
-def text_of(value: object) -> str:
-    """Return ``str(value)``, or a word in its place where that raises."""
-    try:
-        return str(value)
-    except (Exception, SystemExit):
-        return "<unprintable>"
 
 
 def snapshot(value: Any) -> AnyValue:

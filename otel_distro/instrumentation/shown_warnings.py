@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
-from otel_distro._guard import guard
+from otel_distro._guard import guard, text_of
 from otel_distro.errors import record
 from otel_distro.errors.limits import Limiter
 
@@ -43,7 +43,7 @@ def _tell(message: Any) -> None:
     held_back = _limiter.take((kind, message.filename, message.lineno))
     if held_back is None:
         return
-    text = record.text_of(message.message)
+    text = text_of(message.message)
     told = record.Report(
         {
             schema.EXCEPTION_TYPE.name: kind,

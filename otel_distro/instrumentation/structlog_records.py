@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import _log_traps
-from otel_distro._guard import guard, report
+from otel_distro._guard import guard, report, text_of
 from otel_distro.instrumentation import Instrumentor, log_emission, log_records
-from otel_distro.instrumentation.log_values import snapshot, text_of
+from otel_distro.instrumentation.log_values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
