@@ -66,7 +66,11 @@ def _starting(slow: Callable[..., Any]) -> Callable[..., Any]:
         if not links and type(name) is str and (attributes is None or type(attributes) is dict):
             around = get_current() if context is None else context
             if type(around) is Context:
-                span = _span(tracer, around.get(SPAN_KEY), attributes)
+                try:
+                    span = _span(tracer, around.get(SPAN_KEY), attributes)
+                except (Exception, SystemExit):
+                    # A hostile attribute: the slow way makes the span without it.
+                    span = None
         if span is None:
             return slow(
                 tracer, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception

@@ -345,7 +345,11 @@ def test_a_processor_that_raises(swallowed: list[str]) -> None:
 
 def test_hostile_arguments_give_a_span_or_none(ours: Fixture, swallowed: list[str]) -> None:
     """Whatever stands in place of an argument, something that can be used as a span comes back."""
-    for given in ({"attributes": 5}, {"links": 5}, {"context": 5}, {"kind": 5}, {"start_time": "x"}):
+    deep: list[Any] = []
+    for _ in range(3000):
+        deep = [deep]
+    hostile: list[dict[str, Any]] = [{"attributes": {"x": value}} for value in (Unprintable(), deep)]
+    for given in ({"attributes": 5}, {"links": 5}, {"context": 5}, {"kind": 5}, {"start_time": "x"}, *hostile):
         span = ours.tracer.start_span("x", **given)
         span.set_attribute("a", 1)
         span.end()
