@@ -82,6 +82,8 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
 
     Nothing of it reports on itself before :func:`report_to` is called: the provider of metrics stands on the reader.
     """
+    # Now, not at the first item: a process that has run out of descriptors can import nothing any more.
+    encode_redaction.redactor()
     chosen = set(signals)
     found = targets()
     spool = spool_of(found, service)

@@ -1,6 +1,6 @@
 """What the encoder asks of the process's redactor: nothing becomes bytes that it has not seen.
 
-The redactor is made at the first question, in the thread that encodes: the start of a process does not pay for it.
+The redactor is made at the first question: when the export path is put together, or by whoever encodes without one.
 """
 
 from __future__ import annotations
