@@ -11,7 +11,7 @@ from otel_distro.export.cardinality import limit_cardinality
 from otel_distro.export.collection import Collection
 from otel_distro.export.delivery import Delivery, Link
 from otel_distro.export.encode import encode_logs, encode_metrics, encode_spans
-from otel_distro.export.encode_redaction import report_hidden
+from otel_distro.export.encode_redaction import redactor, report_hidden
 from otel_distro.export.lane import Lane
 from otel_distro.export.pipeline import Pipeline
 from otel_distro.export.processors import QueueMetricReader
@@ -83,7 +83,7 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
     Nothing of it reports on itself before :func:`report_to` is called: the provider of metrics stands on the reader.
     """
     # Now, not at the first item: a process that has run out of descriptors can import nothing any more.
-    encode_redaction.redactor()
+    redactor()
     chosen = set(signals)
     found = targets()
     spool = spool_of(found, service)
