@@ -5,6 +5,8 @@ Not those that ``catch_warnings(record=True)`` keeps, nor those that ``logging.c
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
@@ -24,7 +26,7 @@ def showing(warnings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def _showwarnmsg(message: Any) -> Any:
             with guard("recording a warning"):
-                if _is_shown(warnings):
+                if _is_shown(warnings) and not _is_of_our_threads(message):
                     _tell(message)
             return original(message)
 
@@ -36,6 +38,19 @@ def showing(warnings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 def _is_shown(warnings: Any) -> bool:
     kept = getattr(warnings._showwarnmsg_impl, "__module__", None) != warnings.__name__
     return not kept and getattr(warnings.showwarning, "__module__", None) != "logging"
+
+
+def _is_of_our_threads(message: Any) -> bool:
+    """Return whether Python 3.13.0 to 3.13.9 warn of a fork with threads that only the hooks after it have started again.
+
+    https://github.com/python/cpython/issues/137109
+    """
+    return (
+        (3, 13) <= sys.version_info < (3, 13, 10)
+        and message.category is DeprecationWarning
+        and "is multi-threaded, use of fork" in text_of(message.message)
+        and threading.active_count() == 1
+    )
 
 
 def _tell(message: Any) -> None:
