@@ -35,6 +35,8 @@ _state: "dict[str, Any]" = {
     "last_moment": False,
 }
 _PATIENCE = 2.0
+_FORK_PATIENCE = 10.0
+"""Longer, because a child of a process that is importing may wait for ever for what was imported by halves."""
 _HASTE = 0.05
 
 _pending: "list[Callable[[], None]]" = []
@@ -157,18 +159,18 @@ def _hurry() -> None:
         return
 
 
-def activate() -> bool:
+def activate(patience: float = _PATIENCE) -> bool:
     """Start the SDK and the instrumentors that run always; return whether telemetry is on in this process.
 
     Called by whatever happens first. While one thread is at it, others wait a moment for it, so that what they are about
-    to tell is not lost; but not long, for they may hold an import lock that it needs.
+    to tell is not lost; but not longer than ``patience`` seconds, for they may hold an import lock that it needs.
     """
     if _state["active"]:
         return not _state["stepped_aside"]
     if _state["activating"] == _native.get_ident():
         return False
     if not _activation.acquire(False):
-        if _activation.acquire(True, _PATIENCE):
+        if _activation.acquire(True, patience):
             _activation.release()
         return _state["active"] and not _state["stepped_aside"]
     if _state["active"]:
@@ -352,7 +354,7 @@ def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
     """
 
     def wait_and_fork() -> int:
-        activate()
+        activate(_FORK_PATIENCE)
         return fork()
 
     return wait_and_fork
