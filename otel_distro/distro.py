@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 
 from otel_distro import _upstream, schema, supported, targets
 from otel_distro._diagnostics import say
-from otel_distro._guard import guard, report
+from otel_distro._guard import guard, report, text_of
 from otel_distro._version import __version__
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def load(name: str, where: str) -> None:
             return
         instrumentor.instrument(skip_dep_check=True, **targets.ARGUMENTS.get(name, {}))
     except Exception as error:
-        _failed(name, error)
+        if "after shutdown" not in text_of(error):
+            # Telemetry starts while the program ends: it is too late to register for that, and not needed.
+            _failed(name, error)
 
 
 def _unsupported(name: str, conflict: DependencyConflict | None) -> bool:
