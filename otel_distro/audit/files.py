@@ -5,23 +5,18 @@ Nothing stays open, so a forked child has no share in a lock, and a file that wa
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 import time
 from typing import TYPE_CHECKING, Final
 
-from otel_distro import _native
 from otel_distro.audit.head import SIZE, SUFFIX
+from otel_distro.export.shared_file import append_whole, hold, open_shared
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MODE: Final = 0o600
 _PATIENCE: Final = 2.0
-_NAP: Final = 0.0005
 
 
 class Files:
@@ -35,7 +30,7 @@ class Files:
     def __enter__(self) -> Files:
         try:
             self._lock()
-            self._file = _open(self.path, os.O_APPEND)
+            self._file = open_shared(self.path, os.O_APPEND)
         except BaseException:
             self.close()
             raise
@@ -58,15 +53,8 @@ class Files:
         deadline = time.monotonic() + _PATIENCE
         name = self.path + SUFFIX
         while True:
-            self._head = _open(name, 0)
-            while True:
-                try:
-                    fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock") from None
-                    _native.nap(_NAP)
+            self._head = open_shared(name)
+            hold(self._head, deadline - time.monotonic())
             try:
                 if os.path.samestat(os.fstat(self._head), os.stat(name, follow_symlinks=False)):
                     return
@@ -100,15 +88,13 @@ class Files:
 
     def append(self, body: bytes, before: int, *, durable: bool) -> None:
         """Append to a file of ``before`` bytes, wholly or not at all. ``durable``: wait for the disk itself."""
-        written = 0
-        try:
-            while written < len(body):
-                written += os.write(self._file, body[written:])
-            if durable:
+        append_whole(self._file, body, before)
+        if durable:
+            try:
                 os.fsync(self._file)
-        except OSError:
-            os.ftruncate(self._file, before)
-            raise
+            except OSError:
+                os.ftruncate(self._file, before)
+                raise
 
     def cut(self, size: int) -> None:
         """Take out what stands after the first ``size`` bytes."""
@@ -123,16 +109,4 @@ class Files:
         os.rename(self.path, f"{self.path}.{sequence:012d}")
         os.close(self._file)
         self._file = -1
-        self._file = _open(self.path, os.O_APPEND)
-
-
-def _open(path: str, flags: int) -> int:
-    try:
-        descriptor = os.open(path, _OPEN | flags, _MODE)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        descriptor = os.open(path, _OPEN | flags, _MODE)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    return descriptor
+        self._file = open_shared(self.path, os.O_APPEND)

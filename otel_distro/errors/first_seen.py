@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from hashlib import sha256
 from typing import Any, Final
@@ -11,12 +10,12 @@ from opentelemetry import trace
 
 from otel_distro import _native, schema
 from otel_distro._diagnostics import say
-from otel_distro.errors.state import open_file, write_all
+from otel_distro.errors.state import open_file
+from otel_distro.export.shared_file import append_whole, hold
 
 _MOST: Final = 10_000
 _LENGTH: Final = 17
-_PATIENCE: Final = 20
-_WAIT: Final = 0.005
+_PATIENCE: Final = 0.1
 
 _lock = _native.allocate_lock()
 _service: tuple[Any, str] = (None, "")
@@ -34,7 +33,7 @@ def is_new(fingerprint: str) -> bool:
     known = _known.get(key)
     if known is not None and fingerprint in known:
         return False
-    if not _lock.acquire(True, _PATIENCE * _WAIT):
+    if not _lock.acquire(True, _PATIENCE):
         return False
     try:
         known = _known.setdefault(key, set())
@@ -75,7 +74,7 @@ def _key() -> str:
 def _add(name: str, fingerprint: str, known: set[str]) -> bool:
     descriptor = open_file(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
-        _hold(descriptor)
+        hold(descriptor, _PATIENCE)
         text = os.read(descriptor, _MOST * _LENGTH).decode("ascii", "replace")
         there = text.split()
         known.update(there)
@@ -83,19 +82,7 @@ def _add(name: str, fingerprint: str, known: set[str]) -> bool:
             return False
         # A line that a crash has cut off must not swallow this one.
         start = "" if not text or text.endswith("\n") else "\n"
-        write_all(descriptor, f"{start}{fingerprint}\n".encode())
+        append_whole(descriptor, f"{start}{fingerprint}\n".encode(), os.fstat(descriptor).st_size)
         return True
     finally:
         os.close(descriptor)
-
-
-def _hold(descriptor: int) -> None:
-    """Take the lock of the file, which others have for a moment only. Raises ``BlockingIOError``."""
-    for _ in range(_PATIENCE):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _native.nap(_WAIT)
-        else:
-            return
-    raise BlockingIOError("the file of known errors is locked by another process")

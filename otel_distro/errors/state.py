@@ -5,26 +5,14 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from otel_distro.export import spool_directory
-from otel_distro.export.spool_directory import plain, state_home
+from otel_distro.export.spool_directory import open_safely, plain, state_home
 
 _FOLDERS: Final = ("otel-distro", "errors")
 
 
 def open_folder(*, create: bool = True) -> int:
     """Return a descriptor of the folder, which the caller closes. Raises ``OSError`` where it cannot be trusted."""
-    base = state_home(os.environ)
-    if create:
-        os.makedirs(base, 0o700, exist_ok=True)
-    descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        spool_directory._check_base(base, descriptor)
-        for name in _FOLDERS:
-            descriptor = spool_directory._descend(descriptor, name, create=create)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return open_safely(state_home(os.environ), _FOLDERS, create=create)
 
 
 def open_file(name: str, flags: int) -> int:
@@ -44,9 +32,3 @@ def open_below(folder: int, name: str, flags: int) -> int:
         os.close(descriptor)
         raise PermissionError(f"{name} is not a private file of this user's")
     return descriptor
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it. Raises ``OSError``."""
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -6,10 +6,8 @@ back, and nobody writes into a file that is being put away: after the lock, the 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 import time
 from collections import deque
 from datetime import datetime, timezone
@@ -17,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import Observation
 
-from otel_distro import _native, schema, settings
+from otel_distro import schema, settings
 from otel_distro._diagnostics import say
 from otel_distro.export.lane import Lane
 from otel_distro.export.log_file_archives import Archives
 from otel_distro.export.log_file_lines import encode_lines
 from otel_distro.export.self_metrics import LaneMetrics
+from otel_distro.export.shared_file import append_whole, hold, open_shared
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -32,12 +31,9 @@ if TYPE_CHECKING:
 SIGNAL: Final = "log_file"
 """The lane of the pipeline whose bodies are lines of the file."""
 
-_OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MODE: Final = 0o600
 _PATIENCE: Final = 0.5
 _RETRY: Final = 5.0
 _MOST_WAITING: Final = 4 * 1024 * 1024
-_NAP: Final = 0.002
 _STAMP: Final = len('{"timestamp":"')
 
 
@@ -144,13 +140,7 @@ class LogFile:
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             # Somebody was killed in the middle of a line.
             lines = b"\n" + lines
-        written = 0
-        try:
-            while written < len(lines):
-                written += os.write(self._descriptor, lines[written:])
-        except OSError:
-            os.ftruncate(self._descriptor, size)
-            raise
+        append_whole(self._descriptor, lines, size)
 
     def _lock(self) -> int:
         """Return the size of the file, which is locked, and the one of its name. Raises ``OSError``."""
@@ -158,13 +148,7 @@ class LogFile:
         while True:
             if self._descriptor < 0:
                 self._open()
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock") from None
-                _native.nap(_NAP)
-                continue
+            hold(self._descriptor, deadline - time.monotonic())
             try:
                 named = os.stat(self.path, follow_symlinks=False)
                 if (named.st_dev, named.st_ino) == self._inode:
@@ -174,15 +158,8 @@ class LogFile:
             self._close()
 
     def _open(self) -> None:
-        try:
-            descriptor = os.open(self.path, _OPEN | os.O_CREAT, _MODE)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-            descriptor = os.open(self.path, _OPEN | os.O_CREAT, _MODE)
+        descriptor = open_shared(self.path, os.O_APPEND)
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "it is not a regular file")
         self._descriptor = descriptor
         self._inode = (found.st_dev, found.st_ino)
         self._expires = self._begun(descriptor) + self._age

@@ -6,7 +6,6 @@ opens the log next does it. Of several processes one does, the one that holds th
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import os
 import re
@@ -14,14 +13,13 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from otel_distro import _native
 from otel_distro._diagnostics import say
+from otel_distro.export.shared_file import hold
 from otel_distro.export.worker import Worker
 
 _CHUNK: Final = 256 * 1024
 _LEVEL: Final = 6
 _PATIENCE: Final = 1.0
-_NAP: Final = 0.002
 _IDLE: Final = 3600.0
 _STAMP: Final = r"\.\d{8}T\d{6}\.\d{9}Z"
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -117,7 +115,10 @@ class Archives:
     def _compress(self, path: str) -> None:
         part = f"{path}.gz.part"
         with open(os.open(path, _READ), "rb", buffering=0) as source:
-            if not _locked(source.fileno()):
+            try:
+                # Writers that come by look at it for a moment.
+                hold(source.fileno(), _PATIENCE)
+            except TimeoutError:
                 return
             if not os.path.exists(path):
                 # Another process was faster.
@@ -138,17 +139,3 @@ class Archives:
                 raise
             os.rename(part, f"{path}.gz")
             os.unlink(path)
-
-
-def _locked(descriptor: int) -> bool:
-    """Wait for the lock of a file that was put away: writers that come by look at it for a moment."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            _native.nap(_NAP)
-        else:
-            return True

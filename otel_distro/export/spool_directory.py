@@ -68,17 +68,7 @@ class Directory:
 
         Raises ``OSError`` where it is not there or cannot be trusted.
         """
-        if create:
-            os.makedirs(self.base, 0o700, exist_ok=True)
-        descriptor = os.open(self.base, _DIRECTORY)
-        try:
-            _check_base(self.base, descriptor)
-            for name in (*_OWN, self.key, *below):
-                descriptor = _descend(descriptor, name, create=create)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        return open_safely(self.base, (*_OWN, self.key, *below), create=create)
 
     def segments(self) -> list[Entry]:
         """Return the segments of all processes, oldest first; none where there is no directory. Raises ``OSError``."""
@@ -225,6 +215,24 @@ def destinations(base: str) -> list[tuple[str, tuple[str, ...]]]:
             os.close(folder)
         found.append((key, tuple(line for line in text.splitlines() if line.strip() and line.isprintable())))
     return found
+
+
+def open_safely(base: str, names: Iterable[str], *, create: bool) -> int:
+    """Return a descriptor of the folder ``names`` below ``base``, which the caller closes; ``create`` makes what is missing.
+
+    Raises ``OSError`` where it is not there or another user may change it.
+    """
+    if create:
+        os.makedirs(base, 0o700, exist_ok=True)
+    descriptor = os.open(base, _DIRECTORY)
+    try:
+        _check_base(base, descriptor)
+        for name in names:
+            descriptor = _descend(descriptor, name, create=create)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _check_base(base: str, descriptor: int) -> None:
