@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro.export.encode_redaction import redactor
 from otel_distro.export.encode_values import attributes, body
-from otel_distro.export.encode_wire import VARINT, Budget, named
+from otel_distro.export.encode_wire import UINT64, VARINT, Budget, named, pack_ids, pack_times
 
 if TYPE_CHECKING:
     from otel_distro.export.log_entry import LogEntry, Place
 
-_pack_times = struct.Struct("<BQBQ").pack
-_pack_ids = struct.Struct(">HQQHQ").pack
 _FLAGS = {flags: struct.pack("<BI", 0x45, flags) for flags in range(256)}
-_LOW = (1 << 64) - 1
 _MOST_LEVELS = 200
 
 _levels: dict[tuple[int, str], bytes] = {}
@@ -34,7 +31,7 @@ def encode_entry(entry: LogEntry, budget: Budget) -> tuple[bytes, Any, Any]:
     # By identity: the hash of a member of an Enum is a function written in Python.
     level = _levels.get((id(severity), severity_text)) or _level(severity, severity_text)
     # The time of a record is whatever somebody put there.
-    times = _pack_times(0x09, min(max(timestamp, 0), _LOW), 0x59, observed)
+    times = pack_times(0x09, min(max(timestamp, 0), UINT64), 0x59, observed)
     parts = [times, level, b"\x2a", VARINT[len(content)], content, shared[1]]
     if extras:
         pairs, lost = attributes(b"\x32", extras, budget)
@@ -42,7 +39,7 @@ def encode_entry(entry: LogEntry, budget: Budget) -> tuple[bytes, Any, Any]:
         if lost:
             parts += (b"\x38", VARINT[lost])
     if trace_id and span_id:
-        parts.append(_pack_ids(0x4A10, trace_id >> 64, trace_id & _LOW, 0x5208, span_id))
+        parts.append(pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id))
     parts.append(_FLAGS[flags & 0xFF])
     return b"".join(parts), resource, scope
 

@@ -14,7 +14,17 @@ from opentelemetry.attributes import BoundedAttributes
 from otel_distro._upstream import SeverityNumber
 from otel_distro.export.encode_entries import encode_entry
 from otel_distro.export.encode_values import attributes, body
-from otel_distro.export.encode_wire import VARINT, fixed64, identifier, named, read, uint32
+from otel_distro.export.encode_wire import (
+    UINT64,
+    VARINT,
+    fixed64,
+    identifier,
+    named,
+    pack_ids,
+    pack_times,
+    read,
+    uint32,
+)
 from otel_distro.export.log_entry import LogEntry
 
 if TYPE_CHECKING:
@@ -38,10 +48,7 @@ _fields = attrgetter(
 # By identity: the hash of a member of an Enum is a function written in Python.
 _SEVERITIES = {id(severity): b"\x10" + VARINT[severity.value] if severity.value else b"" for severity in SeverityNumber}
 
-_pack_times = struct.Struct("<BQBQ").pack
-_pack_ids = struct.Struct(">HQQHQ").pack
 _pack_flags = struct.Struct("<BI").pack
-_LOW = (1 << 64) - 1
 _MAX_TRACE_ID = (1 << 128) - 1
 
 
@@ -52,8 +59,8 @@ def encode_log(item: Any, budget: Budget) -> tuple[bytes, Any, Any]:
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, mapping, event, resource, scope = (
         read(_fields, item)
     )
-    if type(timestamp) is int and type(observed) is int and 0 <= timestamp <= _LOW and 0 <= observed <= _LOW:
-        times = _pack_times(0x09, timestamp, 0x59, observed)
+    if type(timestamp) is int and type(observed) is int and 0 <= timestamp <= UINT64 and 0 <= observed <= UINT64:
+        times = pack_times(0x09, timestamp, 0x59, observed)
     else:
         times = b"".join((b"\x09", fixed64(timestamp), b"\x59", fixed64(observed)))
     content = body(value, budget)
@@ -79,8 +86,8 @@ def encode_log(item: Any, budget: Budget) -> tuple[bytes, Any, Any]:
 
 def _ids(trace_id: Any, span_id: Any) -> bytes:
     """Return those of the identifiers that there are: a record without them is still worth reading."""
-    if type(trace_id) is int and type(span_id) is int and 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= _LOW:
-        return _pack_ids(0x4A10, trace_id >> 64, trace_id & _LOW, 0x5208, span_id)
+    if type(trace_id) is int and type(span_id) is int and 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= UINT64:
+        return pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id)
     encoded = b""
     if (raw := identifier(trace_id, 16)) is not None and any(raw):
         encoded += b"\x4a\x10" + raw

@@ -21,6 +21,7 @@ from otel_distro.export.encode_wire import (
     MAX_TEXT,
     NAMES,
     SHORT,
+    UINT64,
     VARINT,
     fixed64,
     identifier,
@@ -28,6 +29,8 @@ from otel_distro.export.encode_wire import (
     members,
     name,
     named,
+    pack_ids,
+    pack_times,
     plain_text,
     read,
     uint32,
@@ -76,10 +79,7 @@ _LINK_FLAGS = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
 _SDK_CLASSES = (SDK_SPAN, ReadableSpan)
 
-_pack_ids = struct.Struct(">HQQHQ").pack
 _pack_ids_and_parent = struct.Struct(">HQQHQHQ").pack
-_pack_times = struct.Struct("<BQBQ").pack
-_LOW = (1 << 64) - 1
 _MAX_TRACE_STATE = 32
 _MAX_TRACE_STATE_TEXT = 512
 
@@ -108,18 +108,20 @@ def encode_span(span: Any, budget: Budget) -> tuple[bytes, Any, Any]:
         trace_id, span_id, _, _, state, _ = context
         try:
             if parent is None:
-                ids = _pack_ids(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id)
+                ids = pack_ids(0x0A10, trace_id >> 64, trace_id & UINT64, 0x1208, span_id)
             else:
                 remote = parent[2] is True
-                ids = _pack_ids_and_parent(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span_id, 0x2208, parent[1])
+                ids = _pack_ids_and_parent(
+                    0x0A10, trace_id >> 64, trace_id & UINT64, 0x1208, span_id, 0x2208, parent[1]
+                )
             if type(state) is not TraceState or len(state):
                 ids += _trace_state(state)
         except (TypeError, struct.error):
             ids = None
     if ids is None:
         ids, remote = _checked_ids(context, parent)
-    if type(start) is int and type(end) is int and 0 <= start <= _LOW and 0 <= end <= _LOW:
-        times = _pack_times(0x39, start, 0x41, end)
+    if type(start) is int and type(end) is int and 0 <= start <= UINT64 and 0 <= end <= UINT64:
+        times = pack_times(0x39, start, 0x41, end)
     else:
         times = b"".join((b"\x39", fixed64(start), b"\x41", fixed64(end)))
     encoded_name = NAMES.get(title) if type(title) is str and len(title) <= SHORT else None

@@ -46,11 +46,15 @@ _CACHED_NAMES = 1024
 _CACHED_NUMBERS = 2048
 _MARKED_SURROGATES = 1000
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_UINT64 = (1 << 64) - 1
+UINT64 = (1 << 64) - 1
 _INT64 = (1 << 63) - 1
 
 pack_uint64 = struct.Struct("<Q").pack
 pack_double = struct.Struct("<d").pack
+pack_times = struct.Struct("<BQBQ").pack
+"""Two times, each after its tag."""
+pack_ids = struct.Struct(">HQQHQ").pack
+"""A trace id in two halves and a span id, each after its tag and length."""
 
 # `type.__name__` and `type.__module__` as the interpreter has them: a metaclass may give others, or raise.
 _type_name = type.__dict__["__name__"].__get__
@@ -214,7 +218,7 @@ def int64(value: Any) -> int:
 
 def varint64(value: Any) -> bytes:
     """Return an ``int`` as the varint of an int64."""
-    return VARINT[int64(value) & _UINT64]
+    return VARINT[int64(value) & UINT64]
 
 
 def uint64(value: Any) -> int:
@@ -222,10 +226,10 @@ def uint64(value: Any) -> int:
     kind = type(value)
     if issubclass(kind, float):
         number = float.__float__(value)
-        value = int(number) if 0 < number < _UINT64 else _UINT64 * (number > 0)
+        value = int(number) if 0 < number < UINT64 else UINT64 * (number > 0)
     elif not issubclass(kind, int):
         return 0
-    return max(0, min(int.__int__(value), _UINT64))
+    return max(0, min(int.__int__(value), UINT64))
 
 
 def uint32(value: Any) -> int:
