@@ -32,7 +32,6 @@ _state: "dict[str, Any]" = {
     "ended": False,
     "killed_by": 0,
     "hurry": False,
-    "last_moment": False,
 }
 _PATIENCE = 2.0
 _FORK_PATIENCE = 10.0
@@ -188,9 +187,7 @@ def activate(patience: float = _PATIENCE) -> bool:
     try:
         from otel_distro import distro
 
-        # No thread begins any more at the end of a program, and what wraps them cannot be imported then.
-        late = {"threading"} if _state["last_moment"] else set()
-        on = distro.start(_disabled_instrumentors(os.environ) | late, release)
+        on = distro.start(_disabled_instrumentors(os.environ), release)
     except Exception as error:
         report("starting telemetry", error)
     finally:
@@ -296,7 +293,6 @@ def _at_exit() -> None:
         # The application's own hook stood last: whether it passed the exception on to us or not, this is the one.
         error = getattr(sys, "last_value", None)
     if (isinstance(error, Exception) or _state.get("audited")) and not _state["active"]:
-        _state["last_moment"] = True
         activate()
     _state["ended"] = True
     if _state["active"] and not _state["stepped_aside"]:
