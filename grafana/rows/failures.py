@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from grafana import traceql
-from grafana.panels import Json, logs, row, stat, table, timeseries
+from grafana.panels import Json, logs, row, table, timeseries
 from grafana.promql import PROCESS, by, equals, increase, matches, rate
-from grafana.rows.messages import EXCEPTIONS
+from grafana.rows.messages import ESCAPED, EXCEPTIONS
+from grafana.rows.totals import counted
 from grafana.targets import explore, legend, loki, prometheus
 from otel_distro import schema
 
 FINGERPRINT = schema.EXCEPTION_FINGERPRINT
 KIND = (schema.EXCEPTION_TYPE, FINGERPRINT)
-ESCAPED = (*PROCESS, equals(schema.EXCEPTION_HANDLED, "false"))
 NEW_LINES = f"{EXCEPTIONS} | {equals(schema.EXCEPTION_FIRST_SEEN, 'true')}"
 
 OPEN_STACKS = explore(
@@ -23,24 +23,22 @@ OPEN_STACKS = explore(
 def numbers() -> list[Json]:
     """Return the numbers at the top."""
     return [
-        stat(
+        counted(
             "Exceptions",
             "Exceptions in the time range, caught or not, each counted once.",
-            prometheus(f"{by('sum', increase(schema.PYTHON_EXCEPTIONS, PROCESS))} or vector(0)"),
-            unit="short",
+            schema.PYTHON_EXCEPTIONS,
         ),
-        stat(
+        counted(
             "Escaped exceptions",
             "Exceptions in the time range that no code of the application caught.",
-            prometheus(f"{by('sum', increase(schema.PYTHON_EXCEPTIONS, ESCAPED))} or vector(0)"),
-            unit="short",
+            schema.PYTHON_EXCEPTIONS,
+            ESCAPED,
             red_above=0.5,
         ),
-        stat(
+        counted(
             "New kinds",
             "Fingerprints in the time range that this version of the service had not shown before.",
-            prometheus(f"{by('sum', increase(schema.PYTHON_EXCEPTION_NEW, PROCESS))} or vector(0)"),
-            unit="short",
+            schema.PYTHON_EXCEPTION_NEW,
             red_above=0.5,
         ),
     ]

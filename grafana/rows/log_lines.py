@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from grafana.collector_names import EVENT_NAME, SCOPE_NAME
-from grafana.panels import Json, logs, row, stat, timeseries
-from grafana.promql import PROCESS, by, differs, equals, increase, rate
+from grafana.panels import Json, logs, row, timeseries
+from grafana.promql import PROCESS, by, differs, equals, rate
 from grafana.rows.messages import FAILED_LINES, LINES, STREAMS, by_level, count_lines
+from grafana.rows.totals import counted, lines
 from grafana.targets import legend, loki, prometheus
 from otel_distro import schema
 
@@ -15,11 +16,6 @@ FAILED_BUSINESS = f"{BUSINESS} | {equals(schema.EVENT_OUTCOME, 'failure')}"
 
 def numbers() -> list[Json]:
     """Return the numbers at the top."""
-
-    def lines(title: str, description: str, query: str) -> Json:
-        target = loki(f"sum(count_over_time({query} [$__range])) or vector(0)", instant=True)
-        return stat(title, description, target, unit="short")
-
     return [
         lines("Lines", "Log lines in the time range.", LINES),
         lines("Error lines", "Log lines in the time range of level error or above.", FAILED_LINES),
@@ -27,11 +23,10 @@ def numbers() -> list[Json]:
         lines(
             "Failed business events", "Business events in the time range whose outcome is a failure.", FAILED_BUSINESS
         ),
-        stat(
+        counted(
             "Folded repeats",
             "Log records in the time range that were folded into a later equal one.",
-            prometheus(f"{by('sum', increase(schema.LOG_FOLDED, PROCESS))} or vector(0)"),
-            unit="short",
+            schema.LOG_FOLDED,
         ),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grafana.collector_names import DETECTED_LEVEL
 from grafana.panels import Json, logs, row, stat, table, timeseries
 from grafana.promql import PROCESS, SERVICE, by, differs, equals, increase, matches, select
+from grafana.rows.totals import counted
 from grafana.targets import legend, loki, prometheus
 from otel_distro import schema
 
@@ -13,7 +14,8 @@ LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, '$level')} |~ `(?i)$search`"
 FAILED_LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, 'error|critical|fatal')}"
 EXCEPTIONS = f"{STREAMS} | {differs(schema.EXCEPTION_TYPE, '')}"
 
-UNCAUGHT = increase(schema.PYTHON_EXCEPTIONS, (*PROCESS, equals(schema.EXCEPTION_HANDLED, "false")))
+ESCAPED = (*PROCESS, equals(schema.EXCEPTION_HANDLED, "false"))
+"""Exceptions that no code of the application caught, of the chosen processes."""
 
 LEVEL_COLORS = {
     "trace": "#6ed0e0",
@@ -30,11 +32,11 @@ LEVEL_COLORS = {
 def numbers() -> list[Json]:
     """Return the two numbers about exceptions and log lines."""
     return [
-        stat(
+        counted(
             "Uncaught exceptions",
             "Exceptions in the time range that no code of the application caught.",
-            prometheus(f"{by('sum', UNCAUGHT)} or vector(0)"),
-            unit="short",
+            schema.PYTHON_EXCEPTIONS,
+            ESCAPED,
             red_above=0.5,
         ),
         stat(
@@ -77,7 +79,12 @@ def messages() -> list[Json]:
             "Uncaught exceptions by type",
             "Exceptions in the time range that no code of the application caught, and the hook that saw them.",
             uncaught,
-            {"Count": ("short", prometheus(by("sum", UNCAUGHT, *uncaught), table=True))},
+            {
+                "Count": (
+                    "short",
+                    prometheus(by("sum", increase(schema.PYTHON_EXCEPTIONS, ESCAPED), *uncaught), table=True),
+                )
+            },
             size=(8, 8),
         ),
         logs("Newest exceptions", "Log lines with an exception, with the stack trace in the text.", loki(EXCEPTIONS)),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from grafana.collector_names import EVENT_NAME
 from grafana.panels import Json, logs, row, stat, timeseries
-from grafana.promql import PROCESS, by, differs, equals, increase, rate, value
+from grafana.promql import PROCESS, by, differs, equals, rate, value
 from grafana.rows.messages import STREAMS, count_lines
+from grafana.rows.totals import counted, lines
 from grafana.targets import legend, loki, prometheus
 from otel_distro import schema
 
@@ -18,20 +19,19 @@ BROKEN = (*PROCESS, equals(schema.AUDIT_CHAIN_STATE, "broken"))
 
 def numbers() -> list[Json]:
     """Return the numbers at the top."""
-
-    def lines(title: str, description: str, query: str) -> Json:
-        target = loki(f"sum(count_over_time({query} [$__range])) or vector(0)", instant=True)
-        return stat(title, description, target, unit="short", red_above=0.5)
-
     return [
-        lines("Refused requests", "Requests in the time range that were answered with 401 or 403.", REFUSED),
-        lines("Failed logins", "Logins in the time range that failed.", LOGINS),
-        lines("Sensitive files", "Sensitive files that were opened in the time range.", SENSITIVE),
-        stat(
+        lines(
+            "Refused requests",
+            "Requests in the time range that were answered with 401 or 403.",
+            REFUSED,
+            red_above=0.5,
+        ),
+        lines("Failed logins", "Logins in the time range that failed.", LOGINS, red_above=0.5),
+        lines("Sensitive files", "Sensitive files that were opened in the time range.", SENSITIVE, red_above=0.5),
+        counted(
             "Suppressed",
             "Audit events in the time range beyond the rate limit: counted, not sent.",
-            prometheus(f"{by('sum', increase(schema.AUDIT_SUPPRESSED, PROCESS))} or vector(0)"),
-            unit="short",
+            schema.AUDIT_SUPPRESSED,
             red_above=0.5,
         ),
         stat(
@@ -41,11 +41,10 @@ def numbers() -> list[Json]:
             unit="short",
             red_above=0.5,
         ),
-        stat(
+        counted(
             "Secrets hidden",
             "Values in the time range that were hidden before anything left the processes.",
-            prometheus(f"{by('sum', increase(schema.REDACTION_HIDDEN, PROCESS))} or vector(0)"),
-            unit="short",
+            schema.REDACTION_HIDDEN,
         ),
     ]
 
