@@ -20,7 +20,6 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from otel_distro import _native, settings
@@ -397,4 +396,6 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
 
 def spool_key(*parts: str) -> str:
     """Return the name of a destination's folder: the same for the same strings in any order, and no secret."""
-    return sha256("\n".join(sorted(parts)).encode("utf-8", "replace")).hexdigest()[:16]
+    import hashlib
+
+    return hashlib.sha256("\n".join(sorted(parts)).encode("utf-8", "replace")).hexdigest()[:16]
