@@ -212,10 +212,18 @@ def test_django_runserver(launcher: Launcher, receiver: Receiver) -> None:
     """Requests are told by the process under the autoreloader, with settings that only manage.py names."""
     project = shutil.copytree(APPS / "django_shop", launcher.folder / "django_shop")
     port = free_port()
-    server = launcher.serve(sys.executable, str(project / "manage.py"), "runserver", f"127.0.0.1:{port}")
+    command = (sys.executable, str(project / "manage.py"), "runserver", f"127.0.0.1:{port}")
+    server = launcher.serve(*command, OTEL_METRIC_EXPORT_INTERVAL="500")
     served = ask_items(server, f"http://127.0.0.1:{port}", 1)
+    # Before it is stopped: the autoreloader kills the process under it a quarter of a second after Ctrl-C.
+    receiver.wait_for(
+        lambda r: (
+            len(requests_of(r)) == served.total()
+            and r.points("http.server.request.duration")
+            and r.total("http.server.request.duration") == served.total()
+        )
+    )
     server.stop_group(signal.SIGINT)
-    receiver.wait_for(lambda r: len(requests_of(r)) == served.total() and r.points("http.server.request.duration"))
     check_requests(receiver, served, "items/<int:number>")
     (point,) = receiver.series("http.server.request.duration")
     assert point.resource["process.pid"] != server.pid
