@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -62,6 +66,28 @@ def test_sensitive_file(stack: Stack) -> None:
     assert [labels["file_path"] for labels in fired] == ["/etc/shadow"]
     assert stack.wait_for(lambda: stack.logql(f'{{service_name="{calm.name}"}}'))
     assert not firing(stack, "SensitiveFile", calm)
+
+
+def test_sensitive_file_of_a_real_program(stack: Stack, tmp_path: Path) -> None:
+    """What the interpreter's hook sees in a program under `opentelemetry-instrument` fires the same alert."""
+    opened = tmp_path / ".env"
+    opened.write_text("A=1\n")
+    shop = Service()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environ = kept | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_http,
+        "OTEL_SERVICE_NAME": shop.name,
+        "OTEL_DISTRO_AUDIT_KINDS": "files",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    command = [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable, "-c"]
+    program = f"open({str(opened)!r}).close(); open({str(tmp_path / 'state')!r} + '.txt', 'w').close()"
+    ended = subprocess.run(
+        [*command, program], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    fired = stack.wait_for(lambda: firing(stack, "SensitiveFile", shop))
+    assert [labels["file_path"] for labels in fired] == [str(opened)]
 
 
 def test_fatal_log(stack: Stack) -> None:
