@@ -129,7 +129,7 @@ def _start() -> None:
     atexit.register(_at_exit)
     _signals.handle(_die)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_stop_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
+        os.register_at_fork(before=_before_fork, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
     _start_timer()
 
@@ -378,18 +378,26 @@ def _start_timer() -> None:
 
 
 def _wait(lock: "_native.LockType", delay: float, main: int) -> None:
-    if not lock.acquire(True, delay) or _state["hurry"]:
+    told = lock.acquire(True, delay)
+    # Nobody is to wait any more for a timer that has come to its end.
+    lock.release()
+    if not told or _state["hurry"]:
         _native.import_threading(main)
         activate()
 
 
-def _stop_timer() -> None:
-    threads = _native.thread_count()
+def _stop_timer() -> bool:
+    """Let the timer end; return whether it ran."""
     _state["hurry"] = False
     try:
         _timer.release()
     except RuntimeError:
-        # Not running.
-        return
-    # Before a fork the thread must be gone: Python 3.12 warns whoever forks with more than one.
-    _native.await_fewer_threads(threads)
+        return False
+    return True
+
+
+def _before_fork() -> None:
+    threads = _native.thread_count()
+    if _stop_timer():
+        # The thread must be gone: Python 3.12 warns whoever forks with more than one.
+        _native.await_fewer_threads(threads)

@@ -7,6 +7,7 @@ for a switch that never comes.
 import _thread
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ start_new_thread = _thread.start_new_thread
 get_ident = _thread.get_ident
 LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
+
+_LONGEST_END = 0.02
 
 
 def nap(seconds: float) -> None:
@@ -37,9 +40,8 @@ def thread_count() -> int:
 
 def await_fewer_threads(than: int) -> None:
     """Wait until the process has fewer threads, at most some milliseconds: one was told to end just now."""
-    for _ in range(1000):
-        if thread_count() < than:
-            return
+    end = time.monotonic() + _LONGEST_END
+    while thread_count() >= than and time.monotonic() < end:
         os.sched_yield()
 
 
