@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from otel_distro import _native
+from otel_distro._guard import guard
+from otel_distro.export import tls
 from otel_distro.export.target import credentials
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_RETRY_AFTER = 60.0
 _MAX_RESPONSE = 64 * 1024
+_OTLP = ("application/x-protobuf", "application/json")
+_PUZZLING = (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest)
 
 
 class Answer(Enum):
@@ -80,16 +84,19 @@ class Sender:
         self._connection: http.client.HTTPConnection | None = None
         self._whole_url = False
         self._proxy_headers: dict[str, str] = {}
+        self._understood = False
+        self._discovery = tls.Discovery(target)
 
     def send(self, body: bytes, timeout: float) -> Outcome:
         """Post ``body``, gzipped if the target says so; to connect, to send and to read take ``timeout`` each.
 
-        Never raises. A connection that the server closed while it was idle is opened once more.
+        Never raises. A connection that the server closed while it was idle is opened once more, and one to a server that
+        turns out to speak TLS with TLS.
         """
         body = compress(body) if self.target.gzip else body
         fresh = self._connection is None
-        outcome, stale = self._post(body, timeout)
-        if stale and not fresh:
+        outcome, puzzling = self._post(body, timeout)
+        if puzzling and ((not fresh and outcome.status is None) or self._wants_tls(timeout)):
             outcome, _ = self._post(body, timeout)
         return outcome
 
@@ -110,6 +117,7 @@ class Sender:
             connection.close()
 
     def _post(self, body: bytes, timeout: float) -> tuple[Outcome, bool]:
+        """Return what became of it, and whether that is no answer of somebody who has understood the question."""
         headers = dict(self.target.headers)
         if self.target.gzip:
             headers["content-encoding"] = "gzip"
@@ -127,11 +135,14 @@ class Sender:
             payload = response.read(_MAX_RESPONSE)
             if response.will_close or not response.isclosed():
                 self.close()
-            return self._classify(response, payload), False
+            kind = (response.getheader("content-type") or "").split(";")[0].strip().lower()
+            puzzling = response.status == 400 and kind not in _OTLP
+            self._understood = self._understood or not puzzling
+            return self._classify(response, kind, payload), puzzling
         except Exception as error:
             self.close()
-            stale = isinstance(error, ConnectionError | http.client.RemoteDisconnected | http.client.CannotSendRequest)
-            return Outcome(Answer.HOLD, f"{type(error).__name__}: {error}".rstrip(": ")), stale
+            puzzling = isinstance(error, _PUZZLING) and not isinstance(error, ConnectionRefusedError)
+            return Outcome(Answer.HOLD, f"{type(error).__name__}: {error}".rstrip(": ")), puzzling
 
     def _path(self) -> str:
         parts = urlsplit(self.target.url)
@@ -142,13 +153,17 @@ class Sender:
         parts = urlsplit(self.target.url)
         host, port = parts.hostname or "localhost", parts.port
         secure = parts.scheme == "https"
+        if self._discovery.found is not None:
+            secure, port = True, port or 80
         proxy = _proxy(parts.scheme, host)
         self._whole_url = proxy is not None and not secure
         authorization = credentials(proxy) if proxy is not None else ""
         self._proxy_headers = {"proxy-authorization": authorization} if authorization else {}
         ask, at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
         connection: Any = (
-            http.client.HTTPSConnection(ask, at, timeout=timeout, context=self._tls())
+            http.client.HTTPSConnection(
+                ask, at, timeout=timeout, context=self._discovery.found or tls.context(self.target)
+            )
             if secure
             else http.client.HTTPConnection(ask, at, timeout=timeout)
         )
@@ -157,20 +172,20 @@ class Sender:
             connection.set_tunnel(host, port or 443, self._proxy_headers)
         return cast("http.client.HTTPConnection", connection)
 
-    def _tls(self) -> Any:
-        import ssl
-
-        context = ssl.create_default_context(cafile=self.target.ca_file)
-        if self.target.certificate_file:
-            context.load_cert_chain(self.target.certificate_file, self.target.key_file)
-        return context
+    def _wants_tls(self, timeout: float) -> bool:
+        """Find out whether the server wants TLS, where the URL says otherwise and no answer was ever understood."""
+        parts = urlsplit(self.target.url)
+        if self._understood or parts.scheme != "http" or self._whole_url:
+            return False
+        with guard("looking for TLS"):
+            return self._discovery.look(parts.hostname or "localhost", parts.port or 80, timeout)
+        return False
 
     @staticmethod
-    def _classify(response: http.client.HTTPResponse, payload: bytes) -> Outcome:
+    def _classify(response: http.client.HTTPResponse, kind: str, payload: bytes) -> Outcome:
         status = response.status
-        kind = (response.getheader("content-type") or "").split(";")[0].strip().lower()
         if 200 <= status < 300:
-            if payload and kind not in ("application/x-protobuf", "application/json"):
+            if payload and kind not in _OTLP:
                 return Outcome(
                     Answer.HOLD, f"HTTP {status} that is not OTLP ({kind or 'no content type'})", status=status
                 )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ssl
 
+_HANDSHAKE = b"\x16"
+
 Answer = bytes | Callable[[socket.socket], None]
 """Bytes to send, after which the connection is kept, or a function that does with it what it likes and ends it."""
 
@@ -35,19 +37,30 @@ def http(status: str = "200 OK", body: bytes = b"", kind: str = "application/x-p
 
 
 class Server:
-    """Gives one of ``answers`` to each request, in turn; the last one again and again."""
+    """Gives one of ``answers`` to each request, in turn; the last one again and again.
+
+    With ``tls`` it speaks that. To clients that do not it gives ``plain``, as some servers do, or no answer.
+    """
 
     def __init__(
-        self, *answers: Answer, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+        self,
+        *answers: Answer,
+        tls: ssl.SSLContext | None = None,
+        plain: bytes = b"",
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.requests: list[Request] = []
         self.arrived = threading.Condition()
         self.let_go = threading.Event()
         """Set at the end: what an answer waits for that hangs."""
         self.connections = 0
+        self.hellos = 0
+        """Those among the connections whose client began with TLS and the server does not speak it."""
         self.answers = list(answers) or [http()]
         """What is left to give."""
         self._tls = tls
+        self._plain = plain
         self._listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
         )
@@ -108,6 +121,14 @@ class Server:
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
+            hello = connection.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+            if self._tls and self._plain and not hello:
+                connection.recv(65536)
+                connection.sendall(self._plain)
+                return
+            if hello and not self._tls:
+                self.hellos += 1
+                return
             with self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as plain:
                 self._converse(plain, number)
         except OSError:
