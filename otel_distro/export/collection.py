@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
 from otel_distro._upstream_metrics import Flag
+from otel_distro.export.allowance import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds that a callback of the application may take before the collection goes on without it."""
 
-_FIRST_DELAY = 0.01
-_SHORTEST_PAUSE = 0.02
-_PAUSES = 90
-"""How many times longer than making a snapshot is the pause until the next one, so that it costs 1 % to 2 %."""
+_FIRST_DELAY = 0.002
+_SHORTEST_PAUSE = 0.005
+_SHARE = 0.011
+"""The share of a core that snapshots may cost where something is counted all the time."""
+_SAVED = 0.01
+"""Seconds of work on snapshots that a busy time may begin with: a program that lives for a moment has the latest."""
 
 
 class Collection:
@@ -56,7 +59,7 @@ class Collection:
         self._hanging: dict[int, Any] = {}
         self._recorded.up = False
         self._due = float("inf")
-        self._next = 0.0
+        self._allowance = Allowance(_SHARE, _SAVED)
         self._last.forget()
 
     def look_after(self, encoding: LockType, lock: LockType, replace: Callable[[], None]) -> float:
@@ -65,8 +68,7 @@ class Collection:
         ``encoding`` and ``lock`` are held for the first, ``replace()`` is called for a thread that is lost.
         """
         if self.due_in(time.monotonic()) <= 0:
-            with encoding:
-                self.snapshot(lock)
+            self.snapshot(encoding, lock)
         if self.give_up(PATIENCE):
             replace()
         now = time.monotonic()
@@ -149,11 +151,14 @@ class Collection:
         if not self._recorded.up:
             return float("inf")
         if self._due == float("inf"):
-            self._due = max(now + _FIRST_DELAY, self._next)
+            self._due = now + max(_FIRST_DELAY, self._allowance.wait(now))
         return self._due - now
 
-    def snapshot(self, lock: LockType) -> None:
-        """Keep what was recorded since the last collection where it survives a kill, unless one is being spooled."""
+    def snapshot(self, encoding: LockType, lock: LockType) -> None:
+        """Keep what was recorded since the last collection where it survives a kill, unless one is being spooled.
+
+        ``encoding`` is not held while the disk is waited for: somebody else may make bytes of other things meanwhile.
+        """
         self._due = float("inf")
         if not self._last.wanted:
             # The flag stays up: nobody has to be woken any more.
@@ -166,12 +171,13 @@ class Collection:
             start = time.thread_time()
             self._recorded.up = False
             with guard("keeping what was counted"):
-                found = self._source.recent()
-                if found is not None:
-                    encoded = self._encode(found)
+                with encoding:
+                    found = self._source.recent()
+                    encoded = self._encode(found) if found is not None else None
+                if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)
             # The first one pays for what it imports; the others do not wait for that.
             self._cost = min(time.thread_time() - start, 2 * self._cost + 0.001)
         finally:
             lock.release()
-        self._next = time.monotonic() + max(_SHORTEST_PAUSE, _PAUSES * self._cost)
+        self._allowance.spend(self._cost)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from otel_distro import _native, _upstream
 from otel_distro._guard import guard
 from otel_distro.export import worker
+from otel_distro.export.allowance import Allowance
 from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
 
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
     from otel_distro.export.spool import Spool
 
 WRITE_DELAY = 0.03
-"""Seconds within which an ended item is on its way to the disk. Each time costs a wake-up and a write."""
+"""Seconds within which an ended item is on its way to the disk. Each time costs a wake-up and a write.
 
-LATEST_WRITE = 0.03
-"""Seconds after which the thread that ends items writes them itself if the writer has not."""
+If the writer has not come to it, the thread that ends items does it.
+"""
+
+FIRST_DELAY = 0.002
+"""The same for the first items of a busy time: a program that is killed soon after has little left to lose."""
+
+_WRITE_COST = 0.0001
+_WRITES_SAVED = 30
 
 ADOPT_INTERVAL = 5.0
 """Seconds between two looks for what processes that are gone have left."""
@@ -83,6 +90,9 @@ class Pipeline:
 
     def _renew(self) -> None:
         now = time.monotonic()
+        # Used up where all that happens is that something is written every WRITE_DELAY.
+        self._early_writes = Allowance(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
+        self._write_delay = FIRST_DELAY
         self._encoding = _native.allocate_lock()
         self._collecting = _native.allocate_lock()
         self._held: dict[int, list[_native.LockType]] = {}
@@ -115,7 +125,7 @@ class Pipeline:
                 self.spool.hand_over()
         elif waiting == lane.batch:
             self._writer.notify()
-        elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > LATEST_WRITE:
+        elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > self._write_delay:
             # The writer does not get to it: a thread that computes for long leaves it no time.
             self._help(lane, patient=False)
         if waiting > lane.capacity // 2:
@@ -126,6 +136,7 @@ class Pipeline:
             try:
                 with guard("spooling telemetry"), _upstream.suppressed():
                     lane.spool_batch()
+                    self._early_writes.spend(_WRITE_COST)
             finally:
                 self._encoding.release()
             self._sender.notify()
@@ -207,7 +218,7 @@ class Pipeline:
         for delivery in self.deliveries.values():
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.
-        held = [lock for lock in (self._encoding, self._collecting) if lock.acquire(True, _FORK_PATIENCE)]
+        held = [lock for lock in (self._collecting, self._encoding) if lock.acquire(True, _FORK_PATIENCE)]
         self._held[_native.get_ident()] = held
         self.spool.before_fork()
 
@@ -277,12 +288,17 @@ class Pipeline:
             self._finish()
             return 0.0
         now = time.monotonic()
-        waiting = any(lane.items for lane in self.lanes.values())
-        if waiting and self._write_due == _FAR:
-            self._write_due = now + WRITE_DELAY
+        if self._collection is not None:
+            # What was counted waits from now on, not from the end of the writing.
+            self._collection.due_in(now)
+        if self._write_due == _FAR:
+            self._write_due = self._next_write(now)
         waiters, self._written_waiters = self._written_waiters, []
         if waiters or now >= self._write_due or any(len(lane.items) >= lane.batch for lane in self.lanes.values()):
             self._write_due = _FAR
+            if not waiters and self._encoding.locked():
+                # Somebody writes already. To wait for it would keep the application from helping with the rest.
+                return FIRST_DELAY
             self._spool_all()
             self._sent_waiters.extend(waiters)
             self._sender.notify()
@@ -291,12 +307,20 @@ class Pipeline:
             left = self._collection.look_after(self._encoding, self._collecting, self._collector.abandon)
         return min(self._write_due - time.monotonic(), left)
 
+    def _next_write(self, now: float) -> float:
+        """Return when to spool what waits: a program that computes may have kept this thread from its turn for some time."""
+        since = min((lane.since for lane in self.lanes.values() if lane.items), default=_FAR)
+        self._write_delay = min(WRITE_DELAY, max(FIRST_DELAY, self._early_writes.wait(now)))
+        return since + self._write_delay
+
     def _spool_all(self) -> None:
         with self._encoding:
             for lane in self.lanes.values():
                 with guard(f"spooling {lane.signal}"):
-                    while lane.spool_batch():
-                        pass
+                    # What comes meanwhile has its own turn: the other signals wait.
+                    for _ in range(len(lane.items) // lane.batch + 1):
+                        lane.spool_batch()
+            self._early_writes.spend(_WRITE_COST)
 
     def _finish(self) -> None:
         """Spool the rest, take up what children have left, and send it all, every signal by itself: time is short."""
@@ -353,7 +377,7 @@ class Pipeline:
     def _send(self) -> float:
         now = time.monotonic()
         waiters, self._sent_waiters = self._sent_waiters, []
-        if now >= self._next_adoption:
+        if now >= self._next_adoption and not self._sender.leaving:
             self._next_adoption = now + ADOPT_INTERVAL
             self.spool.adopt()
         pending = self.spool.pending()

@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro import _diagnostics
 from otel_distro import schema as s
+from otel_distro.export import worker
 from otel_distro.export.assembly import assemble, report_to
 from tests.unit.export.items import metric_names, span, span_names
 from tests.unit.export.server import Server, http
@@ -89,6 +90,18 @@ def test_order_is_kept(server: Server, start: Callable[..., Pipeline]) -> None:
     put(pipeline, *names)
     assert pipeline.flush(60)
     assert span_names(server.requests) == names
+
+
+def test_who_ends_items_writes_them(start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that computes for long leaves the writer no time; then what waits for too long is written in its own thread."""
+    monkeypatch.setattr(worker.Worker, "start", lambda _: False)
+    pipeline = start(OTEL_BSP_MAX_QUEUE_SIZE="10000000", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="1000000")
+    count = 0
+    while not pipeline.spool.pending():
+        put(pipeline, *["busy"] * 16)
+        count += 16
+        assert count < 5_000_000
+    assert pipeline.spool.pending()["traces"][0] == count
 
 
 def test_sends_by_itself_after_the_delay(server: Server, start: Callable[..., Pipeline]) -> None:
