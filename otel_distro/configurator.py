@@ -17,7 +17,7 @@ from otel_distro._guard import guard
 from otel_distro._upstream import BatchLogRecordProcessor, LoggerProvider
 from otel_distro._version import __version__
 from otel_distro.environment.otlp import speaks_grpc
-from otel_distro.export import encode_redaction
+from otel_distro.export import encode_redaction, last_delivery
 from otel_distro.export.assembly import assemble, report_to
 from otel_distro.export.foreign import ForeignSDK
 from otel_distro.export.lifecycle import Lifecycle
@@ -133,7 +133,13 @@ def _build(resource: Resource) -> Lifecycle:
         audit.watch()
 
     lifecycle = Lifecycle(
-        pipeline, tracer_provider, meter_provider, logger_provider, settings.OTEL_DISTRO_EXIT_TIMEOUT.get()
+        pipeline,
+        tracer_provider,
+        meter_provider,
+        logger_provider,
+        budget=settings.OTEL_DISTRO_EXIT_TIMEOUT.get(),
+        # Who has set the time means it.
+        longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
     )
     lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew, encode_redaction.renew))
     if file is not None:

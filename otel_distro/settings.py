@@ -112,7 +112,8 @@ OTEL_DISTRO_EXIT_TIMEOUT = Setting(
     "OTEL_DISTRO_EXIT_TIMEOUT",
     "float",
     2.0,
-    "Seconds that sending the rest at exit may take, all signals together.",
+    "Seconds that sending the rest at exit may take, all signals together. Unless it is set, a collector that takes "
+    "telemetry and is known to need longer for an answer gets up to 4.5.",
 )
 OTEL_DISTRO_DIAGNOSTICS = Setting(
     "OTEL_DISTRO_DIAGNOSTICS",

@@ -35,6 +35,8 @@ class Link:
     def __init__(self, origin: str, spool: Spool) -> None:
         self.origin = origin
         self.retry_at = 0.0
+        self.answer_time = 0.0
+        """Seconds that the last answer took; 0 where the last attempt failed, or none was made."""
         self._spool = spool
         self._failures = 0
         self._down_since = 0.0
@@ -52,14 +54,16 @@ class Link:
             say(f"cannot deliver to {self.origin} ({reason}); keeping telemetry {place}", cause=f"down {self.origin}")
         delay = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._failures, 10))
         self._failures += 1
+        self.answer_time = 0.0
         self.retry_at = now + max(retry_after, delay * random.uniform(0.6, 1.0))  # noqa: S311 - scatters, protects nothing
 
-    def works(self, now: float) -> None:
-        """Note a delivered request."""
+    def works(self, now: float, took: float) -> None:
+        """Note a request that was answered after ``took`` seconds."""
         if self._failures:
             say(f"delivering to {self.origin} again after {now - self._down_since:.0f} s", cause=f"up {self.origin}")
         self._failures = 0
         self.retry_at = 0.0
+        self.answer_time = took
 
     def try_now(self) -> None:
         """Let the next attempt be made at once."""
@@ -68,14 +72,17 @@ class Link:
     def forget(self) -> None:
         """Start without a past: in a forked child."""
         self._failures = 0
-        self.retry_at = 0.0
+        self.retry_at = self.answer_time = 0.0
 
 
 class Delivery:
     """The sending half of a signal. Used by one thread at a time."""
 
-    def __init__(self, signal: str, sender: Transport, spool: Spool, link: Link, metrics: LaneMetrics) -> None:
+    def __init__(
+        self, signal: str, sender: Transport, spool: Spool, link: Link, metrics: LaneMetrics, *, second: bool = False
+    ) -> None:
         self.signal = signal
+        self._second = second
         self.link = link
         self.sender = sender
         self._spool = spool
@@ -108,7 +115,7 @@ class Delivery:
         if now < self.link.retry_at:
             return False
         if self._batch is None:
-            self._batch = self._spool.next(self.signal, self._limit)
+            self._batch = self._spool.next(self.signal, self._limit, beside=self._second)
             if self._batch is None:
                 return False
             self._pieces.append((self._batch.body, self._batch.count))
@@ -116,13 +123,13 @@ class Delivery:
         body, count = self._pieces[0]
         with self._metrics.sending(count):
             outcome = self.sender.send(body, timeout)
-        now = time.monotonic()
+        start, now = now, time.monotonic()
         if outcome.answer is Answer.HOLD:
             if outcome.reason:
                 self.link.failed(outcome.reason, outcome.retry_after, now)
             self._give_back(self._batch)
             return False
-        self.link.works(now)
+        self.link.works(now, now - start)
         self._pieces.popleft()
         if outcome.answer is Answer.REFUSED:
             self._refused(body, count, outcome)
@@ -139,6 +146,19 @@ class Delivery:
             pass
         self.leave()
         self.sender.close()
+
+    def beside(self) -> Delivery | None:
+        """Return another delivery of the same signal for what this one has not taken, None if it is not at a request."""
+        if not self._turn.locked():
+            return None
+        return Delivery(self.signal, self.sender.another(), self._spool, self.link, self._metrics, second=True)
+
+    def await_answer(self, end: float) -> None:
+        """Wait for the answer to the request that another thread is at, until ``end``, as ``time.monotonic()``."""
+        if self._turn.acquire(True, max(0.0, end - time.monotonic())):
+            self._turn.release()
+            self.leave()
+            self.sender.close()
 
     def leave(self) -> None:
         """Leave to the next process what is not delivered: of a batch in pieces only those, so that none is sent twice.

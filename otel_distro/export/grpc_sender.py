@@ -43,6 +43,7 @@ class GrpcSender:
 
     def __init__(self, target: Target, signal: str) -> None:
         self.target = target
+        self._signal = signal
         self._method = f"/opentelemetry.proto.collector.{_SERVICES[signal]}/Export"
         self._metadata = [
             (name, value.encode() if name.endswith("-bin") else value) for name, value in target.headers.items()
@@ -70,6 +71,10 @@ class GrpcSender:
             self.close()
             return _outcome(error)
         return Outcome(Answer.TAKEN, rejected=rejected_items(answer))
+
+    def another(self) -> GrpcSender:
+        """Return one with a channel of its own."""
+        return GrpcSender(self.target, self._signal)
 
     def before_fork(self) -> None:
         """Close the channel, also in the middle of a call of another thread, and wait for the library's threads to end."""

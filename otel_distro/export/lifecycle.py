@@ -32,7 +32,10 @@ before_end: list[Callable[[], None]] = []
 
 
 class Lifecycle:
-    """Binds a pipeline and its providers to the life of the process. One of it exists in a process."""
+    """Binds a pipeline and its providers to the life of the process. One of it exists in a process.
+
+    ``budget``: seconds that the last delivery may take; ``longest``: the same where the collector is known to be slow.
+    """
 
     def __init__(
         self,
@@ -41,11 +44,13 @@ class Lifecycle:
         meter: MeterProvider,
         logger: LoggerProvider,
         budget: float,
+        longest: float = 0.0,
     ) -> None:
         self._pipeline = pipeline
         self._providers = (tracer, meter, logger)
         self._meter = meter
         self._budget = budget
+        self._longest = longest
         self._pid = os.getpid()
         self.after_fork: list[Callable[[], None]] = []
         """Called in a forked child once telemetry stands again: instrumentors that keep state of the process."""
@@ -91,7 +96,7 @@ class Lifecycle:
         def wrapper(number: int, /) -> None:
             with guard("delivering before a signal"):
                 if number in _DEADLY and signal.getsignal(number) == signal.SIG_DFL and self._pid == os.getpid():
-                    self._finish_pipeline(self._budget)
+                    self._finish_pipeline(self._budget, self._longest)
             raise_signal(number)
 
         signal.raise_signal = wrapper
@@ -102,7 +107,7 @@ class Lifecycle:
             # A child that dies before its life began holds only its parent's telemetry.
             return
         deadline = time.monotonic() + self._budget
-        self._finish_pipeline(self._budget)
+        self._finish_pipeline(self._budget, self._longest)
         # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
         done = _native.allocate_lock()
         done.acquire()
@@ -115,11 +120,11 @@ class Lifecycle:
     def _flush_pipeline(self) -> None:
         self._pipeline.flush(min(_HASTE, self._budget))
 
-    def _finish_pipeline(self, budget: float) -> None:
+    def _finish_pipeline(self, budget: float, longest: float = 0.0) -> None:
         for callback in before_end:
             with guard("what is told at the end of the process"):
                 callback()
-        self._pipeline.finish(budget)
+        self._pipeline.finish(budget, longest)
 
     def _shut_down_providers(self, done: _native.LockType) -> None:
         for provider in self._providers:

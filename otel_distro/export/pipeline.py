@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from otel_distro import _native, _upstream
 from otel_distro._guard import guard
-from otel_distro.export import worker
+from otel_distro.export import last_delivery, worker
 from otel_distro.export.allowance import Allowance
 from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
@@ -47,7 +47,6 @@ _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
 _FORK_PATIENCE = 1.0
 _LAST_PATIENCE = 0.2
-_PUT_AWAY = 0.05
 _LOOK_AT_THE_CLOCK = 16
 _FAR = float("inf")
 
@@ -168,14 +167,16 @@ class Pipeline:
         in_time = done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))
         return bool(in_time) and not self.spool.pending()
 
-    def finish(self, budget: float) -> None:
+    def finish(self, budget: float, longest: float = 0.0) -> None:
         """Spool everything, deliver what can be delivered within ``budget`` seconds, and stop for good. Never raises.
 
-        What is left stays in the spool for the next process.
+        A collector that is known to need more time for an answer gets it, up to ``longest`` seconds. What is left stays
+        in the spool for the next process.
         """
         if self._closed:
             return
         self._closed = True
+        budget = last_delivery.patience(self.deliveries.values(), budget, longest)
         self._deadline = time.monotonic() + budget
         self._finished = _native.allocate_lock()
         self._finished.acquire()
@@ -323,7 +324,7 @@ class Pipeline:
             self._early_writes.spend(_WRITE_COST)
 
     def _finish(self) -> None:
-        """Spool the rest, take up what children have left, and send it all, every signal by itself: time is short."""
+        """Spool the rest, take up what children have left, and send it all."""
         waiters, self._written_waiters = self._written_waiters, []
         self._spool_all()
         if not self.idle:
@@ -332,9 +333,7 @@ class Pipeline:
             # Their last words may lie there, and nobody else may come by.
             self.spool.adopt()
         pending = self.spool.pending()
-        going = [self._send_last(delivery) for signal, delivery in self.deliveries.items() if signal in pending]
-        for done in going:
-            done.acquire(True, max(0.0, self._deadline - time.monotonic()))
+        last_delivery.deliver((d for signal, d in self.deliveries.items() if signal in pending), self._deadline)
         self._losses.report()
         for done in (*waiters, self._finished):
             done.release()
@@ -357,21 +356,6 @@ class Pipeline:
             if self._collection is not None and self._collection.give_up(_LAST_PATIENCE):
                 self._collector.abandon()
 
-    def _send_last(self, delivery: Delivery) -> Any:
-        done = _native.allocate_lock()
-        done.acquire()
-
-        def send() -> None:
-            with guard(f"the last delivery of {delivery.signal}"), _upstream.suppressed():
-                delivery.send_last(self._deadline - _PUT_AWAY)
-            done.release()
-
-        try:
-            _native.start_new_thread(send, ())
-        except RuntimeError:
-            send()
-        return done
-
     # What the sender does
 
     def _send(self) -> float:
@@ -391,6 +375,10 @@ class Pipeline:
             self._deliver()
             pending = self.spool.pending()
         self._losses.report()
+        if pending and self._sent_waiters:
+            # Cut short by another flush: what these wait for may not be sent yet.
+            self._sent_waiters[:0] = waiters
+            return 0.0
         for done in waiters:
             done.release()
         return self._nap(pending)
@@ -409,9 +397,11 @@ class Pipeline:
         Each turn asks all of them: to a slow collector one signal could go on for ever.
         """
         sent = True
-        while sent and not self._sender.leaving and not self._sent_waiters:
+        while sent and not self._sender.leaving:
             sent = False
             for delivery in self.deliveries.values():
                 timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
                 if timeout > 0 and not self._sender.leaving and delivery.send_one(timeout):
                     sent = True
+            if self._sent_waiters:
+                return

@@ -66,6 +66,9 @@ class Transport(Protocol):
     def send(self, body: bytes, timeout: float) -> Outcome:
         """Send a serialised request, which takes about ``timeout`` seconds at most. Never raises."""
 
+    def another(self) -> Transport:
+        """Return one with a connection of its own, to be used at the same time."""
+
     def before_fork(self) -> None:
         """Give up what a child could not live with, also in the middle of a request of another thread."""
 
@@ -99,6 +102,12 @@ class Sender:
         if puzzling and ((not fresh and outcome.status is None) or self._wants_tls(timeout)):
             outcome, _ = self._post(body, timeout)
         return outcome
+
+    def another(self) -> Sender:
+        """Return one with a connection of its own, which knows of the server what is known here."""
+        other = Sender(self.target)
+        other._understood, other._discovery = self._understood, self._discovery
+        return other
 
     def before_fork(self) -> None:
         """Keep the connection: a socket is nothing to a child that does not use it."""

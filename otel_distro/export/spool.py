@@ -52,18 +52,6 @@ class Batch:
     count: int
     records: Sequence[Record]
 
-    def halves(self) -> tuple[Batch, Batch] | None:
-        """Split between records, to bisect a refused batch; None for a single record, which only its encoder can."""
-        middle = len(self.records) // 2
-        if not middle:
-            return None
-        first, second = self.records[:middle], self.records[middle:]
-        at = sum(record.length for record in first)
-        return (
-            Batch(self.signal, self.body[:at], sum(record.count for record in first), first),
-            Batch(self.signal, self.body[at:], sum(record.count for record in second), second),
-        )
-
 
 class _Gate:
     """A lock that nobody hangs at: a signal handler may have interrupted its very holder, and raises instead."""
@@ -170,10 +158,11 @@ class Spool:
         self._end([oldest])
         return True
 
-    def next(self, signal: str, max_bytes: int, max_items: int = MAX_ITEMS) -> Batch | None:
+    def next(self, signal: str, max_bytes: int, max_items: int = MAX_ITEMS, *, beside: bool = False) -> Batch | None:
         """Return the oldest requests of ``signal`` that nobody acknowledged, at least one, or None where none waits.
 
         Until :meth:`done`, :meth:`set_aside` or :meth:`put_back` they are not dropped; asked again, they come again.
+        ``beside`` leaves those out that are taken, for a second thread while the first has not done with them.
         """
         with guard("reading spooled telemetry"):
             for _ in range(0 if self._closed else 16):
@@ -181,7 +170,7 @@ class Spool:
                     continue
                 with self._gate:
                     self._take_in()
-                    taken = self._collect(signal, max_bytes, max_items)
+                    taken = self._collect(signal, max_bytes, max_items, beside)
                 if not taken:
                     return None
                 batch = self._read(signal, taken)
@@ -190,15 +179,18 @@ class Spool:
         return None
 
     def _collect(
-        self, signal: str, max_bytes: int, max_items: int
+        self, signal: str, max_bytes: int, max_items: int, beside: bool
     ) -> list[tuple[Record, Segment | None, bytes | None]]:
-        for record in self._out.pop(signal, ()):
-            record.taken = False
+        others: Sequence[Record] = self._out.pop(signal, ())
+        if not beside:
+            for record in others:
+                record.taken = False
+            others = ()
         taken: list[tuple[Record, Segment | None, bytes | None]] = []
         size = items = 0
         for source in (self.shelf.records(signal) if self.shelf is not None else (), self._memory.get(signal, ())):
             for record in source:
-                if record.done:
+                if record.done or record.taken:
                     continue
                 size += record.length
                 items += record.count
@@ -209,7 +201,7 @@ class Spool:
             record.taken = True
             if segment is not None:
                 segment.reading += 1
-        self._out[signal] = [record for record, _, _ in taken]
+        self._out[signal] = [*others, *(record for record, _, _ in taken)]
         return taken
 
     def _read(self, signal: str, taken: list[tuple[Record, Segment | None, bytes | None]]) -> Batch | None:
@@ -235,7 +227,7 @@ class Spool:
                 if record.segment is None or record.segment.intact():
                     self._ledger.lose(signal, record.count, "corrupt")
             self._end(broken)
-            self._out[signal] = sound
+            self._out[signal] = [record for record in self._out.get(signal, ()) if not record.done]
         return Batch(signal, b"".join(bodies), sum(record.count for record in sound), sound) if sound else None
 
     def done(self, batch: Batch) -> None:

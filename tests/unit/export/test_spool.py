@@ -84,45 +84,37 @@ def test_signals_are_independent(tmp_path: Path) -> None:
     assert take(queue, "logs") == list(range(100))
 
 
-def test_bisecting(tmp_path: Path) -> None:
-    """A refused batch is halved down to the body to blame: the rest is delivered, that one kept with the reason."""
-    queue = spool(tmp_path)
-    for number in range(7):
-        queue.append("traces", body(number), 1)
-    whole = queue.next("traces", 1 << 20)
-    assert whole is not None
-    delivered: list[int] = []
-    parts = [whole]
-    while parts:
-        part = parts.pop(0)
-        halves = part.halves()
-        if 3 not in numbers(part.body):
-            delivered += numbers(part.body)
-            queue.done(part)
-        elif halves:
-            parts = [*halves, *parts]
-        else:
-            queue.set_aside(part, "HTTP 400 Bad Request")
-    assert delivered == [0, 1, 2, 4, 5, 6]
-    assert queue.next("traces", 1 << 20) is None
-    assert queue.dropped() == {("traces", "rejected"): 1}
-    (kept,) = (folder(tmp_path) / "rejected").iterdir()
-    line, rest = kept.read_bytes().split(b"\n", 1)
-    assert json.loads(line)["reason"] == "HTTP 400 Bad Request"
-    assert numbers(rest) == [3]
-    queue.close()
-    assert segments(tmp_path) == []
-
-
 def test_part_set_aside(tmp_path: Path) -> None:
-    """Of a single body the part that is to blame can be named; only its items count as rejected."""
+    """Of a single body the part that is to blame can be named; only that is kept, with the reason, and counts as rejected."""
     queue = spool(tmp_path)
     queue.append("logs", body(1) + body(2), 2)
     batch = queue.next("logs", 1)
     assert batch is not None
-    assert batch.halves() is None
     queue.set_aside(batch, "HTTP 413", body(2), 1)
     assert queue.dropped() == {("logs", "rejected"): 1}
+    (kept,) = (folder(tmp_path) / "rejected").iterdir()
+    line, rest = kept.read_bytes().split(b"\n", 1)
+    assert (json.loads(line)["reason"], numbers(rest)) == ("HTTP 413", [2])
+    assert queue.pending() == {}
+
+
+def test_second_taker(tmp_path: Path) -> None:
+    """While a batch is out, a second taker gets what came after it; each of them is acknowledged or given back alone."""
+    queue = spool(tmp_path)
+    queue.append("logs", body(1), 1)
+    first = queue.next("logs", 1 << 20)
+    queue.append("logs", body(2), 1)
+    second = queue.next("logs", 1 << 20, beside=True)
+    assert first is not None
+    assert second is not None
+    assert (numbers(first.body), numbers(second.body)) == ([1], [2])
+    assert queue.next("logs", 1 << 20, beside=True) is None
+    queue.done(second)
+    queue.put_back(first)
+    again = queue.next("logs", 1 << 20, beside=True)
+    assert again is not None
+    assert numbers(again.body) == [1]
+    queue.done(again)
     assert queue.pending() == {}
 
 
