@@ -13,6 +13,7 @@ from otel_distro import _native, _upstream
 from otel_distro._guard import guard
 from otel_distro.export import last_delivery, worker
 from otel_distro.export.allowance import Allowance
+from otel_distro.export.gathering import Gathering
 from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
 
@@ -46,7 +47,6 @@ FIRST_ADOPTION = 1.0
 _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
 _FORK_PATIENCE = 1.0
-_LAST_PATIENCE = 0.2
 _LOOK_AT_THE_CLOCK = 16
 _FAR = float("inf")
 
@@ -72,19 +72,16 @@ class Pipeline:
         self.deliveries = deliveries
         self.spool = spool
         self._delay = delay
-        self._interval = interval
-        self._collection = collection
         self._closed = False
-        self._watching = False
         self._deadline = _FAR
         self._used = True
         self._forked = False
         self._has_children = False
         self._measured: Callable[[], bool] = lambda: True
         self._losses = Losses(spool, deliveries)
-        self._collector = Worker("the thread that collects metrics", self._gather)
         self._writer = Worker("the thread that writes telemetry", self._write)
         self._sender = Worker("the thread that sends telemetry", self._send)
+        self._gathering = Gathering(collection, interval, self._writer.notify, self._sender.notify, self._gathered)
         self._renew()
 
     def _renew(self) -> None:
@@ -93,15 +90,11 @@ class Pipeline:
         self._early_writes = Allowance(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
         self._write_delay = FIRST_DELAY
         self._encoding = _native.allocate_lock()
-        self._collecting = _native.allocate_lock()
         self._held: dict[int, list[_native.LockType]] = {}
-        self._gathering = False
-        self._gathered_waiters: list[Any] = []
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
         self._write_due = _FAR
         self._send_due = _FAR
-        self._next_collect = now + self._interval
         self._next_adoption = now + (FIRST_ADOPTION if not self._forked else ADOPT_INTERVAL)
 
     # What the application's threads call
@@ -144,7 +137,7 @@ class Pipeline:
 
     def leave_metrics(self) -> None:
         """Collect the metrics, without threads, and leave them to other processes to send."""
-        self._collect()
+        self._gathering.collect()
         self.spool.hand_over()
 
     def flush(self, timeout: float, *, collect: bool = True) -> bool:
@@ -156,12 +149,13 @@ class Pipeline:
             return False
         done = _native.allocate_lock()
         done.acquire()
-        first = self._collector if collect else self._writer
-        (self._gathered_waiters if collect else self._written_waiters).append(done)
-        if self.start():
-            first.notify()
+        if collect:
+            self._gathering.wait_for(done)
         else:
-            self._gather()
+            self._written_waiters.append(done)
+            self._writer.notify()
+        if not self.start():
+            self._gathering.run()
             self._write()
             self._send()
         in_time = done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))
@@ -178,6 +172,10 @@ class Pipeline:
         self._closed = True
         budget = last_delivery.patience(self.deliveries.values(), budget, longest)
         self._deadline = time.monotonic() + budget
+        with _native.QuickTurns():
+            self._finish_within(budget)
+
+    def _finish_within(self, budget: float) -> None:
         self._finished = _native.allocate_lock()
         self._finished.acquire()
         self._sender.leave()
@@ -202,16 +200,12 @@ class Pipeline:
 
     def start(self) -> bool:
         """Start the threads unless they run; return whether they run."""
-        if self._collection is not None and not self._watching:
-            self._watching = True
-            with guard("watching what is counted"):
-                self._collection.watch(self._writer.notify)
-        return all([self._collector.start(), self._writer.start(), self._sender.start()])
+        return all([self._gathering.start(), self._writer.start(), self._sender.start()])
 
     def before_fork(self) -> None:
         """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
         self._has_children = True
-        workers = (self._collector, self._writer, self._sender)
+        workers = (self._gathering.worker, self._writer, self._sender)
         for each in workers:
             each.send_home()
         for each in workers:
@@ -219,7 +213,7 @@ class Pipeline:
         for delivery in self.deliveries.values():
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.
-        held = [lock for lock in (self._collecting, self._encoding) if lock.acquire(True, _FORK_PATIENCE)]
+        held = [lock for lock in (self._gathering.lock, self._encoding) if lock.acquire(True, _FORK_PATIENCE)]
         self._held[_native.get_ident()] = held
         self.spool.before_fork()
 
@@ -228,7 +222,7 @@ class Pipeline:
         self.spool.after_fork_in_parent()
         for lock in self._held.pop(_native.get_ident(), ()):
             lock.release()
-        self._collector.call_back()
+        self._gathering.worker.call_back()
         self._writer.call_back()
         self._sender.call_back()
 
@@ -246,41 +240,10 @@ class Pipeline:
             delivery.forget()
             delivery.link.forget()
         self._renew()
-        if self._collection is not None:
-            self._collection.renew()
-        self._collector.renew()
+        self._gathering.renew()
         self._writer.renew()
         self._sender.renew()
         self.start()
-
-    # What the collector does
-
-    def _gather(self) -> float:
-        waiters = list(self._gathered_waiters)
-        if self._gathering or waiters or time.monotonic() >= self._next_collect:
-            self._next_collect = time.monotonic() + self._interval
-            self._gathering = True
-            # It looks after callbacks that hang.
-            self._writer.notify()
-            if not self._collect():
-                return 0.0
-            self._gathering = False
-            self._sender.notify()
-        for done in waiters:
-            self._gathered_waiters.remove(done)
-        if self._closed:
-            for done in waiters:
-                done.release()
-        else:
-            self._written_waiters.extend(waiters)
-            self._writer.notify()
-        return self._next_collect - time.monotonic()
-
-    def _collect(self) -> bool:
-        """Collect and spool; return False if this thread was given up meanwhile, and another does it."""
-        with guard("collecting metrics"):
-            return self._collection is None or self._collection.run(self._collecting)
-        return True
 
     # What the writer does
 
@@ -289,9 +252,7 @@ class Pipeline:
             self._finish()
             return 0.0
         now = time.monotonic()
-        if self._collection is not None:
-            # What was counted waits from now on, not from the end of the writing.
-            self._collection.due_in(now)
+        self._gathering.note(now)
         if self._write_due == _FAR:
             self._write_due = self._next_write(now)
         waiters, self._written_waiters = self._written_waiters, []
@@ -301,12 +262,23 @@ class Pipeline:
                 # Somebody writes already. To wait for it would keep the application from helping with the rest.
                 return FIRST_DELAY
             self._spool_all()
+            now = time.monotonic()
+            if self._next_write(now) <= now:
+                # While it wrote of one signal, more of another came than the application could help with.
+                self._spool_all()
             self._sent_waiters.extend(waiters)
             self._sender.notify()
-        left = _FAR
-        if self._collection is not None:
-            left = self._collection.look_after(self._encoding, self._collecting, self._collector.abandon)
+        left = self._gathering.look_after(self._encoding)
         return min(self._write_due - time.monotonic(), left)
+
+    def _gathered(self, waiters: list[Any]) -> None:
+        """Write, and then send, for those who waited for a collection; at the end they only wait for that."""
+        if self._closed:
+            for done in waiters:
+                done.release()
+        elif waiters:
+            self._written_waiters.extend(waiters)
+            self._writer.notify()
 
     def _next_write(self, now: float) -> float:
         """Return when to spool what waits: a program that computes may have kept this thread from its turn for some time."""
@@ -328,7 +300,7 @@ class Pipeline:
         waiters, self._written_waiters = self._written_waiters, []
         self._spool_all()
         if not self.idle:
-            self._gather_last()
+            self._gathering.run_last(self._deadline)
         if self._has_children:
             # Their last words may lie there, and nobody else may come by.
             self.spool.adopt()
@@ -337,24 +309,6 @@ class Pipeline:
         self._losses.report()
         for done in (*waiters, self._finished):
             done.release()
-
-    def _gather_last(self) -> None:
-        """Collect the metrics a last time, in the collector's thread: a callback of the application may hang there."""
-        done = _native.allocate_lock()
-        done.acquire()
-        self._gathered_waiters.append(done)
-        if not self._collector.alive:
-            self._gather()
-            return
-        self._collector.notify()
-        end = time.monotonic() + max(0.0, self._deadline - time.monotonic()) / 2
-        while not done.acquire(True, max(0.0, min(_LAST_PATIENCE, end - time.monotonic()))):
-            if time.monotonic() >= end:
-                if self._collection is not None:
-                    self._collection.run_alone(self._collecting, _LAST_PATIENCE)
-                return
-            if self._collection is not None and self._collection.give_up(_LAST_PATIENCE):
-                self._collector.abandon()
 
     # What the sender does
 

@@ -14,6 +14,8 @@ import pytest
 from tests.e2e.programs import free_port
 from tests.e2e.receiver import Receiver
 from tests.unit import processes
+from tests.unit.export.items import span_names
+from tests.unit.export.server import Server, http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,3 +220,22 @@ def test_a_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
     assert done.returncode == 2
     assert "--timeout" in done.stderr
     assert {backlog["state"] for backlog in shop.spool()} == {"waiting"}
+
+
+def test_drain_ends_in_time_and_the_next_one_sends_the_rest(shop: Shop) -> None:
+    """A Collector that stops answering in the middle of a search for what it refused: what it took is not sent again."""
+    shop.leave(OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
+    with Server(http("400 Bad Request"), http(), port=shop.port) as server:
+        server.answers.append(server.hang)
+        done = shop.command("drain", "--timeout=2")
+        assert (done.returncode, done.stderr) == (1, "")
+        taken = span_names(server.requests[1:2])
+        assert len(taken) in (1, 2)
+        left = 3 - len(taken)
+        assert done.stdout.startswith(f"traces   {len(taken)} sent, {left} left on the disk (")
+        assert not server.let_go.is_set()
+    assert sum(backlog["items"] for backlog in shop.spool()) == left
+    with Server(port=shop.port) as server:
+        assert shop.command("drain").stdout == f"traces   {left} sent\n"
+        assert sorted([*taken, *span_names(server.requests)]) == ["order 0", "order 1", "order 2"]
+    assert shop.spool() == []

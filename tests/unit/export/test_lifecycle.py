@@ -85,6 +85,23 @@ print(*counts)
     assert found == Counter(expected)
 
 
+def test_end_beside_threads_that_never_stop(tmp_path: Path, server: Server) -> None:
+    """Threads that log without end do not keep the main thread's lines from arriving, nor the process from ending."""
+    script = """
+for number in range(200):
+    logging.warning("main %d", number)
+def flood():
+    while True:
+        logging.warning("flood")
+for _ in range(4):
+    threading.Thread(target=flood, daemon=True).start()
+"""
+    ended = python(tmp_path, server, script, OTEL_DISTRO_EXIT_TIMEOUT="30")
+    assert ended.returncode == 0, ended.stderr
+    found = Counter(body for body in log_bodies(server.requests) if body != "flood")
+    assert found == Counter(f"main {number}" for number in range(200))
+
+
 def test_fork_in_a_callback(tmp_path: Path, server: Server) -> None:
     """A callback of the application that forks while metrics are collected gets its child, and telemetry goes on."""
     script = """
