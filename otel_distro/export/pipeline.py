@@ -90,6 +90,9 @@ class Pipeline:
         self._early_writes = Allowance(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
         self._write_delay = FIRST_DELAY
         self._encoding = _native.allocate_lock()
+        self._finished = _native.allocate_lock()
+        self._finished.acquire()
+        self._finishing = False
         self._held: dict[int, list[_native.LockType]] = {}
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
@@ -169,15 +172,14 @@ class Pipeline:
         """
         if self._closed:
             return
-        self._closed = True
         budget = last_delivery.patience(self.deliveries.values(), budget, longest)
         self._deadline = time.monotonic() + budget
+        # From here on the writer may come by itself.
+        self._closed = True
         with _native.QuickTurns():
             self._finish_within(budget)
 
     def _finish_within(self, budget: float) -> None:
-        self._finished = _native.allocate_lock()
-        self._finished.acquire()
         self._sender.leave()
         if self._writer.alive:
             self._writer.stop()
@@ -296,7 +298,10 @@ class Pipeline:
             self._early_writes.spend(_WRITE_COST)
 
     def _finish(self) -> None:
-        """Spool the rest, take up what children have left, and send it all."""
+        """Spool the rest, take up what children have left, and send it all; once."""
+        if self._finishing:
+            return
+        self._finishing = True
         waiters, self._written_waiters = self._written_waiters, []
         self._spool_all()
         if not self.idle:

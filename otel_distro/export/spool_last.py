@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from otel_distro.export.spool_shelf import Shelf
 
 _SIGNAL = "metrics"
-_LONGEST = 256 * 1024
 _RETRY = 1.0
 
 
@@ -58,7 +57,7 @@ class LastNumbers:
             # Somebody closed the descriptor, or deleted the file.
             segment.close()
             self._segment = self._live = segment = None
-        if segment is not None and segment.size + record.length < _LONGEST:
+        if segment is not None and segment.size + record.length < shelf.small:
             segment.append(record)
             if self._live is not None:
                 segment.mark(self._live)

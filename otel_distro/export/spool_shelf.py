@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from otel_distro.export.spool_segment import Damage
 
 SEGMENT_BYTES = 4 * 1024 * 1024
+SMALL_BYTES = 256 * 1024
 SEGMENT_RECORDS = 4096
 HELD_SEGMENTS = 8
 """Full or adopted segments of one signal that are held, and their descriptors open, at a time."""
@@ -62,6 +63,8 @@ class Shelf:
         self._limit = limit
         self._durable = durable
         self._segment_bytes = min(SEGMENT_BYTES, limit // 16)
+        self.small = min(SMALL_BYTES, limit // 16)
+        """Bytes that a file may grow to that is kept beside those that are sent from."""
         self._span = min(3600.0, age / 16)
         # A segment is as old as its first record, so its last one may be that much younger.
         self._oldest = age + self._span

@@ -72,12 +72,13 @@ def test_dropped_by_size_and_age(launcher: Launcher, receiver: Receiver) -> None
     receiver.status = 503
     program = launcher.serve(
         *("accountant.py", "away"),
-        OTEL_DISTRO_SPOOL_BYTES="262144",
+        OTEL_DISTRO_SPOOL_BYTES="614400",
         OTEL_DISTRO_SPOOL_AGE="3",
         OTEL_METRIC_EXPORT_INTERVAL="600000",
     )
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and "(age)" not in program.log:
+    aged = [f"items of {signal} were dropped from the spool: age" for signal in ("traces", "logs")]
+    while time.monotonic() < deadline and not all(line in program.log for line in aged):
         threading.Event().wait(0.05)
     receiver.status = 200
     (launcher.folder / "back").touch()
