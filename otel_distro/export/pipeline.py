@@ -6,6 +6,7 @@ kill, an outage, an exit without a collector and a fork are one case: the bytes 
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -289,13 +290,14 @@ class Pipeline:
         return since + self._write_delay
 
     def _spool_all(self) -> None:
-        with self._encoding:
-            for lane in self.lanes.values():
-                with guard(f"spooling {lane.signal}"):
-                    # What comes meanwhile has its own turn: the other signals wait.
-                    for _ in range(len(lane.items) // lane.batch + 1):
-                        lane.spool_batch()
-            self._early_writes.spend(_WRITE_COST)
+        for lane in self.lanes.values():
+            with self._encoding, guard(f"spooling {lane.signal}"):
+                # What comes meanwhile has its own turn: the other signals wait.
+                for _ in range(len(lane.items) // lane.batch + 1):
+                    lane.spool_batch()
+            # A program that computes may have had no chance to help for as long as that took.
+            os.sched_yield()
+        self._early_writes.spend(_WRITE_COST)
 
     def _finish(self) -> None:
         """Spool the rest, take up what children have left, and send it all; once."""
