@@ -37,6 +37,7 @@ _PATIENCE = 2.0
 _FORK_PATIENCE = 10.0
 """Longer, because a child of a process that is importing may wait for ever for what was imported by halves."""
 _HASTE = 0.05
+_END_PATIENCE = 0.25
 
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
@@ -129,7 +130,7 @@ def _start() -> None:
     atexit.register(_at_exit)
     _signals.handle(_die)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_before_fork, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
+        os.register_at_fork(before=_end_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
     _start_timer()
 
@@ -286,7 +287,7 @@ def _at_child_end() -> None:
 
 
 def _at_exit() -> None:
-    _stop_timer()
+    _end_timer()
     hook = sys.excepthook
     error = None
     if hook is not sys.__excepthook__ and not getattr(hook, "is_otel_distro", False):
@@ -396,8 +397,12 @@ def _stop_timer() -> bool:
     return True
 
 
-def _before_fork() -> None:
+def _end_timer() -> None:
+    """Let the timer end and wait for its thread, if it ran.
+
+    Before a fork, because Python 3.12 warns whoever forks with more than one; at the end, because Python 3.10 crashes now
+    and then where a thread ends beside the interpreter.
+    """
     threads = _native.thread_count()
     if _stop_timer():
-        # The thread must be gone: Python 3.12 warns whoever forks with more than one.
-        _native.await_fewer_threads(threads)
+        _native.await_fewer_threads(threads, _END_PATIENCE)

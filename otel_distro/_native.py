@@ -20,7 +20,6 @@ get_ident = _thread.get_ident
 LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
-_LONGEST_END = 0.02
 _QUICK = 0.0005
 
 
@@ -53,9 +52,9 @@ def thread_count() -> int:
         return _thread._count()
 
 
-def await_fewer_threads(than: int) -> None:
-    """Wait until the process has fewer threads, at most some milliseconds: one was told to end just now."""
-    end = time.monotonic() + _LONGEST_END
+def await_fewer_threads(than: int, patience: float = 0.02) -> None:
+    """Wait until the process has fewer threads, at most ``patience`` seconds: one was told to end just now."""
+    end = time.monotonic() + patience
     while thread_count() >= than and time.monotonic() < end:
         os.sched_yield()
 
