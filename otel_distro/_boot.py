@@ -31,7 +31,6 @@ _state: "dict[str, Any]" = {
     "finishing": False,
     "ended": False,
     "killed_by": 0,
-    "hurry": False,
 }
 _PATIENCE = 2.0
 _FORK_PATIENCE = 10.0
@@ -41,7 +40,7 @@ _END_PATIENCE = 0.25
 
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
-_timer = _native.allocate_lock()
+_timer = _native.Timer()
 _activation = _native.allocate_lock()
 """Held by the thread that starts telemetry."""
 
@@ -144,19 +143,10 @@ def _audit_from_the_start() -> None:
         return
     state = _audit_hook.state
     state.context = lambda: _audit_hook.OURS if _state["activating"] == _native.get_ident() else None
-    state.wake = _hurry
+    # Called where nothing more may be done: inside the audit hook.
+    state.wake = _timer.hurry
     _state["audited"] = state.waiting
     _audit_hook.start(kinds)
-
-
-def _hurry() -> None:
-    """Start telemetry soon, in the timer's thread. Called where nothing more may be done: inside the audit hook."""
-    _state["hurry"] = True
-    try:
-        _timer.release()
-    except RuntimeError:
-        # The timer does not run, or is at it.
-        return
 
 
 def activate(patience: float = _PATIENCE) -> bool:
@@ -182,7 +172,7 @@ def activate(patience: float = _PATIENCE) -> bool:
     if later is not None:
         os.fork = later
     _state["activating"] = _native.get_ident()
-    _stop_timer()
+    _timer.stop()
     on = False
     release("api")
     try:
@@ -367,42 +357,19 @@ def _after_fork_in_child() -> None:
 def _start_timer() -> None:
     if _state["active"] or _state["delay"] < 0:
         return
-    global _timer
-    _timer = _native.allocate_lock()
-    _timer.acquire()
-    try:
-        delay = _HASTE if _state["hurry"] else _state["delay"]
-        _native.start_new_thread(_wait, (_timer, delay, _native.get_ident()))
-    except RuntimeError:
-        # No threads in this interpreter (sub-interpreters, shutdown): then no process metrics for a silent process.
-        return
+    main = _native.get_ident()
 
-
-def _wait(lock: "_native.LockType", delay: float, main: int) -> None:
-    told = lock.acquire(True, delay)
-    # Nobody is to wait any more for a timer that has come to its end.
-    lock.release()
-    if not told or _state["hurry"]:
+    def run_out() -> None:
         _native.import_threading(main)
         activate()
 
-
-def _stop_timer() -> bool:
-    """Let the timer end; return whether it ran."""
-    _state["hurry"] = False
-    try:
-        _timer.release()
-    except RuntimeError:
-        return False
-    return True
+    _timer.start(_HASTE if _timer.hurried else _state["delay"], run_out)
 
 
 def _end_timer() -> None:
-    """Let the timer end and wait for its thread, if it ran.
+    """Let the timer end and wait for its thread, if it waits.
 
     Before a fork, because Python 3.12 warns whoever forks with more than one; at the end, because Python 3.10 crashes now
     and then where a thread ends beside the interpreter.
     """
-    threads = _native.thread_count()
-    if _stop_timer():
-        _native.await_fewer_threads(threads, _END_PATIENCE)
+    _timer.end(_END_PATIENCE)

@@ -12,6 +12,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from typing import Any
 
 allocate_lock = _thread.allocate_lock
@@ -57,6 +58,57 @@ def await_fewer_threads(than: int, patience: float = 0.02) -> None:
     end = time.monotonic() + patience
     while thread_count() >= than and time.monotonic() < end:
         os.sched_yield()
+
+
+class Timer:
+    """A thread that does some work after a while, unless it is told to end before. One at a time."""
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        """Held as long as the thread waits."""
+        self.hurried = False
+        """Whether the work is wanted at once."""
+
+    def start(self, delay: float, work: "Callable[[], object]") -> None:
+        """Do ``work`` in ``delay`` seconds; where no threads can be had (sub-interpreters, shutdown) it is not done."""
+        lock = self._lock = allocate_lock()
+        lock.acquire()
+        try:
+            start_new_thread(self._wait, (lock, delay, work))
+        except RuntimeError:
+            lock.release()
+
+    def _wait(self, lock: "LockType", delay: float, work: "Callable[[], object]") -> None:
+        told = lock.acquire(True, delay)
+        # Nobody is to wait any more for a timer that has come to its end.
+        self._let_go(lock)
+        if not told or self.hurried:
+            work()
+
+    def hurry(self) -> None:
+        """Let the thread do its work now."""
+        self.hurried = True
+        self._let_go(self._lock)
+
+    def stop(self) -> bool:
+        """Let the thread end without its work; return whether it waited."""
+        self.hurried = False
+        return self._let_go(self._lock)
+
+    def end(self, patience: float) -> None:
+        """Let the thread end without its work and wait for that, at most ``patience`` seconds, if it waited."""
+        threads = thread_count() if self._lock.locked() else 0
+        if self.stop() and threads:
+            await_fewer_threads(threads, patience)
+
+    @staticmethod
+    def _let_go(lock: "LockType") -> bool:
+        try:
+            lock.release()
+        except RuntimeError:
+            # It does not wait: not started, or at its end.
+            return False
+        return True
 
 
 def connect(address: "tuple[str, int]", timeout: float, source: "tuple[str, int] | None" = None) -> "socket.socket":

@@ -93,21 +93,6 @@ def test_process_that_lives_on(tmp_path: Path) -> None:
     assert python(tmp_path, script, OTEL_DISTRO_PROCESS_METRICS_DELAY="0.05") == "True False\n"
 
 
-def test_timer_at_its_end_is_not_waited_for(tmp_path: Path) -> None:
-    """Told to end or run out, the timer is over: a later fork or exit does not look for its thread."""
-    script = """
-from otel_distro import _boot, _native
-for told, delay in ((True, 60.0), (False, 0.01)):
-    timer = _native.allocate_lock()
-    timer.acquire()
-    if told:
-        timer.release()
-    _boot._wait(timer, delay, _native.get_ident())
-    print(timer.locked())
-"""
-    assert python(tmp_path, script) == "False\nFalse\n"
-
-
 def test_instrument_is_the_same_path(tmp_path: Path) -> None:
     """``otel_distro.instrument()`` starts telemetry in this process, for what was imported before too; twice is once."""
     script = (

@@ -21,3 +21,52 @@ def test_turns_are_quick_for_a_while(before: float, within: float) -> None:
         assert sys.getswitchinterval() == pytest.approx(before, abs=2e-6)
     finally:
         sys.setswitchinterval(own)
+
+
+def run_to_its_end(timer: _native.Timer, delay: float) -> bool:
+    """Do in this thread what the timer's own does, and return whether that was its work."""
+    done: list[bool] = []
+    timer._wait(timer._lock, delay, lambda: done.append(True))
+    return bool(done)
+
+
+@pytest.mark.parametrize(
+    ("how", "delay", "works"), [("stop", 60.0, False), ("hurry", 60.0, True), ("run out", 0.01, True)]
+)
+def test_timer_at_its_end_is_not_waited_for(how: str, delay: float, works: bool) -> None:
+    """Told to end, hurried or run out, the timer is over: a later fork or exit does not look for its thread."""
+    timer = _native.Timer()
+    assert not timer.stop()
+    timer._lock.acquire()
+    if how != "run out":
+        assert getattr(timer, how)() in (True, None)
+    assert run_to_its_end(timer, delay) is works
+    assert not timer._lock.locked()
+    assert not timer.stop()
+
+
+def test_timer_in_its_thread() -> None:
+    """The work is done in a thread of its own, and its end is awaited; twice the same, one after the other."""
+    timer = _native.Timer()
+    for _ in range(2):
+        done = _native.allocate_lock()
+        done.acquire()
+        timer.start(0.0, done.release)
+        assert done.acquire(True, 20)
+        threads = _native.thread_count()
+        timer.start(60.0, done.release)
+        timer.end(20)
+        assert _native.thread_count() <= threads
+        assert done.locked()
+
+
+def test_timer_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be had nothing is done, and nobody waits for it."""
+
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_native, "start_new_thread", refuse)
+    timer = _native.Timer()
+    timer.start(0.0, pytest.fail)
+    assert not timer.stop()
