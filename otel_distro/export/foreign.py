@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics import MeterProvider
 
-from otel_distro import _native, _upstream
+from otel_distro import _upstream
 from otel_distro._guard import guard
 from otel_distro.export.lifecycle import before_end
+from otel_distro.export.worker import aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,24 +63,8 @@ class ForeignSDK:
         others = [provider for provider in self._providers if provider not in metrics]
         for providers in (others, metrics):
             deadline = time.monotonic() + budget / 2
-            for done in [self._shut_down(provider) for provider in providers]:
+            for done in [aside("the shutdown of a provider", provider.shutdown) for provider in providers]:
                 done.acquire(True, max(0.0, deadline - time.monotonic()))
-
-    @staticmethod
-    def _shut_down(provider: Any) -> _native.LockType:
-        done = _native.allocate_lock()
-        done.acquire()
-
-        def shut_down() -> None:
-            with guard("the shutdown of a provider"), _upstream.suppressed():
-                provider.shutdown()
-            done.release()
-
-        try:
-            _native.start_new_thread(shut_down, ())
-        except RuntimeError:
-            shut_down()
-        return done
 
     def _in_child(self) -> None:
         with guard("telemetry after a fork"):

@@ -6,12 +6,12 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from otel_distro import _native, _upstream
-from otel_distro._guard import guard
+from otel_distro.export.worker import aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from otel_distro import _native
     from otel_distro.export.delivery import Delivery
 
 LONGEST = 4.5
@@ -37,28 +37,12 @@ def deliver(deliveries: Iterable[Delivery], deadline: float) -> None:
     end = deadline - _PUT_AWAY
     going: list[_native.LockType] = []
     for delivery in deliveries:
+        what = f"the last delivery of {delivery.signal}"
         if delivery.link.answer_time > _SLOW and (second := delivery.beside()) is not None:
             # What came while a slow collector is at a request would have to wait for its answer, and then for its own.
-            going.append(_run(delivery, partial(second.send_last, end)))
-            going.append(_run(delivery, partial(delivery.await_answer, end)))
+            going.append(aside(what, partial(second.send_last, end)))
+            going.append(aside(what, partial(delivery.await_answer, end)))
         else:
-            going.append(_run(delivery, partial(delivery.send_last, end)))
+            going.append(aside(what, partial(delivery.send_last, end)))
     for done in going:
         done.acquire(True, max(0.0, deadline - time.monotonic()))
-
-
-def _run(delivery: Delivery, work: Callable[[], None]) -> _native.LockType:
-    """Start ``work``; return a lock that is free when it is done."""
-    done = _native.allocate_lock()
-    done.acquire()
-
-    def run() -> None:
-        with guard(f"the last delivery of {delivery.signal}"), _upstream.suppressed():
-            work()
-        done.release()
-
-    try:
-        _native.start_new_thread(run, ())
-    except RuntimeError:
-        run()
-    return done

@@ -8,9 +8,10 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _native, _upstream, schema
+from otel_distro import _upstream, schema
 from otel_distro._guard import guard
 from otel_distro.export import uwsgi_forks
+from otel_distro.export.worker import aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,12 +110,7 @@ class Lifecycle:
         deadline = time.monotonic() + self._budget
         self._finish_pipeline(self._budget, self._longest)
         # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
-        done = _native.allocate_lock()
-        done.acquire()
-        try:
-            _native.start_new_thread(self._shut_down_providers, (done,))
-        except RuntimeError:
-            self._shut_down_providers(done)
+        done = aside("the shutdown of the providers", self._shut_down_providers)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
 
     def _flush_pipeline(self) -> None:
@@ -126,11 +122,10 @@ class Lifecycle:
                 callback()
         self._pipeline.finish(budget, longest)
 
-    def _shut_down_providers(self, done: _native.LockType) -> None:
+    def _shut_down_providers(self) -> None:
         for provider in self._providers:
             with guard("the shutdown of a provider"):
                 provider.shutdown()
-        done.release()
 
     def _in_child(self) -> None:
         with guard("telemetry after a fork"):

@@ -22,6 +22,23 @@ parked: Callable[[], None] | None = None
 """Set in a process that must have no threads of ours now: what looks whether that has changed."""
 
 
+def aside(what: str, work: Callable[[], object]) -> _native.LockType:
+    """Do ``work`` in a thread of its own, or here where none can be had; return a lock that is free once it is done."""
+    done = _native.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        with guard(what), _upstream.suppressed():
+            work()
+        done.release()
+
+    try:
+        _native.start_new_thread(run, ())
+    except RuntimeError:
+        run()
+    return done
+
+
 class Worker:
     """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds."""
 
