@@ -9,7 +9,7 @@ class Allowance:
     """A share of the time, of which up to ``most`` seconds are saved while nothing is spent.
 
     What comes now and then is never kept waiting; what goes on without a pause is spread out until it costs ``share``.
-    Used by one thread at a time.
+    One thread waits; others may spend. Where they meet a step may be lost, which shifts the next piece of work by one.
     """
 
     def __init__(self, share: float, most: float) -> None:

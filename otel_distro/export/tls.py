@@ -39,9 +39,8 @@ class Discovery:
     def look(self, host: str, port: int, timeout: float) -> bool:
         """Ask for a handshake, at most once a minute; return whether TLS is to be spoken from now on.
 
-        It takes about ``timeout`` seconds at most, and not more than two.
-
-        A certificate that proves nothing is as good as the plain text that the user has chosen, and is said.
+        It takes about ``timeout`` seconds at most, and not more than two. A certificate that proves nothing is as good as the
+        plain text that the user has chosen, and is said.
         """
         now = time.monotonic()
         if self.found is not None or now < self._next:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro import _diagnostics
 from otel_distro import schema as s
-from otel_distro.export import worker
+from otel_distro.export import last_delivery, worker
 from otel_distro.export.assembly import assemble, report_to
 from tests.unit.export.items import metric_names, span, span_names
 from tests.unit.export.server import Server, http
@@ -219,6 +219,28 @@ def test_finish_keeps_its_budget(
     assert not server.let_go.is_set()
     left = "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces"
     assert left in capfd.readouterr().err.splitlines()
+
+
+def test_rest_does_not_wait_for_the_answer_to_what_is_under_way(
+    server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow collector that is at a request when the process ends gets what came meanwhile beside it; nothing comes twice."""
+    monkeypatch.setattr(last_delivery, "_SLOW", 0.0)
+
+    def when_the_next_is_there(connection: socket.socket) -> None:
+        server.wait_for(3)
+        connection.sendall(http())
+
+    pipeline = start(OTEL_BSP_SCHEDULE_DELAY="1")
+    put(pipeline, "a")
+    assert pipeline.flush(60)
+    server.answers[:] = [when_the_next_is_there, http()]
+    put(pipeline, "b")
+    server.wait_for(2)
+    put(pipeline, "c")
+    pipeline.finish(60)
+    assert span_names(server.requests) == ["a", "b", "c"]
+    assert pipeline.spool.pending() == {}
 
 
 def test_next_start_delivers_what_was_left(server: Server, start: Callable[..., Pipeline]) -> None:
