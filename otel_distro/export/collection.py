@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds that a callback of the application may take before the collection goes on without it."""
 
-_FIRST_DELAY = 0.002
+_FIRST_DELAY = 0.0005
 _SHORTEST_PAUSE = 0.005
 _SHARE = 0.02
 """The share of a core that snapshots may cost where something is counted all the time."""
 
-_SAVED = 0.015
+_SAVED = 0.04
 """Seconds of work on snapshots that a busy time may begin with: a program that lives for a moment has the latest."""
 
 _LEAST = 0.0008
@@ -66,13 +66,13 @@ class Collection:
         self._allowance = Allowance(_SHARE, _SAVED)
         self._last.forget()
 
-    def look_after(self, encoding: LockType, lock: LockType, replace: Callable[[], None]) -> float:
+    def look_after(self, lock: LockType, replace: Callable[[], None]) -> float:
         """Keep what was counted, and leave out a callback that hangs; return in how many seconds to look again.
 
-        ``encoding`` and ``lock`` are held for the first, ``replace()`` is called for a thread that is lost.
+        ``lock`` is held for the first, ``replace()`` is called for a thread that is lost.
         """
         if self.due_in(time.monotonic()) <= 0:
-            self.snapshot(encoding, lock)
+            self.snapshot(lock)
         if self.give_up(PATIENCE):
             replace()
         now = time.monotonic()
@@ -158,11 +158,12 @@ class Collection:
             self._due = now + max(_FIRST_DELAY, self._allowance.wait(now))
         return self._due - now
 
-    def snapshot(self, encoding: LockType, lock: LockType) -> None:
-        """Keep what was recorded since the last collection where it survives a kill, unless one is being spooled.
+    def prepare(self) -> None:
+        """Open the file for the first :meth:`snapshot`, in a thread that does not have to wait for the interpreter."""
+        self._last.prepare()
 
-        ``encoding`` is not held while the disk is waited for: somebody else may make bytes of other things meanwhile.
-        """
+    def snapshot(self, lock: LockType) -> None:
+        """Keep what was recorded since the last collection where it survives a kill, unless one is being spooled."""
         self._due = float("inf")
         if not self._last.wanted:
             # The flag stays up: nobody has to be woken any more.
@@ -175,9 +176,8 @@ class Collection:
             start = time.thread_time()
             self._recorded.up = False
             with guard("keeping what was counted"):
-                with encoding:
-                    found = self._source.recent()
-                    encoded = self._encode(found) if found is not None else None
+                found = self._source.recent()
+                encoded = self._encode(found) if found is not None else None
                 if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)
             # The first one pays for what it imports; the others do not wait for that.

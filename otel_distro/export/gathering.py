@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _native
+from otel_distro import _native, _upstream
 from otel_distro._guard import guard
 from otel_distro.export.worker import Worker
 
@@ -45,6 +45,7 @@ class Gathering:
     def _renew(self) -> None:
         self.lock = _native.allocate_lock()
         """Held while locks of the SDK are taken."""
+        self._new = True
         self._under_way = False
         self._waiters: list[Any] = []
         self._next = time.monotonic() + self._interval
@@ -61,8 +62,20 @@ class Gathering:
         if self._collection is not None and not self._watching:
             self._watching = True
             with guard("watching what is counted"):
-                self._collection.watch(self._began)
+                self._collection.watch(self._recorded)
         return self.worker.start()
+
+    def _recorded(self) -> None:
+        """Let what was recorded be kept soon. Called by the thread that recorded it."""
+        if self._new and self.lock.acquire(False):
+            self._new = False
+            try:
+                with guard("opening a file for what is counted"), _upstream.suppressed():
+                    if self._collection is not None:
+                        self._collection.prepare()
+            finally:
+                self.lock.release()
+        self._began()
 
     def wait_for(self, done: Any) -> None:
         """Collect soon, and pass ``done`` on then."""
@@ -116,8 +129,8 @@ class Gathering:
         if self._collection is not None:
             self._collection.due_in(now)
 
-    def look_after(self, encoding: _native.LockType) -> float:
+    def look_after(self) -> float:
         """Keep what was counted and leave out a callback that hangs; return in how many seconds to look again."""
         if self._collection is None:
             return _FAR
-        return self._collection.look_after(encoding, self.lock, self.worker.abandon)
+        return self._collection.look_after(self.lock, self.worker.abandon)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from otel_distro import _native
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from otel_distro.export.encode import Encoded
     from otel_distro.export.self_metrics import LaneMetrics
     from otel_distro.export.spool import Spool
 
 
+_AT_ONCE = 16
+_PAUSE = 0.0002
+_LONG = 0.001
+
+
 class Lane:
-    """The queue of one signal. Any thread puts; whoever holds the pipeline's encoding lock makes bytes of it."""
+    """The queue of one signal. Any thread puts; whoever holds its lock makes bytes of it."""
 
     def __init__(
         self,
@@ -32,6 +40,9 @@ class Lane:
         self.items: deque[Any] = deque()
         self.since = 0.0
         """When the oldest waiting item was queued, as ``time.monotonic()``."""
+        self.new = True
+        """Whether nothing was written yet."""
+        self.lock = _native.allocate_lock()
         self._encode = encode
         self._spool = spool
         self.report_to(metrics)
@@ -58,8 +69,11 @@ class Lane:
             pass
         self._metrics.dropped(dropped, "queue_full")
 
-    def spool_batch(self) -> bool:
-        """Make one body of at most a batch of waiting items and spool it; return whether any waited."""
+    def spool_batch(self, *, gently: bool = False) -> bool:
+        """Make one body of at most a batch of waiting items and spool it; return whether any waited.
+
+        ``gently``: let other threads have the interpreter in between. They would wait some 15 us for each item.
+        """
         batch: list[Any] = []
         try:
             while len(batch) < self.batch:
@@ -68,7 +82,7 @@ class Lane:
             if not batch:
                 return False
         try:
-            self.spool(batch)
+            self.spool(_with_pauses(batch) if gently and len(batch) > _AT_ONCE else batch)
         except Exception:
             # Neither raises; should one of them all the same, trying the same items again would never end.
             self._metrics.dropped(len(batch), "unencodable")
@@ -91,3 +105,16 @@ class Lane:
     def forget(self) -> None:
         """Start empty: in a forked child, whose parent delivers what waited."""
         self.items.clear()
+        self.new = True
+        self.lock = _native.allocate_lock()
+
+
+def _with_pauses(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items, with pauses until one is long: then somebody computes, and the interpreter shares the time itself."""
+    pause = 0.0
+    for count, item in enumerate(items, 1):
+        yield item
+        if not count % _AT_ONCE and pause < _LONG:
+            begin = time.monotonic()
+            _native.nap(_PAUSE)
+            pause = time.monotonic() - begin

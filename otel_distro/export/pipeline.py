@@ -33,11 +33,14 @@ WRITE_DELAY = 0.03
 If the writer has not come to it, the thread that ends items does it.
 """
 
-FIRST_DELAY = 0.002
-"""The same for the first items of a busy time: a program that is killed soon after has little left to lose."""
+FIRST_DELAY = 0.0005
+"""The same for the first items of a busy time: a program that is killed soon after has little left to lose.
+
+The very first item of a signal is written by the thread that ended it.
+"""
 
 _WRITE_COST = 0.0001
-_WRITES_SAVED = 30
+_WRITES_SAVED = 100
 
 ADOPT_INTERVAL = 5.0
 """Seconds between two looks for what processes that are gone have left."""
@@ -47,8 +50,9 @@ FIRST_ADOPTION = 1.0
 
 _HURRY_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
+_SHORT_PATIENCE = 0.001
 _FORK_PATIENCE = 1.0
-_LOOK_AT_THE_CLOCK = 16
+_LOOK_AT_THE_CLOCK = 8
 _FAR = float("inf")
 
 
@@ -90,7 +94,6 @@ class Pipeline:
         # Used up where all that happens is that something is written every WRITE_DELAY.
         self._early_writes = Allowance(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
         self._write_delay = FIRST_DELAY
-        self._encoding = _native.allocate_lock()
         self._finished = _native.allocate_lock()
         self._finished.acquire()
         self._finishing = False
@@ -114,30 +117,34 @@ class Pipeline:
         waiting = lane.put(item)
         if waiting == 1:
             lane.since = time.monotonic()
+            if lane.new:
+                # To open a file takes two dozen calls, and after each another thread would wait for the interpreter.
+                lane.new = False
+                self._help(lane)
             self._writer.notify()
             if worker.parked is not None:
                 # Written here, and left to other processes to send.
-                self._help(lane, patient=True)
+                self._help(lane, _LOCK_PATIENCE)
                 self.spool.hand_over()
         elif waiting == lane.batch:
             self._writer.notify()
         elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > self._write_delay:
             # The writer does not get to it: a thread that computes for long leaves it no time.
-            self._help(lane, patient=False)
+            self._help(lane, _SHORT_PATIENCE)
         if waiting > lane.capacity // 2:
-            self._help(lane, patient=waiting > lane.capacity)
+            self._help(lane, _LOCK_PATIENCE if waiting > lane.capacity else 0.0)
+            if waiting > lane.capacity:
+                lane.drop_beyond_capacity()
 
-    def _help(self, lane: Lane, *, patient: bool) -> None:
-        if self._encoding.acquire(patient, _LOCK_PATIENCE if patient else -1):
+    def _help(self, lane: Lane, patience: float = 0.0) -> None:
+        if lane.lock.acquire(True, patience):
             try:
                 with guard("spooling telemetry"), _upstream.suppressed():
                     lane.spool_batch()
                     self._early_writes.spend(_WRITE_COST)
             finally:
-                self._encoding.release()
+                lane.lock.release()
             self._sender.notify()
-        if patient and len(lane.items) > lane.capacity:
-            lane.drop_beyond_capacity()
 
     def leave_metrics(self) -> None:
         """Collect the metrics, without threads, and leave them to other processes to send."""
@@ -216,7 +223,8 @@ class Pipeline:
         for delivery in self.deliveries.values():
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.
-        held = [lock for lock in (self._gathering.lock, self._encoding) if lock.acquire(True, _FORK_PATIENCE)]
+        locks = (self._gathering.lock, *(lane.lock for lane in self.lanes.values()))
+        held = [lock for lock in locks if lock.acquire(True, _FORK_PATIENCE)]
         self._held[_native.get_ident()] = held
         self.spool.before_fork()
 
@@ -261,17 +269,14 @@ class Pipeline:
         waiters, self._written_waiters = self._written_waiters, []
         if waiters or now >= self._write_due or any(len(lane.items) >= lane.batch for lane in self.lanes.values()):
             self._write_due = _FAR
-            if not waiters and self._encoding.locked():
-                # Somebody writes already. To wait for it would keep the application from helping with the rest.
-                return FIRST_DELAY
-            self._spool_all()
+            self._spool_all(gently=not waiters)
             now = time.monotonic()
             if self._next_write(now) <= now:
                 # While it wrote of one signal, more of another came than the application could help with.
-                self._spool_all()
+                self._spool_all(gently=not waiters)
             self._sent_waiters.extend(waiters)
             self._sender.notify()
-        left = self._gathering.look_after(self._encoding)
+        left = self._gathering.look_after()
         return min(self._write_due - time.monotonic(), left)
 
     def _gathered(self, waiters: list[Any]) -> None:
@@ -289,12 +294,12 @@ class Pipeline:
         self._write_delay = min(WRITE_DELAY, max(FIRST_DELAY, self._early_writes.wait(now)))
         return since + self._write_delay
 
-    def _spool_all(self) -> None:
+    def _spool_all(self, *, gently: bool = False) -> None:
         for lane in self.lanes.values():
-            with self._encoding, guard(f"spooling {lane.signal}"):
+            with lane.lock, guard(f"spooling {lane.signal}"):
                 # What comes meanwhile has its own turn: the other signals wait.
                 for _ in range(len(lane.items) // lane.batch + 1):
-                    lane.spool_batch()
+                    lane.spool_batch(gently=gently)
             # A program that computes may have had no chance to help for as long as that took.
             os.sched_yield()
         self._early_writes.spend(_WRITE_COST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from otel_distro.export.spool_segment import FRAME_SIZE, Record
@@ -38,6 +39,13 @@ class LastNumbers:
     def wanted(self) -> bool:
         """Whether a body would be kept now: not without a spool, nor shortly after the disk refused one."""
         return self.possible and time.monotonic() >= self._retry_at
+
+    def prepare(self) -> None:
+        """Make the segment for the first body, unless there is one or the disk has no room for it."""
+        shelf = self._shelf
+        if shelf is not None and self._segment is None and shelf.has_room(FRAME_SIZE):
+            with suppress(OSError):
+                self._segment = shelf.begin(_SIGNAL)
 
     def keep(self, body: bytes, count: int) -> None:
         """Keep this body in place of the last one, at every moment one of them. Where the disk refuses, neither is."""

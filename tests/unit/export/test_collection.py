@@ -159,17 +159,34 @@ def test_only_the_newest_is_kept(tmp_path: Path) -> None:
     assert not segments(tmp_path)
 
 
+def test_prepared_file_is_used(tmp_path: Path) -> None:
+    """What is opened beforehand is one file, the first numbers go into it, and nothing of it is left in the end."""
+    last = numbers(tmp_path)
+    last.prepare()
+    prepared = segments(tmp_path)
+    last.prepare()
+    last.keep(b"1", 1)
+    assert len(prepared) == 1
+    assert segments(tmp_path) == prepared
+    last.drop()
+    assert not segments(tmp_path)
+
+
 def test_kept_nowhere(tmp_path: Path) -> None:
     """Without a spool, with a full one and on a disk that refuses nothing is kept, and nothing is raised."""
     off = numbers(tmp_path, OTEL_DISTRO_SPOOL="off")
+    off.prepare()
     off.keep(b"x", 1)
     assert (off.possible, off.wanted) == (False, False)
     small = numbers(tmp_path, OTEL_DISTRO_SPOOL_BYTES="4096")
+    small.prepare()
     small.keep(b"x" * 8000, 1)
     assert not small.wanted
+    small.drop()
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     refusing = numbers(tmp_path / "file")
     assert refusing.wanted
+    refusing.prepare()
     refusing.keep(b"x", 1)
     assert not refusing.wanted
     assert not segments(tmp_path)

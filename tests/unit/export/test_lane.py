@@ -49,6 +49,25 @@ def test_batches_in_order(lane: Lane, spool: Spool, telemetry: Telemetry) -> Non
     )
 
 
+def test_gently_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
+    """With pauses for other threads the body is the same, and what a broken item costs."""
+    meter = telemetry.providers[1].get_meter("test")
+    lane = Lane("traces", encode_spans, spool, LaneMetrics("traces", meter, "http://x:4318", 200), capacity=200)
+    items: list[Any] = [span(str(number)) for number in range(100)]
+    items[70] = object()
+    bodies = []
+    for gently in (False, True):
+        for item in items:
+            lane.put(item)
+        assert lane.spool_batch(gently=gently)
+        batch = spool.next("traces", 1 << 20)
+        assert batch is not None
+        spool.done(batch)
+        bodies.append((batch.body, batch.count))
+    assert bodies[0] == bodies[1]
+    assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 198, "unencodable": 2}
+
+
 def test_oldest_goes_beyond_the_capacity(lane: Lane, telemetry: Telemetry) -> None:
     """Beyond the capacity the oldest are dropped, and every one is counted."""
     for number in range(25):

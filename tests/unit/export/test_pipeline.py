@@ -96,12 +96,42 @@ def test_who_ends_items_writes_them(start: Callable[..., Pipeline], monkeypatch:
     """A program that computes for long leaves the writer no time; then what waits for too long is written in its own thread."""
     monkeypatch.setattr(worker.Worker, "start", lambda _: False)
     pipeline = start(OTEL_BSP_MAX_QUEUE_SIZE="10000000", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="1000000")
+    put(pipeline, "first")
     count = 0
-    while not pipeline.spool.pending():
-        put(pipeline, *["busy"] * 16)
-        count += 16
+    while pipeline.spool.pending()["traces"][0] == 1:
+        put(pipeline, *["busy"] * 8)
+        count += 8
         assert count < 5_000_000
-    assert pipeline.spool.pending()["traces"][0] == count
+    assert pipeline.spool.pending()["traces"][0] == 1 + count
+
+
+def test_first_item_is_written_by_who_ends_it(start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is opened there, in a new process and in a forked child: a thread of ours would take long beside a busy program."""
+    monkeypatch.setattr(worker.Worker, "start", lambda _: False)
+    pipeline = start(signals=("traces", "logs"))
+    put(pipeline, "first", "second")
+    assert pipeline.spool.pending()["traces"][0] == 1
+    pipeline.before_fork()
+    pipeline.after_fork_in_child(lambda: False)
+    assert pipeline.spool.pending() == {}
+    put(pipeline, "first", "second")
+    assert pipeline.spool.pending()["traces"][0] == 1
+
+
+def test_file_for_counters_is_opened_by_who_counts(
+    start: Callable[..., Pipeline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for what is counted, once and not at every collection."""
+    monkeypatch.setattr(worker.Worker, "start", lambda _: False)
+    start(signals=())
+    pipeline, reader = assemble(("metrics",), "shop")
+    assert reader is not None
+    counter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test").create_counter("orders")
+    pipeline.start()
+    assert not list(tmp_path.rglob("*.metrics.seg"))
+    counter.add(1)
+    assert len(list(tmp_path.rglob("*.metrics.seg"))) == 1
+    pipeline.finish(0)
 
 
 def test_sends_by_itself_after_the_delay(server: Server, start: Callable[..., Pipeline]) -> None:
