@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro import _upstream
 from otel_distro._guard import guard
-from otel_distro.export.lifecycle import before_end
+from otel_distro.export.lifecycle import HASTE, before_end, deliver_before
 from otel_distro.export.worker import aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_HASTE = 0.5
-"""Seconds that ``os._exit`` may take at most to deliver."""
 
 
 class ForeignSDK:
@@ -35,16 +31,7 @@ class ForeignSDK:
         _upstream.leave_no_exit_functions(self._providers)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
-        vanish = os._exit
-
-        @functools.wraps(vanish)
-        def deliver_and_vanish(status: int) -> Any:
-            with guard("delivering before the process vanishes"):
-                if self._pid == os.getpid():
-                    self._finish(min(_HASTE, self._budget))
-            vanish(status)
-
-        os._exit = deliver_and_vanish
+        deliver_before("_exit", lambda: self._finish(min(HASTE, self._budget)))
 
     def finish(self) -> None:
         """Deliver what the SDK holds. A second call does nothing."""

@@ -23,13 +23,28 @@ if TYPE_CHECKING:
     from otel_distro.export.pipeline import Pipeline
 
 
-_HASTE = 0.5
-"""Seconds that ``os._exit`` and exec may take at most to deliver; what is left is in the spool."""
+HASTE = 0.5
+"""Seconds that ``os._exit``, ``os.abort`` and exec may take at most to deliver; what is left is in the spool."""
 
 _DEADLY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name)]
 
 before_end: list[Callable[[], None]] = []
 """Called before the last delivery of the process: instrumentors that hold something back."""
+
+
+def deliver_before(name: str, deliver: Callable[[], None]) -> None:
+    """Call ``deliver()`` before ``os.name``, after which this program is gone without any exit function."""
+    vanish = getattr(os, name, None)
+    if vanish is None:
+        return
+
+    @functools.wraps(vanish)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with guard("delivering before the process vanishes"):
+            deliver()
+        return vanish(*args, **kwargs)
+
+    setattr(os, name, wrapper)
 
 
 class Lifecycle:
@@ -65,29 +80,14 @@ class Lifecycle:
                 after_in_child=self._in_child,
             )
         for name in ("_exit", "abort"):
-            self._before(name, lambda: self._finish_pipeline(min(_HASTE, self._budget)))
+            deliver_before(name, self._vanish)
         self._before_raised()
         # An exec may fail, and then life goes on.
         for name in ("execv", "execve"):
-            self._before(name, self._flush_pipeline)
+            deliver_before(name, self._flush_pipeline)
         if uwsgi_forks.follow(self._pipeline.start, self._pipeline.leave_metrics):
             self._pipeline._has_children = True
         self._pipeline.start()
-
-    def _before(self, name: str, deliver: Callable[[], None]) -> None:
-        """Deliver before ``os.name``, after which this program is gone without any exit function."""
-        vanish = getattr(os, name, None)
-        if vanish is None:
-            return
-
-        @functools.wraps(vanish)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with guard("delivering before the process vanishes"):
-                if self._pid == os.getpid() and not self._pipeline.idle:
-                    deliver()
-            return vanish(*args, **kwargs)
-
-        setattr(os, name, wrapper)
 
     def _before_raised(self) -> None:
         """Deliver before a program kills itself by a signal whose disposition it has set to the default, as uvicorn does."""
@@ -113,8 +113,17 @@ class Lifecycle:
         done = aside("the shutdown of the providers", self._shut_down_providers)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
 
+    @property
+    def _has_work(self) -> bool:
+        return self._pid == os.getpid() and not self._pipeline.idle
+
+    def _vanish(self) -> None:
+        if self._has_work:
+            self._finish_pipeline(min(HASTE, self._budget))
+
     def _flush_pipeline(self) -> None:
-        self._pipeline.flush(min(_HASTE, self._budget))
+        if self._has_work:
+            self._pipeline.flush(min(HASTE, self._budget))
 
     def _finish_pipeline(self, budget: float, longest: float = 0.0) -> None:
         for callback in before_end:
