@@ -4,6 +4,7 @@ gevent replaces those of :mod:`_thread`, :mod:`threading` and :mod:`socket`. A t
 for a switch that never comes.
 """
 
+import _signal  # type: ignore[import-not-found]
 import _thread
 import os
 import sys
@@ -22,6 +23,7 @@ LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
 _QUICK = 0.0005
+_OWN_SIGNALS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS", "SIGTRAP")
 
 
 def nap(seconds: float) -> None:
@@ -43,6 +45,19 @@ class QuickTurns:
 
     def __exit__(self, *_: object) -> None:
         sys.setswitchinterval(self._before)
+
+
+def leave_signals_to_others() -> None:
+    """Let no signal be delivered to this thread, nor to those that it starts.
+
+    The interpreter runs handlers in the main thread only, and where that one waits for something, nothing but a signal of
+    its own wakes it: one that another thread took would be heard when the wait is over. The kernel gives a signal of the
+    process to any thread that happens to change its mask, as each does that starts a thread or ends. What a thread does to
+    itself (SIGSEGV and its like) still reaches it.
+    """
+    if hasattr(_signal, "pthread_sigmask"):
+        own = {getattr(_signal, name) for name in _OWN_SIGNALS if hasattr(_signal, name)}
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - own)
 
 
 def thread_count() -> int:

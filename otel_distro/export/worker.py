@@ -40,10 +40,15 @@ def aside(what: str, work: Callable[[], object]) -> _native.LockType:
 
 
 class Worker:
-    """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds."""
+    """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds.
 
-    def __init__(self, what: str, work: Callable[[], float]) -> None:
+    ``deaf``: no signal is delivered to its thread. Not for one that runs the application's code: what that starts, threads
+    and programs, would be deaf as well.
+    """
+
+    def __init__(self, what: str, work: Callable[[], float], *, deaf: bool = False) -> None:
         self._what = what
+        self._deaf = deaf
         self._work = work
         self._generation = 0
         self._stopped = False
@@ -123,6 +128,8 @@ class Worker:
         self.notify()
 
     def _run(self, generation: int) -> None:
+        if self._deaf:
+            _native.leave_signals_to_others()
         running = self._running
         with running, _upstream.suppressed():
             if generation == self._generation:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,6 @@ from tests.unit.export.grpc_server import GrpcServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
 PATHS = {"TraceService": "/v1/traces", "MetricsService": "/v1/metrics", "LogsService": "/v1/logs"}
@@ -55,6 +56,34 @@ def test_every_piece_of_work_is_told_once(kind: str, method: str, grpc_launcher:
     assert counts == {instance(p): p.value for p in receiver.series("db.client.operation.duration")}
     exported = receiver.series("otel.sdk.exporter.log.exported")
     assert {"otlp_grpc_log_exporter"} == {point.attributes["otel.component.type"] for point in exported}
+
+
+def hears(thread: Path, number: int) -> bool:
+    """Whether a signal of the process may be delivered to this thread, a folder of ``/proc/<pid>/task``."""
+    status = dict(line.split(":\t", 1) for line in (thread / "status").read_text(encoding="utf-8").splitlines())
+    return not int(status["SigBlk"], 16) >> (number - 1) & 1
+
+
+def test_no_thread_takes_a_signal_from_the_main_one(grpc_launcher: Launcher, receiver: Receiver) -> None:
+    """A handler runs in the main thread: were SIGTERM delivered to a thread of the library, a program that sleeps would sleep on.
+
+    The thread that collects hears signals: what the application starts there is to be as it is without us.
+    """
+    server = grpc_launcher.serve(
+        "idle.py",
+        OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1",
+        OTEL_METRIC_EXPORT_INTERVAL="300",
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+    )
+    receiver.wait_for(lambda r: len(r.points("process.uptime")) > 1)
+    threads = list(Path(f"/proc/{server.pid}/task").iterdir())
+    names = {(thread / "comm").read_text(encoding="utf-8").strip() for thread in threads}
+    assert "event_engine" in names
+    hearing = [thread for thread in threads if hears(thread, signal.SIGTERM)]
+    assert len(threads) > 4 > len(hearing) > 0
+    assert {(thread / "comm").read_text(encoding="utf-8").strip() for thread in hearing} == {"python"}
+    assert all(hears(thread, signal.SIGSEGV) for thread in threads)
+    assert server.stop() == -signal.SIGTERM
 
 
 def test_no_collector_and_a_later_one(launcher: Launcher, receiver: Receiver) -> None:
