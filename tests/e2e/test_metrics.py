@@ -44,8 +44,9 @@ def _sum(receiver: Receiver, name: str, temporality: str) -> float:
 def test_bounds(launcher: Launcher, receiver: Receiver) -> None:
     """Too many series are counted together, a callback that hangs or fails costs its own metric only; a line names each."""
     # Those of the host depend on how many network interfaces and file systems it has.
-    limit = {"OTEL_DISTRO_CARDINALITY_LIMIT": "10", "OTEL_DISTRO_HOST_METRICS": "false"}
-    ended = launcher.run("numbers_at_risk.py", "bounds", **limit)
+    ended = launcher.run(
+        "numbers_at_risk.py", "bounds", OTEL_DISTRO_CARDINALITY_LIMIT="10", OTEL_DISTRO_HOST_METRICS="false"
+    )
     assert (ended.status, ended.stdout) == (0, "True 1\nasked again\n")
     assert receiver.total("shop.orders") == 100
     series = receiver.series("shop.orders")
