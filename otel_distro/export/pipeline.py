@@ -132,8 +132,9 @@ class Pipeline:
             # The writer does not get to it: a thread that computes for long leaves it no time.
             self._help(lane, _SHORT_PATIENCE)
         if waiting > lane.capacity // 2:
-            self._help(lane, _LOCK_PATIENCE if waiting > lane.capacity else 0.0)
-            if waiting > lane.capacity:
+            full = waiting > lane.capacity
+            self._help(lane, _LOCK_PATIENCE if full else 0.0)
+            if full and len(lane.items) > lane.capacity:
                 lane.drop_beyond_capacity()
 
     def _help(self, lane: Lane, patience: float = 0.0) -> None:
@@ -224,7 +225,8 @@ class Pipeline:
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.
         locks = (self._gathering.lock, *(lane.lock for lane in self.lanes.values()))
-        held = [lock for lock in locks if lock.acquire(True, _FORK_PATIENCE)]
+        until = time.monotonic() + _FORK_PATIENCE
+        held = [lock for lock in locks if lock.acquire(True, max(0.0, until - time.monotonic()))]
         self._held[_native.get_ident()] = held
         self.spool.before_fork()
 
