@@ -32,7 +32,6 @@ class Finding(NamedTuple):
 
 _STARTS: Final = re.compile(any_of(("://", "eyJ", "-----BEGIN", *table.TOKENS, *table.WEBHOOKS)))
 _PAIRING: Final = re.compile(r"[=:'\"(<%]")
-_BEFORE_OPTION: Final = (" -", "'-", '"-')
 _USERINFO: Final = lazy(
     r"://(?:(?P<all>[^\s/?#\"'<>]{1,512})@|(?P<odd>[^\s/?#:@\[\"'<>]{0,64}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{1,128})@(?=[\w\[]))"
 )
@@ -96,7 +95,7 @@ class Text:
             found.extend(_credentials(text, lower))
         if _STARTS.search(text):
             _by_shape(text, found)
-        if text.startswith("-") or any(begin in text for begin in _BEFORE_OPTION):
+        if text.startswith("-") or " -" in text or "'-" in text or '"-' in text:
             found.extend(Finding(*place, "argument") for place in command.in_text(text, self._keys))
         if numbers.CANDIDATE.search(text):
             found.extend(Finding(*number) for number in numbers.find(text))
