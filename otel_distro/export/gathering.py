@@ -67,12 +67,12 @@ class Gathering:
 
     def _recorded(self) -> None:
         """Let what was recorded be kept soon. Called by the thread that recorded it."""
-        if self._new and self.lock.acquire(False):
+        collection = self._collection
+        if collection is not None and self._new and self.lock.acquire(False):
             self._new = False
             try:
                 with guard("opening a file for what is counted"), _upstream.suppressed():
-                    if self._collection is not None:
-                        self._collection.prepare()
+                    collection.prepare()
             finally:
                 self.lock.release()
         self._began()

@@ -117,14 +117,14 @@ class Pipeline:
         waiting = lane.put(item)
         if waiting == 1:
             lane.since = time.monotonic()
-            if lane.new:
+            parked = worker.parked is not None
+            if lane.new or parked:
                 # To open a file takes two dozen calls, and after each another thread would wait for the interpreter.
                 lane.new = False
-                self._help(lane)
+                self._help(lane, _LOCK_PATIENCE if parked else 0.0)
             self._writer.notify()
-            if worker.parked is not None:
-                # Written here, and left to other processes to send.
-                self._help(lane, _LOCK_PATIENCE)
+            if parked:
+                # There is no thread that could send it: left to other processes.
                 self.spool.hand_over()
         elif waiting == lane.batch:
             self._writer.notify()
@@ -302,7 +302,7 @@ class Pipeline:
                 # What comes meanwhile has its own turn: the other signals wait.
                 for _ in range(len(lane.items) // lane.batch + 1):
                     lane.spool_batch(gently=gently)
-            # A program that computes may have had no chance to help for as long as that took.
+            # A program that computes may have had no chance to help with this one for as long as that took.
             os.sched_yield()
         self._early_writes.spend(_WRITE_COST)
 
