@@ -309,7 +309,8 @@ def _finish() -> None:
 
 def _die(number: int, _: object) -> None:
     # Raised again with its default disposition, so that the exit status stays what it was.
-    _signals.let_go(number)
+    if not _signals.let_go(number):
+        return
     _state["killed_by"] = number
     if _state["finishing"]:
         return

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 allocate_lock = _thread.allocate_lock
-start_new_thread = _thread.start_new_thread
 get_ident = _thread.get_ident
+_start = _thread.start_new_thread
 LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
 _QUICK = 0.0005
 _OWN_SIGNALS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS", "SIGTRAP")
+_thread_state = _thread._local()
+"""In a thread of ours: ``outside``, the signals that were blocked where it was started."""
 
 
 def nap(seconds: float) -> None:
@@ -47,17 +49,60 @@ class QuickTurns:
         sys.setswitchinterval(self._before)
 
 
-def leave_signals_to_others() -> None:
-    """Let no signal be delivered to this thread, nor to those that it starts.
+def start_new_thread(function: "Callable[..., object]", arguments: "tuple[Any, ...]") -> None:
+    """Start a thread to which no signal is delivered, nor to those that it starts. Raises ``RuntimeError`` where none can be had.
 
     The interpreter runs handlers in the main thread only, and where that one waits for something, nothing but a signal of
-    its own wakes it: one that another thread took would be heard when the wait is over. The kernel gives a signal of the
-    process to any thread that happens to change its mask, as each does that starts a thread or ends. What a thread does to
-    itself (SIGSEGV and its like) still reaches it.
+    its own wakes it: one that another thread took would be heard when the wait is over, and one that the main thread
+    blocks, to wait for it with ``sigwait``, never. The kernel gives a signal of the process to any thread that happens to
+    change its mask, as each does that is born or starts another: so ours are born with signals blocked. What a thread does
+    to itself (SIGSEGV and its like) still reaches it.
     """
-    if hasattr(_signal, "pthread_sigmask"):
-        own = {getattr(_signal, name) for name in _OWN_SIGNALS if hasattr(_signal, name)}
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - own)
+    if not hasattr(_signal, "pthread_sigmask"):
+        _start(function, arguments)
+        return
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+    outside = getattr(_thread_state, "outside", before)
+
+    def run() -> None:
+        _thread_state.outside = outside
+        function(*arguments)
+
+    try:
+        _block_signals()
+        _start(run, ())
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
+def _block_signals() -> None:
+    own = {getattr(_signal, name) for name in _OWN_SIGNALS if hasattr(_signal, name)}
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - own)
+
+
+class SignalsHeard:
+    """For a while, let a thread of ours hear the signals that the main thread hears: it runs code of the application.
+
+    Programs that are started there would have them blocked as well.
+    """
+
+    def __enter__(self) -> None:
+        outside = getattr(_thread_state, "outside", None)
+        if outside is not None:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, _blocked_in_main_thread(outside))
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(_thread_state, "outside"):
+            _block_signals()
+
+
+def _blocked_in_main_thread(otherwise: "set[int]") -> "set[int]":
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/status", "rb") as status:
+            mask = next(int(line[7:], 16) for line in status if line.startswith(b"SigBlk:"))
+    except (OSError, ValueError, StopIteration):
+        return otherwise
+    return {number for number in _signal.valid_signals() if mask >> (number - 1) & 1}
 
 
 def thread_count() -> int:

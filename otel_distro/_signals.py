@@ -8,7 +8,7 @@ Imported at the start of every instrumented process, and :mod:`signal` itself is
 
 import _signal  # type: ignore[import-not-found]
 
-from otel_distro import _hooks
+from otel_distro import _hooks, _wakeup
 from otel_distro._guard import guard
 
 TYPE_CHECKING = False
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _NAMES = ("SIGTERM", "SIGHUP")
 
 
+_ours: "dict[int, Callable[[int, Any], None]]" = {}
+"""By number, the handler that stands for the default one; none where it has begun, nor where the application has one."""
+
+
 def handle(die: "Callable[[int, Any], None]") -> None:
     """Call ``die(number, frame)`` when one of the signals comes and the disposition is the default.
 
@@ -28,16 +32,37 @@ def handle(die: "Callable[[int, Any], None]") -> None:
     numbers = {getattr(_signal, name) for name in _NAMES if hasattr(_signal, name)}
     for number in numbers:
         if _signal.getsignal(number) == _signal.SIG_DFL:
+            _ours[number] = die
             try:
                 _signal.signal(number, die)
             except ValueError:
+                _ours.clear()
                 return
     _hooks.when_imported("signal", lambda module: _stay(module, numbers, die))
+    _wakeup.open_pair()
 
 
-def let_go(number: int) -> None:
-    """Set the default disposition itself."""
+def tell_main_thread(number: int) -> None:
+    """Send a signal to the main thread itself, unless its handler is the application's or has begun."""
+    # No other thread comes between these two: there the handler could begin, and what is sent would find none.
+    if number in _ours:
+        _signal.pthread_kill(_wakeup.main[0], number)
+
+
+def is_unheard(number: int) -> bool:
+    """Whether the handler of a signal is ours and has not begun."""
+    return number in _ours
+
+
+def let_go(number: int) -> bool:
+    """Set the default disposition itself; return False where the handler has begun already. It calls this first of all."""
+    if _ours.pop(number, None) is None:
+        return False
+    if hasattr(_signal, "pthread_sigmask"):
+        # What is on its way from tell_main_thread() comes now, while there is a handler for it.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
     _signal.signal(number, _signal.SIG_DFL)
+    return True
 
 
 def _stay(module: "ModuleType", numbers: "set[int]", die: "Callable[[int, Any], None]") -> None:
@@ -51,7 +76,17 @@ def _stay(module: "ModuleType", numbers: "set[int]", die: "Callable[[int, Any], 
         @functools.wraps(set_handler)
         def set_or_ours(number: "Any", handler: "Any") -> "Any":
             ours = handler == _signal.SIG_DFL and number in numbers
-            before = set_handler(number, die if ours else handler)
+            known = dict(_ours)
+            if ours:
+                _ours[number] = die
+            try:
+                before = set_handler(number, die if ours else handler)
+            except BaseException:
+                _ours.clear()
+                _ours.update(known)
+                raise
+            if not ours:
+                _ours.pop(int(number), None)
             return signal.SIG_DFL if before is die else before
 
         @functools.wraps(get_handler)

@@ -78,6 +78,7 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     _upstream.ask_detectors_in_turn()
     from otel_distro.configurator import Configurator
     from otel_distro.export import uwsgi_forks
+    from otel_distro.export.signal_watch import SignalWatch
 
     uwsgi_forks.prepare()
     Running.disabled = disabled
@@ -90,6 +91,7 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
         if entry_point.name not in _KNOWN:
             load(entry_point.name, entry_point.value)
     _run_hooks("opentelemetry_post_instrument")
+    SignalWatch().start()
     return True
 
 

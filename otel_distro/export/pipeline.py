@@ -84,8 +84,8 @@ class Pipeline:
         self._has_children = False
         self._measured: Callable[[], bool] = lambda: True
         self._losses = Losses(spool, deliveries)
-        self._writer = Worker("the thread that writes telemetry", self._write, deaf=True)
-        self._sender = Worker("the thread that sends telemetry", self._send, deaf=True)
+        self._writer = Worker("the thread that writes telemetry", self._write)
+        self._sender = Worker("the thread that sends telemetry", self._send)
         self._gathering = Gathering(collection, interval, self._writer.notify, self._sender.notify, self._gathered)
         self._renew()
 

@@ -7,7 +7,7 @@ gevent has patched. Before a fork it is sent home, because Python 3.12 warns who
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from otel_distro import _native, _upstream
 from otel_distro._guard import guard
@@ -39,16 +39,31 @@ def aside(what: str, work: Callable[[], object]) -> _native.LockType:
     return done
 
 
+class Wake(Protocol):
+    """What a worker waits for."""
+
+    def acquire(self, blocking: bool, timeout: float, /) -> object:
+        """Wait until it is released, at most ``timeout`` seconds."""
+
+    def release(self) -> None:
+        """Let who waits go on. May raise ``RuntimeError`` where it was released already."""
+
+
+def _locked() -> Wake:
+    lock = _native.allocate_lock()
+    lock.acquire()
+    return lock
+
+
 class Worker:
     """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds.
 
-    ``deaf``: no signal is delivered to its thread. Not for one that runs the application's code: what that starts, threads
-    and programs, would be deaf as well.
+    ``wake`` makes what it waits for: a lock that :meth:`notify` releases.
     """
 
-    def __init__(self, what: str, work: Callable[[], float], *, deaf: bool = False) -> None:
+    def __init__(self, what: str, work: Callable[[], float], wake: Callable[[], Wake] = _locked) -> None:
         self._what = what
-        self._deaf = deaf
+        self._new_wake = wake
         self._work = work
         self._generation = 0
         self._stopped = False
@@ -56,8 +71,7 @@ class Worker:
 
     def renew(self) -> None:
         """Forget the thread: in a forked child it does not exist, and its locks may be held for ever."""
-        self._wake = _native.allocate_lock()
-        self._wake.acquire()
+        self._wake = self._new_wake()
         self._running = _native.allocate_lock()
         self.alive = False
         self.busy = False
@@ -128,8 +142,6 @@ class Worker:
         self.notify()
 
     def _run(self, generation: int) -> None:
-        if self._deaf:
-            _native.leave_signals_to_others()
         running = self._running
         with running, _upstream.suppressed():
             if generation == self._generation:

@@ -36,6 +36,7 @@ OURS_AT_START = {
     "otel_distro._hooks",
     "otel_distro._native",
     "otel_distro._signals",
+    "otel_distro._wakeup",
     "otel_distro.environment",
     "otel_distro.settings",
     "otel_distro.targets",

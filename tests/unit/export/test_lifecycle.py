@@ -43,7 +43,7 @@ def waiting(folder: Path, server: Server, script: str, **changes: str) -> Iterat
     """A process that has run the script and waits; it is killed at the end if it still runs."""
     with subprocess.Popen(
         [*RUN, sys.executable, "-c", f"{QUIET}{script}\nprint('ready', flush=True)\ntime.sleep(60)"],
-        env=environment(folder, **LOGS, OTEL_EXPORTER_OTLP_ENDPOINT=server.endpoint, **changes),
+        env=environment(folder, **{**LOGS, "OTEL_EXPORTER_OTLP_ENDPOINT": server.endpoint, **changes}),
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
@@ -139,6 +139,44 @@ def test_signal_from_outside(tmp_path: Path, server: Server) -> None:
         process.terminate()
         assert process.wait(30) == -signal.SIGTERM
     assert log_bodies(server.requests) == ["ready"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signal_that_the_program_waits_for(tmp_path: Path, server: Server, number: int) -> None:
+    """A program that blocks signals to take them with ``sigwait`` gets them, whatever our threads are doing."""
+    script = f"""
+logging.error("waiting")
+signal.pthread_sigmask(signal.SIG_BLOCK, [{number:d}])
+print("ready", flush=True)
+os._exit(signal.sigwait([{number:d}]))
+"""
+    with waiting(tmp_path, server, script, OTEL_METRICS_EXPORTER="otlp", OTEL_METRIC_EXPORT_INTERVAL="20") as process:
+        process.send_signal(number)
+        assert process.wait(30) == number
+    assert "waiting" in log_bodies(server.requests)
+
+
+def test_signals_of_what_a_callback_starts(tmp_path: Path, server: Server) -> None:
+    """A program that a callback of a metric starts has blocked what the application has, and nothing of ours."""
+    script = """
+import subprocess
+from opentelemetry import metrics
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+tell = "import signal; print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+def observe(options):
+    seen.append(subprocess.run([sys.executable, "-S", "-c", tell], stdout=subprocess.PIPE, text=True, env={}).stdout)
+    seen.append(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+    return ()
+seen = []
+metrics.get_meter("app").create_observable_gauge("gauge", [observe])
+metrics.get_meter_provider().force_flush()
+print(*seen)
+"""
+    ended = python(tmp_path, server, script, OTEL_METRICS_EXPORTER="otlp")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    program, thread = ended.stdout.splitlines()
+    assert "SIGUSR1" in program
+    assert "SIGTERM" not in program + thread
 
 
 def test_handler_of_the_application_is_respected(tmp_path: Path, server: Server) -> None:
