@@ -107,8 +107,3 @@ STARTS_TELEMETRY = (
     "llama_index",
     "vertexai",
 )
-
-# Arguments that make an upstream instrumentor say less noise. ASGI: a request is one span, not three.
-ARGUMENTS = {
-    "fastapi": {"exclude_spans": ["receive", "send"]},
-}

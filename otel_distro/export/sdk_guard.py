@@ -16,6 +16,7 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.sdk.trace import Span, Tracer
 
+from otel_distro import _upstream_metrics
 from otel_distro._guard import report
 from otel_distro._upstream import Logger
 from otel_distro.export.sdk_spans import quicken
@@ -57,6 +58,7 @@ def guard_sdk() -> None:
         _wrap(Meter, name, functools.partial(_no_instrument, name))
     _wrap(Tracer, "start_span", _bare_span)
     quicken(Tracer.start_span, Span.end, Span.set_attribute)
+    _upstream_metrics.quicken_attributes()
 
 
 def _wrap(owner: type, name: str, instead: Callable[..., Any]) -> None:

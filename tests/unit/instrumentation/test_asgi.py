@@ -1,0 +1,89 @@
+"""A request of ASGI is one span, and hooks of the application for its messages are called as ever."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from otel_distro import _upstream
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from otel_distro.testing import Telemetry
+
+SCOPE = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "headers": [], "server": ("x", 80)}
+
+
+@pytest.fixture
+def asgi() -> ModuleType:
+    """A copy of upstream's module, as a program of ours has it."""
+    spec = importlib.util.find_spec("opentelemetry.instrumentation.asgi")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _upstream.leave_messages_out(module)
+    return module
+
+
+async def application(_: Any, receive: Any, send: Any) -> None:
+    """Answer a request."""
+    await receive()
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def receive() -> dict[str, Any]:
+    """Return the body of a request."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def send(_: Any) -> None:
+    """Take what is sent."""
+
+
+def started(asgi: ModuleType, telemetry: Telemetry, **arguments: Any) -> list[str]:
+    """Return the kinds of spans that a request starts, and see that it has one of its own with its status."""
+    kinds: list[str] = []
+    tracer = trace.get_tracer("app")
+    start = tracer.start_span
+
+    class Noting(type(tracer)):  # type: ignore[misc]
+        def start_span(self, name: str, *args: Any, **kwargs: Any) -> Any:
+            span: Any = start(name, *args, **kwargs)
+            kinds.append(span.kind.name)
+            return span
+
+    noting: Any = object.__new__(Noting)
+    noting.__dict__.update(tracer.__dict__)
+    asyncio.run(asgi.OpenTelemetryMiddleware(application, tracer=noting, **arguments)(dict(SCOPE), receive, send))
+    (span,) = [span for span in telemetry.spans() if span.kind is SpanKind.SERVER]
+    # Its old name: the new ones are asked for in instrumented processes only.
+    assert (span.attributes or {})["http.status_code"] == 204
+    return kinds
+
+
+def test_a_request_is_one_span(asgi: ModuleType, telemetry: Telemetry) -> None:
+    """Nothing is started only to be thrown away."""
+    assert started(asgi, telemetry) == ["SERVER"]
+
+
+@pytest.mark.parametrize(("hook", "messages"), [("client_request_hook", 1), ("client_response_hook", 2)])
+def test_hooks_are_called(asgi: ModuleType, telemetry: Telemetry, hook: str, messages: int) -> None:
+    """A hook for what is received, or sent, gets its spans; those of the other direction are not made."""
+    seen: list[str] = []
+    kinds = started(asgi, telemetry, **{hook: lambda _, __, message: seen.append(message["type"])})
+    assert len(seen) == messages
+    assert kinds == ["SERVER", *["INTERNAL"] * messages]
+
+
+def test_what_the_application_leaves_out(asgi: ModuleType, telemetry: Telemetry) -> None:
+    """What it says itself holds: it may leave out spans although it has hooks for them."""
+    hooks = {"client_request_hook": print, "client_response_hook": print}
+    assert started(asgi, telemetry, exclude_spans=["receive", "send"], **hooks) == ["SERVER"]
