@@ -23,6 +23,8 @@ LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
 _QUICK = 0.0005
+_PAUSE = 0.0002
+_LONG = 0.001
 _OWN_SIGNALS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS", "SIGTRAP")
 _thread_state = _thread._local()
 """In a thread of ours: ``outside``, the signals that were blocked where it was started."""
@@ -73,6 +75,23 @@ def start_new_thread(function: "Callable[..., object]", arguments: "tuple[Any, .
         _start(run, ())
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
+class Pauses:
+    """Short pauses in long work, for whoever waits for the interpreter.
+
+    There are no more of them once one was long: then somebody computes, and the interpreter shares the time itself.
+    """
+
+    def __init__(self) -> None:
+        self._some_left = True
+
+    def take(self) -> None:
+        """Let others have the interpreter for a moment."""
+        if self._some_left:
+            begin = time.monotonic()
+            nap(_PAUSE)
+            self._some_left = time.monotonic() - begin < _LONG
 
 
 def _block_signals() -> None:

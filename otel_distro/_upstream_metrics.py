@@ -95,17 +95,17 @@ class MetricSource:
         """Return all metrics as they are now, and begin anew what is told as differences."""
         return cast("MetricsData | None", self._storage.collect())
 
-    def recent(self) -> MetricsData | None:
+    def recent(self, between: Callable[[], object]) -> MetricsData | None:
         """Return what was recorded by synchronous instruments since :meth:`collect`, as the next one will tell it.
 
-        Nothing is reset, no exemplar is used up, no callback is called.
+        Nothing is reset, no exemplar is used up, no callback is called. ``between`` is called after each instrument.
         """
         storage = _twin(self._storage)
-        storage._instrument_view_instrument_matches = {
-            instrument: [_recent(match) for match in matches]
-            for instrument, matches in list(self._storage._instrument_view_instrument_matches.items())
-            if not isinstance(instrument, Asynchronous)
-        }
+        storage._instrument_view_instrument_matches = copied = {}
+        for instrument, matches in list(self._storage._instrument_view_instrument_matches.items()):
+            if not isinstance(instrument, Asynchronous):
+                copied[instrument] = [_recent(match) for match in matches]
+                between()
         return cast("MetricsData | None", storage.collect())
 
 

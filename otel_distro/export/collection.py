@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from otel_distro import _native
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard
 from otel_distro._upstream_metrics import Flag
@@ -176,8 +177,12 @@ class Collection:
             start = time.thread_time()
             self._recorded.up = False
             with guard("keeping what was counted"):
-                found = self._source.recent()
+                # It would keep the interpreter for half a millisecond.
+                pauses = _native.Pauses()
+                found = self._source.recent(pauses.take)
+                pauses.take()
                 encoded = self._encode(found) if found is not None else None
+                pauses.take()
                 if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)
             # The first one pays for what it imports; the others do not wait for that.

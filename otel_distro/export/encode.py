@@ -30,6 +30,7 @@ from otel_distro.export.encode_values import attributes
 from otel_distro.export.encode_wire import FIELD_1, FIELD_2, VARINT, Budget, is_interrupt, members, named, read
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -55,6 +56,14 @@ class Encoded:
 
 
 _NOTHING = Encoded(b"", 0, {})
+
+
+class Ready(NamedTuple):
+    """An item whose bytes are there already, in the place of the item itself."""
+
+    message: bytes
+    resource: Any
+    scope: Any
 
 
 class _Origin(NamedTuple):
@@ -87,6 +96,20 @@ def encode_logs(items: Sequence[ReadableLogRecord]) -> Encoded:
     return _with_room(lambda: _encode(items, encode_log))
 
 
+def prepare_spans(items: deque[Any], first: int, end: int) -> int:
+    """Put :class:`Ready` spans in the place of those from ``first`` to before ``end``; return the first that is none.
+
+    Never raises, as :func:`encode_spans`. What cannot be encoded stays, to be counted there. Others may put items at the
+    end meanwhile, and take some from the front.
+    """
+    return _prepare(items, first, end, encode_span)
+
+
+def prepare_logs(items: deque[Any], first: int, end: int) -> int:
+    """Do for log records what :func:`prepare_spans` does for spans."""
+    return _prepare(items, first, end, encode_log)
+
+
 def encode_metrics(data: MetricsData) -> Encoded:
     """Encode collected metrics; an item is a point. Never raises; only what a signal's handler raises passes."""
     return _with_room(lambda: _encode_metrics(data))
@@ -98,12 +121,15 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, A
     dropped: dict[str, int] = {}
     count = 0
     for item in items:
-        budget.renew()
-        try:
-            message, resource, scope = encode(item, budget)
-        except BaseException as error:
-            _drop(dropped, error)
-            continue
+        if type(item) is Ready:
+            message, resource, scope = item
+        else:
+            budget.renew()
+            try:
+                message, resource, scope = encode(item, budget)
+            except BaseException as error:
+                _drop(dropped, error)
+                continue
         key = (id(resource), id(scope))
         group = groups.get(key)
         if group is None:
@@ -112,6 +138,23 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, A
         group.parts.append(message)
         count += 1
     return Encoded(_request(groups.values()), count, dropped)
+
+
+def _prepare(items: deque[Any], first: int, end: int, encode: Callable[[Any, Budget], tuple[bytes, Any, Any]]) -> int:
+    budget = Budget()
+    for index in range(first, end):
+        try:
+            item = items[index]
+            if type(item) is not Ready:
+                budget.renew()
+                ready = Ready(*encode(item, budget))
+                # Nobody comes between these two: one that was taken from the front has moved all others.
+                if items[index] is item:
+                    items[index] = ready
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+    return end
 
 
 def _encode_metrics(data: MetricsData) -> Encoded:

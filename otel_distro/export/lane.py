@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,17 @@ if TYPE_CHECKING:
     from otel_distro.export.spool import Spool
 
 
+SHARE = 4
+"""Of so many items that a thread puts it makes bytes of as many, now: what the writer has to do at once stays small."""
+
 _AT_ONCE = 16
-_PAUSE = 0.0002
-_LONG = 0.001
 
 
 class Lane:
-    """The queue of one signal. Any thread puts; whoever holds its lock makes bytes of it."""
+    """The queue of one signal. Any thread puts; whoever holds its lock makes bytes of it.
+
+    ``prepare``: makes bytes of some items in their places, ahead of the others, where ``encode`` takes these.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Lane:
         *,
         capacity: int = 2048,
         batch: int = 512,
+        prepare: Callable[[deque[Any], int, int], int] | None = None,
     ) -> None:
         self.signal = signal
         self.capacity = capacity
@@ -44,6 +48,8 @@ class Lane:
         """Whether nothing was written yet."""
         self.lock = _native.allocate_lock()
         self._encode = encode
+        self._prepare = prepare
+        self._prepared = 0
         self._spool = spool
         self.report_to(metrics)
 
@@ -56,6 +62,18 @@ class Lane:
         """Queue an item and return how many wait now."""
         self.items.append(item)
         return len(self.items)
+
+    def prepare(self) -> None:
+        """Make bytes of a few items that wait, unless somebody is at it already or has to be waited for.
+
+        Not of the last one: a processor of the application that comes after ours may be about to change it.
+        """
+        if self._prepare is not None and self.lock.acquire(False):
+            try:
+                first = self._prepared
+                self._prepared = self._prepare(self.items, first, min(len(self.items) - 1, first + 2 * SHARE))
+            finally:
+                self.lock.release()
 
     def drop_beyond_capacity(self) -> None:
         """Drop the oldest items beyond the capacity, counted as ``queue_full``."""
@@ -75,6 +93,7 @@ class Lane:
         ``gently``: let other threads have the interpreter in between. They would wait some 15 us for each item.
         """
         batch: list[Any] = []
+        self._prepared = max(0, self._prepared - self.batch)
         try:
             while len(batch) < self.batch:
                 batch.append(self.items.popleft())
@@ -105,16 +124,14 @@ class Lane:
     def forget(self) -> None:
         """Start empty: in a forked child, whose parent delivers what waited."""
         self.items.clear()
+        self._prepared = 0
         self.new = True
         self.lock = _native.allocate_lock()
 
 
 def _with_pauses(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield the items, with pauses until one is long: then somebody computes, and the interpreter shares the time itself."""
-    pause = 0.0
+    pauses = _native.Pauses()
     for count, item in enumerate(items, 1):
         yield item
-        if not count % _AT_ONCE and pause < _LONG:
-            begin = time.monotonic()
-            _native.nap(_PAUSE)
-            pause = time.monotonic() - begin
+        if not count % _AT_ONCE:
+            pauses.take()

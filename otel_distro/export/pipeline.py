@@ -15,6 +15,7 @@ from otel_distro._guard import guard
 from otel_distro.export import last_delivery, worker
 from otel_distro.export.allowance import Allowance
 from otel_distro.export.gathering import Gathering
+from otel_distro.export.lane import SHARE
 from otel_distro.export.losses import Losses
 from otel_distro.export.worker import Worker
 
@@ -131,6 +132,9 @@ class Pipeline:
         elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > self._write_delay:
             # The writer does not get to it: a thread that computes for long leaves it no time.
             self._help(lane, _SHORT_PATIENCE)
+        elif not waiting % SHARE:
+            with guard("making bytes of telemetry"), _upstream.suppressed():
+                lane.prepare()
         if waiting > lane.capacity // 2:
             full = waiting > lane.capacity
             self._help(lane, _LOCK_PATIENCE if full else 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,19 @@ def test_turns_are_quick_for_a_while(before: float, within: float) -> None:
         assert sys.getswitchinterval() == pytest.approx(before, abs=2e-6)
     finally:
         sys.setswitchinterval(own)
+
+
+def test_pauses_end_when_somebody_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as others give the interpreter back at once there are pauses, and none after one that was long."""
+    taken: list[float] = []
+    now = [0.0, 0.0003, 1.0, 1.005]
+    monkeypatch.setattr(_native, "nap", taken.append)
+    monkeypatch.setattr(_native, "time", SimpleNamespace(monotonic=lambda: now.pop(0)))
+    pauses = _native.Pauses()
+    for _ in range(4):
+        pauses.take()
+    assert len(taken) == 2
+    assert not now
 
 
 def run_to_its_end(timer: _native.Timer, delay: float) -> bool:

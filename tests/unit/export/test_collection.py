@@ -64,11 +64,11 @@ def test_recent_is_what_the_next_collection_tells(source: Any) -> None:
     for value in (3, 900, 7):
         source.record(value)
         source.record(value + 1)
-        first, second = shown(source.recent()), shown(source.recent())
+        first, second = shown(source.recent(lambda: None)), shown(source.recent(lambda: None))
         assert first == second == shown(source.collect())
         assert set(first) == {"shop.orders", "shop.open", "shop.level", "shop.size", "shop.exponential"}
     # What a collection has told is left out, except for what has no sum: its last value is told every time.
-    assert set(shown(source.recent())) == {"shop.level"}
+    assert set(shown(source.recent(lambda: None))) == {"shop.level"}
     assert source.asked == []
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_distro import schema as s
-from otel_distro.export.encode import encode_spans
+from otel_distro.export.encode import Ready, encode_spans, prepare_spans
 from otel_distro.export.lane import Lane
 from otel_distro.export.self_metrics import LaneMetrics
 from otel_distro.export.spool import Spool, open_spool, spool_key
@@ -66,6 +68,91 @@ def test_gently_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
         bodies.append((batch.body, batch.count))
     assert bodies[0] == bodies[1]
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 198, "unencodable": 2}
+
+
+def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
+    """Made bytes of ahead, a few at a time, the body is the same, and what a broken item costs; the last one is left alone."""
+    meter = telemetry.providers[1].get_meter("test")
+    metrics = LaneMetrics("traces", meter, "http://x:4318", 200)
+    items: list[Any] = [span(str(number)) for number in range(100)]
+    items[40] = object()
+    bodies = []
+    for every in (1000, 1, 4, 7):
+        lane = Lane("traces", encode_spans, spool, metrics, capacity=200, batch=30, prepare=prepare_spans)
+        for number, item in enumerate(items, 1):
+            lane.put(item)
+            if not number % every:
+                lane.prepare()
+                assert type(lane.items[-1]) is not Ready
+            if number == 50:
+                assert lane.spool_batch()
+        while lane.spool_batch():
+            continue
+        found = []
+        while (batch := spool.next("traces", 1 << 20)) is not None:
+            spool.done(batch)
+            found.append((batch.body, batch.count))
+        bodies.append(found)
+    assert bodies[1:] == bodies[:1] * 3
+    assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 4 * 99, "unencodable": 4}
+
+
+def test_prepare_leaves_the_rest_to_others(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+    """Not without a function for it, not while somebody is at it, and only a few items at once."""
+    for number in range(9):
+        lane.put(span(str(number)))
+    lane.prepare()
+    assert Ready not in map(type, lane.items)
+    meter = telemetry.providers[1].get_meter("test")
+    metrics = LaneMetrics("traces", meter, "http://x:4318", 200)
+    other = Lane("traces", encode_spans, spool, metrics, capacity=200, prepare=prepare_spans)
+    for number in range(100):
+        other.put(span(str(number)))
+    with other.lock:
+        other.prepare()
+    assert Ready not in map(type, other.items)
+    other.prepare()
+    assert [type(item) is Ready for item in other.items] == [True] * 8 + [False] * 92
+
+
+def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Telemetry) -> None:
+    """Of many threads that do all of it at once, each span arrives once or is counted as dropped."""
+    meter = telemetry.providers[1].get_meter("test")
+    metrics = LaneMetrics("traces", meter, "http://x:4318", 20)
+    lane = Lane("traces", encode_spans, spool, metrics, capacity=20, batch=6, prepare=prepare_spans)
+    spans = [[span(f"<{thread}.{number}>") for number in range(400)] for thread in range(4)]
+
+    def work(own: list[Any]) -> None:
+        for number, item in enumerate(own):
+            lane.put(item)
+            if not number % 2:
+                lane.prepare()
+            if not number % 5:
+                lane.drop_beyond_capacity()
+            if not number % 7:
+                with lane.lock:
+                    lane.spool_batch()
+
+    threads = [threading.Thread(target=work, args=(own,)) for own in spans]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    while lane.spool_batch():
+        continue
+    arrived: list[bytes] = []
+    while (batch := spool.next("traces", 1 << 20)) is not None:
+        spool.done(batch)
+        arrived += re.findall(rb"<\d\.\d+>", batch.body)
+    assert len(arrived) == len(set(arrived))
+    found = counts(telemetry, s.SDK_PROCESSED["traces"])
+    assert found[None] == len(arrived)
+    assert found[None] + found.get("queue_full", 0) == 1600
 
 
 def test_oldest_goes_beyond_the_capacity(lane: Lane, telemetry: Telemetry) -> None:
