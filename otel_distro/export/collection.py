@@ -36,6 +36,10 @@ _LEAST = 0.0008
 """Seconds that a snapshot is reckoned to cost at least, so that there are 25 of them a second and no more."""
 
 
+def _at_once() -> None:
+    """Make no pause."""
+
+
 class Collection:
     """Collects for one reader, in whatever thread calls; one at a time.
 
@@ -54,6 +58,7 @@ class Collection:
         self._encode = encode
         self._last = last
         self._cost = 0.0
+        self._gently = False
         self._recorded = Flag()
         self.renew()
 
@@ -156,7 +161,10 @@ class Collection:
         if not self._recorded.up:
             return float("inf")
         if self._due == float("inf"):
-            self._due = now + max(_FIRST_DELAY, self._allowance.wait(now))
+            wait = self._allowance.wait(now)
+            # Those that a busy time begins with are for a program that may be gone in a moment.
+            self._gently = wait > _FIRST_DELAY
+            self._due = now + max(_FIRST_DELAY, wait)
         return self._due - now
 
     def prepare(self) -> None:
@@ -178,11 +186,11 @@ class Collection:
             self._recorded.up = False
             with guard("keeping what was counted"):
                 # It would keep the interpreter for half a millisecond.
-                pauses = _native.Pauses()
-                found = self._source.recent(pauses.take)
-                pauses.take()
+                give_way = _native.Pauses().take if self._gently else _at_once
+                found = self._source.recent(give_way)
+                give_way()
                 encoded = self._encode(found) if found is not None else None
-                pauses.take()
+                give_way()
                 if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)
             # The first one pays for what it imports; the others do not wait for that.
