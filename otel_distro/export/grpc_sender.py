@@ -31,6 +31,7 @@ _THREADS = ("grpc_global_tim", "event_engine", "lifeguard")
 """The names of the library's threads."""
 
 _FORK_PATIENCE = 1.0
+_CALL_PATIENCE = 0.5
 _END_PATIENCE = 0.05
 
 
@@ -53,6 +54,7 @@ class GrpcSender:
     def forget(self) -> None:
         """Start anew in a forked child: the channel was closed before."""
         self._opening = _native.allocate_lock()
+        self._calling = _native.allocate_lock()
         self._generation = 0
         self._channel: Any = None
         self._call: Callable[..., bytes] | None = None
@@ -62,7 +64,8 @@ class GrpcSender:
         generation = self._generation
         try:
             call = self._call or self._open()
-            answer = call(body, timeout, metadata=self._metadata)
+            with self._calling:
+                answer = call(body, timeout, metadata=self._metadata)
         except Exception as error:
             if generation != self._generation:
                 # Our own fork came in between, which says nothing about the endpoint.
@@ -77,11 +80,16 @@ class GrpcSender:
         return GrpcSender(self.target, self._signal)
 
     def before_fork(self) -> None:
-        """Close the channel, also in the middle of a call of another thread, and wait for the library's threads to end."""
+        """Close the channel, and wait for the library's threads to end.
+
+        A call of another thread has half a second for its end: one that is cut off may have been taken, and is made again.
+        """
         self._generation += 1
         # The import of the library would never end in the child.
         if self._opening.acquire(True, _FORK_PATIENCE):
             self._opening.release()
+        if self._calling.acquire(True, _CALL_PATIENCE):
+            self._calling.release()
         if self._channel is not None:
             self.close()
             until = time.monotonic() + _END_PATIENCE
