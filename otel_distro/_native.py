@@ -51,6 +51,23 @@ class QuickTurns:
         sys.setswitchinterval(self._before)
 
 
+class Pauses:
+    """Short pauses in long work, for whoever waits for the interpreter; none at all where they are not ``wanted``.
+
+    There are no more of them once one was long: then somebody computes, and the interpreter shares the time itself.
+    """
+
+    def __init__(self, *, wanted: bool = True) -> None:
+        self._some_left = wanted
+
+    def take(self) -> None:
+        """Let others have the interpreter for a moment."""
+        if self._some_left:
+            begin = time.monotonic()
+            nap(_PAUSE)
+            self._some_left = time.monotonic() - begin < _LONG
+
+
 def start_new_thread(function: "Callable[..., object]", arguments: "tuple[Any, ...]") -> None:
     """Start a thread to which no signal is delivered, nor to those that it starts. Raises ``RuntimeError`` where none can be had.
 
@@ -75,23 +92,6 @@ def start_new_thread(function: "Callable[..., object]", arguments: "tuple[Any, .
         _start(run, ())
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-
-
-class Pauses:
-    """Short pauses in long work, for whoever waits for the interpreter.
-
-    There are no more of them once one was long: then somebody computes, and the interpreter shares the time itself.
-    """
-
-    def __init__(self) -> None:
-        self._some_left = True
-
-    def take(self) -> None:
-        """Let others have the interpreter for a moment."""
-        if self._some_left:
-            begin = time.monotonic()
-            nap(_PAUSE)
-            self._some_left = time.monotonic() - begin < _LONG
 
 
 def _block_signals() -> None:

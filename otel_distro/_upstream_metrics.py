@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-_PLAIN = frozenset({str, bool, int, float, bytes, type(None)})
+PLAIN = frozenset({str, bool, int, float, bytes, type(None)})
+"""The types of values that the SDK leaves as they are when it cleans attributes."""
+
 _STR = frozenset({str})
 _MOST_KEYS = 1024
 
@@ -168,6 +170,15 @@ def set_series_attributes(series: Any, attributes: Mapping[str, Any]) -> None:
     series._attributes = attributes
 
 
+def is_clean(attributes: dict[Any, Any]) -> bool:
+    """Whether the SDK would leave attributes, which no other thread is changing, as they are: the usual ones."""
+    return (
+        PLAIN.issuperset(map(type, attributes.values()))
+        and _STR.issuperset(map(type, attributes))
+        and "" not in attributes
+    )
+
+
 def quicken_attributes() -> None:
     """Let the SDK clean the usual attributes of a measurement, and find their series, without looking at each of them again.
 
@@ -183,11 +194,7 @@ def quicken_attributes() -> None:
         if type(value) is dict and longest is None:
             # Copied first: another thread may be changing it.
             copied = value.copy()
-            if (
-                _PLAIN.issuperset(map(type, copied.values()))
-                and _STR.issuperset(map(type, copied))
-                and "" not in copied
-            ):
+            if is_clean(copied):
                 return copied
         return slow_clean(value, longest)
 
@@ -195,7 +202,7 @@ def quicken_attributes() -> None:
         if type(value) is not dict:
             return slow_key(value)
         kinds = tuple(map(type, value.values()))
-        if not _PLAIN.issuperset(kinds):
+        if not PLAIN.issuperset(kinds):
             return slow_key(value)
         seen = (kinds, *value.items())
         found = known.get(seen)

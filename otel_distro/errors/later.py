@@ -117,9 +117,7 @@ def _follow_forks() -> None:
 
 
 def _before() -> None:
-    worker = _state["worker"]
-    worker.send_home()
-    worker.await_home()
+    _state["worker"].go_home()
 
 
 def _in_parent() -> None:

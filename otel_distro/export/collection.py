@@ -36,10 +36,6 @@ _LEAST = 0.0008
 """Seconds that a snapshot is reckoned to cost at least, so that there are 25 of them a second and no more."""
 
 
-def _at_once() -> None:
-    """Make no pause."""
-
-
 class Collection:
     """Collects for one reader, in whatever thread calls; one at a time.
 
@@ -186,11 +182,11 @@ class Collection:
             self._recorded.up = False
             with guard("keeping what was counted"):
                 # It would keep the interpreter for half a millisecond.
-                give_way = _native.Pauses().take if self._gently else _at_once
-                found = self._source.recent(give_way)
-                give_way()
+                pauses = _native.Pauses(wanted=self._gently)
+                found = self._source.recent(pauses.take)
+                pauses.take()
                 encoded = self._encode(found) if found is not None else None
-                give_way()
+                pauses.take()
                 if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)
             # The first one pays for what it imports; the others do not wait for that.

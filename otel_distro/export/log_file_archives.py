@@ -62,23 +62,19 @@ class Archives:
 
     def stop(self) -> None:
         """Let the thread end."""
-        self._send_home()
+        self._worker.go_home()
         self._worker.renew()
 
     def _begin(self) -> None:
         if not self._follows_forks and hasattr(os, "register_at_fork"):
             self._follows_forks = True
             os.register_at_fork(
-                before=self._send_home,
+                before=self._worker.go_home,
                 after_in_parent=self._call_back,
                 after_in_child=self._worker.renew,
             )
         self._worker.start()
         self._worker.notify()
-
-    def _send_home(self) -> None:
-        self._worker.send_home()
-        self._worker.await_home()
 
     def _call_back(self) -> None:
         self._worker.call_back()

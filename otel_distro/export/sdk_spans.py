@@ -23,6 +23,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from otel_distro._guard import guard, text_of
 from otel_distro._upstream import SDK_SPAN, SPAN_KEY, NoOpTracerMetrics, always_samples, noop
+from otel_distro._upstream_metrics import PLAIN, is_clean
 from otel_distro.export.processors import QueueSpanProcessor
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 _UNSET = Status(StatusCode.UNSET)
 _NO_STATE = TraceState.get_default()
 _SAMPLED, _SAMPLED_RANDOM = TraceFlags(1), TraceFlags(3)
-_PLAIN = frozenset({str, bool, int, float, bytes, type(None)})
-_STR = frozenset({str})
 _new: Callable[[Any], Any] = object.__new__
 _put = dict.__setitem__
 
@@ -134,12 +133,7 @@ def _attributes(given: Any, most: int | None, longest: int | None) -> BoundedAtt
     if given:
         # One step of the interpreter: another thread may be writing.
         copied = given.copy()
-        if (
-            (most is None or len(copied) <= most)
-            and _PLAIN.issuperset(map(type, copied.values()))
-            and _STR.issuperset(map(type, copied))
-            and "" not in copied
-        ):
+        if (most is None or len(copied) <= most) and is_clean(copied):
             bounded._dict = copied
         else:
             bounded._set_items(copied)
@@ -175,7 +169,7 @@ def _only_queue(processor: Any) -> QueueSpanProcessor | None:
 
 def _setting(slow: Callable[..., Any]) -> Callable[..., Any]:
     def set_attribute(span: Any, key: Any, value: Any) -> None:
-        if type(value) in _PLAIN and type(key) is str and key and type(span) is SDK_SPAN:
+        if type(value) in PLAIN and type(key) is str and key and type(span) is SDK_SPAN:
             attributes: Any = span._attributes
             if attributes.max_value_len is None:
                 with span._lock, attributes._lock:

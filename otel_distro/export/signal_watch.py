@@ -20,24 +20,20 @@ class SignalWatch:
     """A thread that hears which signals the interpreter has noted. Nothing where they are not told: see ``_wakeup``."""
 
     def __init__(self) -> None:
-        self._ear = _wakeup.Ear()
+        self._ear: _wakeup.Ear
         self._worker = Worker("the thread that hears signals", self._work, wake=self._new_ear)
 
     def start(self) -> None:
         """Start the thread, and follow forks from here on."""
         if _wakeup.is_open():
             os.register_at_fork(
-                before=self._send_home, after_in_parent=self._worker.call_back, after_in_child=self._begin_anew
+                before=self._worker.go_home, after_in_parent=self._worker.call_back, after_in_child=self._begin_anew
             )
             self._worker.start()
 
     def _new_ear(self) -> _wakeup.Ear:
         self._ear = _wakeup.Ear()
         return self._ear
-
-    def _send_home(self) -> None:
-        self._worker.send_home()
-        self._worker.await_home()
 
     def _begin_anew(self) -> None:
         self._worker.renew()

@@ -118,6 +118,11 @@ class Worker:
             self._running.release()
             _native.await_fewer_threads(threads)
 
+    def go_home(self) -> None:
+        """Let the thread end and wait for that, as :meth:`send_home` and :meth:`await_home` do where there are several."""
+        self.send_home()
+        self.await_home()
+
     def leave(self) -> None:
         """Let the thread end after the call of ``work()`` that it is in; nobody waits for it."""
         self._leaving = True

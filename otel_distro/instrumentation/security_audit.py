@@ -139,8 +139,7 @@ class _Teller:
     def _before_fork(self) -> None:
         self._had_thread = self._worker.alive
         if self._had_thread:
-            self._worker.send_home()
-            self._worker.await_home()
+            self._worker.go_home()
 
     def _after_fork(self) -> None:
         if self._had_thread:

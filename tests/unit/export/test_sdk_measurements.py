@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from enum import Enum
 from typing import Any
 
@@ -16,6 +15,7 @@ from opentelemetry.sdk.metrics._internal import _view_instrument_match, measurem
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_distro._upstream_metrics import quicken_attributes
+from tests.unit.pristine import copy_of
 
 
 class Word(str):
@@ -30,17 +30,7 @@ class Colour(str, Enum):
     RED = "red"
 
 
-def the_sdks_key() -> Any:
-    """Return the SDK's own function, from a copy of its module that nobody has patched."""
-    spec = importlib.util.find_spec(_view_instrument_match.__name__)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module._hash_attributes
-
-
-slow_key = the_sdks_key()
+slow_key = copy_of(_view_instrument_match.__name__)._hash_attributes
 ours: Any = measurement
 series: Any = _view_instrument_match
 plain = st.one_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from otel_distro import _upstream
+from tests.unit.pristine import copy_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,11 +23,7 @@ SCOPE = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "header
 @pytest.fixture
 def asgi() -> ModuleType:
     """A copy of upstream's module, as a program of ours has it."""
-    spec = importlib.util.find_spec("opentelemetry.instrumentation.asgi")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module: ModuleType = copy_of("opentelemetry.instrumentation.asgi")
     _upstream.leave_messages_out(module)
     return module
 
