@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import _upstream, schema
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 HASTE = 0.5
 """Seconds that ``os._exit``, ``os.abort`` and exec may take at most to deliver; what is left is in the spool."""
 
+_WHAT = "delivering before the process vanishes"
+_FINAL = ("_exit", "abort")
 _DEADLY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name)]
 
 before_end: list[Callable[[], None]] = []
@@ -40,11 +43,22 @@ def deliver_before(name: str, deliver: Callable[[], None]) -> None:
 
     @functools.wraps(vanish)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with guard("delivering before the process vanishes"):
-            deliver()
+        if name in _FINAL:
+            _deliver_at_last(deliver)
+        else:
+            with guard(_WHAT):
+                deliver()
         return vanish(*args, **kwargs)
 
     setattr(os, name, wrapper)
+
+
+def _deliver_at_last(deliver: Callable[[], None]) -> None:
+    """Deliver where the process would be gone without us before a signal's handler could raise anything, as Celery's do."""
+    for _ in range(2):
+        with suppress(BaseException), guard(_WHAT):
+            deliver()
+            return
 
 
 class Lifecycle:
@@ -79,7 +93,7 @@ class Lifecycle:
                 after_in_parent=self._pipeline.after_fork_in_parent,
                 after_in_child=self._in_child,
             )
-        for name in ("_exit", "abort"):
+        for name in _FINAL:
             deliver_before(name, self._vanish)
         self._before_raised()
         # An exec may fail, and then life goes on.
@@ -95,9 +109,8 @@ class Lifecycle:
 
         @functools.wraps(raise_signal)
         def wrapper(number: int, /) -> None:
-            with guard("delivering before a signal"):
-                if number in _DEADLY and signal.getsignal(number) == signal.SIG_DFL and self._pid == os.getpid():
-                    self._finish_pipeline(self._budget, self._longest)
+            if number in _DEADLY and signal.getsignal(number) == signal.SIG_DFL and self._pid == os.getpid():
+                _deliver_at_last(lambda: self._finish_pipeline(self._budget, self._longest))
             raise_signal(number)
 
         signal.raise_signal = wrapper

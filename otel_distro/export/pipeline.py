@@ -79,6 +79,7 @@ class Pipeline:
         self.spool = spool
         self._delay = delay
         self._closed = False
+        self._ended = False
         self._deadline = _FAR
         self._used = True
         self._forked = False
@@ -183,24 +184,30 @@ class Pipeline:
         A collector that is known to need more time for an answer gets it, up to ``longest`` seconds. What is left stays
         in the spool for the next process.
         """
-        if self._closed:
+        if self._ended:
             return
-        budget = last_delivery.patience(self.deliveries.values(), budget, longest)
-        self._deadline = time.monotonic() + budget
-        # From here on the writer may come by itself.
-        self._closed = True
+        if not self._closed:
+            budget = last_delivery.patience(self.deliveries.values(), budget, longest)
+            self._deadline = time.monotonic() + budget
+            # From here on the writer may come by itself.
+            self._closed = True
+        # Else another thread is at it, or what a signal's handler raised has cut off whoever was.
         with _native.QuickTurns():
-            self._finish_within(budget)
+            self._finish_within(max(0.0, min(budget, self._deadline - time.monotonic())))
 
     def _finish_within(self, budget: float) -> None:
         self._sender.leave()
         if self._writer.alive:
             self._writer.stop()
-            self._finished.acquire(True, budget)
+            if self._finished.acquire(True, budget):
+                self._finished.release()
         else:
             # No threads can be had any more at the end of an interpreter: the caller does it.
             with _upstream.suppressed():
                 self._finish()
+        if self._ended:
+            return
+        self._ended = True
         # A closed spool holds nothing any more: what is left is read before.
         left = self.spool.pending()
         self.spool.close()
@@ -247,6 +254,7 @@ class Pipeline:
         """Start empty: what waited is the parent's to deliver. ``measured``: whether metrics were recorded since."""
         self._measured = measured
         self._used = False
+        self._ended = self._closed
         self._forked = True
         self._has_children = False
         self.spool.after_fork_in_child()

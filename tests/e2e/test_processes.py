@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections import Counter
 
 import pytest
 
-from tests.e2e.programs import INSTRUMENT, RUN, Launcher, Way, without_wrong_warnings
+from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way, without_wrong_warnings
 from tests.e2e.receiver import Receiver, instance
 
 PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
@@ -60,3 +63,23 @@ def test_a_chosen_instance_stays_recognisable_in_children(launcher: Launcher, re
     assert len(children) == 2
     assert all(child.startswith("pod-7-") for child in children)
     assert {"web"} == {log.resource["team"] for log in receiver.logs()}
+
+
+def test_last_delivery_that_a_signal_interrupts(launcher: Launcher, receiver: Receiver) -> None:
+    """A handler that raises while os._exit delivers neither keeps the process from its status nor makes it leave too soon."""
+    come = launcher.folder / "come"
+
+    def interrupt(_: str, __: bytes) -> tuple[int, int]:
+        if not come.exists():
+            os.kill(server.pid, signal.SIGTERM)
+            deadline = time.monotonic() + 20
+            while not come.exists() and time.monotonic() < deadline:
+                os.sched_yield()
+        return 200, 0
+
+    receiver.judge = interrupt
+    server = launcher.serve(APPS / "interrupted_end.py", come, OTEL_DISTRO_EXIT_TIMEOUT="20")
+    assert server.wait() == 3
+    assert len(receiver.logs("the last line")) == 1
+    assert launcher.run(str(BIN / "otel-distro"), "drain", way="bare").status == 0
+    assert len(receiver.logs("the last line")) == 1

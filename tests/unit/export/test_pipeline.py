@@ -296,6 +296,28 @@ def test_finish_delivers_and_ends(server: Server, start: Callable[..., Pipeline]
     assert span_names(server.requests) == ["a"]
 
 
+def test_who_finishes_too_waits_for_the_end(server: Server, start: Callable[..., Pipeline]) -> None:
+    """The end of the process may be asked for again, by another thread or a handler, before it has come: nobody leaves early."""
+    again = threading.Event()
+
+    def once_both_wait(connection: socket.socket) -> None:
+        again.wait(60)
+        connection.sendall(http())
+
+    server.answers[:] = [once_both_wait]
+    pipeline = start()
+    put(pipeline, "a")
+    first = threading.Thread(target=pipeline.finish, args=(60,))
+    first.start()
+    server.wait_for(1)
+    again.set()
+    pipeline.finish(60)
+    assert pipeline.spool.pending() == {}
+    assert pipeline._ended
+    first.join(60)
+    assert span_names(server.requests) == ["a"]
+
+
 def test_no_signal_is_left_behind(server: Server, start: Callable[..., Pipeline]) -> None:
     """While more spans come than a slow collector takes, what comes of another signal has its turn all the same."""
 
