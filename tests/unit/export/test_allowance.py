@@ -36,4 +36,5 @@ def test_share_is_kept() -> None:
             now += max(0.005, allowance.wait(now))
             allowance.spend(cost)
             spent += cost
-        assert spent <= 0.02 * (now - start) + 0.002 + cost
+        # The last piece may end at the very moment that it may: rounding decides.
+        assert spent <= 0.02 * (now - start) + 0.002 + cost + 1e-6
