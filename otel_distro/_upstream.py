@@ -13,7 +13,6 @@ from otel_distro._guard import guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from types import ModuleType
 
     from opentelemetry._logs import SeverityNumber as SeverityNumber
     from opentelemetry._logs import get_logger as get_logger
@@ -146,21 +145,6 @@ def count_no_spans_twice() -> None:
         return NoOpTracerMetrics() if type(meter_provider) is NoOpMeterProvider else create(meter_provider, enabled)
 
     sdk.create_tracer_metrics = create_tracer_metrics
-
-
-def leave_messages_out(asgi: ModuleType) -> None:
-    """Let a request of ASGI be one span, not one more for each of its messages, unless the application has hooks for these."""
-    import functools
-
-    set_up = asgi.OpenTelemetryMiddleware.__init__
-
-    @functools.wraps(set_up)
-    def without_messages(self: Any, *args: Any, **kwargs: Any) -> None:
-        set_up(self, *args, **kwargs)
-        self.exclude_receive_span = self.exclude_receive_span or self.client_request_hook is None
-        self.exclude_send_span = self.exclude_send_span or self.client_response_hook is None
-
-    asgi.OpenTelemetryMiddleware.__init__ = without_messages
 
 
 def ask_detectors_in_turn() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 
-from otel_distro import _hooks, _upstream, schema, supported, targets
+from otel_distro import _hooks, _upstream, _upstream_asgi, schema, supported, targets
 from otel_distro._diagnostics import say
 from otel_distro._guard import guard, report, text_of
 from otel_distro._version import __version__
@@ -76,7 +76,7 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
         return False
     _quiet_upstream()
     _upstream.ask_detectors_in_turn()
-    _hooks.when_imported("opentelemetry.instrumentation.asgi", _upstream.leave_messages_out)
+    _hooks.when_imported("opentelemetry.instrumentation.asgi", _upstream_asgi.lighten)
     from otel_distro.configurator import Configurator
     from otel_distro.export import uwsgi_forks
     from otel_distro.export.signal_watch import SignalWatch

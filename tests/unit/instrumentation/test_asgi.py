@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from otel_distro import _upstream
+from otel_distro import _upstream_asgi
 from tests.unit.pristine import copy_of
 
 if TYPE_CHECKING:
@@ -20,12 +22,50 @@ if TYPE_CHECKING:
 SCOPE = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "headers": [], "server": ("x", 80)}
 
 
+PRISTINE, LIGHTENED = copy_of("opentelemetry.instrumentation.asgi"), copy_of("opentelemetry.instrumentation.asgi")
+_upstream_asgi.lighten(LIGHTENED)
+
+
 @pytest.fixture
 def asgi() -> ModuleType:
     """A copy of upstream's module, as a program of ours has it."""
     module: ModuleType = copy_of("opentelemetry.instrumentation.asgi")
-    _upstream.leave_messages_out(module)
+    _upstream_asgi.lighten(module)
     return module
+
+
+NAMES = ["host", "traceparent", "x-forwarded-for", "X-Mixed", "x-mixed", "x"]
+BYTES = st.one_of(st.binary(max_size=8), st.text(max_size=8).map(str.encode))
+PAIRS = st.tuples(st.one_of(st.sampled_from(NAMES).map(str.encode), BYTES), BYTES)
+
+
+@given(st.lists(PAIRS, max_size=6), st.sampled_from(NAMES))
+def test_headers_are_found_as_upstream_does_it(headers: list[tuple[bytes, bytes]], name: str) -> None:
+    """In any case of letters, several of a name, in whatever bytes; pairs may be tuples or lists, and there may be none."""
+    for carrier in ({"headers": headers}, {"headers": [list(pair) for pair in headers]}, {"headers": None}, {}):
+        found = LIGHTENED.ASGIGetter().get(carrier, name)
+        if not any(b"\\" in part for pair in headers for part in pair):
+            assert found == PRISTINE.ASGIGetter().get(carrier, name)
+        assert (found or []) == [
+            text_of(value) for key, value in carrier.get("headers") or () if key.lower() == name.lower().encode()
+        ]
+
+
+def text_of(value: bytes) -> str:
+    """Return the text of a header, which is Latin-1 where it is not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def test_bytes_that_upstream_cannot_read(asgi: ModuleType, telemetry: Telemetry) -> None:
+    """A client's header with a broken escape of Python's costs neither the answer nor the span."""
+    middleware = asgi.OpenTelemetryMiddleware(application)
+    scope = {**SCOPE, "headers": [(b"host", b"\\x\xff"), (b"user-agent", b"\xe9\\u"), (b"traceparent", b"\\\x80")]}
+    asyncio.run(middleware(scope, receive, send))
+    (span,) = [span for span in telemetry.spans() if span.kind is SpanKind.SERVER]
+    assert (span.attributes or {})["http.user_agent"] == "é\\u"
 
 
 async def application(_: Any, receive: Any, send: Any) -> None:
