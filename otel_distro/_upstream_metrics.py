@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from contextlib import nullcontext
@@ -9,12 +10,15 @@ from copy import deepcopy
 from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Asynchronous, CallbackOptions
+from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics._internal import _view_instrument_match, measurement, metric_reader_storage
 from opentelemetry.sdk.metrics._internal.measurement import Measurement
+from opentelemetry.trace import SpanContext
 
 from otel_distro import _native
+from otel_distro._upstream import SDK_SPAN, SPAN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -179,12 +183,13 @@ def is_clean(attributes: dict[Any, Any]) -> bool:
     )
 
 
-def quicken_attributes() -> None:
-    """Let the SDK clean the usual attributes of a measurement, and find their series, without looking at each of them again.
+def quicken_measurements() -> None:
+    """Let the SDK count the usual measurement without looking at each attribute again, and without detours.
 
-    Half of what it costs to record a number is spent on that. All else goes the SDK's way. Harmless when called again.
+    Two thirds of what it costs to record a number are spent on that. All else goes the SDK's way. Harmless when called again.
     """
     places: Any = measurement, _view_instrument_match
+    storages: Any = metric_reader_storage.MetricReaderStorage
     slow_clean, slow_key = places[0]._clean_attribute_value, places[1]._hash_attributes
     if slow_clean.__module__ == __name__:
         return
@@ -213,3 +218,57 @@ def quicken_attributes() -> None:
         return found
 
     places[0]._clean_attribute_value, places[1]._hash_attributes = clean, key_of
+    places[0].Measurement.__init__ = _making(places[0].Measurement.__init__, clean)
+    storages.consume_measurement = _counting(storages.consume_measurement, key_of)
+    TraceBasedExemplarFilter.should_sample = _sampling(TraceBasedExemplarFilter.should_sample)  # type: ignore[method-assign]
+
+
+def _making(slow: Callable[..., None], clean: Callable[[Any, int | None], Any]) -> Callable[..., None]:
+    """Return what makes a measurement, which is frozen, without the many calls that this takes."""
+
+    @functools.wraps(slow)
+    def make(m: Any, value: Any, time_unix_nano: Any, instrument: Any, context: Any, attributes: Any = None) -> None:
+        if attributes is not None and type(attributes) is not dict:
+            slow(m, value, time_unix_nano, instrument, context, attributes)
+            return
+        fields = m.__dict__
+        fields["value"] = value
+        fields["time_unix_nano"] = time_unix_nano
+        fields["instrument"] = instrument
+        fields["context"] = context
+        fields["attributes"] = attributes if attributes is None else clean(attributes, None)
+
+    return make
+
+
+def _sampling(slow: Callable[..., bool]) -> Callable[..., bool]:
+    """Return what tells whether a measurement was made within a sampled span, which is mostly one of the SDK's."""
+
+    @functools.wraps(slow)
+    def should_sample(rule: Any, value: Any, time_unix_nano: Any, attributes: Any, context: Any) -> bool:
+        span = context.get(SPAN_KEY) if type(context) is Context else None
+        if type(span) is SDK_SPAN and type(span._context) is SpanContext:
+            return bool(span._context[3] & 1)
+        return slow(rule, value, time_unix_nano, attributes, context)
+
+    return should_sample
+
+
+def _counting(slow: Callable[..., None], key_of: Callable[[Any], Any]) -> Callable[..., None]:
+    """Return what adds a measurement to the series that are there already."""
+
+    @functools.wraps(slow)
+    def count(storage: Any, m: Any, should_sample_exemplar: bool = True) -> None:
+        matches = storage._instrument_view_instrument_matches.get(m.instrument)
+        if matches is None:
+            slow(storage, m, should_sample_exemplar)
+            return
+        key = key_of(m.attributes or {})
+        for match in matches:
+            series = match._attributes_aggregation.get(key) if match._view._attribute_keys is None else None
+            if series is None:
+                match.consume_measurement(m, should_sample_exemplar)
+            else:
+                series.aggregate(m, should_sample_exemplar)
+
+    return count

@@ -58,7 +58,7 @@ def guard_sdk() -> None:
         _wrap(Meter, name, functools.partial(_no_instrument, name))
     _wrap(Tracer, "start_span", _bare_span)
     quicken(Tracer.start_span, Span.end, Span.set_attribute)
-    _upstream_metrics.quicken_attributes()
+    _upstream_metrics.quicken_measurements()
 
 
 def _wrap(owner: type, name: str, instead: Callable[..., Any]) -> None:
