@@ -29,11 +29,11 @@ _SHORTEST_PAUSE = 0.005
 _SHARE = 0.02
 """The share of a core that snapshots may cost where something is counted all the time."""
 
-_SAVED = 0.04
+_SAVED = 0.08
 """Seconds of work on snapshots that a busy time may begin with: a program that lives for a moment has the latest."""
 
-_LEAST = 0.0008
-"""Seconds that a snapshot is reckoned to cost at least, so that there are 25 of them a second and no more."""
+_LEAST = 0.0016
+"""Seconds that a snapshot is reckoned to cost at least, so that there are a dozen of them a second and no more."""
 
 
 class Collection:
@@ -46,7 +46,7 @@ class Collection:
         self,
         source: MetricSource,
         settle: Callable[[MetricsData], None],
-        encode: Callable[[MetricsData], Encoded],
+        encode: Callable[[MetricsData, Callable[[], object]], Encoded],
         last: LastNumbers,
     ) -> None:
         self._source = source
@@ -183,9 +183,10 @@ class Collection:
             with guard("keeping what was counted"):
                 # It would keep the interpreter for half a millisecond.
                 pauses = _native.Pauses(wanted=self._gently)
+                pauses.take(due=True)
                 found = self._source.recent(pauses.take)
                 pauses.take()
-                encoded = self._encode(found) if found is not None else None
+                encoded = self._encode(found, pauses.take) if found is not None else None
                 pauses.take()
                 if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)

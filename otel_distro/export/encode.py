@@ -110,9 +110,12 @@ def prepare_logs(items: deque[Any], first: int, end: int) -> int:
     return _prepare(items, first, end, encode_log)
 
 
-def encode_metrics(data: MetricsData) -> Encoded:
-    """Encode collected metrics; an item is a point. Never raises; only what a signal's handler raises passes."""
-    return _with_room(lambda: _encode_metrics(data))
+def encode_metrics(data: MetricsData, between: Callable[[], object] = lambda: None) -> Encoded:
+    """Encode collected metrics; an item is a point. Never raises; only what a signal's handler raises passes.
+
+    ``between`` is called after each metric.
+    """
+    return _with_room(lambda: _encode_metrics(data, between))
 
 
 def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, Any, Any]]) -> Encoded:
@@ -157,7 +160,7 @@ def _prepare(items: deque[Any], first: int, end: int, encode: Callable[[Any, Bud
     return end
 
 
-def _encode_metrics(data: MetricsData) -> Encoded:
+def _encode_metrics(data: MetricsData, between: Callable[[], object]) -> Encoded:
     budget = Budget()
     groups: list[_Group] = []
     dropped: dict[str, int] = {}
@@ -172,6 +175,7 @@ def _encode_metrics(data: MetricsData) -> Encoded:
             groups.append(_Group(resource, scope, []))
         groups[-1].parts.extend((FIELD_2[len(message)], message))
         total += count
+        between()
     return Encoded(_request(groups), total, dropped)
 
 

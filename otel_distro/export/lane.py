@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from otel_distro.export.spool import Spool
 
 
-SHARE = 4
+SHARE = 2
 """Of so many items that a thread puts it makes bytes of as many, now: what the writer has to do at once stays small."""
-
-_AT_ONCE = 16
 
 
 class Lane:
@@ -87,10 +85,10 @@ class Lane:
             pass
         self._metrics.dropped(dropped, "queue_full")
 
-    def spool_batch(self, *, gently: bool = False) -> bool:
+    def spool_batch(self, pauses: _native.Pauses | None = None) -> bool:
         """Make one body of at most a batch of waiting items and spool it; return whether any waited.
 
-        ``gently``: let other threads have the interpreter in between. They would wait some 15 us for each item.
+        ``pauses``: those in which other threads have the interpreter. They would wait some 15 us for each item.
         """
         batch: list[Any] = []
         self._prepared = max(0, self._prepared - self.batch)
@@ -101,7 +99,7 @@ class Lane:
             if not batch:
                 return False
         try:
-            self.spool(_with_pauses(batch) if gently and len(batch) > _AT_ONCE else batch)
+            self.spool(batch if pauses is None else _with(pauses, batch))
         except Exception:
             # Neither raises; should one of them all the same, trying the same items again would never end.
             self._metrics.dropped(len(batch), "unencodable")
@@ -129,9 +127,7 @@ class Lane:
         self.lock = _native.allocate_lock()
 
 
-def _with_pauses(items: Iterable[Any]) -> Iterator[Any]:
-    pauses = _native.Pauses()
-    for count, item in enumerate(items, 1):
+def _with(pauses: _native.Pauses, items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
         yield item
-        if not count % _AT_ONCE:
-            pauses.take()
+        pauses.take()

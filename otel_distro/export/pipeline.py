@@ -6,7 +6,6 @@ kill, an outage, an exit without a collector and a fork are one case: the bytes 
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -134,7 +133,7 @@ class Pipeline:
             # The writer does not get to it: a thread that computes for long leaves it no time.
             self._help(lane, _SHORT_PATIENCE)
         elif not waiting % SHARE:
-            with guard("making bytes of telemetry"), _upstream.suppressed():
+            with guard("making bytes of telemetry"):
                 lane.prepare()
         if waiting > lane.capacity // 2:
             full = waiting > lane.capacity
@@ -150,6 +149,11 @@ class Pipeline:
                     self._early_writes.spend(_WRITE_COST)
             finally:
                 lane.lock.release()
+            self._written()
+
+    def _written(self) -> None:
+        """Let the sender know that something was spooled, unless it is going to look in a moment and no sooner for this."""
+        if self._send_due == _FAR or self._sent_waiters or self.spool.waiting > _HURRY_BYTES:
             self._sender.notify()
 
     def leave_metrics(self) -> None:
@@ -289,7 +293,7 @@ class Pipeline:
                 # While it wrote of one signal, more of another came than the application could help with.
                 self._spool_all(gently=not waiters)
             self._sent_waiters.extend(waiters)
-            self._sender.notify()
+            self._written()
         left = self._gathering.look_after()
         return min(self._write_due - time.monotonic(), left)
 
@@ -309,13 +313,15 @@ class Pipeline:
         return since + self._write_delay
 
     def _spool_all(self, *, gently: bool = False) -> None:
+        pauses = _native.Pauses(wanted=gently)
         for lane in self.lanes.values():
-            with lane.lock, guard(f"spooling {lane.signal}"):
-                # What comes meanwhile has its own turn: the other signals wait.
-                for _ in range(len(lane.items) // lane.batch + 1):
-                    lane.spool_batch(gently=gently)
-            # A program that computes may have had no chance to help with this one for as long as that took.
-            os.sched_yield()
+            # Somebody may be at the last ones.
+            if lane.items or lane.lock.locked():
+                with lane.lock, guard(f"spooling {lane.signal}"):
+                    # What comes meanwhile has its own turn: the other signals wait.
+                    for _ in range(len(lane.items) // lane.batch + 1):
+                        lane.spool_batch(pauses)
+                pauses.take()
         self._early_writes.spend(_WRITE_COST)
 
     def _finish(self) -> None:

@@ -171,6 +171,9 @@ def _setting(slow: Callable[..., Any]) -> Callable[..., Any]:
     def set_attribute(span: Any, key: Any, value: Any) -> None:
         if type(value) in PLAIN and type(key) is str and key and type(span) is SDK_SPAN:
             attributes: Any = span._attributes
+            if attributes._dict.get(key, _new) is value and span._end_time is None:
+                # Instrumentations set again what they have started the span with.
+                return
             if attributes.max_value_len is None:
                 with span._lock, attributes._lock:
                     found = attributes._dict

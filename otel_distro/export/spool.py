@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,8 @@ from otel_distro._diagnostics import say
 from otel_distro._guard import guard, report
 from otel_distro.export.spool_directory import Directory, state_home
 from otel_distro.export.spool_ledger import Ledger
-from otel_distro.export.spool_segment import SIGNALS, Clock, Record, Segment
+from otel_distro.export.spool_reading import Taken, read_bodies
+from otel_distro.export.spool_segment import SIGNALS, Clock, Record
 from otel_distro.export.spool_shelf import Shelf
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ class Spool:
     def durable(self) -> bool:
         """Whether what is appended now survives the process."""
         return self.shelf is not None and not self._failing
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of all requests that wait."""
+        return sum(list(self._ledger.bytes.values()))
 
     def append(self, signal: str, body: bytes, count: int) -> None:
         """Queue an encoded request of ``count`` items; on return the kernel has it, or else the memory."""
@@ -178,15 +183,13 @@ class Spool:
                     return batch
         return None
 
-    def _collect(
-        self, signal: str, max_bytes: int, max_items: int, beside: bool
-    ) -> list[tuple[Record, Segment | None, bytes | None]]:
+    def _collect(self, signal: str, max_bytes: int, max_items: int, beside: bool) -> list[Taken]:
         others: Sequence[Record] = self._out.pop(signal, ())
         if not beside:
             for record in others:
                 record.taken = False
             others = ()
-        taken: list[tuple[Record, Segment | None, bytes | None]] = []
+        taken: list[Taken] = []
         size = items = 0
         for source in (self.shelf.records(signal) if self.shelf is not None else (), self._memory.get(signal, ())):
             for record in source:
@@ -196,7 +199,7 @@ class Spool:
                 items += record.count
                 if taken and (size > max_bytes or items > max_items):
                     break
-                taken.append((record, record.segment, record.body))
+                taken.append(Taken(record, record.segment, record.body))
         for record, segment, _ in taken:
             record.taken = True
             if segment is not None:
@@ -204,21 +207,12 @@ class Spool:
         self._out[signal] = [*others, *(record for record, _, _ in taken)]
         return taken
 
-    def _read(self, signal: str, taken: list[tuple[Record, Segment | None, bytes | None]]) -> Batch | None:
+    def _read(self, signal: str, taken: list[Taken]) -> Batch | None:
         """Read the bodies, without the lock, and join them. What cannot be read any more is counted and left out."""
-        bodies: list[bytes] = []
-        sound: list[Record] = []
-        broken: list[Record] = []
-        for record, segment, kept in taken:
-            body = kept
-            if segment is not None:
-                with suppress(OSError):
-                    body = segment.read(record)
-            if body is None:
-                broken.append(record)
-            else:
-                bodies.append(body)
-                sound.append(record)
+        found = read_bodies(taken, _native.Pauses().take)
+        bodies = [body for body in found if body is not None]
+        sound = [each.record for each, body in zip(taken, found, strict=True) if body is not None]
+        broken = [each.record for each, body in zip(taken, found, strict=True) if body is None]
         with self._gate:
             for _, segment, _ in taken:
                 if segment is not None:

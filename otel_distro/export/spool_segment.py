@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SIGNALS = frozenset({"traces", "metrics", "logs", "profiles"})
 
@@ -213,13 +213,22 @@ class Segment:
             raise
         self.size = offset + len(data)
 
-    def read(self, record: Record) -> bytes | None:
-        """Return the body of a record; None where the disk no longer holds what was written. Raises ``OSError``."""
-        data = _pread(self.descriptor, FRAME_SIZE + record.length, record.offset)
-        body = data[FRAME_SIZE:]
-        fields = _fields(data)
-        sound = fields is not None and fields[4] == record.length == len(body) and fields[5] == zlib.crc32(body)
-        return body if sound else None
+    def read(self, records: Sequence[Record]) -> list[bytes | None]:
+        """Return the bodies of records that lie one behind the other; None where the disk no longer holds what was written.
+
+        Raises ``OSError``.
+        """
+        data = _pread(self.descriptor, sum(FRAME_SIZE + record.length for record in records), records[0].offset)
+        bodies: list[bytes | None] = []
+        offset = 0
+        for record in records:
+            body = offset + FRAME_SIZE
+            fields = _fields(data[offset:body])
+            offset = body + record.length
+            found = data[body:offset]
+            sound = fields is not None and fields[4] == record.length == len(found) and fields[5] == zlib.crc32(found)
+            bodies.append(found if sound else None)
+        return bodies
 
     def mark(self, record: Record) -> None:
         """Note in the file that a record needs no sending any more. Raises ``OSError``."""

@@ -24,17 +24,59 @@ def test_turns_are_quick_for_a_while(before: float, within: float) -> None:
         sys.setswitchinterval(own)
 
 
+class Clock:
+    """A time that stands still but for naps, of which each takes as long as ``took`` says, in seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *took: float) -> None:
+        self.now = 100.0
+        self.naps = 0
+        self._took = list(took)
+        monkeypatch.setattr(_native, "nap", self._nap)
+        monkeypatch.setattr(_native, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def _nap(self, _: float) -> None:
+        self.naps += 1
+        self.now += self._took.pop(0)
+
+
+def test_pauses_come_after_pieces_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None before a piece of work is done, but for one that is due, and one after each."""
+    clock = Clock(monkeypatch, *[0.0005] * 3)
+    pauses = _native.Pauses()
+    pauses.take()
+    assert clock.naps == 0
+    pauses.take(due=True)
+    pauses.take()
+    assert clock.naps == 1
+    for expected in (2, 3):
+        clock.now += 0.001
+        pauses.take()
+        pauses.take()
+        assert clock.naps == expected
+
+
 def test_pauses_end_when_somebody_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as others give the interpreter back at once there are pauses, and none after one that was long."""
-    taken: list[float] = []
-    now = [0.0, 0.0003, 1.0, 1.005]
-    monkeypatch.setattr(_native, "nap", taken.append)
-    monkeypatch.setattr(_native, "time", SimpleNamespace(monotonic=lambda: now.pop(0)))
+    """As long as others give the interpreter back soon there are pauses, and none after one that was long."""
+    clock = Clock(monkeypatch, 0.0006, 0.005)
     pauses = _native.Pauses()
     for _ in range(4):
+        clock.now += 1.0
         pauses.take()
-    assert len(taken) == 2
-    assert not now
+        pauses.take(due=True)
+    assert clock.naps == 2
+
+
+def test_pauses_that_nobody_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are none where they are not wanted, nor while the program ends; then there are some again."""
+    clock = Clock(monkeypatch, 0.0005)
+    pauses, unwanted = _native.Pauses(), _native.Pauses(wanted=False)
+    clock.now += 1.0
+    unwanted.take(due=True)
+    with _native.QuickTurns():
+        pauses.take()
+    assert clock.naps == 0
+    pauses.take()
+    assert clock.naps == 1
 
 
 def run_to_its_end(timer: _native.Timer, delay: float) -> bool:

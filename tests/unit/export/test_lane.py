@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
+from otel_distro._native import Pauses
 from otel_distro.export.encode import Ready, encode_spans, prepare_spans
-from otel_distro.export.lane import Lane
+from otel_distro.export.lane import SHARE, Lane
 from otel_distro.export.self_metrics import LaneMetrics
 from otel_distro.export.spool import Spool, open_spool, spool_key
 from tests.unit.export.items import span
@@ -51,23 +52,23 @@ def test_batches_in_order(lane: Lane, spool: Spool, telemetry: Telemetry) -> Non
     )
 
 
-def test_gently_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
+def test_with_pauses_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     """With pauses for other threads the body is the same, and what a broken item costs."""
     meter = telemetry.providers[1].get_meter("test")
     lane = Lane("traces", encode_spans, spool, LaneMetrics("traces", meter, "http://x:4318", 200), capacity=200)
     items: list[Any] = [span(str(number)) for number in range(100)]
     items[70] = object()
     bodies = []
-    for gently in (False, True):
+    for pauses in (None, Pauses(wanted=False), Pauses()):
         for item in items:
             lane.put(item)
-        assert lane.spool_batch(gently=gently)
+        assert lane.spool_batch(pauses)
         batch = spool.next("traces", 1 << 20)
         assert batch is not None
         spool.done(batch)
         bodies.append((batch.body, batch.count))
-    assert bodies[0] == bodies[1]
-    assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 198, "unencodable": 2}
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 297, "unencodable": 3}
 
 
 def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
@@ -112,7 +113,7 @@ def test_prepare_leaves_the_rest_to_others(lane: Lane, spool: Spool, telemetry: 
         other.prepare()
     assert Ready not in map(type, other.items)
     other.prepare()
-    assert [type(item) is Ready for item in other.items] == [True] * 8 + [False] * 92
+    assert [type(item) is Ready for item in other.items] == [True] * 2 * SHARE + [False] * (100 - 2 * SHARE)
 
 
 def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Telemetry) -> None:
