@@ -287,11 +287,13 @@ class Pipeline:
         waiters, self._written_waiters = self._written_waiters, []
         if waiters or now >= self._write_due or any(len(lane.items) >= lane.batch for lane in self.lanes.values()):
             self._write_due = _FAR
-            self._spool_all(gently=not waiters)
+            # What a busy time begins with is for a program that may be gone in a moment.
+            gently = not waiters and self._write_delay > FIRST_DELAY
+            self._spool_all(gently=gently)
             now = time.monotonic()
             if self._next_write(now) <= now:
                 # While it wrote of one signal, more of another came than the application could help with.
-                self._spool_all(gently=not waiters)
+                self._spool_all(gently=gently)
             self._sent_waiters.extend(waiters)
             self._written()
         left = self._gathering.look_after()
