@@ -102,12 +102,20 @@ def prepare_spans(items: deque[Any], first: int, end: int) -> int:
     Never raises, as :func:`encode_spans`. What cannot be encoded stays, to be counted there. Others may put items at the
     end meanwhile, and take some from the front.
     """
-    return _prepare(items, first, end, encode_span)
-
-
-def prepare_logs(items: deque[Any], first: int, end: int) -> int:
-    """Do for log records what :func:`prepare_spans` does for spans."""
-    return _prepare(items, first, end, encode_log)
+    budget = Budget()
+    for index in range(first, end):
+        try:
+            item = items[index]
+            if type(item) is not Ready:
+                budget.renew()
+                ready = Ready(*encode_span(item, budget))
+                # Nobody comes between these two: one that was taken from the front has moved all others.
+                if items[index] is item:
+                    items[index] = ready
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+    return end
 
 
 def encode_metrics(data: MetricsData, between: Callable[[], object] = lambda: None) -> Encoded:
@@ -141,23 +149,6 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, A
         group.parts.append(message)
         count += 1
     return Encoded(_request(groups.values()), count, dropped)
-
-
-def _prepare(items: deque[Any], first: int, end: int, encode: Callable[[Any, Budget], tuple[bytes, Any, Any]]) -> int:
-    budget = Budget()
-    for index in range(first, end):
-        try:
-            item = items[index]
-            if type(item) is not Ready:
-                budget.renew()
-                ready = Ready(*encode(item, budget))
-                # Nobody comes between these two: one that was taken from the front has moved all others.
-                if items[index] is item:
-                    items[index] = ready
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-    return end
 
 
 def _encode_metrics(data: MetricsData, between: Callable[[], object]) -> Encoded:

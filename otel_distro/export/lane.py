@@ -45,6 +45,8 @@ class Lane:
         self.new = True
         """Whether nothing was written yet."""
         self.lock = _native.allocate_lock()
+        self.prepares = prepare is not None
+        """Whether :meth:`prepare` does anything."""
         self._encode = encode
         self._prepare = prepare
         self._prepared = 0

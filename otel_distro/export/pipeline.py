@@ -132,7 +132,7 @@ class Pipeline:
         elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > self._write_delay:
             # The writer does not get to it: a thread that computes for long leaves it no time.
             self._help(lane, _SHORT_PATIENCE)
-        elif not waiting % SHARE:
+        elif lane.prepares and not waiting % SHARE:
             with guard("making bytes of telemetry"):
                 lane.prepare()
         if waiting > lane.capacity // 2:

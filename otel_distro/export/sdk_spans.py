@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _UNSET = Status(StatusCode.UNSET)
 _NO_STATE = TraceState.get_default()
 _SAMPLED, _SAMPLED_RANDOM = TraceFlags(1), TraceFlags(3)
+_NOTHING = object()
 _new: Callable[[Any], Any] = object.__new__
 _put = dict.__setitem__
 
@@ -171,7 +172,7 @@ def _setting(slow: Callable[..., Any]) -> Callable[..., Any]:
     def set_attribute(span: Any, key: Any, value: Any) -> None:
         if type(value) in PLAIN and type(key) is str and key and type(span) is SDK_SPAN:
             attributes: Any = span._attributes
-            if attributes._dict.get(key, _new) is value and span._end_time is None:
+            if attributes._dict.get(key, _NOTHING) is value and span._end_time is None:
                 # Instrumentations set again what they have started the span with.
                 return
             if attributes.max_value_len is None:
