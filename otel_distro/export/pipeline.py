@@ -231,11 +231,7 @@ class Pipeline:
     def before_fork(self) -> None:
         """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
         self._has_children = True
-        workers = (self._gathering.worker, self._writer, self._sender)
-        for each in workers:
-            each.send_home()
-        for each in workers:
-            each.await_home()
+        worker.all_home((self._gathering.worker, self._writer, self._sender))
         for delivery in self.deliveries.values():
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.

@@ -13,7 +13,7 @@ from otel_distro import _native, _upstream
 from otel_distro._guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _LONGEST_NAP = 3600.0
 _PATIENCE = 0.1
@@ -102,26 +102,9 @@ class Worker:
         self._stopped = True
         self.notify()
 
-    def send_home(self) -> None:
-        """Let the thread end, at once if it naps: a fork is about to happen."""
-        self._generation += 1
-        self._leaving = True
-        self.notify()
-
-    def await_home(self) -> None:
-        """Wait for the end of a thread that was sent home, unless it has been busy for long: with a slow collector."""
-        if not self.alive:
-            return
-        threads = _native.thread_count()
-        patience = _PATIENCE - (time.monotonic() - self._busy_since) if self.busy else _PATIENCE
-        if patience > 0 and self._running.acquire(True, patience):
-            self._running.release()
-            _native.await_fewer_threads(threads)
-
     def go_home(self) -> None:
-        """Let the thread end and wait for that, as :meth:`send_home` and :meth:`await_home` do where there are several."""
-        self.send_home()
-        self.await_home()
+        """Let the thread end and wait for that: see :func:`all_home`."""
+        all_home([self])
 
     def leave(self) -> None:
         """Let the thread end after the call of ``work()`` that it is in; nobody waits for it."""
@@ -146,6 +129,21 @@ class Worker:
         self.start()
         self.notify()
 
+    def _send_home(self) -> None:
+        self._generation += 1
+        self._leaving = True
+        self.notify()
+
+    def _is_home(self) -> bool:
+        """Wait for the end of a thread that was sent home, unless it has been busy for long; return whether one has ended."""
+        if not self.alive:
+            return False
+        patience = _PATIENCE - (time.monotonic() - self._busy_since) if self.busy else _PATIENCE
+        if patience > 0 and self._running.acquire(True, patience):
+            self._running.release()
+            return True
+        return False
+
     def _run(self, generation: int) -> None:
         running = self._running
         with running, _upstream.suppressed():
@@ -166,3 +164,18 @@ class Worker:
                     self.busy = False
                 if last:
                     break
+
+
+def all_home(workers: Iterable[Worker]) -> None:
+    """Let the threads end, those that nap at once, and wait for that: a fork is about to happen.
+
+    Nobody waits for one that has been busy for long: with a slow collector.
+    """
+    workers = list(workers)
+    # Before anybody is sent: who counts afterwards may wait for the end of one that is gone already.
+    threads = _native.thread_count()
+    for each in workers:
+        each._send_home()
+    ended = sum([each._is_home() for each in workers])
+    if ended:
+        _native.await_fewer_threads(threads - ended + 1)
