@@ -177,7 +177,8 @@ def test_other_workers_of_gunicorn(app: str, options: Sequence[str], launcher: L
     words = (*GUNICORN, str(launcher.folder), "--bind", f"127.0.0.1:{port}", *options, f"{app}:app")
     server = launcher.serve(*words, OTEL_METRIC_EXPORT_INTERVAL="600000")
     served = ask_items(server, f"http://127.0.0.1:{port}", 2)
-    assert server.stop() == 0
+    # A worker that is being born has gunicorn's master's handler for a moment: such a one is killed after 30 s.
+    assert server.stop(timeout=60) == 0
     check_requests(receiver, served, "/items/{number}" if app == "fastapi_shop" else "/items/<int:number>")
 
 
