@@ -13,7 +13,7 @@ from otel_distro import _native, _upstream
 from otel_distro._guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
 _LONGEST_NAP = 3600.0
 _PATIENCE = 0.1
@@ -166,12 +166,11 @@ class Worker:
                     break
 
 
-def all_home(workers: Iterable[Worker]) -> None:
+def all_home(workers: Sequence[Worker]) -> None:
     """Let the threads end, those that nap at once, and wait for that: a fork is about to happen.
 
     Nobody waits for one that has been busy for long: with a slow collector.
     """
-    workers = list(workers)
     # Before anybody is sent: who counts afterwards may wait for the end of one that is gone already.
     threads = _native.thread_count()
     for each in workers:

@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from otel_distro.export.pipeline import Pipeline
     from tests.unit.export.server import Request
 
 RESOURCE = Resource({"service.name": "shop"})
@@ -65,3 +66,9 @@ def metric_names(requests: Iterable[Request]) -> set[str]:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
+
+
+def put(pipeline: Pipeline, *names: str) -> None:
+    """End spans of these names."""
+    for name in names:
+        pipeline.put("traces", span(name))

@@ -14,8 +14,18 @@ from tests.unit.export.spool_work import LINE, body, numbers, segments, spool, t
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from otel_distro.export.spool import Spool
+
 COUNT = 100
 FRAME = FRAME_SIZE + LINE
+
+
+def filled(home: Path) -> Spool:
+    """Return a spool with bodies of all numbers in one file."""
+    queue = spool(home)
+    for number in range(COUNT):
+        queue.append("traces", body(number), 1)
+    return queue
 
 
 def test_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,9 +37,7 @@ def test_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((length, offset))
         return pread(descriptor, length, offset)
 
-    queue = spool(tmp_path)
-    for number in range(COUNT):
-        queue.append("traces", body(number), 1)
+    queue = filled(tmp_path)
     first = queue.next("traces", 30 * LINE)
     assert first is not None
     beside = queue.next("traces", 10 * LINE, beside=True)
@@ -46,9 +54,7 @@ def test_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("lost", [[0], [5, 6], [15, 16, 50], [COUNT - 1]])
 def test_what_is_damaged_costs_itself(tmp_path: Path, lost: list[int]) -> None:
     """Bytes that somebody has changed, in bodies or headers, cost these records."""
-    queue = spool(tmp_path)
-    for number in range(COUNT):
-        queue.append("traces", body(number), 1)
+    queue = filled(tmp_path)
     (path,) = segments(tmp_path)
     data = bytearray(path.read_bytes())
     for number in lost:
@@ -60,9 +66,7 @@ def test_what_is_damaged_costs_itself(tmp_path: Path, lost: list[int]) -> None:
 
 def test_a_block_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk refuses a part of the file, what lies beside it is read all the same."""
-    queue = spool(tmp_path)
-    for number in range(COUNT):
-        queue.append("traces", body(number), 1)
+    queue = filled(tmp_path)
     bad = HEADER_SIZE + 20 * FRAME + FRAME_SIZE
     pread = os.pread
 

@@ -1,0 +1,50 @@
+"""A real server, and pipelines that send to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_distro import _diagnostics
+from otel_distro.export.assembly import assemble, report_to
+from tests.unit.export.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from otel_distro.export.pipeline import Pipeline
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that takes everything, until a test says otherwise."""
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pipeline]]:
+    """Starts pipelines to ``server`` that wait long before they send by themselves; they end with the test."""
+    monkeypatch.setattr(_diagnostics, "_last", {})
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+    monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "60000")
+    started: list[Pipeline] = []
+
+    def start(*, signals: tuple[str, ...] = ("traces",), meter: Any = None, **environ: str) -> Pipeline:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        pipeline, _ = assemble(signals, "shop")
+        if meter is not None:
+            report_to(pipeline, meter)
+        started.append(pipeline)
+        pipeline.start()
+        return pipeline
+
+    yield start
+    server.let_go.set()
+    for pipeline in started:
+        pipeline.finish(5)
