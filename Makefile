@@ -32,7 +32,7 @@ test: $(VENV)/.ready
 
 # What depends on the version of Python, for CI: how a process starts, forks and ends, and what the instrumentors patch.
 test-other: $(VENV)/.ready
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/unit/test_boot.py tests/unit/test_hooks.py tests/unit/instrumentation tests/unit/errors \
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/unit/test_boot.py tests/unit/_runtime tests/unit/instrumentation tests/unit/errors \
 		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py \
 		tests/e2e/test_script.py tests/e2e/test_processes.py tests/e2e/test_unprepared.py $(ARGS)
 

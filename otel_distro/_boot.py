@@ -9,9 +9,9 @@ import atexit
 import os
 import sys
 
-from otel_distro import _error_traps, _hooks, _native, _signals, targets
-from otel_distro._diagnostics import say
-from otel_distro._guard import report
+from otel_distro._runtime import import_hooks, signals, threads
+from otel_distro._runtime.diagnostics import report_failure, say
+from otel_distro._startup import exception_hooks, triggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ _HASTE = 0.05
 _END_PATIENCE = 0.25
 
 _pending: "list[Callable[[], None]]" = []
-_trampolines: "dict[str, list[_hooks.Trampoline]]" = {}
-_timer = _native.Timer()
-_activation = _native.allocate_lock()
+_trampolines: "dict[str, list[import_hooks.Trampoline]]" = {}
+_timer = threads.Timer()
+_activation_lock = threads.allocate_lock()
 """Held by the thread that starts telemetry."""
 
 
@@ -95,7 +95,7 @@ def start() -> None:
     try:
         _start()
     except Exception as error:
-        report("starting telemetry", error)
+        report_failure("starting telemetry", error)
 
 
 def _start() -> None:
@@ -108,26 +108,26 @@ def _start() -> None:
     disabled = _disabled_instrumentors(os.environ)
     if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.name in os.environ:
         _audit_from_the_start()
-    for module, name, where in targets.ON_IMPORT:
+    for module, name, where in triggers.ON_IMPORT:
         if name not in disabled:
-            _hooks.when_imported(module, _instrument_on_import(name, where))
-    for module, owner, attribute, name, where in targets.FIRST_CALL:
+            import_hooks.when_imported(module, _instrument_on_import(name, where))
+    for module, owner, attribute, name, where in triggers.FIRST_CALL:
         if name not in disabled:
-            _hooks.when_imported(module, _trampoline_on_import(owner, attribute, name, where))
+            import_hooks.when_imported(module, _trampoline_on_import(owner, attribute, name, where))
     if "log_records" not in disabled:
-        _hooks.when_imported("logging", _prepare_logging)
-    for module in targets.STARTS_TELEMETRY:
-        _hooks.when_imported(module, lambda _: void(activate()))
-    _hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
+        import_hooks.when_imported("logging", _prepare_logging)
+    for module in triggers.STARTS_TELEMETRY:
+        import_hooks.when_imported(module, lambda _: void(activate()))
+    import_hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
-        _error_traps.hear_main(_tell)
-        _error_traps.hear_finalizers(_tell, lambda: bool(_state["ended"]))
+        exception_hooks.hear_main(_tell)
+        exception_hooks.hear_finalizers(_tell, lambda: bool(_state["ended"]))
         if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
             from otel_distro.errors import frames
 
-            _error_traps.hear_caught(_tell, frames.own_name)
+            exception_hooks.hear_caught(_tell, frames.own_name)
     atexit.register(_at_exit)
-    _signals.handle(_die)
+    signals.handle(_die)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_end_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
     _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
@@ -136,17 +136,17 @@ def _start() -> None:
 
 def _audit_from_the_start() -> None:
     """Put the audit hook in before anything of the application runs, where the user has asked for it."""
-    from otel_distro import _audit_hook, _audit_rules
+    from otel_distro._startup import audit_hook, audit_rules
 
-    kinds = _audit_rules.kinds_wanted()
-    if kinds <= _audit_rules.WITHOUT_HOOK:
+    kinds = audit_rules.kinds_wanted()
+    if kinds <= audit_rules.WITHOUT_HOOK:
         return
-    state = _audit_hook.state
-    state.context = lambda: _audit_hook.OURS if _state["activating"] == _native.get_ident() else None
+    state = audit_hook.state
+    state.context = lambda: audit_hook.OURS if _state["activating"] == threads.get_ident() else None
     # Called where nothing more may be done: inside the audit hook.
     state.wake = _timer.hurry
     _state["audited"] = state.waiting
-    _audit_hook.start(kinds)
+    audit_hook.start(kinds)
 
 
 def activate(patience: float = _PATIENCE) -> bool:
@@ -157,39 +157,39 @@ def activate(patience: float = _PATIENCE) -> bool:
     """
     if _state["active"]:
         return not _state["stepped_aside"]
-    if _state["activating"] == _native.get_ident():
+    if _state["activating"] == threads.get_ident():
         return False
-    if not _activation.acquire(False):
-        if _activation.acquire(True, patience):
-            _activation.release()
+    if not _activation_lock.acquire(False):
+        if _activation_lock.acquire(True, patience):
+            _activation_lock.release()
         return _state["active"] and not _state["stepped_aside"]
     if _state["active"]:
         # Another thread has come to its end with it just now.
-        _activation.release()
+        _activation_lock.release()
         return not _state["stepped_aside"]
     fork: Any = getattr(os, "fork", None)
     later = _fork_later(fork) if fork is not None else None
     if later is not None:
         os.fork = later
-    _state["activating"] = _native.get_ident()
+    _state["activating"] = threads.get_ident()
     _timer.stop()
     on = False
     release("api")
     try:
-        from otel_distro import distro
+        from otel_distro import _activation
 
-        on = distro.start(_disabled_instrumentors(os.environ), release)
+        on = _activation.start(_disabled_instrumentors(os.environ), release)
     except Exception as error:
-        report("starting telemetry", error)
+        report_failure("starting telemetry", error)
     finally:
         _state["stepped_aside"] = not on
         _state["active"] = True
         _state["activating"] = 0
         if later is not None and os.fork is later:
             os.fork = fork
-        _activation.release()
+        _activation_lock.release()
     if not on:
-        _hooks.forget_imports()
+        import_hooks.forget_imports()
     while _pending:
         _pending.pop(0)()
     return on
@@ -203,10 +203,10 @@ def release(name: str) -> None:
 
 def _load(name: str, where: str) -> None:
     if activate():
-        from otel_distro import distro
+        from otel_distro import _activation
 
         release(name)
-        distro.load(name, where)
+        _activation.load(name, where)
     elif not _state["active"]:
         # The thread that is starting telemetry does it when it is through.
         _pending.append(lambda: _load(name, where))
@@ -224,15 +224,16 @@ def _trampoline_on_import(owner: str, attribute: str, name: str, where: str) -> 
         if not hasattr(place, attribute):
             return
         first = (lambda: _load(name, where)) if where else (lambda: void(activate()))
-        _trampolines.setdefault(name, []).append(_hooks.Trampoline(place, attribute, first))
+        _trampolines.setdefault(name, []).append(import_hooks.Trampoline(place, attribute, first))
 
     return install
 
 
 def _prepare_logging(module: "ModuleType") -> None:
-    from otel_distro import _log_traps, settings
+    from otel_distro import settings
+    from otel_distro._startup import logging_hooks
 
-    _log_traps.prepare(module, activate)
+    logging_hooks.prepare(module, activate)
     if settings.OTEL_DISTRO_LOG_LEVELS.get() or settings.OTEL_DISTRO_LOG_LEVELS_FILE.get():
         # The first record that is to be exported may be one that the application does not want.
         _trampoline_on_import("Logger", "isEnabledFor", "log_records", "")(module)
@@ -245,10 +246,10 @@ def void(_: object) -> None:
 def _disabled_instrumentors(environ: "Mapping[str, str]") -> "set[str]":
     names = {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     if "*" in names:
-        names.update(row[1] for row in targets.ON_IMPORT)
+        names.update(row[1] for row in triggers.ON_IMPORT)
         # What the program makes itself with the API is nobody's instrumentation.
-        names.update(row[3] for row in targets.FIRST_CALL if row[3] != "api")
-        names.update(row[0] for row in targets.ALWAYS)
+        names.update(row[3] for row in triggers.FIRST_CALL if row[3] != "api")
+        names.update(row[0] for row in triggers.ALWAYS)
     return names
 
 
@@ -266,13 +267,13 @@ def _patch_gevent() -> None:
 
 def _tell(error: BaseException, handler: str, *where: object) -> None:
     if activate():
-        from otel_distro import distro
+        from otel_distro import _activation
 
-        distro.tell(error, handler, *where)
+        _activation.tell(error, handler, *where)
 
 
 def _at_child_end() -> None:
-    _error_traps.tell_of_child(_tell)
+    exception_hooks.tell_of_child(_tell)
     _at_exit()
 
 
@@ -287,20 +288,20 @@ def _at_exit() -> None:
         activate()
     _state["ended"] = True
     if _state["active"] and not _state["stepped_aside"]:
-        from otel_distro import distro
+        from otel_distro import _activation
 
         if isinstance(error, Exception):
-            distro.uncaught(error)
+            _activation.uncaught(error)
         _finish()
 
 
 def _finish() -> None:
     """Deliver what waits. A signal that comes meanwhile ends the process when that is done: it takes a bounded time."""
-    from otel_distro import distro
+    from otel_distro import _activation
 
     _state["finishing"] = True
     try:
-        distro.finish()
+        _activation.finish()
     finally:
         _state["finishing"] = False
         if _state["killed_by"]:
@@ -309,7 +310,7 @@ def _finish() -> None:
 
 def _die(number: int, _: object) -> None:
     # Raised again with its default disposition, so that the exit status stays what it was.
-    if not _signals.let_go(number):
+    if not signals.let_go(number):
         return
     _state["killed_by"] = number
     if _state["finishing"]:
@@ -331,7 +332,7 @@ def _finish_with_multiprocessing(util: "Any") -> None:
 
     _state["anchor"] = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
-    _error_traps.hear_children(util, _tell)
+    exception_hooks.hear_children(util, _tell)
 
 
 def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
@@ -349,7 +350,7 @@ def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
 
 
 def _after_fork_in_child() -> None:
-    if _activation.locked() and _state["activating"] != _native.get_ident():
+    if _activation_lock.locked() and _state["activating"] != threads.get_ident():
         # The thread that was starting telemetry is the parent's, and so is what it has imported by halves.
         _state["activating"], _state["active"], _state["stepped_aside"] = 0, True, True
     _start_timer()
@@ -358,10 +359,10 @@ def _after_fork_in_child() -> None:
 def _start_timer() -> None:
     if _state["active"] or _state["delay"] < 0:
         return
-    main = _native.get_ident()
+    main = threads.get_ident()
 
     def run_out() -> None:
-        _native.import_threading(main)
+        threads.import_threading(main)
         activate()
 
     _timer.start(_HASTE if _timer.hurried else _state["delay"], run_out)

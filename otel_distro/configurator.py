@@ -12,23 +12,25 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_distro import _upstream, schema, settings
-from otel_distro._guard import guard
-from otel_distro._upstream import BatchLogRecordProcessor, LoggerProvider
+from otel_distro import schema, settings
+from otel_distro._otel import sdk
+from otel_distro._otel.safe_api import guard_sdk
+from otel_distro._otel.sdk import BatchLogRecordProcessor, LoggerProvider
+from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.environment.otlp import speaks_grpc
-from otel_distro.export import encode_redaction, last_delivery
-from otel_distro.export.assembly import assemble, report_to
-from otel_distro.export.foreign import ForeignSDK
+from otel_distro.export.build import assemble, report_to
+from otel_distro.export.encode import redact
+from otel_distro.export.external_sdk import ForeignSDK
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
-from otel_distro.export.sdk_guard import guard_sdk
 from otel_distro.export.self_metrics import report_tallies
+from otel_distro.export.send import last_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otel_distro.export.log_file import LogFile
+    from otel_distro.export.log_file.writer import LogFile
     from otel_distro.export.pipeline import Pipeline
 
 
@@ -37,7 +39,7 @@ def ours(signal: str) -> str:
     return "otlp_proto_grpc" if speaks_grpc(signal, os.environ) else "otlp_proto_http"
 
 
-class Configurator(_upstream.SDKConfigurator):
+class Configurator(sdk.SDKConfigurator):
     """The entry point ``opentelemetry_configurator``; one process builds one SDK, however often it is called."""
 
     lifecycle: Lifecycle | ForeignSDK | None = None
@@ -52,12 +54,12 @@ class Configurator(_upstream.SDKConfigurator):
             return
         if os.environ.get("OTEL_CONFIG_FILE"):
             super()._configure()
-            Configurator.lifecycle = _follow(_upstream.global_providers())
+            Configurator.lifecycle = _follow(sdk.global_providers())
             return
         resource = self._resource(kwargs.get("auto_instrumentation_version"))
-        _upstream.opamp("pre", resource)
+        sdk.opamp("pre", resource)
         Configurator.lifecycle = _build(resource)
-        _upstream.opamp("post", resource)
+        sdk.opamp("post", resource)
 
     @staticmethod
     def _resource(auto_version: str | None) -> Resource:
@@ -79,9 +81,9 @@ def _follow(providers: Sequence[Any]) -> ForeignSDK:
 
 def _build(resource: Resource) -> Lifecycle:
     with guard("counting spans"):
-        _upstream.count_no_spans_twice()
-    tracer_configurator, meter_configurator, logger_configurator = _upstream.configurators_from_environment()
-    names = {signal: _upstream.exporter_names(signal) for signal in _upstream.SIGNALS}
+        sdk.count_no_spans_twice()
+    tracer_configurator, meter_configurator, logger_configurator = sdk.configurators_from_environment()
+    names = {signal: sdk.exporter_names(signal) for signal in sdk.SIGNALS}
     pipeline, reader = assemble(
         (signal for signal in names if ours(signal) in names[signal]),
         str(resource.attributes[schema.SERVICE_NAME.name]),
@@ -94,10 +96,10 @@ def _build(resource: Resource) -> Lifecycle:
         _meter_configurator=meter_configurator,
     )
     tracer_provider = TracerProvider(
-        sampler=_upstream.sampler_from_environment(),
+        sampler=sdk.sampler_from_environment(),
         resource=resource,
         shutdown_on_exit=False,
-        id_generator=_upstream.id_generator_from_environment(),
+        id_generator=sdk.id_generator_from_environment(),
         # The SDK's counters of itself cost as much as the span they count: ours take their place.
         meter_provider=NoOpMeterProvider(),
         _tracer_configurator=tracer_configurator,
@@ -113,20 +115,20 @@ def _build(resource: Resource) -> Lifecycle:
     logs = QueueLogRecordProcessor(pipeline, [lane for lane in pipeline.lanes if lane not in ("traces", "metrics")])
     for name in names["traces"]:
         tracer_provider.add_span_processor(
-            spans if name == ours("traces") else BatchSpanProcessor(_upstream.exporter_class("traces", name)())
+            spans if name == ours("traces") else BatchSpanProcessor(sdk.exporter_class("traces", name)())
         )
     for name in names["logs"]:
         if name != ours("logs"):
-            logger_provider.add_log_record_processor(BatchLogRecordProcessor(_upstream.exporter_class("logs", name)()))
+            logger_provider.add_log_record_processor(BatchLogRecordProcessor(sdk.exporter_class("logs", name)()))
     if ours("logs") in names["logs"] or file is not None:
-        _upstream.keep_last(logger_provider, logs)
+        sdk.keep_last(logger_provider, logs)
     if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() != "false":
         meter = meter_provider.get_meter("otel_distro", __version__)
         report_to(pipeline, meter)
         report_tallies(meter, spans.tally, logs.tally)
         if file is not None:
             file.report_to(meter)
-    _upstream.set_providers(tracer_provider, meter_provider, logger_provider)
+    sdk.set_providers(tracer_provider, meter_provider, logger_provider)
     if settings.OTEL_DISTRO_AUDIT_FILE.get():
         from otel_distro import audit
 
@@ -141,11 +143,11 @@ def _build(resource: Resource) -> Lifecycle:
         # Who has set the time means it.
         longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
     )
-    lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew, encode_redaction.renew))
+    lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew, redact.renew))
     if file is not None:
         lifecycle.after_fork.append(file.renew)
     with guard("guarding the SDK"):
-        guard_sdk()
+        guard_sdk(QueueSpanProcessor)
     with guard("following forks"):
         lifecycle.bind()
     return lifecycle
@@ -154,11 +156,11 @@ def _build(resource: Resource) -> Lifecycle:
 def _log_file(pipeline: Pipeline) -> LogFile | None:
     if not settings.OTEL_DISTRO_LOG_FILE.get():
         return None
-    from otel_distro.export.log_file import add_log_file
+    from otel_distro.export.log_file.writer import add_log_file
 
     return add_log_file(pipeline)
 
 
 def _reader(name: str) -> MetricReader:
-    found = _upstream.exporter_class("metrics", name)
+    found = sdk.exporter_class("metrics", name)
     return found() if issubclass(found, MetricReader) else PeriodicExportingMetricReader(found())

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_distro._log_traps import trace_fields
+from otel_distro._startup.logging_hooks import trace_fields
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

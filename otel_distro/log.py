@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_distro import _events, schema
-from otel_distro._guard import guard
+from otel_distro import schema
+from otel_distro._otel import events
+from otel_distro._runtime.diagnostics import guard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +49,10 @@ def event(
     Specification: https://opentelemetry.io/docs/specs/semconv/general/events/
     """
     with guard("a business event"):
-        name, given = _events.name_of("business", name)
-        ended = _events.outcome_of("business", name, outcome)
-        told = {**_events.plain(attributes, fields), **given, schema.EVENT_OUTCOME.name: ended}
-        who = _events.text_of(user)
+        name, given = events.name_of("business", name)
+        ended = events.outcome_of("business", name, outcome)
+        told = {**events.plain(attributes, fields), **given, schema.EVENT_OUTCOME.name: ended}
+        who = events.text_of(user)
         if who:
             told[schema.USER_ID.name] = who
-        _events.emit(_SCOPE, name, ended, f"{name} {_events.VERBS[ended]}{f' for user {who}' if who else ''}", told)
+        events.emit(_SCOPE, name, ended, f"{name} {events.VERBS[ended]}{f' for user {who}' if who else ''}", told)

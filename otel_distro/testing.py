@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from otel_distro import _upstream
+from otel_distro._otel import sdk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from otel_distro._upstream import ReadableLogRecord
+    from otel_distro._otel.sdk import ReadableLogRecord
 
 __all__ = ["Telemetry", "telemetry"]
 
@@ -45,12 +45,12 @@ class Telemetry:
 
     def __init__(self, resource: Resource) -> None:
         self._spans = InMemorySpanExporter()
-        self._logs = _upstream.InMemoryLogRecordExporter()
+        self._logs = sdk.InMemoryLogRecordExporter()
         self._metrics = InMemoryMetricReader()
         tracer = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
         tracer.add_span_processor(SimpleSpanProcessor(self._spans))
-        logger = _upstream.LoggerProvider(resource, shutdown_on_exit=False)
-        logger.add_log_record_processor(_upstream.SimpleLogRecordProcessor(self._logs))
+        logger = sdk.LoggerProvider(resource, shutdown_on_exit=False)
+        logger.add_log_record_processor(sdk.SimpleLogRecordProcessor(self._logs))
         meter = MeterProvider([self._metrics], resource, shutdown_on_exit=False)
         self.providers = (tracer, meter, logger)
         """The SDK's providers of traces, metrics and logs."""
@@ -83,11 +83,11 @@ class Telemetry:
 def telemetry() -> Iterator[Telemetry]:
     """Providers of the SDK with exporters in memory, the global ones until the test ends."""
     recorded = Telemetry(Resource.get_empty())
-    restore = _upstream.replace_providers(*recorded.providers)
+    restore = sdk.replace_providers(*recorded.providers)
     yield recorded
-    if "otel_distro.errors.later" in sys.modules:
+    if "otel_distro.errors.deferred" in sys.modules:
         # Exceptions that wait to be told would be told to the next test.
-        sys.modules["otel_distro.errors.later"].end()
+        sys.modules["otel_distro.errors.deferred"].end()
     restore()
     for provider in recorded.providers:
         provider.shutdown()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_distro import _guard
+from otel_distro._runtime import diagnostics
 from otel_distro.testing import telemetry
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def swallowed() -> Iterator[list[str]]:
     def listen(what: str, error: BaseException) -> None:
         seen.append(f"{what}: {type(error).__name__}: {error}")
 
-    _guard.listeners.append(listen)
+    diagnostics.listeners.append(listen)
     yield seen
-    _guard.listeners.remove(listen)
+    diagnostics.listeners.remove(listen)
     assert not seen, "an error of ours was swallowed"

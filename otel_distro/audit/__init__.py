@@ -13,8 +13,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_distro import _events, schema, settings
-from otel_distro._guard import guard
+from otel_distro import schema, settings
+from otel_distro._otel import events
+from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 
 if TYPE_CHECKING:
@@ -61,26 +62,26 @@ def event(
     The event carries the active trace, is never sampled, folded or filtered, and is counted in ``audit.events``.
     """
     with guard("an audit event"):
-        name, given = _events.name_of("audit", name.removeprefix(_ROOT) if type(name) is str else name)
-        ended = _events.outcome_of("audit", name, outcome)
+        name, given = events.name_of("audit", name.removeprefix(_ROOT) if type(name) is str else name)
+        ended = events.outcome_of("audit", name, outcome)
         fixed = {
             schema.AUDIT_NAME.name: name,
             schema.AUDIT_OUTCOME.name: ended,
-            schema.AUDIT_ACTOR.name: _events.text_of(actor),
-            schema.AUDIT_TARGET.name: _events.text_of(target),
-            schema.AUDIT_REASON.name: _events.text_of(reason),
-            schema.AUDIT_SOURCE.name: _events.text_of(source),
+            schema.AUDIT_ACTOR.name: events.text_of(actor),
+            schema.AUDIT_TARGET.name: events.text_of(target),
+            schema.AUDIT_REASON.name: events.text_of(reason),
+            schema.AUDIT_SOURCE.name: events.text_of(source),
         }
-        free = _events.plain(attributes, fields)
+        free = events.plain(attributes, fields)
         told = {**free, **given, **{key: value for key, value in fixed.items() if value}}
         body, now = _sentence(name, ended, fixed), time.time_ns()
         file: LocalFile | None = None
         with guard("an audit event in the audit file"):
             if (file := _local_file()) is not None and (link := file.write(now, _ROOT + name, ended, body, told)):
                 told |= {schema.AUDIT_CHAIN_SEQUENCE.name: link.sequence, schema.AUDIT_CHAIN_HASH.name: link.hash}
-        _events.emit(_SCOPE, _ROOT + name, ended, body, told, now)
+        events.emit(_SCOPE, _ROOT + name, ended, body, told, now)
         labels = (schema.AUDIT_NAME.name, schema.AUDIT_OUTCOME.name, schema.AUDIT_SOURCE.name)
-        _events.count(_SCOPE, schema.AUDIT_EVENTS, {key: fixed[key] for key in labels})
+        events.count(_SCOPE, schema.AUDIT_EVENTS, {key: fixed[key] for key in labels})
         if file is not None:
             _tell_breaks(file)
 
@@ -128,4 +129,4 @@ def _sentence(name: str, outcome: str, fixed: Mapping[str, str]) -> str:
     said = ((word, fixed[attribute.name]) for word, attribute in _SAID)
     who = ", ".join(f"{word} {text}" for word, text in said if text)
     reason = fixed[schema.AUDIT_REASON.name]
-    return f"{name} {_events.VERBS[outcome]}{f' ({who})' if who else ''}{f': {reason}' if reason else ''}"
+    return f"{name} {events.VERBS[outcome]}{f' ({who})' if who else ''}{f': {reason}' if reason else ''}"

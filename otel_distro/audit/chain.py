@@ -14,13 +14,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro import _native
-from otel_distro._diagnostics import say
+from otel_distro._runtime import threads
+from otel_distro._runtime.diagnostics import say
 from otel_distro.audit.files import Files
 from otel_distro.audit.head import BROKEN, INTACT, SUFFIX, Head, read_head
 from otel_distro.audit.scan import Scan
 from otel_distro.audit.seal import END, LONGEST_LINE, NOTHING, START, Link, Seal, Walk
-from otel_distro.export.log_file_lines import iso
+from otel_distro.export.log_file.json_lines import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ class _Entry:
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.fields = fields
         self.link: Link | None = None
-        self.written = _native.allocate_lock()
+        self.written = threads.allocate_lock()
         self.written.acquire()
 
 
@@ -82,11 +82,11 @@ class AuditFile:
     def _renew(self) -> None:
         """Start anew, in a forked child too: what waits, and who holds which lock, is the parent's."""
         self._files.close()
-        self._gate = _native.allocate_lock()
+        self._gate = threads.allocate_lock()
         self._owner = 0
         self._waiting.clear()
         self._scan = Scan(self._seal)
-        self._scanning = _native.allocate_lock()
+        self._scanning = threads.allocate_lock()
         self._checked = False
         self._written: tuple[bytes, Head | None] = (b"", None)
         self._failing = False
@@ -101,7 +101,7 @@ class AuditFile:
         entry = _Entry(fields)
         self._waiting.append(entry)
         deadline = time.monotonic() + _PATIENCE
-        while entry.link is None and self._owner != _native.get_ident():
+        while entry.link is None and self._owner != threads.get_ident():
             if self._gate.acquire(False):
                 self._alone(self._write_waiting)
                 break
@@ -115,7 +115,7 @@ class AuditFile:
         """Read on in the file for a bounded time, from where the last look ended, and return the state. Never raises."""
         if os.path.lexists(self.path + SUFFIX) and self._scanning.acquire(False):
             try:
-                if self._owner != _native.get_ident() and self._gate.acquire(True, _PATIENCE):
+                if self._owner != threads.get_ident() and self._gate.acquire(True, _PATIENCE):
                     self._alone(self._look)
             finally:
                 self._scanning.release()
@@ -124,7 +124,7 @@ class AuditFile:
     def _alone(self, work: Callable[[], None]) -> None:
         """Do it in the thread that has the gate, and release it. What comes meanwhile in the same thread is left to it."""
         gate = self._gate
-        self._owner = _native.get_ident()
+        self._owner = threads.get_ident()
         try:
             work()
             if self._failing:

@@ -10,8 +10,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from otel_distro._runtime.files import append_whole, hold, open_shared
 from otel_distro.audit.head import SIZE, SUFFIX
-from otel_distro.export.shared_file import append_whole, hold, open_shared
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -7,12 +7,13 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro import _events, schema, settings
-from otel_distro._diagnostics import say
+from otel_distro import schema, settings
+from otel_distro._otel import events
+from otel_distro._runtime.diagnostics import say
 from otel_distro.audit.chain import AuditFile
 from otel_distro.audit.head import BROKEN, INTACT
 from otel_distro.audit.seal import Link, Seal
-from otel_distro.export.log_file_lines import add_attributes, fixed_fields
+from otel_distro.export.log_file.json_lines import add_attributes, fixed_fields
 from otel_distro.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class LocalFile:
         self, timestamp: int, event_name: str, outcome: str, body: str, attributes: Mapping[str, Any]
     ) -> Link | None:
         """Write an event; on return the kernel has it. Return its link, or None where it has to wait."""
-        text, number = _FAILED if outcome == _events.FAILURE else _FINE
-        fields = fixed_fields(timestamp, text, number, body, event_name, _events.active_span(), self._redactor)
+        text, number = _FAILED if outcome == events.FAILURE else _FINE
+        fields = fixed_fields(timestamp, text, number, body, event_name, events.active_span(), self._redactor)
         if self._service:
             fields[schema.SERVICE_NAME.label] = self._service
         fields[schema.PROCESS_PID.label] = os.getpid()

@@ -8,7 +8,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otel_distro import _native
+from otel_distro._runtime import threads
 from otel_distro.audit.head import SIZE, SUFFIX, read_head
 from otel_distro.audit.seal import LONGEST_LINE, NOTHING, Header, Link, Seal, Walk, header_of
 
@@ -137,7 +137,7 @@ def _head_and_size(path: str) -> tuple[bytes | None, int]:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    _native.nap(_NAP)
+                    threads.nap(_NAP)
             return file.read(SIZE + 1), _size(path)
     except FileNotFoundError:
         return None, _size(path)

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         module = import_module(f"otel_distro.cli.{arguments[0]}")
         return int(module.main(arguments[1:]))
     if arguments and arguments[0] == "--version":
-        from otel_distro import __version__
+        from otel_distro._version import __version__
 
         print(f"otel-distro {__version__}")
         return 0

@@ -1,6 +1,6 @@
 """``otel-distro bootstrap``: install the instrumentations for the libraries that are installed here.
 
-Upstream's table says which, without what we replace and with the ranges we widened (``supported.py``). Versions are those
+Upstream's table says which, without what we replace and with the ranges we widened (``compatibility.py``). Versions are those
 of the OpenTelemetry packages that are here already. Nothing else is changed: a plan that would install another version of
 a package that is not OpenTelemetry's is refused as a whole.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from otel_distro import supported
+from otel_distro._startup import compatibility
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,10 +99,10 @@ def missing(installed: dict[str, str]) -> list[str]:
     train = version("opentelemetry-instrumentation")
     pins = list(bootstrap_gen.default_instrumentations)
     pins += [row["instrumentation"] for row in bootstrap_gen.libraries if _fits(row["library"], installed)]
-    for instrumentor, libraries in supported.WIDENED.items():
+    for instrumentor, libraries in compatibility.WIDENED.items():
         if any(_fits(library, installed) for library in libraries):
-            pins.append(f"{supported.package_of(instrumentor)}=={train}")
-    replaced = {supported.package_of(name) for name in supported.REPLACED}
+            pins.append(f"{compatibility.package_of(instrumentor)}=={train}")
+    replaced = {compatibility.package_of(name) for name in compatibility.REPLACED}
     names = {normalized(Requirement(pin).name): Requirement(pin) for pin in pins}
     return sorted(
         # What upstream releases apart from the train (generative AI) keeps its own range.

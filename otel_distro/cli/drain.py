@@ -8,19 +8,20 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from otel_distro import _upstream, environment, settings
-from otel_distro._diagnostics import say
-from otel_distro.export.assembly import deliveries, spool_of, targets
-from otel_distro.export.delivery import Link
+from otel_distro import environment, settings
+from otel_distro._otel import sdk
+from otel_distro._runtime.diagnostics import say
+from otel_distro._runtime.terminal import clean
+from otel_distro.export.build import deliveries, spool_of, targets
 from otel_distro.export.self_metrics import LaneMetrics
-from otel_distro.export.spool_inspection import inspect
-from otel_distro.local.page import clean
+from otel_distro.export.send.delivery import Link
+from otel_distro.export.spool.inspection import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_distro.export.delivery import Delivery
-    from otel_distro.export.spool import Spool
+    from otel_distro.export.send.delivery import Delivery
+    from otel_distro.export.spool.spool import Spool
 
 _TIMEOUT: Final = 60.0
 _INTERRUPTED: Final = 130
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
     spool = spool_of(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ours})
     drain = _Drain(spool, deliveries(found, spool))
     try:
-        with _upstream.suppressed():
+        with sdk.suppressed():
             drain.run(time.monotonic() + options.timeout)
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -12,12 +12,12 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from otel_distro.export.spool_directory import state_home
-from otel_distro.export.spool_inspection import inspect
-from otel_distro.local.page import Page, clean, cut, duration, memory
+from otel_distro._runtime.terminal import Page, clean, cut, duration, memory
+from otel_distro.export.spool.directory import state_home
+from otel_distro.export.spool.inspection import inspect
 
 if TYPE_CHECKING:
-    from otel_distro.export.spool_inspection import Backlog
+    from otel_distro.export.spool.inspection import Backlog
 
 _STATES: Final = {
     "held": "being sent by a running process",

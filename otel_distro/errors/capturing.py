@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from otel_distro import schema
-from otel_distro._guard import guard
+from otel_distro._runtime.diagnostics import guard
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -69,7 +69,7 @@ def _record(error: BaseException, fields: dict[str, Any]) -> None:
     with guard("capturing an exception"):
         if not isinstance(error, Exception):
             return
-        from otel_distro import _events
-        from otel_distro.errors.record import record
+        from otel_distro._otel import events
+        from otel_distro.errors.exception_report import record
 
-        record(error, "capture", handled=True, more=_events.plain(fields))
+        record(error, "capture", handled=True, more=events.plain(fields))

@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from otel_distro import _native, schema
-from otel_distro._diagnostics import say
+from otel_distro import schema
+from otel_distro._runtime import threads
+from otel_distro._runtime.diagnostics import say
+from otel_distro._runtime.files import append_whole, hold
 from otel_distro.errors.state import open_file
-from otel_distro.export.shared_file import append_whole, hold
 
 _MOST: Final = 10_000
 _LENGTH: Final = 17
 _PATIENCE: Final = 0.1
 
-_lock = _native.allocate_lock()
+_lock = threads.allocate_lock()
 _service: tuple[Any, str] = (None, "")
 _known: dict[str, set[str]] = {}
 """Name of the file -> fingerprints this process knows of."""
@@ -54,7 +55,7 @@ def is_new(fingerprint: str) -> bool:
 def renew() -> None:
     """Make the lock anew: in a forked child it may be held for ever."""
     global _lock
-    _lock = _native.allocate_lock()
+    _lock = threads.allocate_lock()
 
 
 def _key() -> str:

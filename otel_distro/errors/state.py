@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from otel_distro.export.spool_directory import open_safely, plain, state_home
+from otel_distro.export.spool.directory import open_safely, plain, state_home
 
 _FOLDERS: Final = ("otel-distro", "errors")
 

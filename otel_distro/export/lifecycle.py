@@ -9,10 +9,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _upstream, schema
-from otel_distro._guard import guard
-from otel_distro.export import uwsgi_forks
-from otel_distro.export.worker import aside
+from otel_distro import schema
+from otel_distro._otel import sdk
+from otel_distro._runtime import uwsgi_forks
+from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime.worker import aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
-    from otel_distro._upstream import LoggerProvider
+    from otel_distro._otel.sdk import LoggerProvider
     from otel_distro.export.pipeline import Pipeline
 
 
@@ -151,9 +152,9 @@ class Lifecycle:
 
     def _in_child(self) -> None:
         with guard("telemetry after a fork"):
-            _upstream.forget_measurements(self._meter)
+            sdk.forget_measurements(self._meter)
             self._renew_instance()
-            self._pipeline.after_fork_in_child(lambda: _upstream.has_measurements(self._meter))
+            self._pipeline.after_fork_in_child(lambda: sdk.has_measurements(self._meter))
             self._pid = os.getpid()
             for callback in self.after_fork:
                 callback()
@@ -165,7 +166,7 @@ class Lifecycle:
             from opentelemetry.sdk.resources import Resource
 
             own = Resource({schema.SERVICE_INSTANCE_ID.name: f"{chosen}-{os.getpid()}"})
-            _upstream.merge_resource(self._providers, own)
+            sdk.merge_resource(self._providers, own)
 
 
 def chosen_instance_id(environ: Mapping[str, str]) -> str:

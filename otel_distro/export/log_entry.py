@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-    from otel_distro._upstream import SeverityNumber
+    from otel_distro._otel.sdk import SeverityNumber
 
 
 class Place:

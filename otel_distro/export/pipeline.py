@@ -9,23 +9,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from otel_distro import _native, _upstream
-from otel_distro._guard import guard
-from otel_distro.export import last_delivery, worker
-from otel_distro.export.allowance import Allowance
-from otel_distro.export.gathering import Gathering
-from otel_distro.export.lane import SHARE
-from otel_distro.export.losses import Losses
-from otel_distro.export.worker import Worker
+from otel_distro._otel import sdk
+from otel_distro._runtime import threads, worker
+from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime.token_bucket import Allowance
+from otel_distro._runtime.worker import Worker
+from otel_distro.export.loss_report import Losses
+from otel_distro.export.metrics.gathering import Gathering
+from otel_distro.export.send import last_delivery
+from otel_distro.export.signal_queue import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from otel_distro.export.collection import Collection
-    from otel_distro.export.delivery import Delivery
-    from otel_distro.export.lane import Lane
-    from otel_distro.export.spool import Spool
+    from otel_distro.export.metrics.collection import Collection
+    from otel_distro.export.send.delivery import Delivery
+    from otel_distro.export.signal_queue import Lane
+    from otel_distro.export.spool.spool import Spool
 
 WRITE_DELAY = 0.03
 """Seconds within which an ended item is on its way to the disk. Each time costs a wake-up and a write.
@@ -95,10 +96,10 @@ class Pipeline:
         # Used up where all that happens is that something is written every WRITE_DELAY.
         self._early_writes = Allowance(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
         self._write_delay = FIRST_DELAY
-        self._finished = _native.allocate_lock()
+        self._finished = threads.allocate_lock()
         self._finished.acquire()
         self._finishing = False
-        self._held: dict[int, list[_native.LockType]] = {}
+        self._held: dict[int, list[threads.LockType]] = {}
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
         self._write_due = _FAR
@@ -144,7 +145,7 @@ class Pipeline:
     def _help(self, lane: Lane, patience: float = 0.0) -> None:
         if lane.lock.acquire(True, patience):
             try:
-                with guard("spooling telemetry"), _upstream.suppressed():
+                with guard("spooling telemetry"), sdk.suppressed():
                     lane.spool_batch()
                     self._early_writes.spend(_WRITE_COST)
             finally:
@@ -168,7 +169,7 @@ class Pipeline:
         """
         if self._closed:
             return False
-        done = _native.allocate_lock()
+        done = threads.allocate_lock()
         done.acquire()
         if collect:
             self._gathering.wait_for(done)
@@ -179,7 +180,7 @@ class Pipeline:
             self._gathering.run()
             self._write()
             self._send()
-        in_time = done.acquire(True, max(0.0, min(timeout, _native.TIMEOUT_MAX)))
+        in_time = done.acquire(True, max(0.0, min(timeout, threads.TIMEOUT_MAX)))
         return bool(in_time) and not self.spool.pending()
 
     def finish(self, budget: float, longest: float = 0.0) -> None:
@@ -196,7 +197,7 @@ class Pipeline:
             # From here on the writer may come by itself.
             self._closed = True
         # Else another thread is at it, or what a signal's handler raised has cut off whoever was.
-        with _native.QuickTurns():
+        with threads.QuickTurns():
             self._finish_within(max(0.0, min(budget, self._deadline - time.monotonic())))
 
     def _finish_within(self, budget: float) -> None:
@@ -207,7 +208,7 @@ class Pipeline:
                 self._finished.release()
         else:
             # No threads can be had any more at the end of an interpreter: the caller does it.
-            with _upstream.suppressed():
+            with sdk.suppressed():
                 self._finish()
         if self._ended:
             return
@@ -238,13 +239,13 @@ class Pipeline:
         locks = (self._gathering.lock, *(lane.lock for lane in self.lanes.values()))
         until = time.monotonic() + _FORK_PATIENCE
         held = [lock for lock in locks if lock.acquire(True, max(0.0, until - time.monotonic()))]
-        self._held[_native.get_ident()] = held
+        self._held[threads.get_ident()] = held
         self.spool.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Take up the work again."""
         self.spool.after_fork_in_parent()
-        for lock in self._held.pop(_native.get_ident(), ()):
+        for lock in self._held.pop(threads.get_ident(), ()):
             lock.release()
         self._gathering.worker.call_back()
         self._writer.call_back()
@@ -311,7 +312,7 @@ class Pipeline:
         return since + self._write_delay
 
     def _spool_all(self, *, gently: bool = False) -> None:
-        pauses = _native.Pauses(wanted=gently)
+        pauses = threads.Pauses(wanted=gently)
         for lane in self.lanes.values():
             # Somebody may be at the last ones.
             if lane.items or lane.lock.locked():

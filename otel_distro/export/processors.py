@@ -10,15 +10,15 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
-from otel_distro._upstream import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from otel_distro._otel.sdk import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from otel_distro.export.self_metrics import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from otel_distro.export.lane import Lane
     from otel_distro.export.log_entry import LogEntry
     from otel_distro.export.pipeline import Pipeline
+    from otel_distro.export.signal_queue import Lane
 
 
 _ASGI_MESSAGE = "asgi.event.type"

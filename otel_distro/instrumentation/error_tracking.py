@@ -15,19 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Span
 
-from otel_distro import _hooks, schema
-from otel_distro._guard import guard
-from otel_distro.errors import first_seen, later
-from otel_distro.errors.record import record, reread_settings, take, type_name, was_recorded
+from otel_distro import schema
+from otel_distro._runtime import import_hooks
+from otel_distro._runtime.diagnostics import guard
+from otel_distro.errors import deferred, first_seen
+from otel_distro.errors.exception_report import record, reread_settings, take, type_name, was_recorded
+from otel_distro.errors.sources import crashes, futures, shown_warnings, spans, swallowed
 from otel_distro.export import lifecycle
-from otel_distro.instrumentation import (
-    Instrumentor,
-    native_crash,
-    shown_warnings,
-    silent_exceptions,
-    span_exceptions,
-    unread_futures,
-)
+from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,22 +44,22 @@ class ErrorTrackingInstrumentor(Instrumentor):
         sys.excepthook.is_otel_distro = True  # type: ignore[attr-defined]
         self.patch(sys, "unraisablehook", _unraisable_hook)
         self.patch(threading, "excepthook", _thread_hook)
-        self.patch(Span, "record_exception", span_exceptions.recording)
+        self.patch(Span, "record_exception", spans.recording)
         for module, patch in (
             ("asyncio.base_events", self._patch_asyncio),
             ("concurrent.futures._base", self._patch_futures),
             ("warnings", self._patch_warnings),
         ):
-            _hooks.when_imported(module, patch)
+            import_hooks.when_imported(module, patch)
         reread_settings()
-        silent_exceptions.start()
-        native_crash.start()
+        swallowed.start()
+        crashes.start()
         _follow_the_process()
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _leave_the_process()
-        native_crash.stop()
-        silent_exceptions.stop()
+        crashes.stop()
+        swallowed.stop()
         super()._uninstrument(**kwargs)
 
     # They may be imported only after we were taken out again.
@@ -75,7 +70,7 @@ class ErrorTrackingInstrumentor(Instrumentor):
 
     def _patch_futures(self, module: Any) -> None:
         if self._places():
-            self.patch(module.Future, "set_exception", unread_futures.watching)
+            self.patch(module.Future, "set_exception", futures.watching)
 
     def _patch_warnings(self, module: Any) -> None:
         if self._places() and hasattr(module, "_showwarnmsg"):
@@ -99,15 +94,15 @@ def _leave_the_process() -> None:
 
 
 def _end() -> None:
-    unread_futures.end()
-    later.end()
-    native_crash.stop()
+    futures.end()
+    deferred.end()
+    crashes.stop()
 
 
 def _in_child() -> None:
     first_seen.renew()
-    unread_futures.forget()
-    native_crash.renew()
+    futures.forget()
+    crashes.renew()
 
 
 def record_later(error: BaseException, handler: str, more: dict[str, AnyValue] | None = None) -> None:
@@ -115,7 +110,7 @@ def record_later(error: BaseException, handler: str, more: dict[str, AnyValue] |
     with guard("recording an exception"):
         report = take(error, handler, more=more)
         if report is not None:
-            later.send(report)
+            deferred.send(report)
 
 
 def _main_hook(original: Callable[..., Any]) -> Callable[..., Any]:

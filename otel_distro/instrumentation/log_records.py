@@ -14,11 +14,12 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_distro import _log_traps
-from otel_distro._guard import report, text_of
-from otel_distro.errors import record as errors
-from otel_distro.instrumentation import Instrumentor, log_emission, log_folding, log_levels
-from otel_distro.instrumentation.log_values import snapshot
+from otel_distro._runtime.diagnostics import report_failure, text_of
+from otel_distro._startup import logging_hooks
+from otel_distro.errors import exception_report as errors
+from otel_distro.instrumentation import Instrumentor
+from otel_distro.instrumentation._logging import deduplicate, emit, levels
+from otel_distro.instrumentation._logging.values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "taskName",
     # The message once more, with colours, as uvicorn adds it.
     "color_message",
-    *_log_traps.TRACE_FIELDS,
+    *logging_hooks.TRACE_FIELDS,
 }
 _COLOUR = "\x1b"
 
@@ -44,12 +45,12 @@ class LogRecordsInstrumentor(Instrumentor):
     def install(self) -> None:
         """Listen at ``logging.Logger.callHandlers``."""
         self.patch(logging.Logger, "callHandlers", _call_handlers)
-        log_levels.start()
-        log_folding.start(log_emission.send)
+        levels.start()
+        deduplicate.start(emit.send)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        log_levels.stop()
-        log_folding.stop()
+        levels.stop()
+        deduplicate.stop()
         super()._uninstrument(**kwargs)
 
 
@@ -88,12 +89,12 @@ def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
     hand_on = None if code is not None and code.co_filename == logging.Handler.handle.__code__.co_filename else original
 
     def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        if _log_traps.wanted:
+        if logging_hooks.wanted:
             _add_trace_fields(record)
         event, thread.event = thread.event, None
         outer, thread.record = thread.record, record
         try:
-            if log_levels.patched and log_levels.is_for_export_only(logger, record):
+            if levels.patched and levels.is_for_export_only(logger, record):
                 return
             if hand_on is not None:
                 hand_on(logger, record)
@@ -120,20 +121,20 @@ def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _add_trace_fields(record: logging.LogRecord) -> None:
     try:
-        values = _log_traps.trace_fields()
-        for name in _log_traps.wanted:
+        values = logging_hooks.trace_fields()
+        for name in logging_hooks.wanted:
             record.__dict__.setdefault(name, values[name])
     except Exception as error:
-        report("the trace fields of a log record", error)
+        report_failure("the trace fields of a log record", error)
 
 
 def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
     """Emit the record unless it was emitted before or nobody wants it. Never raises."""
     try:
-        source = log_emission.source_of(record.name, record.levelno)
+        source = emit.source_of(record.name, record.levelno)
         if source is None or _was_told(record):
             return
-        log_emission.thread.busy = True
+        emit.thread.busy = True
         try:
             if event is None:
                 error = record.exc_info[1] if record.exc_info else None
@@ -150,15 +151,15 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
                 body, place, extras, error, template = event.body, event.place, event.extras, event.error, event.body
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
-            log_emission.emit(
+            emit.emit(
                 source, int(record.created * 1e9), record.levelno, record.levelname, body, place, extras, template
             )
         finally:
-            log_emission.thread.busy = False
+            emit.thread.busy = False
     except RecursionError:
         return
     except Exception as error:
-        report("exporting a log record", error)
+        report_failure("exporting a log record", error)
 
 
 def body_of(record: logging.LogRecord) -> str:
@@ -174,7 +175,7 @@ def body_of(record: logging.LogRecord) -> str:
 
 
 def _place(record: logging.LogRecord) -> Place:
-    return log_emission.place_of(
+    return emit.place_of(
         record.pathname, record.lineno, record.funcName or "", record.thread or 0, record.threadName or ""
     )
 

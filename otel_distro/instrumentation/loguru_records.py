@@ -11,10 +11,11 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _log_traps
-from otel_distro._guard import report
-from otel_distro.instrumentation import Instrumentor, log_emission, log_levels, log_records
-from otel_distro.instrumentation.log_values import snapshot
+from otel_distro._runtime.diagnostics import report_failure
+from otel_distro._startup import logging_hooks
+from otel_distro.instrumentation import Instrumentor, log_records
+from otel_distro.instrumentation._logging import emit, levels
+from otel_distro.instrumentation._logging.values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class _MinLevel:
     def __get__(self, core: Any, owner: Any = None) -> Any:
         if core is None:
             return self
-        lowest = log_levels.lowest()
+        lowest = levels.lowest()
         own = core.__dict__["min_level"]
         return own if lowest is None or not core.handlers else min(own, lowest)
 
@@ -81,23 +82,23 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
     try:
         level = record["level"]
         name = record["name"] or ""
-        if _thread.told is record["elapsed"] or (handler._levelno > level.no and log_levels.threshold(name) is None):
+        if _thread.told is record["elapsed"] or (handler._levelno > level.no and levels.threshold(name) is None):
             # Told with another sink; or not for this sink, and no rule asks for it.
             return
         _thread.told = record["elapsed"]
-        source = log_emission.source_of(name, level.no)
+        source = emit.source_of(name, level.no)
         if source is None or _came_from_logging(record["message"]):
             return
-        log_emission.thread.busy = True
+        emit.thread.busy = True
         try:
             raised = record["exception"]
-            log_emission.emit(
+            emit.emit(
                 source,
                 int(record["time"].timestamp() * 1e9),
                 level.no,
                 level.name,
                 record["message"],
-                log_emission.place_of(
+                emit.place_of(
                     record["file"].path,
                     record["line"],
                     record["function"],
@@ -108,11 +109,11 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
                 record["message"],
             )
         finally:
-            log_emission.thread.busy = False
+            emit.thread.busy = False
     except RecursionError:
         return
     except Exception as error:
-        report("exporting a record of loguru", error)
+        report_failure("exporting a record of loguru", error)
 
 
 def _came_from_logging(message: str) -> bool:
@@ -129,7 +130,7 @@ def _extras(record: dict[str, Any], error: BaseException | None) -> dict[str, An
     extras: dict[str, AnyValue] = {
         str(key): snapshot(value)
         for key, value in record["extra"].items()
-        if key not in _log_traps.TRACE_FIELDS and value is not None
+        if key not in logging_hooks.TRACE_FIELDS and value is not None
     }
     if error is not None:
         extras.update(log_records.exception_attributes(error, record["level"].no))

@@ -24,10 +24,10 @@ from opentelemetry.metrics import Observation
 
 from otel_distro import schema as s
 from otel_distro import settings
-from otel_distro._guard import guard
+from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation.host_metrics import HostReadings, HostSeat, read_parts
+from otel_distro.instrumentation._process.host import HostReadings, HostSeat, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

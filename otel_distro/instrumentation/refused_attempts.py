@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context
 
-from otel_distro import _hooks
-from otel_distro._guard import guard
+from otel_distro._runtime import import_hooks
+from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation.refused_clients import REFUSED, Reports, forwarded_of
+from otel_distro.instrumentation._refusals.reports import REFUSED, Reports, forwarded_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,8 +53,8 @@ class RefusedAttemptsInstrumentor(Instrumentor):
             ("django.core.handlers.base", "BaseHandler", "get_response_async", _django_async(reports)),
             ("django.core.handlers.base", "BaseHandler", "resolve_request", _remember_context),
         ):
-            _hooks.when_imported(module, self._patch_when_imported(reports, owner, attribute, wrap))
-        _hooks.when_imported(_SIGNALS, self._listen)
+            import_hooks.when_imported(module, self._patch_when_imported(reports, owner, attribute, wrap))
+        import_hooks.when_imported(_SIGNALS, self._listen)
 
     def _patch_when_imported(
         self, reports: Reports, owner: str, attribute: str, wrap: Wrapper

@@ -1,6 +1,6 @@
 """What the process itself does that an auditor asks for: files, programs, peers, code, native libraries, privileges.
 
-``OTEL_DISTRO_AUDIT_KINDS`` chooses. Most kinds come from the interpreter's audit hook (:mod:`otel_distro._audit_hook`), which
+``OTEL_DISTRO_AUDIT_KINDS`` chooses. Most kinds come from the interpreter's audit hook (:mod:`otel_distro._startup.audit_hook`), which
 costs every audited operation of the process something and cannot be taken out again: it is put in only where the setting
 asks for it, and then at the very start of the process. Changes of privileges need no hook and are audited by default.
 """
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context, metrics
 from opentelemetry.metrics import Observation
 
-from otel_distro import _audit_hook, _native, _upstream, audit, schema
-from otel_distro import _audit_rules as rules
-from otel_distro._audit_hook import OURS, state
-from otel_distro._guard import guard, report
+from otel_distro import audit, schema
+from otel_distro._otel import sdk
+from otel_distro._runtime import threads
+from otel_distro._runtime.diagnostics import guard, report_failure
+from otel_distro._runtime.worker import Worker
+from otel_distro._startup import audit_hook
+from otel_distro._startup import audit_rules as rules
+from otel_distro._startup.audit_hook import OURS, state
 from otel_distro._version import __version__
 from otel_distro.export import lifecycle
-from otel_distro.export.worker import Worker
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions
 
-    from otel_distro._audit_hook import Seen
+    from otel_distro._startup.audit_hook import Seen
 
 _PATIENCE = 0.5
 _NAP = 3600.0
@@ -53,7 +56,7 @@ class SecurityAuditInstrumentor(Instrumentor):
         if not kinds:
             return
         if not state.limits:
-            _audit_hook.start(kinds)
+            audit_hook.start(kinds)
         _teller.attach()
         self.patch(os, "_exit", _vanishing_call)
         if rules.PROCESSES in kinds:
@@ -63,7 +66,7 @@ class SecurityAuditInstrumentor(Instrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _teller.detach()
-        _audit_hook.stop()
+        audit_hook.stop()
         super()._uninstrument(**kwargs)
 
 
@@ -72,7 +75,7 @@ class _Teller:
 
     def __init__(self) -> None:
         self._worker = Worker("telling of audit events", self._work)
-        self._telling = _native.allocate_lock()
+        self._telling = threads.allocate_lock()
         self._follows_forks = False
         self._context_before: Callable[[], Any] | None = None
         self._had_thread = False
@@ -81,7 +84,7 @@ class _Teller:
         """Tell what waits and what comes."""
         if self._context_before is not None:
             return
-        before, read = state.context, _upstream.context_reader()
+        before, read = state.context, sdk.context_reader()
         self._context_before = before
 
         def current() -> Any:
@@ -125,13 +128,13 @@ class _Teller:
         """Emit what waits, in the contexts it happened in. Where another thread is at it, wait for that a moment."""
         if not self._telling.acquire(True, _PATIENCE):
             return
-        state.teller = _native.get_ident()
+        state.teller = threads.get_ident()
         try:
             while state.waiting:
                 with guard("telling of an audit event"):
                     _tell(state.waiting.popleft())
             while state.errors:
-                report("looking at an audit event", state.errors.popleft())
+                report_failure("looking at an audit event", state.errors.popleft())
         finally:
             state.teller = 0
             self._telling.release()
@@ -146,9 +149,9 @@ class _Teller:
             self._worker.call_back()
 
     def _after_fork_in_child(self) -> None:
-        self._telling = _native.allocate_lock()
+        self._telling = threads.allocate_lock()
         self._worker.renew()
-        _audit_hook.renew()
+        audit_hook.renew()
 
 
 def _tell(seen: Seen) -> None:
@@ -203,8 +206,8 @@ def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:
     def call(path: Any, argv: Any, *rest: Any, **kwargs: Any) -> Any:
         # The interpreter's own event comes when nothing of ours runs any more.
         with guard("auditing a program that takes the place of this one"):
-            words = [_audit_hook.text_of(each) for each in argv]
-            _audit_hook.tell(rules.PROCESSES, _audit_hook.text_of(path) or str(path), words)
+            words = [audit_hook.text_of(each) for each in argv]
+            audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
             _teller.tell_all()
         return original(path, argv, *rest, **kwargs)
 

@@ -17,7 +17,7 @@ from opentelemetry import metrics
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor as Upstream
 
 from otel_distro import schema
-from otel_distro._guard import guard
+from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.starlette import StarletteInstrumentor as Upstream
 
-from otel_distro._guard import guard
+from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from otel_distro import _log_traps
-from otel_distro._guard import guard, report, text_of
-from otel_distro.instrumentation import Instrumentor, log_emission, log_records
-from otel_distro.instrumentation.log_values import snapshot
+from otel_distro._runtime.diagnostics import guard, report_failure, text_of
+from otel_distro._startup import logging_hooks
+from otel_distro.instrumentation import Instrumentor, log_records
+from otel_distro.instrumentation._logging import emit
+from otel_distro.instrumentation._logging.values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ _LEVELS = {
     "fatal": logging.CRITICAL,
 }
 # What a log record has in fields of its own.
-_FIELDS = {"event", "exc_info", "stack_info", *_log_traps.TRACE_FIELDS}
+_FIELDS = {"event", "exc_info", "stack_info", *logging_hooks.TRACE_FIELDS}
 # The same, where it was not given with the event: processors of structlog add it.
 _ADDED = {
     "level",
@@ -171,33 +172,33 @@ def _export(
 ) -> None:
     """Emit the event, or leave that to :mod:`logging` where it goes there. Never raises."""
     try:
-        if log_emission.thread.busy:
+        if emit.thread.busy:
             return
         level = _level(method_name, event)
         if isinstance(logger, (logging.Logger, logging.LoggerAdapter)):
             if logger.isEnabledFor(level):
-                log_emission.thread.busy = True
+                emit.thread.busy = True
                 try:
                     body, place, extras, _ = _told(event, given)
                 finally:
-                    log_emission.thread.busy = False
+                    emit.thread.busy = False
                 log_records.thread.event = log_records.StructuredEvent(_message(made), body, place, extras, error)
             return
-        log_emission.thread.busy = True
+        emit.thread.busy = True
         try:
             body, place, extras, module = _told(event, given)
             if error is not None:
                 extras.update(log_records.exception_attributes(error, level))
         finally:
-            log_emission.thread.busy = False
+            emit.thread.busy = False
         name = event.get("logger")
-        source = log_emission.source_of(name if isinstance(name, str) else module, level)
+        source = emit.source_of(name if isinstance(name, str) else module, level)
         if source is not None:
-            log_emission.emit(source, time.time_ns(), level, logging.getLevelName(level), body, place, extras, body)
+            emit.emit(source, time.time_ns(), level, logging.getLevelName(level), body, place, extras, body)
     except RecursionError:
         return
     except Exception as error_of_ours:
-        report("exporting an event of structlog", error_of_ours)
+        report_failure("exporting an event of structlog", error_of_ours)
 
 
 def _level(method_name: str, event: dict[str, Any]) -> int:
@@ -211,7 +212,7 @@ def _told(event: dict[str, Any], given: frozenset[str]) -> tuple[str, Place, dic
     """Return text, place, further attributes and module of an event."""
     frame, module = _frames._find_first_app_frame_and_name(["otel_distro.", "logging"])
     code, thread = frame.f_code, threading.current_thread()
-    place = log_emission.place_of(code.co_filename, frame.f_lineno, code.co_name, thread.ident or 0, thread.name)
+    place = emit.place_of(code.co_filename, frame.f_lineno, code.co_name, thread.ident or 0, thread.name)
     extras: dict[str, AnyValue] = {}
     for key, value in event.items():
         name = text_of(key)

@@ -6,8 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final, TextIO
 
+from otel_distro._runtime.terminal import Page, cut, duration, memory, plural
 from otel_distro.local.failures import last_trace
-from otel_distro.local.page import Page, cut, duration, memory, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

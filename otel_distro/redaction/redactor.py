@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
 from otel_distro import schema, settings
-from otel_distro._diagnostics import say
-from otel_distro._guard import report
+from otel_distro._runtime.diagnostics import report_failure, say
 from otel_distro.redaction import command, sql, table, values
 from otel_distro.redaction.keys import Keys, Verdict, is_opaque, words_of
+from otel_distro.redaction.policy import SMALLEST_NUMBER, UNTOUCHED, Treatment, same
 from otel_distro.redaction.text import Text
-from otel_distro.redaction.treatment import SMALLEST_NUMBER, UNTOUCHED, Treatment, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -359,7 +358,7 @@ class Redactor:
         self.hidden[kind] = self.hidden.get(kind, 0) + 1
 
     def _failed(self, error: Exception) -> str:
-        report("redaction of a value, which is hidden", error)
+        report_failure("redaction of a value, which is hidden", error)
         self._count("failure")
         return table.MASK
 

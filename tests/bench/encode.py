@@ -26,7 +26,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind
 
-from otel_distro.export.encode import encode_logs, encode_metrics, encode_spans
+from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,9 +20,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_distro import _upstream
-from otel_distro.errors import capture, later
-from otel_distro.errors.record import describe
+from otel_distro._otel import sdk
+from otel_distro.errors import capture, deferred
+from otel_distro.errors.exception_report import describe
 from otel_distro.instrumentation.error_tracking import ErrorTrackingInstrumentor
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def cost(work: Callable[[], None]) -> float:
     for _ in range(COUNT):
         work()
     spent = time.thread_time() - started
-    later.settle()
+    deferred.settle()
     return spent / COUNT * 1e6
 
 
@@ -106,7 +106,7 @@ if __name__ == "__main__":
     provider = TracerProvider(resource=resource)
     trace.set_tracer_provider(provider)
     metrics.set_meter_provider(MeterProvider(resource=resource))
-    _upstream.get_logger_provider()
+    sdk.get_logger_provider()
     TRACER = provider.get_tracer("bench")
     table("SDK alone, µs", (caught, on_span, in_future), rounds)
     ErrorTrackingInstrumentor().instrument()

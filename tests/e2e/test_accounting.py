@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from otel_distro import schema
 
 if TYPE_CHECKING:
-    from tests.e2e.programs import Launcher
-    from tests.e2e.receiver import Receiver
+    from tests.support.programs import Launcher
+    from tests.support.receiver import Receiver
 
 _PATHS = {"/v1/traces": b"poison", "/v1/logs": b"poison"}
 

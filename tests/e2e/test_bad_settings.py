@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way
-from tests.unit.bad_values import BAD
+from tests.support.bad_values import BAD
+from tests.support.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way
 
 if TYPE_CHECKING:
-    from tests.e2e.receiver import Receiver
+    from tests.support.receiver import Receiver
 
 _LEFT_OUT = {
     # What is left of these values is an exporter, which is then used.

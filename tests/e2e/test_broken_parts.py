@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import INSTRUMENT, RUN, Launcher, Way, fake_package
+from tests.support.programs import INSTRUMENT, RUN, Launcher, Way, fake_package
 
 if TYPE_CHECKING:
-    from tests.e2e.receiver import Receiver
+    from tests.support.receiver import Receiver
 
 INSTRUMENTOR = """
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.programs import INSTRUMENT, RUN, Ended, Launcher, Way, free_port
-from tests.e2e.receiver import Receiver
+from tests.support.programs import INSTRUMENT, RUN, Ended, Launcher, Way, free_port
+from tests.support.receiver import Receiver
 
 ALLOWED = 2.0
 """Seconds that an end without a collector may take longer than bare."""

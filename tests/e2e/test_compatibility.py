@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from tests.e2e.programs import fake_package
+from tests.support.programs import fake_package
 
 if TYPE_CHECKING:
-    from tests.e2e.programs import Launcher
-    from tests.e2e.receiver import Receiver
+    from tests.support.programs import Launcher
+    from tests.support.receiver import Receiver
 
 _FILE = """
 file_format: "1.0"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from otel_distro import schema as s
 
 if TYPE_CHECKING:
-    from tests.e2e.programs import Launcher
-    from tests.e2e.receiver import Log, Receiver
+    from tests.support.programs import Launcher
+    from tests.support.receiver import Log, Receiver
 
 HANDLERS = {
     "caught": "capture",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.programs import Launcher, free_port
-from tests.e2e.receiver import Receiver, instance
-from tests.unit.export.grpc_server import GrpcServer
+from tests.support.grpc_server import GrpcServer
+from tests.support.programs import Launcher, free_port
+from tests.support.receiver import Receiver, instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.programs import BIN, INSTRUMENT, RUN, Launcher, Way
+from tests.support.programs import BIN, INSTRUMENT, RUN, Launcher, Way
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.receiver import Receiver
+    from tests.support.receiver import Receiver
 
 FILES: dict[str, Any] = {"OTEL_DISTRO_LOG_FILE": "log/app.jsonl", "OTEL_DISTRO_AUDIT_FILE": "log/audit.jsonl"}
 EXPECTED = Counter(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
-from tests.e2e.receiver import instance
+from tests.support.receiver import instance
 
 if TYPE_CHECKING:
-    from tests.e2e.programs import Launcher
-    from tests.e2e.receiver import Point, Receiver
+    from tests.support.programs import Launcher
+    from tests.support.receiver import Point, Receiver
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])

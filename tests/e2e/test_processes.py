@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way, without_wrong_warnings
-from tests.e2e.receiver import Receiver, instance
+from tests.support.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way, without_wrong_warnings
+from tests.support.receiver import Receiver, instance
 
 PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
 from otel_distro.redaction import MASK
-from tests.e2e.programs import BIN
-from tests.unit.redaction_corpus import CANARY, GITHUB, NEAR_MISSES, PLANTED
+from tests.support.programs import BIN
+from tests.support.redaction_corpus import CANARY, GITHUB, NEAR_MISSES, PLANTED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.programs import Ended, Launcher
-    from tests.e2e.receiver import Receiver
+    from tests.support.programs import Ended, Launcher
+    from tests.support.receiver import Receiver
 
 CHANNELS = (
     "cause",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
-from tests.e2e.programs import INSTRUMENT, RUN, Ended, Launcher, Way
-from tests.e2e.receiver import Receiver
+from tests.support.programs import INSTRUMENT, RUN, Ended, Launcher, Way
+from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 
 from otel_distro import schema
-from tests.e2e.programs import APPS, BIN, Launcher, free_port
-from tests.e2e.receiver import Log, Receiver, instance
+from tests.support.programs import APPS, BIN, Launcher, free_port
+from tests.support.receiver import Log, Receiver, instance
 
 FILE, PROCESS = schema.AUDIT_FILE_SENSITIVE.name, schema.AUDIT_PROCESS_START.name
 REFUSED = schema.AUDIT_HTTP_REFUSED.name

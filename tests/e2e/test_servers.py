@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Server, Way, free_port
-from tests.e2e.receiver import Receiver, Span, instance
+from tests.support.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Server, Way, free_port
+from tests.support.receiver import Receiver, Span, instance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

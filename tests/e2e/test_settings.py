@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
-from tests.e2e.programs import APPS, INSTRUMENT, RUN, Launcher, Way
+from tests.support.programs import APPS, INSTRUMENT, RUN, Launcher, Way
 
 if TYPE_CHECKING:
-    from tests.e2e.receiver import Log, Point, Receiver, Span
+    from tests.support.receiver import Log, Point, Receiver, Span
 
 
 def test_an_instrumentor_that_was_disabled(launcher: Launcher, receiver: Receiver) -> None:

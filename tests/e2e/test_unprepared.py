@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import APPS, INSTRUMENT, RUN, Ended, Launcher, Way, without_wrong_warnings
+from tests.support.programs import APPS, INSTRUMENT, RUN, Ended, Launcher, Way, without_wrong_warnings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.receiver import Receiver
+    from tests.support.receiver import Receiver
 
 
 def seen(ended: Ended) -> tuple[int, str, list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 
-from tests.e2e.programs import APPS, BIN, Launcher
-from tests.e2e.receiver import Receiver, instance
+from tests.support.programs import APPS, BIN, Launcher
+from tests.support.receiver import Receiver, instance
 
 TASKS = 7
 

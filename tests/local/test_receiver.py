@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otel_distro.local.body import MAX_INFLATED, MAX_SENT
 from otel_distro.local.receiver import MAX_CONNECTIONS, Receiver
 from otel_distro.local.store import MAX_QUEUED_REQUESTS, Store
-from tests.local.otlp import START_NS, Log, gauge, logs, send, span, traces
+from tests.support.otlp import START_NS, Log, gauge, logs, send, span, traces
 
 if TYPE_CHECKING:
     import sqlite3

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from otel_distro.local import retention, rows
 from otel_distro.local.attributes import LIMITS
 from otel_distro.local.store import Store, StoreError, default_path
-from tests.local.otlp import START_NS, Log, gauge, logs, resource, span, traces
+from tests.support.otlp import START_NS, Log, gauge, logs, resource, span, traces
 
 if TYPE_CHECKING:
     from tests.local.conftest import Query
@@ -318,7 +318,7 @@ def test_many_commands_may_open_a_new_store_at_once(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from otel_distro.local.store import Store\n"
-        "from tests.local.otlp import span, traces\n"
+        "from tests.support.otlp import span, traces\n"
         "sys.stdin.read(1)\n"
         "with Store(Path(sys.argv[1])) as store:\n"
         "    assert store.put('traces', traces([span(int(sys.argv[2]))]))\n"

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from otel_distro._runtime.terminal import _UNICODE as UNICODE
+from otel_distro._runtime.terminal import columns_of, cut, duration, memory
 from otel_distro.local.child import Outcome
-from otel_distro.local.page import _UNICODE as UNICODE
-from otel_distro.local.page import columns_of, cut, duration, memory
 from otel_distro.local.render import render
 from otel_distro.local.runs import Run, without_secrets
 from otel_distro.local.store import Store
 from otel_distro.local.summary import Summary, collect
-from tests.local.otlp import MS, START_NS, Log, Value, gauge, logs, resource, span, traces
+from tests.support.otlp import MS, START_NS, Log, Value, gauge, logs, resource, span, traces
 
 SERVER, CLIENT = 2, 3
 STACK = (

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.stack.otlp import Service
-from tests.unit.processes import RUN, run
+from tests.support.processes import RUN, run
 
 if TYPE_CHECKING:
     from pathlib import Path

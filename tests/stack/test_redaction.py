@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.stack.otlp import Service, any_value, key_values
-from tests.unit.redaction_corpus import AWS_KEY, CANARY, GITHUB, NEAR_MISSES, PLANTED
+from tests.support.redaction_corpus import AWS_KEY, CANARY, GITHUB, NEAR_MISSES, PLANTED
 from tests.unit.test_collector_redaction import needs_more_than_patterns
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.processes import NOWHERE, RUN, bare_and_ours, run
+from tests.support.processes import NOWHERE, RUN, bare_and_ours, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import yaml
 
 from otel_distro.redaction import table
 from otel_distro.redaction.keys import Keys
-from tests.unit.redaction_corpus import AWS_KEY, NEAR_MISSES, PLANTED, NearMiss, Planted
+from tests.support.redaction_corpus import AWS_KEY, NEAR_MISSES, PLANTED, NearMiss, Planted
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "collector" / "config.yaml").read_text(encoding="utf-8"))
 LISTS: dict[str, Any] = CONFIG["processors"]["redaction"]

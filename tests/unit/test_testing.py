@@ -6,13 +6,13 @@ import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.resources import Resource
 
-from otel_distro import _upstream
+from otel_distro._otel import sdk
 from otel_distro.testing import Telemetry
 
 # As modules of applications do it: when they are imported, before any provider is set.
 TRACER = trace.get_tracer("shop")
 ORDERS = metrics.get_meter("shop").create_counter("shop.orders")
-LOGGER = _upstream.get_logger("shop")
+LOGGER = sdk.get_logger("shop")
 
 
 @pytest.mark.parametrize("round_", ["first", "second"])
@@ -40,7 +40,7 @@ def test_globals_are_put_back() -> None:
     """After the test the global providers are those from before: here none, and one can still be set."""
     before = (trace.get_tracer_provider(), metrics.get_meter_provider())
     recorded = Telemetry(Resource.get_empty())
-    restore = _upstream.replace_providers(*recorded.providers)
+    restore = sdk.replace_providers(*recorded.providers)
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == recorded.providers[:2]
     restore()
 

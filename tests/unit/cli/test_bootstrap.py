@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import otel_distro
-from otel_distro import supported
+from otel_distro._startup import compatibility
 from otel_distro.cli import bootstrap
 
 ROOT = str(Path(otel_distro.__file__).parent.parent)
@@ -188,10 +188,10 @@ def test_ranges_follow_upstream_but_for_the_widened_ones() -> None:
     names = " ".join(
         bootstrap.missing({"sqlalchemy": "2.1.9", "flask": "0.9", "pika": "1.3", "psycopg2-binary": "2.9"})
     )
-    assert supported.package_of("sqlalchemy") in names
-    assert supported.package_of("pika") in names
-    assert supported.package_of("psycopg2") in names
-    assert supported.package_of("flask") not in names
+    assert compatibility.package_of("sqlalchemy") in names
+    assert compatibility.package_of("pika") in names
+    assert compatibility.package_of("psycopg2") in names
+    assert compatibility.package_of("flask") not in names
     assert bootstrap.normalized("Foo_.Bar") == "foo-bar"
 
 
@@ -201,6 +201,6 @@ def test_replaced_instrumentors_exist_upstream() -> None:
 
     pins = [*bootstrap_gen.default_instrumentations, *(row["instrumentation"] for row in bootstrap_gen.libraries)]
     packages = {pin.partition("==")[0] for pin in pins}
-    for name, reason in supported.REPLACED.items():
-        assert supported.package_of(name) in packages
+    for name, reason in compatibility.REPLACED.items():
+        assert compatibility.package_of(name) in packages
         assert len(reason) > 20

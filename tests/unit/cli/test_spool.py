@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.programs import free_port
-from tests.e2e.receiver import Receiver
-from tests.unit import processes
-from tests.unit.export.items import span_names
-from tests.unit.export.server import Server, http
+from tests.support import processes
+from tests.support.items import span_names
+from tests.support.otlp_server import Server, http
+from tests.support.programs import free_port
+from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
-from otel_distro.errors import capture, record
-from otel_distro.errors.record import describe
-from tests.unit.errors.raising import error_of
+from otel_distro.errors import capture, exception_report
+from otel_distro.errors.exception_report import describe
+from tests.support.raising import error_of
 
 if TYPE_CHECKING:
     from otel_distro.testing import Telemetry
@@ -75,7 +75,7 @@ def test_once_whoever_sees_it(telemetry: Telemetry) -> None:
     assert isinstance(error, ValueError)
     capture(error)
     described = describe(error, handler="log", handled=True)
-    record.record(error, "main")
+    exception_report.record(error, "main")
     capture(error)
     assert len(events(telemetry)) == 1
     assert described[s.EXCEPTION_STACKTRACE.name] == events(telemetry)[0][s.EXCEPTION_STACKTRACE.name]
@@ -123,7 +123,7 @@ def test_trace_of_the_span_it_left(telemetry: Telemetry) -> None:
 
 def test_fingerprints_on_the_counter_are_bounded(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound they are ``other`` there; the events keep theirs."""
-    monkeypatch.setattr(record, "_counted", {str(number) for number in range(199)})
+    monkeypatch.setattr(exception_report, "_counted", {str(number) for number in range(199)})
     for kind in (ValueError, KeyError):
         with capture("work"):
             raise kind

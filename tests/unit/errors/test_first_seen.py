@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_distro import _diagnostics
+from otel_distro._runtime import diagnostics
 from otel_distro.errors import first_seen, state
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ print(sum(first_seen.is_new(f"{number:016x}") for number in range(300)))
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The state directory of a user for this test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(_diagnostics, "_last", {})
+    monkeypatch.setattr(diagnostics, "_last", {})
     yield tmp_path
     start_process()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_distro.errors import frames
-from tests.unit.errors.raising import error_of, fails_in
+from tests.support.raising import error_of, fails_in
 
 PROGRAM = """
 def pay(order):

@@ -9,7 +9,7 @@ from typing import Any
 
 from otel_distro.errors import frames
 from otel_distro.errors.local_variables import local_variables
-from tests.unit.errors.raising import error_of
+from tests.support.raising import error_of
 
 
 class Trap:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_distro import _diagnostics
-from otel_distro.export.assembly import assemble, report_to
-from tests.unit.export.server import Server
+from otel_distro._runtime import diagnostics
+from otel_distro.export.build import assemble, report_to
+from tests.support.otlp_server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pipeline]]:
     """Starts pipelines to ``server`` that wait long before they send by themselves; they end with the test."""
-    monkeypatch.setattr(_diagnostics, "_last", {})
+    monkeypatch.setattr(diagnostics, "_last", {})
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")

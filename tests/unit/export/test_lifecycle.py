@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro.export.lifecycle import chosen_instance_id
-from tests.unit.export.items import log_bodies
-from tests.unit.export.server import Server
-from tests.unit.processes import RUN, environment, run
+from tests.support.items import log_bodies
+from tests.support.otlp_server import Server
+from tests.support.processes import RUN, environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

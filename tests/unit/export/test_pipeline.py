@@ -10,10 +10,10 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro import schema as s
-from otel_distro.export import worker
-from otel_distro.export.assembly import assemble
-from tests.unit.export.items import put, span, span_names
-from tests.unit.export.server import Server, http
+from otel_distro._runtime import worker
+from otel_distro.export.build import assemble
+from tests.support.items import put, span, span_names
+from tests.support.otlp_server import Server, http
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
-from otel_distro.export import last_delivery
-from otel_distro.export.assembly import assemble
-from tests.unit.export.items import metric_names, put, span_names
-from tests.unit.export.server import Server, http
+from otel_distro.export.build import assemble
+from otel_distro.export.send import last_delivery
+from tests.support.items import metric_names, put, span_names
+from tests.support.otlp_server import Server, http
 
 if TYPE_CHECKING:
     import socket
@@ -178,7 +178,7 @@ def test_without_threads_the_caller_does_it(
     def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("otel_distro._native.start_new_thread", refuse)
+    monkeypatch.setattr("otel_distro._runtime.threads.start_new_thread", refuse)
     pipeline = start()
     put(pipeline, "a")
     assert pipeline.flush(60)

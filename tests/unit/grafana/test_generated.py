@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grafana.__main__ import generate, main
-from tests.unit.grafana.known import FILES, GRAFANA
+from tests.support.grafana_names import FILES, GRAFANA
 
 
 def test_committed_dashboards_are_those_generated() -> None:

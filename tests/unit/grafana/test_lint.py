@@ -13,7 +13,7 @@ import pytest
 
 from grafana.queries import panels
 from grafana.targets import SOURCES
-from tests.unit.grafana.known import FILES, load
+from tests.support.grafana_names import FILES, load
 
 UNITS = {"reqps", "ops", "s", "short", "percentunit", "bytes", "Bps"}
 DURATION = re.compile(r"\d+[smh]")

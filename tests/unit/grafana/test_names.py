@@ -12,8 +12,8 @@ import yaml
 from grafana.collector_names import DETECTED_LEVEL, EVENT_NAME, PROMOTED, SPAN_CALLS, SPAN_DURATION
 from grafana.queries import Query, queries, variable_queries
 from otel_distro import schema
-from tests.unit.grafana.known import FILES, GRAFANA, load
-from tests.unit.grafana.promql import bare_counters, faults
+from tests.support.grafana_names import FILES, GRAFANA, load
+from tests.support.promql import bare_counters, faults
 
 MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"')
 LINE_ATTRIBUTES = {attribute.label for attribute in (*schema.attributes(), DETECTED_LEVEL, EVENT_NAME)}

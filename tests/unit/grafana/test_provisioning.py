@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from grafana.targets import SOURCES
-from tests.unit.grafana.known import FILES, GRAFANA, load
+from tests.support.grafana_names import FILES, GRAFANA, load
 
 PROVISIONING = GRAFANA / "provisioning"
 

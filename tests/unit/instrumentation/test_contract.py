@@ -18,7 +18,7 @@ import structlog
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema as s
-from otel_distro import targets
+from otel_distro._startup import triggers
 from otel_distro.instrumentation import Instrumentor, process_metrics, security_audit
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ CASES = {
     ),
     "refused_attempts": Case(
         be_refused,
-        inside="otel_distro.instrumentation.refused_clients.Reports.refused",
+        inside="otel_distro.instrumentation._refusals.reports.Reports.refused",
         names={s.AUDIT_HTTP_REFUSED.name, s.AUDIT_EVENTS.name},
         suppressible=False,
     ),
@@ -125,7 +125,7 @@ CASES = {
         raise_in_main,
         raise_in_thread,
         raise_in_task,
-        inside="otel_distro.errors.record.type_name",
+        inside="otel_distro.errors.exception_report.type_name",
         names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_NEW.name},
         suppressible=False,
     ),
@@ -207,8 +207,8 @@ def test_each_has_its_case() -> None:
 
 def test_each_is_loaded_by_the_boot() -> None:
     """Every entry point of ours has a row in the tables that bring it, with the same place."""
-    rows = {row[0]: row[1] for row in targets.ALWAYS} | {row[1]: row[2] for row in targets.ON_IMPORT}
-    rows |= {row[3]: row[4] for row in targets.FIRST_CALL if row[4]}
+    rows = {row[0]: row[1] for row in triggers.ALWAYS} | {row[1]: row[2] for row in triggers.ON_IMPORT}
+    rows |= {row[3]: row[4] for row in triggers.FIRST_CALL if row[4]}
     assert {name: point.value for name, point in OURS.items()}.items() <= rows.items()
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
-from otel_distro._upstream import SeverityNumber
+from otel_distro._otel.sdk import SeverityNumber
+from otel_distro.errors import exception_report as errors
 from otel_distro.errors import frames
-from otel_distro.errors import record as errors
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
-from tests.unit.instrumentation.failing import RefusedError, counts, logs, raised, run_in_thread, uncaught
-from tests.unit.processes import bare_and_ours
+from tests.support.failing import RefusedError, counts, logs, raised, run_in_thread, uncaught
+from tests.support.processes import bare_and_ours
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 
-from otel_distro._upstream import SeverityNumber
+from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
-from tests.unit.processes import bare_and_ours
+from tests.support.processes import bare_and_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from otel_distro._upstream import ReadableLogRecord
+    from otel_distro._otel.sdk import ReadableLogRecord
     from otel_distro.testing import Telemetry
 
 

@@ -13,7 +13,7 @@ from loguru import logger as shared
 from opentelemetry import trace
 
 from otel_distro import correlation
-from otel_distro._upstream import SeverityNumber
+from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.loguru_records import LoguruRecordsInstrumentor
 

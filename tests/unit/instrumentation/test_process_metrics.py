@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from otel_distro import schema as s
-from otel_distro.instrumentation.host_metrics import HostSeat
+from otel_distro.instrumentation._process.host import HostSeat
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ CHILD = """
 import os, sys
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 from otel_distro.testing import Telemetry
-from otel_distro import _upstream
+from otel_distro._otel import sdk
 from opentelemetry.sdk.resources import Resource
 shown = Telemetry(Resource.get_empty())
-_upstream.replace_providers(*shown.providers)
+sdk.replace_providers(*shown.providers)
 ProcessMetricsInstrumentor().instrument()
 def tell():
     names = shown.metrics()

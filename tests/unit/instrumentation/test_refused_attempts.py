@@ -26,8 +26,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from werkzeug.exceptions import Unauthorized
 
 from otel_distro import schema
+from otel_distro.instrumentation._refusals.reports import Reports
 from otel_distro.instrumentation.refused_attempts import RefusedAttemptsInstrumentor
-from otel_distro.instrumentation.refused_clients import Reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

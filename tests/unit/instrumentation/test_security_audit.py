@@ -16,7 +16,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from otel_distro import _audit_hook, _audit_rules, schema
+from otel_distro import schema
+from otel_distro._startup import audit_hook, audit_rules
 from otel_distro.instrumentation.security_audit import EVENTS, SecurityAuditInstrumentor
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def test_native_and_temporary(
 def test_privileges_need_no_hook(audited: Callable[..., None], telemetry: Telemetry) -> None:
     """By default calls that change user and group are told with their outcome, and the hook is not looked for anything."""
     audited("privileges")
-    assert not {"open", "subprocess.Popen", "exec"} & _audit_hook._handlers.keys()
+    assert not {"open", "subprocess.Popen", "exec"} & audit_hook._handlers.keys()
     os.setgid(os.getgid())
     error: OSError | None = None
     try:
@@ -224,8 +225,8 @@ def test_off_and_bad_kinds(
     audited: Callable[..., None], telemetry: Telemetry, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`off` tells nothing; a word that is no kind costs one line and the others hold."""
-    assert _audit_rules.kinds_wanted({"OTEL_DISTRO_AUDIT_KINDS": "off"}) == frozenset()
-    assert _audit_rules.kinds_wanted({"OTEL_DISTRO_AUDIT_KINDS": "ALL"}) == frozenset(EVENTS)
+    assert audit_rules.kinds_wanted({"OTEL_DISTRO_AUDIT_KINDS": "off"}) == frozenset()
+    assert audit_rules.kinds_wanted({"OTEL_DISTRO_AUDIT_KINDS": "ALL"}) == frozenset(EVENTS)
     audited("files,fils")
     assert capfd.readouterr().err.count("'fils' is none of files, processes") == 1
     open("/etc/passwd").close()
@@ -288,7 +289,7 @@ def test_hook_never_raises(
     told(telemetry)
     swallowed.clear()
     audited("files")
-    monkeypatch.setattr(_audit_rules.Limit, "allow", "not callable")
+    monkeypatch.setattr(audit_rules.Limit, "allow", "not callable")
     open("/etc/passwd").close()
     told(telemetry)
     assert swallowed == ["looking at an audit event: TypeError: 'str' object is not callable"]
@@ -305,7 +306,7 @@ def test_exception_of_a_signal_handler_passes(
         raise TimeoutError("of the application")
 
     before = signal.signal(signal.SIGUSR1, interrupt)
-    monkeypatch.setattr(_audit_hook, "tell", lambda *_: signal.raise_signal(signal.SIGUSR1))
+    monkeypatch.setattr(audit_hook, "tell", lambda *_: signal.raise_signal(signal.SIGUSR1))
     try:
         with pytest.raises(TimeoutError, match="of the application"):
             os.open("/etc/passwd", os.O_RDONLY)

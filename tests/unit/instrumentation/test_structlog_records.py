@@ -12,7 +12,7 @@ import structlog
 from opentelemetry import trace
 
 from otel_distro import correlation
-from otel_distro._upstream import SeverityNumber
+from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.structlog_records import StructlogRecordsInstrumentor
 

@@ -1,0 +1,209 @@
+"""Starts telemetry in this process and loads instrumentors, each on its own risk."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution, version
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
+
+from otel_distro import schema
+from otel_distro._otel import asgi, sdk
+from otel_distro._runtime import import_hooks
+from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
+from otel_distro._startup import compatibility, triggers
+from otel_distro._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.instrumentation.dependencies import DependencyConflict
+
+TRAIN = {
+    "opentelemetry-api": "1.45.",
+    "opentelemetry-sdk": "1.45.",
+    "opentelemetry-proto": "1.45.",
+    "opentelemetry-exporter-otlp-proto-common": "1.45.",
+    "opentelemetry-instrumentation": "0.66b",
+    "opentelemetry-semantic-conventions": "0.66b",
+}
+"""The release train we are tested with: package and the beginning of its version."""
+
+_loaded: set[str] = set()
+
+
+KNOWN = {
+    *(row[1] for row in triggers.ON_IMPORT),
+    *(row[3] for row in triggers.FIRST_CALL),
+    *(row[0] for row in triggers.ALWAYS),
+    *compatibility.REPLACED,
+}
+"""Entry points that the startup hooks load, or that are replaced: not loaded one by one."""
+
+
+class Running:
+    """What runs in this process; set once by :func:`start`."""
+
+    disabled: ClassVar[set[str]] = set()
+
+
+def start(disabled: set[str], release: Callable[[str], None]) -> bool:
+    """Build the SDK and load the instrumentors that always run; return False where we step aside.
+
+    ``disabled``: names of instrumentors not to load. ``release(name)`` takes back what the boot put in the places that
+    instrumentor ``name`` is about to patch.
+    """
+    if skew := _skew():
+        say(f"stepping aside, the application runs without telemetry: {skew}")
+        return False
+    _quiet_upstream()
+    sdk.ask_detectors_in_turn()
+    import_hooks.when_imported("opentelemetry.instrumentation.asgi", asgi.lighten)
+    from otel_distro._runtime import uwsgi_forks
+    from otel_distro._runtime.signal_watcher import SignalWatch
+    from otel_distro.configurator import Configurator
+
+    uwsgi_forks.prepare()
+    Running.disabled = disabled
+    Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
+    _run_hooks("opentelemetry_pre_instrument")
+    for name, where in triggers.ALWAYS:
+        release(name)
+        load(name, where)
+    for entry_point in sdk.entry_points(group="opentelemetry_instrumentor"):
+        if entry_point.name not in KNOWN:
+            load(entry_point.name, entry_point.value)
+    _run_hooks("opentelemetry_post_instrument")
+    SignalWatch().start()
+    return True
+
+
+def load(name: str, where: str) -> None:
+    """Load instrumentor ``name`` from ``where`` (``module:Class``) once.
+
+    Not installed: nothing happens. Unsupported library, failing import, failing patch: one line each, and a count in
+    ``otel_distro.instrumentor.failures``.
+    """
+    if name in _loaded or name in Running.disabled:
+        return
+    _loaded.add(name)
+    module, _, attribute = where.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{error.name}.".startswith("opentelemetry.instrumentation."):
+            return
+        # Instrumentors import their library, and what they need of it may not be in a version they do not support.
+        if not _unsupported(name, _package_conflict(name)):
+            _failed(name, error)
+        return
+    try:
+        instrumentor = found()
+        wanted = compatibility.WIDENED.get(name) or instrumentor.instrumentation_dependencies()
+        if conflict := get_dependency_conflicts(wanted):
+            _unsupported(name, conflict)
+            return
+        instrumentor.instrument(skip_dep_check=True)
+    except Exception as error:
+        if "after shutdown" not in text_of(error):
+            # Telemetry starts while the program ends: it is too late to register for that, and not needed.
+            _failed(name, error)
+
+
+def _unsupported(name: str, conflict: DependencyConflict | None) -> bool:
+    """Say that the library is there in a version that is not supported; return whether that is so."""
+    if conflict is None or not (conflict.found or conflict.found_any):
+        return False
+    found = conflict.found or ", ".join(conflict.found_any)
+    required = " or ".join(str(each).partition(";")[0] for each in conflict.required_any or (conflict.required,))
+    say(f"{name} is not instrumented: {found} is installed, supported is {required}")
+    return True
+
+
+def _package_conflict(name: str) -> DependencyConflict | None:
+    """Return what upstream's package of an instrumentor says about its library, without importing either."""
+    try:
+        return get_dist_dependency_conflicts(distribution(compatibility.package_of(name)))
+    except PackageNotFoundError:
+        return None
+
+
+def uncaught(error: BaseException) -> None:
+    """Record an exception that ends the main thread, once, however many hooks saw it."""
+    tell(error, "main")
+
+
+def tell(error: BaseException, handler: str, *where: Any) -> None:
+    """Hand over what was heard of an exception before telemetry ran. ``handler``: what heard it; ``where``: code and place."""
+    if "error_tracking" not in _loaded:
+        return
+    from otel_distro.errors.sources import swallowed
+    from otel_distro.instrumentation import error_tracking
+
+    if handler == "silent":
+        code, offset = where
+        swallowed.caught(code, offset, error)
+    elif handler == "unraisable":
+        error_tracking.record_later(error, handler)
+    else:
+        error_tracking.record(error, handler)
+
+
+def finish() -> None:
+    """Deliver what waits, within the exit budget; the process ends."""
+    from otel_distro.configurator import Configurator
+
+    if Configurator.lifecycle is not None:
+        Configurator.lifecycle.finish()
+
+
+def _failed(name: str, error: Exception) -> None:
+    report_failure(f"instrumentor {name}", error)
+    with guard("counting a failed instrumentor"):
+        from opentelemetry import metrics
+
+        failures = schema.INSTRUMENTOR_FAILURES
+        metrics.get_meter("otel_distro", __version__).create_counter(failures.name, failures.unit, failures.brief).add(
+            1, {schema.INSTRUMENTOR_NAME.name: name, schema.ERROR_TYPE.name: type(error).__qualname__}
+        )
+
+
+def _run_hooks(group: str) -> None:
+    for entry_point in sdk.entry_points(group=group):
+        with guard(f"hook {entry_point.name} of {group}"):
+            entry_point.load()()
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _skew() -> str:
+    for package, beginning in TRAIN.items():
+        found = _version_of(package)
+        if found is None or not found.startswith(beginning):
+            state = f"{package} {found} is installed" if found else f"{package} is not installed"
+            return f"{state}, otel-distro {__version__} is made for {beginning}x"
+    return ""
+
+
+def _quiet_upstream() -> None:
+    """Let what the SDK logs about itself go to our diagnostics: not to the application's handlers, not to the collector.
+
+    A logger of the application's configuration wins: where it has put a handler on ``opentelemetry``, nothing changes.
+    """
+    import logging
+
+    class ToDiagnostics(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(f"{record.name}: {record.getMessage()}"[:500], cause=f"{record.name}:{record.lineno}")
+
+    logger = logging.getLogger("opentelemetry")
+    if not logger.handlers and logger.propagate and os.environ.get("OTEL_LOG_LEVEL", "").lower() != "debug":
+        logger.addHandler(ToDiagnostics(logging.WARNING))
+        logger.propagate = False

@@ -1,0 +1,330 @@
+"""The one audit hook of the process (PEP 578), and the queue it fills.
+
+The hook runs inside of other people's code: within imports, under their locks, in signal handlers, in forked children, at the
+end of the interpreter. So it only looks: it takes no lock, opens nothing, imports nothing, and what is worth telling goes
+into a bounded queue that a thread of ours empties. It raises nothing of its own, and nothing that it does is an event that
+it looks for, so it never runs within itself. It cannot be removed: :func:`stop` leaves it nothing to look for.
+
+Events and their arguments: https://docs.python.org/3/library/audit_events.html
+"""
+
+import os
+import sys
+import time
+from _thread import get_ident
+from collections import deque
+
+from otel_distro import settings
+from otel_distro._runtime.diagnostics import guard
+from otel_distro._startup import audit_rules as rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    Handler = Callable[[tuple[Any, ...]], None]
+    Seen = tuple[str, int, str, Any, Any]
+    """Kind, nanoseconds since 1970, target, what else is known, and the context it happened in."""
+
+OURS = object()
+"""What :attr:`State.context` returns where what happens is our own doing."""
+
+_PRIVILEGE_CALLS = (
+    "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "initgroups",
+    "chroot", "unshare", "setns",
+)  # fmt: skip
+"""Functions of :mod:`os` for which the interpreter raises no event."""
+_MOST_WAITING = 10_000
+_MOST_PATHS = 4096
+_MOST_PEERS = 4096
+_MOST_ARGUMENTS = 64
+_ACCESS = getattr(os, "O_ACCMODE", 3)
+_SPECIAL_BITS = 0o6000
+_FROM_SUBPROCESS = os.sep + "subprocess.py"
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_UPSTREAM = f"{os.sep}opentelemetry{os.sep}"
+_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+def _nothing() -> "Any":
+    """Know no context, and wake nobody."""
+
+
+class State:
+    """What the hook shares with those who empty its queue; one of it exists in a process."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Seen] = deque()
+        self.errors: deque[Exception] = deque(maxlen=1)
+        self.limits: dict[str, rules.Limit] = {}
+        self.suppressed: dict[str, int] = {}
+        """By kind, how many events were beyond the limit since the process began."""
+        self.teller = 0
+        """The thread that empties the queue: what it does itself is not told."""
+        self.context: Callable[[], Any] = _nothing
+        """Returns the context of what happens, or :data:`OURS`. Like ``wake`` it runs in the hook."""
+        self.wake: Callable[[], None] = _nothing
+        """Lets somebody empty the queue soon. Must not wait."""
+
+
+state = State()
+_handlers: "dict[str, Handler]" = {}
+_installed = [False]
+_patched: "list[tuple[str, Any, Any]]" = []
+_paths: "dict[str, str]" = {}
+"""Path as it was given -> whole path of a sensitive file, empty for others; true until the working folder changes."""
+_peers: "dict[tuple[str, int], None]" = {}
+
+
+def start(kinds: "frozenset[str]") -> None:
+    """Look for ``kinds`` from here on; the hook is put in where one of them needs it, and stays. Again: other kinds."""
+    each = settings.OTEL_DISTRO_AUDIT_RATE.get()
+    for kind in kinds:
+        state.limits[kind] = rules.Limit(each)
+        state.suppressed.setdefault(kind, 0)
+    _paths.clear()
+    _handlers.clear()
+    if rules.PRIVILEGES in kinds and not _patched:
+        _patch_privileges()
+    if kinds <= rules.WITHOUT_HOOK:
+        return
+    _handlers.update({event: handler for kind in sorted(kinds) for event, handler in _handlers_of(kind).items()})
+    if not _installed[0]:
+        _installed[0] = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=renew)
+        sys.addaudithook(_hook_over(_handlers))
+
+
+def stop() -> None:
+    """Look for nothing, from here on."""
+    while _patched:
+        name, original, ours = _patched.pop()
+        if getattr(os, name) is ours:
+            setattr(os, name, original)
+    _handlers.clear()
+    state.limits.clear()
+    state.waiting.clear()
+
+
+def renew() -> None:
+    """Begin anew in a forked child: what waits is its parent's to tell, and so is what was counted."""
+    state.waiting.clear()
+    state.errors.clear()
+    state.teller = 0
+    for kind in state.suppressed:
+        state.suppressed[kind] = 0
+    for limit in state.limits.values():
+        limit.renew()
+
+
+def tell(kind: str, target: str, more: "Any" = None) -> None:
+    """Queue what happened, or count it where its limit is reached."""
+    limit = state.limits.get(kind)
+    if limit is None or state.teller == get_ident():
+        return
+    context = state.context()
+    if context is OURS:
+        return
+    if len(state.waiting) < _MOST_WAITING and limit.allow(target):
+        state.waiting.append((kind, time.time_ns(), target, more, context))
+        state.wake()
+    else:
+        # No call stands between reading and writing, so no other thread does either.
+        state.suppressed[kind] += 1
+
+
+def _hook_over(handlers: "dict[str, Handler]") -> "Callable[[str, tuple[Any, ...]], None]":
+    # Everything it needs is in its closure: at the end of the interpreter modules lose their names.
+    errors = state.errors
+
+    def hook(event: str, args: "tuple[Any, ...]") -> None:
+        if event in handlers:
+            try:
+                handlers[event](args)
+            except Exception as error:
+                if not _is_ours(error):
+                    raise
+                errors.append(error)
+
+    return hook
+
+
+def _is_ours(error: Exception) -> bool:
+    """Return whether an exception comes out of our code alone: a handler of a signal may have raised it in between."""
+    tb = error.__traceback__
+    while tb is not None:
+        path = tb.tb_frame.f_code.co_filename
+        if not path.startswith(_OURS) and _UPSTREAM not in path and is_application(path, packages=True):
+            return False
+        tb = tb.tb_next
+    return True
+
+
+def _handlers_of(kind: str) -> "dict[str, Handler]":
+    if kind == rules.FILES:
+        sensitive = rules.Sensitive(settings.OTEL_DISTRO_AUDIT_FILES.get())
+        return {"open": _file_watch(sensitive), "os.chdir": lambda _: _paths.clear()}
+    if kind == rules.PROCESSES:
+        return {
+            "subprocess.Popen": lambda args: _process(args[0], args[1]),
+            "os.system": lambda args: _process("sh", ("sh", "-c", args[0])),
+            "os.posix_spawn": _posix_spawn,
+            "pty.spawn": lambda args: _process(args[0][0] if type(args[0]) in (list, tuple) else args[0], args[0]),
+        }
+    if kind == rules.PEERS:
+        return dict.fromkeys(("socket.connect", "socket.sendto"), _peer)
+    if kind == rules.CODE:
+        return {"compile": _code}
+    if kind == rules.NATIVE:
+        return {"ctypes.dlopen": _native_library}
+    if kind == rules.TEMPORARY:
+        folders, installed = rules.temporary_folders(), rules.installed_folders()
+
+        def temporary(path: "Any") -> None:
+            if type(path) is str and path.startswith(folders) and not path.startswith(installed):
+                tell(rules.TEMPORARY, path)
+
+        def executed(args: "tuple[Any, ...]") -> None:
+            if args[0].co_name == "<module>":
+                temporary(args[0].co_filename)
+
+        return {"exec": executed, "import": lambda args: temporary(args[1])}
+    return {"os.chmod": _mode, "os.setxattr": _capability}
+
+
+def _file_watch(sensitive: rules.Sensitive) -> "Handler":
+    def opened(args: "tuple[Any, ...]") -> None:
+        path = args[0]
+        if type(path) is not str:
+            path = text_of(path)
+        found = _paths.get(path)
+        if found is None:
+            found = _paths[path] = whole_path(path) if path and sensitive.matches(whole_path(path)) else ""
+            if len(_paths) > _MOST_PATHS:
+                _paths.clear()
+        if found:
+            writes = type(args[2]) is int and args[2] & _ACCESS != os.O_RDONLY
+            tell(rules.FILES, found, "opened for writing" if writes else "opened for reading")
+
+    return opened
+
+
+def whole_path(path: str) -> str:
+    """Return the absolute path; symbolic links are not followed, which would take reading the disk."""
+    if path.startswith("/") and "/." not in path and "//" not in path:
+        return path
+    return os.path.normpath(path if path.startswith("/") else f"{os.getcwd()}/{path}")
+
+
+def _process(program: "Any", argv: "Any") -> None:
+    arguments = argv if type(argv) in (list, tuple) else (argv,)
+    words = [text_of(each) or f"<{type(each).__name__}>" for each in arguments[:_MOST_ARGUMENTS]]
+    tell(rules.PROCESSES, text_of(program) or (words[0] if words else ""), words)
+
+
+def _posix_spawn(args: "tuple[Any, ...]") -> None:
+    # The standard library's own way to start what it has told of already.
+    if not sys._getframe(2).f_code.co_filename.endswith(_FROM_SUBPROCESS):
+        _process(args[0], args[1])
+
+
+def _peer(args: "tuple[Any, ...]") -> None:
+    address = args[1]
+    if type(address) is tuple and len(address) >= 2 and type(address[0]) is str and type(address[1]) is int:
+        peer = address[:2]
+    elif type(address) in (str, bytes):
+        peer = (f"unix:{text_of(address)}", 0)
+    else:
+        return
+    if peer in _peers:
+        return
+    if state.teller == get_ident() or state.context() is OURS:
+        return
+    if len(_peers) >= _MOST_PEERS:
+        _peers.pop(next(iter(_peers)), None)
+    _peers[peer] = None
+    tell(rules.PEERS, f"{peer[0]}:{peer[1]}" if peer[1] else peer[0], peer)
+
+
+def _code(args: "tuple[Any, ...]") -> None:
+    try:
+        caller = sys._getframe(2)
+    except ValueError:
+        # The program itself: nobody called for it.
+        return
+    if type(args[0]) in (str, bytes) and is_application(caller.f_code.co_filename):
+        tell(rules.CODE, f"{caller.f_code.co_filename}:{caller.f_lineno}", _place(caller, len(args[0])))
+
+
+def is_application(path: str, *, packages: bool = False) -> bool:
+    """Return whether code of this file is the application's own; with ``packages``: of it or of an installed package."""
+    if any(folder in path for folder in _PACKAGES):
+        return packages
+    return not path.startswith((_LIBRARY, "<frozen ", "<attrs "))
+
+
+def _place(frame: "FrameType", size: int) -> "tuple[str, int, str, int]":
+    code = frame.f_code
+    return code.co_filename, frame.f_lineno, getattr(code, "co_qualname", code.co_name), size
+
+
+def _native_library(args: "tuple[Any, ...]") -> None:
+    if name := text_of(args[0]):
+        tell(rules.NATIVE, name)
+
+
+def _mode(args: "tuple[Any, ...]") -> None:
+    if type(args[1]) is int and args[1] & _SPECIAL_BITS:
+        tell(rules.PRIVILEGES, "chmod", (f"chmod {args[1] & 0o7777:o} {text_of(args[0]) or args[0]}", "unknown", ""))
+
+
+def _capability(args: "tuple[Any, ...]") -> None:
+    if text_of(args[1]) == "security.capability":
+        tell(rules.PRIVILEGES, "setcap", (f"setcap {text_of(args[0]) or args[0]}", "unknown", ""))
+
+
+def _patch_privileges() -> None:
+    for name in _PRIVILEGE_CALLS:
+        original = getattr(os, name, None)
+        if original is not None:
+            ours = _privilege_call(name, original)
+            setattr(os, name, ours)
+            _patched.append((name, original, ours))
+
+
+def _privilege_call(name: str, original: "Any") -> "Any":
+    def call(*args: "Any", **kwargs: "Any") -> "Any":
+        try:
+            result = original(*args, **kwargs)
+        except OSError as error:
+            with guard("auditing a change of privileges"):
+                _privilege(name, args, "failure", error.strerror or "")
+            raise
+        with guard("auditing a change of privileges"):
+            _privilege(name, args, "success", "")
+        return result
+
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(call, attribute, getattr(original, attribute, None))
+    call.__wrapped__ = original  # type: ignore[attr-defined]
+    return call
+
+
+def _privilege(name: str, args: "tuple[Any, ...]", outcome: str, reason: str) -> None:
+    words = " ".join(str(each)[:100] for each in args)
+    tell(rules.PRIVILEGES, name, (f"{name} {words}", outcome, reason))
+
+
+def text_of(value: "Any") -> str:
+    """Return a path, name or argument as text without running code of the application; empty for what is none."""
+    if isinstance(value, bytes):
+        return bytes.decode(value, "utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, os.PathLike) and type(value).__module__.partition(".")[0] == "pathlib":
+        return str(value)
+    return ""

@@ -1,0 +1,1 @@
+"""Where exceptions are found: one module per source."""

@@ -1,0 +1,96 @@
+"""A log record as OTLP ``LogRecord``.
+
+Message: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/logs/v1/logs.proto
+"""
+
+from __future__ import annotations
+
+import struct
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+
+from otel_distro._otel.sdk import SeverityNumber
+from otel_distro.export.encode.log_entries import encode_entry
+from otel_distro.export.encode.protobuf import (
+    UINT64,
+    VARINT,
+    fixed64,
+    identifier,
+    named,
+    pack_ids,
+    pack_times,
+    read,
+    uint32,
+)
+from otel_distro.export.encode.values import attributes, body
+from otel_distro.export.log_entry import LogEntry
+
+if TYPE_CHECKING:
+    from otel_distro.export.encode.protobuf import Budget
+
+_fields = attrgetter(
+    "log_record.timestamp",
+    "log_record.observed_timestamp",
+    "log_record.trace_id",
+    "log_record.span_id",
+    "log_record.trace_flags",
+    "log_record.severity_number",
+    "log_record.severity_text",
+    "log_record.body",
+    "log_record.attributes",
+    "log_record.event_name",
+    "resource",
+    "instrumentation_scope",
+)
+
+# By identity: the hash of a member of an Enum is a function written in Python.
+_SEVERITIES = {id(severity): b"\x10" + VARINT[severity.value] if severity.value else b"" for severity in SeverityNumber}
+
+_pack_flags = struct.Struct("<BI").pack
+_MAX_TRACE_ID = (1 << 128) - 1
+
+
+def encode_log(item: Any, budget: Budget) -> tuple[bytes, Any, Any]:
+    """Return the message, the resource and the scope of a ``ReadableLogRecord``. Raises ``ValueError`` where it cannot be read at all."""
+    if type(item) is LogEntry:
+        return encode_entry(item, budget)
+    timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, mapping, event, resource, scope = (
+        read(_fields, item)
+    )
+    if type(timestamp) is int and type(observed) is int and 0 <= timestamp <= UINT64 and 0 <= observed <= UINT64:
+        times = pack_times(0x09, timestamp, 0x59, observed)
+    else:
+        times = b"".join((b"\x09", fixed64(timestamp), b"\x59", fixed64(observed)))
+    content = body(value, budget)
+    pairs, lost = attributes(b"\x32", mapping, budget)
+    parts = [
+        times,
+        _SEVERITIES.get(id(severity), b""),
+        named(b"\x1a", severity_text),
+        b"\x2a",
+        VARINT[len(content)],
+        content,
+        pairs,
+        _ids(trace_id, span_id),
+        named(b"\x62", event),
+    ]
+    dropped = mapping.dropped if type(mapping) is BoundedAttributes else 0
+    if dropped or lost:
+        parts += (b"\x38", VARINT[uint32(uint32(dropped) + lost)])
+    if flags is not None:
+        parts.append(_pack_flags(0x45, uint32(flags)))
+    return b"".join(parts), resource, scope
+
+
+def _ids(trace_id: Any, span_id: Any) -> bytes:
+    """Return those of the identifiers that there are: a record without them is still worth reading."""
+    if type(trace_id) is int and type(span_id) is int and 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= UINT64:
+        return pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id)
+    encoded = b""
+    if (raw := identifier(trace_id, 16)) is not None and any(raw):
+        encoded += b"\x4a\x10" + raw
+    if (raw := identifier(span_id, 8)) is not None and any(raw):
+        encoded += b"\x52\x08" + raw
+    return encoded

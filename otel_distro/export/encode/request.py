@@ -1,0 +1,282 @@
+"""OTLP protobuf bytes of what has ended, written without building protobuf objects.
+
+Decoded, a body equals what upstream's encoder makes of the same items: messages are grouped by resource and scope, both in
+the order of their first item. What looks the same when written is one group: upstream tells a missing version from an
+empty one, and takes resources that list the same attributes in another order for equal.
+
+An item that is hostile or broken never costs another one. What has a sane form is brought into it:
+
+- texts are cut at 64 KiB (bodies of log records at 256 KiB, names and keys at 4 KiB); lone surrogates become U+FFFD;
+- an item takes 5,000 values and 1 MiB of text; what is beyond is left out and added to its dropped counts;
+- containers deeper than 30 become the text ``...`` (decoders stop at 100 nested messages);
+- integers are cut to 64 bits, times to 0 and above; NaN and infinity stay;
+- values that OTLP has no type for become a text: of the standard library's types their ``str()``, else the class's name.
+
+The rest is dropped alone and counted: ``invalid_ids`` (a span without identifiers) and ``unencodable``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_distro._runtime import threads
+from otel_distro.export.encode.logs import encode_log
+from otel_distro.export.encode.metrics import encode_metric
+from otel_distro.export.encode.protobuf import FIELD_1, FIELD_2, VARINT, Budget, is_interrupt, members, named, read
+from otel_distro.export.encode.spans import InvalidIdsError, encode_span
+from otel_distro.export.encode.values import attributes
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterable, Sequence
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from otel_distro._otel.sdk import ReadableLogRecord
+
+_resource_fields = attrgetter("attributes", "schema_url")
+_scope_fields = attrgetter("name", "version", "attributes", "schema_url")
+
+_CACHED_ORIGINS = 256
+_FRAMES_NEEDED = 120
+_USUAL_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A serialised ``Export…ServiceRequest``, how many items are in it, and how many were dropped by reason."""
+
+    body: bytes
+    count: int
+    dropped: dict[str, int]
+
+
+_NOTHING = Encoded(b"", 0, {})
+
+
+class Ready(NamedTuple):
+    """An item whose bytes are there already, in the place of the item itself."""
+
+    message: bytes
+    resource: Any
+    scope: Any
+
+
+class _Origin(NamedTuple):
+    """A resource or a scope: its message as field 1, and its schema URL as field 3, of what holds both."""
+
+    head: bytes
+    schema_url: bytes
+
+
+class _Group(NamedTuple):
+    """The items of one scope. Resource and scope are held so that no other object gets their identity meanwhile."""
+
+    resource: Any
+    scope: Any
+    parts: list[bytes]
+
+
+# By identity, with the object itself: the hash of a resource is that of its JSON, made anew for each item.
+_resources: dict[int, tuple[Any, _Origin]] = {}
+_scopes: dict[int, tuple[Any, _Origin]] = {}
+
+
+def encode_spans(items: Sequence[ReadableSpan]) -> Encoded:
+    """Encode ended spans. Never raises; only what a signal's handler raises in the main thread passes."""
+    return _with_room(lambda: _encode(items, encode_span))
+
+
+def encode_logs(items: Sequence[ReadableLogRecord]) -> Encoded:
+    """Encode log records. Never raises; only what a signal's handler raises in the main thread passes."""
+    return _with_room(lambda: _encode(items, encode_log))
+
+
+def prepare_spans(items: deque[Any], first: int, end: int) -> int:
+    """Put :class:`Ready` spans in the place of those from ``first`` to before ``end``; return the first that is none.
+
+    Never raises, as :func:`encode_spans`. What cannot be encoded stays, to be counted there. Others may put items at the
+    end meanwhile, and take some from the front.
+    """
+    budget = Budget()
+    for index in range(first, end):
+        try:
+            item = items[index]
+            if type(item) is not Ready:
+                budget.renew()
+                ready = Ready(*encode_span(item, budget))
+                # Nobody comes between these two: one that was taken from the front has moved all others.
+                if items[index] is item:
+                    items[index] = ready
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+    return end
+
+
+def encode_metrics(data: MetricsData, between: Callable[[], object] = lambda: None) -> Encoded:
+    """Encode collected metrics; an item is a point. Never raises; only what a signal's handler raises passes.
+
+    ``between`` is called after each metric.
+    """
+    return _with_room(lambda: _encode_metrics(data, between))
+
+
+def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, Any, Any]]) -> Encoded:
+    budget = Budget()
+    groups: dict[tuple[int, int], _Group] = {}
+    dropped: dict[str, int] = {}
+    count = 0
+    for item in items:
+        if type(item) is Ready:
+            message, resource, scope = item
+        else:
+            budget.renew()
+            try:
+                message, resource, scope = encode(item, budget)
+            except BaseException as error:
+                _drop(dropped, error)
+                continue
+        key = (id(resource), id(scope))
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(resource, scope, [])
+        group.parts.append(FIELD_2[len(message)])
+        group.parts.append(message)
+        count += 1
+    return Encoded(_request(groups.values()), count, dropped)
+
+
+def _encode_metrics(data: MetricsData, between: Callable[[], object]) -> Encoded:
+    budget = Budget()
+    groups: list[_Group] = []
+    dropped: dict[str, int] = {}
+    total = 0
+    for resource, scope, metric in _metrics(data, dropped):
+        try:
+            message, count = encode_metric(metric, budget, lambda error: _drop(dropped, error))
+        except BaseException as error:
+            _drop(dropped, error)
+            continue
+        if not groups or groups[-1].resource is not resource or groups[-1].scope is not scope:
+            groups.append(_Group(resource, scope, []))
+        groups[-1].parts.extend((FIELD_2[len(message)], message))
+        total += count
+        between()
+    return Encoded(_request(groups), total, dropped)
+
+
+def _metrics(data: MetricsData, dropped: dict[str, int]) -> Iterable[tuple[Any, Any, Any]]:
+    """Yield every metric with its resource and scope. What cannot be read counts as one."""
+    try:
+        for resource_metrics in members(data.resource_metrics):
+            for scope_metrics in members(resource_metrics.scope_metrics):
+                for metric in members(scope_metrics.metrics):
+                    yield resource_metrics.resource, scope_metrics.scope, metric
+    except Exception as error:
+        _drop(dropped, error)
+
+
+def _drop(dropped: dict[str, int], error: BaseException) -> None:
+    """Count an item that failed, unless it was interrupted."""
+    if is_interrupt(error):
+        raise error
+    reason = "invalid_ids" if isinstance(error, InvalidIdsError) else "unencodable"
+    dropped[reason] = dropped.get(reason, 0) + 1
+
+
+def _request(groups: Iterable[_Group]) -> bytes:
+    """Put the items of all groups into a request."""
+    resources: dict[_Origin, dict[_Origin, list[bytes]]] = {}
+    for group in groups:
+        scopes = resources.setdefault(_origin(group.resource, _resources, _resource), {})
+        scopes.setdefault(_origin(group.scope, _scopes, _scope), []).extend(group.parts)
+    parts: list[bytes] = []
+    for resource, scopes in resources.items():
+        members = [resource.head]
+        for scope, items in scopes.items():
+            size = len(scope.head) + sum(map(len, items)) + len(scope.schema_url)
+            members += (FIELD_2[size], scope.head, *items, scope.schema_url)
+        members.append(resource.schema_url)
+        parts.append(FIELD_1[sum(map(len, members))])
+        parts += members
+    return b"".join(parts)
+
+
+def _origin(
+    source: Any, known: dict[int, tuple[Any, _Origin]], encode: Callable[[Any], tuple[bytes, bytes]]
+) -> _Origin:
+    """Return what is written of a resource or scope. One that cannot be read becomes an empty one; its items stay."""
+    entry = known.get(id(source))
+    if entry is not None and entry[0] is source:
+        return entry[1]
+    try:
+        message, schema_url = (b"", b"") if source is None else encode(source)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        message, schema_url = b"", b""
+    origin = _Origin(FIELD_1[len(message)] + message, schema_url)
+    if len(known) >= _CACHED_ORIGINS:
+        known.clear()
+    known[id(source)] = (source, origin)
+    return origin
+
+
+def _resource(resource: Any) -> tuple[bytes, bytes]:
+    mapping, schema_url = read(_resource_fields, resource)
+    pairs, lost = attributes(b"\x0a", mapping, Budget())
+    return pairs + b"\x10" + VARINT[lost] if lost else pairs, named(b"\x1a", schema_url)
+
+
+def _scope(scope: Any) -> tuple[bytes, bytes]:
+    title, version, mapping, schema_url = read(_scope_fields, scope)
+    pairs, lost = attributes(b"\x1a", mapping, Budget())
+    head = b"".join((named(b"\x0a", title), named(b"\x12", version), pairs))
+    return head + b"\x20" + VARINT[lost] if lost else head, named(b"\x1a", schema_url)
+
+
+def _with_room(encode: Callable[[], Encoded]) -> Encoded:
+    """Encode in a thread of its own where the caller is so deep in its calls that every item would fail.
+
+    Callers encode when the queue is half full, wherever they happen to be.
+    """
+    try:
+        if not _is_shallow():
+            _descend(_FRAMES_NEEDED)
+    except RecursionError:
+        done = threads.allocate_lock()
+        done.acquire()
+        results = [_NOTHING]
+
+        def run() -> None:
+            try:
+                results.append(encode())
+            finally:
+                done.release()
+
+        try:
+            threads.start_new_thread(run, ())
+        except RuntimeError:
+            return encode()
+        done.acquire()
+        return results[-1]
+    return encode()
+
+
+def _is_shallow() -> bool:
+    """Return whether the caller is in so few calls that there is no need to try: in a thread of ours always."""
+    try:
+        sys._getframe(_FRAMES_NEEDED)
+    except ValueError:
+        return sys.getrecursionlimit() >= _USUAL_LIMIT
+    return False
+
+
+def _descend(frames: int) -> None:
+    if frames:
+        _descend(frames - 1)

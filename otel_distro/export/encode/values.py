@@ -1,0 +1,345 @@
+"""Attributes and values of any type as OTLP ``KeyValue`` and ``AnyValue``.
+
+Messages: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/common/v1/common.proto
+Every text, number and key is redacted here, where it becomes bytes, and containers on the way through them; what is
+changed by that is not remembered. Pairs of a key and a short text, an integer or a bool are: most come again in the next
+item. Methods that somebody's subclass of ``str``, ``int``, ``dict`` and so on overrides are not called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+
+from otel_distro.export.encode.protobuf import (
+    FIELD_1,
+    MAX_BODY,
+    MAX_DEPTH,
+    MAX_NAME,
+    MAX_TEXT,
+    SHORT,
+    VARINT,
+    int64,
+    pack_double,
+    plain_text,
+    read,
+    utf8,
+    varint64,
+)
+from otel_distro.export.encode.redact import MARGIN, redacted, redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_distro.export.encode.protobuf import Budget
+    from otel_distro.redaction.policy import Treatment
+
+_CACHED_KEYS = 1024
+_CACHED_VALUES = 256
+_CACHED_BYTES = 2 * 1024 * 1024
+_ENTRY_BYTES = 200
+
+_CUT = b"\x0a\x03..."
+"""The value in place of one that is too deep, the text ``...``."""
+
+
+_NO_TEXTS: dict[str, bytes] = {}
+_NO_INTEGERS: dict[int, bytes] = {}
+_NO_BOOLS: dict[bool, bytes] = {}
+
+
+class _Key:
+    """A key and whole pairs of it. Each type of value has its own: ``True``, ``1`` and ``1.0`` are equal for a dict.
+
+    Only the first values are remembered: where a key has more than these, they hardly ever come again.
+    """
+
+    __slots__ = ("bools", "integers", "start", "texts", "treatment")
+
+    def __init__(self, start: bytes, treatment: Treatment) -> None:
+        self.start = start
+        self.treatment = treatment
+        # Shared until there is something to remember: keys that never come again should cost little.
+        self.texts: dict[str, bytes] = _NO_TEXTS
+        self.integers: dict[int, bytes] = _NO_INTEGERS
+        self.bools: dict[bool, bytes] = _NO_BOOLS
+
+    def text(self, value: str) -> bytes:
+        """Return the pair with a short text."""
+        shown = self.treatment.leaf(value)
+        try:
+            raw = shown.encode()
+        except UnicodeEncodeError:
+            raw = utf8(shown, MAX_TEXT)
+        start = self.start
+        size = len(raw)
+        if size < 100 and len(start) < 24:
+            # All lengths are below 128, a single byte.
+            pair = b"%c%b%c\x0a%c%b" % (len(start) + size + 3, start, size + 2, size, raw)
+        else:
+            pair = self.pair(FIELD_1[size] + raw)
+        if len(self.texts) < _CACHED_VALUES and shown is value:
+            if self.texts is _NO_TEXTS:
+                self.texts = {}
+            self.texts[value] = pair
+            _remembered(pair)
+        return pair
+
+    def integer(self, value: int) -> bytes:
+        """Return the pair with an integer."""
+        if value >= self.treatment.smallest:
+            return self.pair(_number(value, self.treatment))
+        pair = self.pair(b"\x18" + varint64(value))
+        if len(self.integers) < _CACHED_VALUES and -(1 << 63) <= value < 1 << 63:
+            if self.integers is _NO_INTEGERS:
+                self.integers = {}
+            self.integers[value] = pair
+            _remembered(pair)
+        return pair
+
+    def real(self, value: float) -> bytes:
+        """Return the pair with a floating-point number."""
+        return self.pair(_number(value, self.treatment) if self.treatment.secret else b"\x21" + pack_double(value))
+
+    def boolean(self, value: bool) -> bytes:
+        """Return the pair with a bool."""
+        if self.bools is _NO_BOOLS:
+            self.bools = {}
+        pair = self.bools[value] = self.pair(b"\x10\x01" if value else b"\x10\x00")
+        return pair
+
+    def pair(self, value: bytes) -> bytes:
+        """Return the pair with an ``AnyValue``: a ``KeyValue`` after its length."""
+        start = self.start
+        size = VARINT[len(value)]
+        return b"".join((VARINT[len(start) + len(size) + len(value)], start, size, value))
+
+
+_keys: dict[str, _Key] = {}
+_cached_bytes = 0
+
+
+def _remembered(pair: bytes) -> None:
+    """Count what is kept, and forget everything when it is too much."""
+    global _cached_bytes
+    _cached_bytes += len(pair) + _ENTRY_BYTES
+    if _cached_bytes > _CACHED_BYTES or len(_keys) > _CACHED_KEYS:
+        _keys.clear()
+        _cached_bytes = 0
+
+
+def _known(key: Any) -> _Key:
+    """Return what is known of a key that comes for the first time."""
+    title = key if type(key) is str else plain_text(key)
+    shown = redacted(title, MAX_NAME, redactor().text)
+    raw = utf8(shown, MAX_NAME)
+    known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12", redactor().treatment(title))
+    if type(key) is str and len(key) <= SHORT and shown is title:
+        _remembered(known.start)
+        _keys[key] = known
+    return known
+
+
+def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
+    """Return the fields ``tag`` of all attributes in ``source``, and how many had to be left out.
+
+    ``tag`` is one byte: the number and type of the field. ``source`` is a mapping or None.
+    """
+    kind = type(source)
+    if kind is BoundedAttributes or kind is dict:
+        # One step of the interpreter: another thread may be writing.
+        copied = source.copy()
+        if not copied:
+            return b"", 0
+        items: Iterable[tuple[Any, Any]] = copied.items()
+        count = len(copied)
+    elif source is None:
+        return b"", 0
+    else:
+        found, count = _pairs_of(source, kind, budget)
+        if found is None:
+            return b"", count
+        items = found
+    lost = 0
+    if count > budget.values:
+        lost = count - max(budget.values, 0)
+        items = islice(items, max(budget.values, 0))
+    budget.values -= count
+    pairs = [b""]
+    append = pairs.append
+    for key, value in items:
+        try:
+            known = _keys.get(key) if type(key) is str else None
+            kind = type(value)
+            if known is None:
+                # Values are remembered from the second sight of their key on.
+                known = _known(key)
+                append(known.pair(any_value(value, budget, known.treatment)))
+            elif kind is str and len(value) <= SHORT:
+                append(known.texts.get(value) or known.text(value))
+            elif kind is int:
+                append(known.integers.get(value) or known.integer(value))
+            elif kind is bool:
+                append(known.bools.get(value) or known.boolean(value))
+            elif kind is float:
+                append(known.real(value))
+            else:
+                append(known.pair(any_value(value, budget, known.treatment)))
+        except Exception:
+            lost += 1
+    # Joined by the tag, each pair comes after one.
+    return tag.join(pairs), lost
+
+
+def body(value: Any, budget: Budget) -> bytes:
+    """Return the ``AnyValue`` of a log record's body: a text of it may be longer than others."""
+    treatment = redactor().treatment("")
+    if type(value) is str and len(value) <= MAX_NAME:
+        # The usual case, within all limits: what looks after those costs a quarter of the whole record.
+        raw = utf8(treatment.leaf(value), MAX_BODY)
+        budget.room -= max(len(raw), len(value))
+        return FIELD_1[len(raw)] + raw
+    if issubclass(type(value), str):
+        return _text(plain_text(value), budget, treatment, MAX_BODY)
+    return any_value(value, budget, treatment)
+
+
+def any_value(value: Any, budget: Budget, treatment: Treatment, depth: int = 0) -> bytes:
+    """Return the ``AnyValue`` of anything: types that OTLP does not have become a text."""
+    budget.values -= 1
+    kind = type(value)
+    if kind is str:
+        return _text(value, budget, treatment)
+    if value is None:
+        return b""
+    if kind is bool:
+        return b"\x10\x01" if value else b"\x10\x00"
+    if issubclass(kind, int):
+        return _number(int64(value), treatment)
+    if issubclass(kind, float):
+        return _number(float.__float__(value), treatment)
+    if issubclass(kind, str):
+        return _text(plain_text(value), budget, treatment)
+    for base in (bytes, bytearray):
+        if issubclass(kind, base):
+            return _bytes(value, base, budget, treatment)
+    if depth >= MAX_DEPTH:
+        return _CUT
+    elements = _elements_of(value, kind, budget)
+    if elements is not None:
+        return _array(elements, budget, treatment, depth + 1)
+    pairs, _ = _pairs_of(value, kind, budget)
+    if pairs is not None:
+        return _mapping(pairs, budget, treatment, depth + 1)
+    return _text(plain_text(value), budget, treatment)
+
+
+def _text(value: str, budget: Budget, treatment: Treatment, limit: int = MAX_TEXT) -> bytes:
+    raw = budget.text(value, limit, treatment.leaf)
+    return FIELD_1[len(raw)] + raw
+
+
+def _number(value: float, treatment: Treatment) -> bytes:
+    shown = treatment.leaf(value)
+    if shown is not value:
+        return _mask(shown)
+    return b"\x18" + varint64(value) if type(value) is int else b"\x21" + pack_double(value)
+
+
+def _bytes(value: Any, base: Any, budget: Budget, treatment: Treatment) -> bytes:
+    limit = max(0, min(MAX_TEXT, budget.room))
+    raw = bytes(base.__getitem__(value, slice(0, limit + MARGIN + 1)))
+    shown = redacted(raw, limit, treatment.leaf)
+    budget.room -= min(len(raw), limit)
+    if type(shown) is str:
+        return _mask(shown)
+    sent: bytes = shown[:limit]
+    return b"\x3a" + VARINT[len(sent)] + sent
+
+
+def _mask(shown: str) -> bytes:
+    raw = shown.encode()
+    return FIELD_1[len(raw)] + raw
+
+
+def _array(elements: Sequence[Any], budget: Budget, treatment: Treatment, depth: int) -> bytes:
+    if treatment.arguments and all(type(element) is str for element in elements):
+        elements = redactor().arguments(elements)
+    parts: list[bytes] = []
+    for index, element in enumerate(elements):
+        if budget.values <= 0:
+            break
+        if index == 1 and depth > 1 and len(elements) == 2:
+            treatment = _after(elements[0], treatment)
+        encoded = any_value(element, budget, treatment, depth)
+        parts += (FIELD_1[len(encoded)], encoded)
+    array = b"".join(parts)
+    return b"\x2a" + VARINT[len(array)] + array
+
+
+def _after(key: Any, treatment: Treatment) -> Treatment:
+    """Return how a value is treated that stands after ``key`` in a pair, as headers often do."""
+    found = redactor().treatment(plain_text(key)[:MAX_NAME]) if issubclass(type(key), (str, bytes)) else treatment
+    return found if found.secret else treatment
+
+
+def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, treatment: Treatment, depth: int) -> bytes:
+    if treatment.secret and pairs:
+        return _mask(redactor().mask())
+    parts = [b""]
+    for key, value in pairs:
+        if budget.values <= 0:
+            break
+        budget.values -= 1
+        known = (_keys.get(key) if type(key) is str else None) or _known(key)
+        parts.append(known.pair(any_value(value, budget, treatment if treatment.inherited else known.treatment, depth)))
+    mapping = b"\x0a".join(parts)
+    return b"\x32" + VARINT[len(mapping)] + mapping
+
+
+def _elements_of(value: Any, kind: type, budget: Budget) -> Sequence[Any] | None:
+    """Return as many elements of a sequence or set as fit, None for what is neither. Never raises."""
+    if kind is tuple or kind is list:
+        return value if len(value) <= budget.values else value[: max(budget.values, 0)]  # type: ignore[no-any-return]
+    for base in (list, tuple, set, frozenset):
+        if issubclass(kind, base):
+            return list(islice(base.__iter__(value), max(budget.values, 0)))
+    try:
+        if read(_is_sequence, kind):
+            return read(list, islice(value, max(budget.values, 0)))
+    except ValueError:
+        return None
+    return None
+
+
+def _pairs_of(value: Any, kind: type, budget: Budget) -> tuple[list[tuple[Any, Any]] | None, int]:
+    """Return as many pairs of a mapping as fit, None for what is none or cannot be read, and how many there are.
+
+    Never raises.
+    """
+    limit = max(budget.values, 0)
+    try:
+        if kind is MappingProxyType or kind is BoundedAttributes:
+            value = read(lambda mapping: mapping.copy(), value)
+            kind = type(value)
+        if issubclass(kind, dict):
+            return list(islice(dict.items(value), limit)), dict.__len__(value)
+        if read(_is_mapping, kind):
+            # One more, because what its length says may be a lie.
+            pairs = read(lambda mapping: [(key, member) for key, member in islice(mapping.items(), limit + 1)], value)
+            return pairs[:limit], len(pairs)
+    except ValueError:
+        return None, 1
+    return None, 0
+
+
+def _is_sequence(kind: type) -> bool:
+    return issubclass(kind, Sequence)
+
+
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)

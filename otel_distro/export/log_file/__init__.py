@@ -1,0 +1,1 @@
+"""The local log file: JSON lines, rotation, compression."""

@@ -1,0 +1,169 @@
+"""A log record as one line of JSON, with the fields and names that Loki shows of it.
+
+.. code-block:: json
+
+    {"timestamp":"2026-01-01T10:00:00.000000001Z","severity_text":"INFO","severity_number":9,"body":"paid","service_name":"shop"}
+
+Attributes stand beside the fixed fields under the names that Loki gives them: ``exception.type`` is ``exception_type``, and a
+dictionary becomes a field for each of its members. One that is named as a fixed field gets the ending ``_extracted``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_distro import schema
+from otel_distro._otel.events import LONGEST_TEXT, simple, text_of
+from otel_distro._runtime.diagnostics import UNPRINTABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_distro.export.encode.request import Encoded
+    from otel_distro.redaction import Redactor
+
+_RESOURCE: Final = (
+    schema.SERVICE_NAME,
+    schema.SERVICE_NAMESPACE,
+    schema.DEPLOYMENT_ENVIRONMENT,
+    schema.SERVICE_INSTANCE_ID,
+    schema.SERVICE_VERSION,
+)
+_FIXED: Final = frozenset(
+    {
+        *("timestamp", "severity_text", "severity_number", "body", "event_name", "trace_id", "span_id", "scope_name"),
+        *(attribute.label for attribute in _RESOURCE),
+    }
+)
+_DEEPEST: Final = 16
+_MOST_VALUES: Final = 5000
+_MARGIN: Final = 1024
+_REMEMBERED: Final = 4096
+_NO_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+_labels: dict[str, str] = {}
+_seconds: tuple[int, str] = (-1, "")
+
+
+def encode_lines(items: Sequence[Any], redactor: Redactor) -> Encoded:
+    """Return the redacted lines of log records (``ReadableLogRecord``); one that cannot be written is counted. Never raises."""
+    from otel_distro.export.encode.request import Encoded
+
+    lines: list[bytes] = []
+    dropped: dict[str, int] = {}
+    for item in items:
+        try:
+            lines.append(line(fields_of(item, redactor)))
+        except Exception:
+            dropped["unencodable"] = dropped.get("unencodable", 0) + 1
+    return Encoded(b"".join(lines), len(lines), dropped)
+
+
+def fields_of(item: Any, redactor: Redactor) -> dict[str, Any]:
+    """Return the fields of a ``ReadableLogRecord``, redacted."""
+    record = item.log_record
+    severity = record.severity_number
+    found = fixed_fields(
+        int(record.timestamp or record.observed_timestamp or 0),
+        record.severity_text or "",
+        0 if severity is None else int(severity.value),
+        record.body,
+        record.event_name or "",
+        (record.trace_id or 0, record.span_id or 0),
+        redactor,
+    )
+    resource = item.resource.attributes if item.resource is not None else {}
+    for attribute in _RESOURCE:
+        value = resource.get(attribute.name)
+        if value not in (None, ""):
+            found[attribute.label] = redactor.value(attribute.name, value)
+    if item.instrumentation_scope is not None:
+        found["scope_name"] = item.instrumentation_scope.name
+    add_attributes(found, record.attributes or {}, redactor)
+    return found
+
+
+def fixed_fields(
+    timestamp: int,
+    severity_text: str,
+    severity_number: int,
+    body: Any,
+    event_name: str,
+    ids: tuple[int, int],
+    redactor: Redactor,
+) -> dict[str, Any]:
+    """Return the fields every line has; those that are empty are left out. ``timestamp``: nanoseconds since 1970."""
+    found: dict[str, Any] = {"timestamp": iso(timestamp)}
+    if severity_text:
+        found["severity_text"] = severity_text
+    if severity_number:
+        found["severity_number"] = severity_number
+    if body is not None:
+        found["body"] = simple(_redacted("body", body, redactor))
+    if event_name:
+        found["event_name"] = event_name
+    if ids[0]:
+        found["trace_id"] = f"{ids[0]:032x}"
+        found["span_id"] = f"{ids[1]:016x}"
+    return found
+
+
+def add_attributes(found: dict[str, Any], attributes: Mapping[str, Any], redactor: Redactor) -> None:
+    """Add redacted attributes to the fields of a line, under the names that Loki gives them."""
+    for key, value in attributes.items():
+        try:
+            _add(found, label(key), _redacted(key, value, redactor), 0)
+        except Exception:
+            # A hostile container: the others are worth a line.
+            found[label(key)] = UNPRINTABLE
+
+
+def _redacted(key: str, value: Any, redactor: Redactor) -> Any:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        # What follows is not written and should cost nothing; a secret that would be cut is seen whole.
+        return redactor.value(key, value[: LONGEST_TEXT + _MARGIN])[:LONGEST_TEXT]
+    return redactor.value(key, value)
+
+
+def _add(found: dict[str, Any], name: str, value: Any, depth: int) -> None:
+    if isinstance(value, Mapping) and depth < _DEEPEST:
+        for key, member in islice(value.items(), _MOST_VALUES):
+            _add(found, f"{name}_{label(key)}", member, depth + 1)
+    else:
+        found[f"{name}_extracted" if name in _FIXED else name] = simple(value)
+
+
+def label(key: Any) -> str:
+    """Return the name that Loki gives an attribute."""
+    known = _labels.get(key) if type(key) is str else None
+    if known is not None:
+        return known
+    name = _NO_LABEL.sub("_", text_of(key)) or "_"
+    name = f"key_{name}" if name[0].isdigit() else name
+    if len(_labels) >= _REMEMBERED:
+        _labels.clear()
+    if type(key) is str:
+        _labels[key] = name
+    return name
+
+
+def line(fields: Mapping[str, Any]) -> bytes:
+    """Return one line, its end included, in UTF-8; a lone surrogate stays as the escape that JSON has for it."""
+    return f"{_encode(fields)}\n".encode("utf-8", "backslashreplace")
+
+
+def iso(nanoseconds: int) -> str:
+    """Return a time in UTC as ISO 8601 has it, with nine digits after the second."""
+    global _seconds
+    seconds, rest = divmod(max(0, nanoseconds), 1_000_000_000)
+    known, text = _seconds
+    if known != seconds:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _seconds = (seconds, text)
+    return f"{text}.{rest:09d}Z"

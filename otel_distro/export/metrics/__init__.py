@@ -1,0 +1,1 @@
+"""Collects metrics on an interval and keeps a checkpoint of the counters on disk."""

@@ -1,0 +1,1 @@
+"""Sends spooled batches to the collector: endpoint, transport, retries, bisecting of rejected batches."""

@@ -1,0 +1,286 @@
+"""Where the spool's segments lie, who may touch them, and whose they are.
+
+Telemetry at rest is as secret as the application's data, so the spool lies in the user's own state directory, in
+folders that nobody else may write, and never in a shared temporary one: there a stranger could read it, fill it, or
+plant bodies that this process would send under its own name. Each access walks down by descriptors that follow no
+symbolic link and checks the owner on the way.
+
+A segment belongs to the process that holds its ``flock``. The kernel gives the lock up when the process ends, however
+it ends; whoever then gets it owns the segment. Neither pid nor name says anything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from otel_distro._runtime.diagnostics import say
+from otel_distro.export.spool.segment import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_OWN = ("otel-distro", "spool")
+_TARGET = "target"
+REJECTED = "rejected"
+_SEGMENT = re.compile(r"(\d{1,20})-\d{1,10}-([0-9a-f]{16})\.([a-z]{1,12})\.seg", re.ASCII)
+_REJECTED_FILES = 1000
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def state_home(environ: Mapping[str, str]) -> str:
+    """Return the user's state directory.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/ says where. Raises ``FileNotFoundError`` for a user without a home.
+    """
+    path = environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(path):
+        return path
+    home = environ.get("HOME", "")
+    if not os.path.isabs(home):
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            home = ""
+    if not os.path.isabs(home):
+        raise FileNotFoundError("the user has no home directory; set XDG_STATE_HOME")
+    return os.path.join(home, ".local", "state")
+
+
+class Directory:
+    """The segments of one destination. Nothing is created before the first segment is."""
+
+    def __init__(self, base: str, key: str, origins: Iterable[str] = ()) -> None:
+        self.base = base
+        self.key = key
+        self.path = os.path.join(base, *_OWN, key)
+        self._origins = tuple(origins)
+
+    def open(self, *, create: bool = False, below: tuple[str, ...] = ()) -> int:
+        """Return a descriptor of the directory, or of a folder below it, which the caller closes.
+
+        Raises ``OSError`` where it is not there or cannot be trusted.
+        """
+        return open_safely(self.base, (*_OWN, self.key, *below), create=create)
+
+    def segments(self) -> list[Entry]:
+        """Return the segments of all processes, oldest first; none where there is no directory. Raises ``OSError``."""
+        try:
+            folder = self.open()
+        except FileNotFoundError:
+            return []
+        entries = []
+        try:
+            with os.scandir(folder) as listing:
+                for item in listing:
+                    if not item.name.endswith(".seg"):
+                        continue
+                    try:
+                        found = item.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if stat.S_ISREG(found.st_mode):
+                        entries.append(_entry(item.name, found))
+                    else:
+                        say(f"{self.path}/{item.name!r} is no file: left alone", cause=f"planted {self.path}")
+        finally:
+            os.close(folder)
+        return sorted(entries, key=lambda entry: (entry.stamp, entry.name))
+
+    def create(self, stamp: int, signal: str, *, durable: bool = False) -> tuple[Entry, int]:
+        """Make an empty segment and return it with its descriptor, locked. Raises ``OSError``."""
+        folder = self.open(create=True)
+        try:
+            self._describe(folder)
+            for _ in range(8):
+                marker = os.urandom(8)
+                name = f"{stamp:019d}-{os.getpid()}-{marker.hex()}.{signal}.seg"
+                descriptor = _apart(os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+                try:
+                    if _lock(descriptor) and os.fstat(descriptor).st_nlink:
+                        if durable:
+                            os.fsync(folder)
+                        return Entry(name, stamp, signal, marker, 0), descriptor
+                except OSError:
+                    os.close(descriptor)
+                    os.unlink(name, dir_fd=folder)
+                    raise
+                # A process in search of orphans was faster than our lock: the empty file is its to remove.
+                os.close(descriptor)
+            raise BlockingIOError("other processes take every new segment")
+        finally:
+            os.close(folder)
+
+    def take(self, entry: Entry, folder: int) -> int | None:
+        """Return a descriptor of a segment whose owner is gone, now locked by us; None where it has an owner.
+
+        ``folder`` comes from :meth:`open`. Also None for what is not a plain file of this user's with one name: links,
+        FIFOs and devices are never opened.
+        """
+        try:
+            if not plain(os.lstat(entry.name, dir_fd=folder)):
+                return None
+            descriptor = _apart(os.open(entry.name, _FILE, dir_fd=folder))
+        except OSError:
+            return None
+        try:
+            # Without a name it was delivered and deleted between the listing and our lock.
+            if _lock(descriptor) and plain(os.fstat(descriptor)):
+                return descriptor
+        except OSError as error:
+            say(f"cannot lock files in {self.path}: {error}", cause=f"lock {self.path}")
+        os.close(descriptor)
+        return None
+
+    def remove(self, name: str) -> None:
+        """Delete a segment that we hold. Raises ``OSError``."""
+        folder = self.open()
+        try:
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(folder)
+
+    def reject(self, name: str, facts: Mapping[str, object], body: bytes, limit: int) -> None:
+        """Set a body aside: a file with one line of JSON that says what and why, then the bytes. Raises ``OSError``.
+
+        All rejected files together stay below ``limit`` bytes; the oldest go first.
+        """
+        import json
+
+        folder = self.open(create=True, below=(REJECTED,))
+        try:
+            descriptor = _apart(os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+            try:
+                os.write(descriptor, json.dumps(facts).encode() + b"\n" + body[: max(0, limit)])
+            finally:
+                os.close(descriptor)
+            with os.scandir(folder) as listing:
+                files = [(item.name, item.stat(follow_symlinks=False)) for item in listing]
+            sizes = sorted(
+                ((name, found.st_size) for name, found in files if stat.S_ISREG(found.st_mode)), reverse=True
+            )
+            total = 0
+            for position, (old, size) in enumerate(sizes):
+                total += size
+                if (total > limit or position >= _REJECTED_FILES) and position:
+                    os.unlink(old, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def _describe(self, folder: int) -> None:
+        """Say in a file for people where the segments go."""
+        if not self._origins:
+            return
+        try:
+            descriptor = _apart(os.open(_TARGET, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+        except FileExistsError:
+            return
+        try:
+            os.write(descriptor, "".join(f"{origin}\n" for origin in self._origins).encode())
+        finally:
+            os.close(descriptor)
+
+
+def destinations(base: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the key of each destination that has a folder, and the origins it says it is for. Never creates any."""
+    root = os.path.join(base, *_OWN)
+    found = []
+    try:
+        keys = sorted(os.listdir(root))
+    except OSError:
+        return []
+    for key in keys:
+        try:
+            folder = Directory(base, key).open()
+        except OSError:
+            continue
+        try:
+            descriptor = os.open(_TARGET, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+            try:
+                text = os.read(descriptor, 4096).decode("utf-8", "replace")
+            finally:
+                os.close(descriptor)
+        except OSError:
+            text = ""
+        finally:
+            os.close(folder)
+        found.append((key, tuple(line for line in text.splitlines() if line.strip() and line.isprintable())))
+    return found
+
+
+def open_safely(base: str, names: Iterable[str], *, create: bool) -> int:
+    """Return a descriptor of the folder ``names`` below ``base``, which the caller closes; ``create`` makes what is missing.
+
+    Raises ``OSError`` where it is not there or another user may change it.
+    """
+    if create:
+        os.makedirs(base, 0o700, exist_ok=True)
+    descriptor = os.open(base, _DIRECTORY)
+    try:
+        _check_base(base, descriptor)
+        for name in names:
+            descriptor = _descend(descriptor, name, create=create)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_base(base: str, descriptor: int) -> None:
+    """Raise ``PermissionError`` for a place that another user may change, such as HOME under ``sudo``, which keeps it."""
+    if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
+        raise PermissionError(f"{base} belongs to another user")
+
+
+def _descend(parent: int, name: str, *, create: bool) -> int:
+    """Open a folder of ours and close its parent. Raises ``OSError``, and leaves the parent open, if it is not safe."""
+    if create:
+        # What it is that exists gets checked next.
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+    child = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    found = os.fstat(child)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        os.close(child)
+        raise PermissionError(f"{name!r} belongs to another user or is writable by others")
+    os.close(parent)
+    return child
+
+
+def _entry(name: str, found: os.stat_result) -> Entry:
+    match = _SEGMENT.fullmatch(name)
+    if match is None:
+        return Entry(name, found.st_mtime_ns, "", b"", found.st_size)
+    return Entry(name, int(match[1]), match[3], bytes.fromhex(match[2]), found.st_size)
+
+
+def plain(found: os.stat_result) -> bool:
+    """Return whether this is a file of this user's with one name: a second one may be a trap."""
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _apart(descriptor: int) -> int:
+    """Move a descriptor above the standard ones: a program started without them would print into our file."""
+    if descriptor > 2:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,108 @@
+"""What the tests of the spool share: spools in a folder of the test, and programs that use one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import otel_distro
+from otel_distro.export.spool.accounting import Ledger
+from otel_distro.export.spool.directory import Directory
+from otel_distro.export.spool.spool import Spool, open_spool
+from otel_distro.export.spool.store import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_distro.export.spool.segment import Clock
+
+ROOT = Path(otel_distro.__file__).parent.parent
+KEY = "k1"
+LINE = 16
+
+
+def body(number: int) -> bytes:
+    """Return a body that is recognised among others it was joined with."""
+    return b"%015d\n" % number
+
+
+def numbers(data: bytes) -> list[int]:
+    """Return the numbers of the bodies that were joined."""
+    assert len(data) % LINE == 0
+    return [int(line) for line in data.splitlines()]
+
+
+def spool(home: Path, key: str = KEY, **settings: object) -> Spool:
+    """Open a spool below ``home``; ``bytes=1000`` stands for ``OTEL_DISTRO_SPOOL_BYTES=1000``."""
+    environ = {"XDG_STATE_HOME": str(home)}
+    for name, value in settings.items():
+        environ[f"OTEL_DISTRO_SPOOL_{name.upper()}"] = str(value)
+    return open_spool(environ, key, "shop", ["http://collector:4318"])
+
+
+def timed_spool(home: Path, clock: Clock, age: float = 48 * 3600.0) -> Spool:
+    """Open a spool whose time is ``clock``."""
+    ledger = Ledger()
+    directory = Directory(str(home), KEY)
+    return Spool(Shelf(directory, "shop", ledger, clock, limit=1 << 28, age=age, durable=False), ledger)
+
+
+def take(source: Spool, signal: str = "traces", max_bytes: int = 1 << 20) -> list[int]:
+    """Take and acknowledge everything of a signal; return its numbers in order."""
+    found: list[int] = []
+    while (batch := source.next(signal, max_bytes)) is not None:
+        got = numbers(batch.body)
+        assert len(got) == batch.count
+        found += got
+        source.done(batch)
+    return found
+
+
+def adopt_all(source: Spool) -> None:
+    """Adopt for as long as there is something to adopt."""
+    while source.adopt():
+        pass
+
+
+def folder(home: Path, key: str = KEY) -> Path:
+    """Return the folder of a destination."""
+    return home / "otel-distro" / "spool" / key
+
+
+def segments(home: Path, key: str = KEY) -> list[Path]:
+    """Return the segments on the disk, oldest first."""
+    return sorted(folder(home, key).glob("*.seg"))
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return the environment for :func:`start`."""
+    return {"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(home), "PYTHONPATH": str(ROOT), **more}
+
+
+HEAD = """
+import os, sys
+from otel_distro.export.spool.spool import open_spool
+from otel_distro.export.spool.inspection import inspect
+from tests.support.spool_processes import adopt_all, body, take
+spool = open_spool(os.environ, "k1", "shop", ["http://collector:4318"])
+def said(text):
+    os.write(1, f"{text}\\n".encode())
+"""
+
+
+def start(script: str, home: Path, *arguments: str, prefix: Iterable[str] = (), **more: str) -> subprocess.Popen[bytes]:
+    """Start a program that finds the spool of ``home`` as ``spool`` and reports by ``said``."""
+    command = [*prefix, sys.executable, "-c", HEAD + script, *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment(home, **more), cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def run(script: str, home: Path, *arguments: str, prefix: Iterable[str] = (), **more: str) -> tuple[list[str], str]:
+    """Run such a program to its end; return what it said and the lines on its stderr. It must exit with 0."""
+    with start(script, home, *arguments, prefix=prefix, **more) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err.decode()
+    return out.decode().split(), err.decode()

@@ -1,0 +1,37 @@
+"""The instrumentor of errors at work, between hooks of the application."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_distro.errors import deferred, first_seen
+from otel_distro.instrumentation.error_tracking import ErrorTrackingInstrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_distro.testing import Telemetry
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the application's own hooks, which stand before ours come, were called with."""
+    heard: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *args: heard.append(args))
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: heard.append(unraisable.exc_value))
+    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
+    return heard
+
+
+@pytest.fixture
+def instrumented(telemetry: Telemetry, hooks: list[Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The instrumentor at work, in a process that has seen no error yet."""
+    monkeypatch.setattr(first_seen, "_known", {})
+    ErrorTrackingInstrumentor().instrument()
+    yield
+    ErrorTrackingInstrumentor().uninstrument()
+    deferred.settle()

@@ -1,0 +1,207 @@
+"""Levels by logger decide what is exported, by settings, file and signal; what the application prints stays the same."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_distro._startup import logging_hooks
+from otel_distro.instrumentation._logging import levels
+from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from otel_distro.testing import Telemetry
+
+
+class Kept(logging.Handler):
+    """The application's handler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(f"{record.funcName}: {record.getMessage()}")
+
+
+@pytest.fixture
+def printed() -> Iterator[list[str]]:
+    """What the application's handler got from the loggers under ``made``, whose level is WARNING."""
+    logger, handler = logging.getLogger("made"), Kept()
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    yield handler.messages
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
+
+
+@pytest.fixture
+def instrument(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Starts the instrumentor with these settings."""
+
+    def start(levels: str = "", **changes: str) -> None:
+        for name, value in {"OTEL_DISTRO_LOG_LEVELS": levels, **changes}.items():
+            monkeypatch.setenv(name, value)
+        LogRecordsInstrumentor().instrument()
+
+    yield start
+    LogRecordsInstrumentor().uninstrument()
+
+
+def bodies(telemetry: Telemetry) -> list[Any]:
+    """Return the texts that were exported."""
+    return [found.log_record.body for found in telemetry.logs()]
+
+
+def test_lower_level_makes_records_for_export_only(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
+) -> None:
+    """Below its logger's level a record is exported, with its place, and no handler of the application gets it."""
+    instrument("made.db=DEBUG")
+    database = logging.getLogger("made.db.pool")
+    database.debug("opened %d", 3)
+    database.warning("slow")
+    logging.getLogger("made.web").info("not asked for")
+    assert bodies(telemetry) == ["opened 3", "slow"]
+    assert printed == ["test_lower_level_makes_records_for_export_only: slow"]
+    attributes = dict(telemetry.logs()[0].log_record.attributes or {})
+    assert attributes["code.function.name"] == "test_lower_level_makes_records_for_export_only"
+    assert attributes["code.file.path"] == __file__
+
+
+def test_higher_level_keeps_records_from_export(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
+) -> None:
+    """Above its logger's level a rule keeps records from the export; they are printed as ever."""
+    instrument("made=ERROR, made.web = OFF")
+    logging.getLogger("made.db").warning("a")
+    logging.getLogger("made.db").error("b")
+    logging.getLogger("made.web").error("c")
+    assert bodies(telemetry) == ["b"]
+    assert [line.rpartition(" ")[2] for line in printed] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("everything", ["*", "root"])
+def test_rule_for_everything(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None], everything: str
+) -> None:
+    """``*`` and ``root`` are every logger that has no rule of its own, and never OpenTelemetry's own."""
+    instrument(f"{everything}=INFO,made.db=40")
+    logging.getLogger("made.web").info("web")
+    logging.getLogger("made.db").warning("db")
+    assert not logging.getLogger("opentelemetry.made").isEnabledFor(logging.INFO)
+    assert bodies(telemetry) == ["web"]
+    assert [line.rpartition(" ")[2] for line in printed] == ["db"]
+
+
+def test_what_the_application_hands_on_itself_is_printed(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
+) -> None:
+    """``Logger.handle`` asks for no level: a record given to it reaches the handlers, asked for or not."""
+    instrument("made=DEBUG")
+    logger = logging.getLogger("made.db")
+    record = logger.makeRecord("made.db", logging.DEBUG, "", 0, "handled", (), None, "f")
+    assert logger.isEnabledFor(logging.DEBUG)
+    logger.handle(record)
+    assert printed == ["f: handled"]
+    assert bodies(telemetry) == ["handled"]
+
+
+def test_filters_of_the_logger_hold(telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]) -> None:
+    """What a filter of the logger stops is not exported either."""
+    instrument("made=DEBUG")
+    logger = logging.getLogger("made.db")
+    logger.addFilter(lambda record: "secret" not in record.getMessage())
+    try:
+        logger.debug("secret")
+        logger.debug("told")
+    finally:
+        logger.filters.clear()
+    assert bodies(telemetry) == ["told"]
+
+
+def test_logger_that_the_application_switched_off_stays_off(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``logger.disabled = True`` is the application's word, whatever a rule says."""
+    instrument("made=DEBUG")
+    logger = logging.getLogger("made.off")
+    monkeypatch.setattr(logger, "disabled", True)
+    logger.error("x")
+    assert bodies(telemetry) == []
+    assert printed == []
+
+
+def test_bad_entries(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each bad entry costs one line that names it; the others hold."""
+    rules = levels.parse("a=INFO,b=loud,c,=DEBUG,d e=INFO,,x.y=error", "OTEL_DISTRO_LOG_LEVELS")
+    assert rules == {"a": logging.INFO, "": logging.DEBUG, "x.y": logging.ERROR}
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split("'")[1] for line in lines] == ["b=loud", "c", "d e=INFO"]
+    assert all(line.startswith("otel-distro: OTEL_DISTRO_LOG_LEVELS: ") for line in lines)
+
+
+def test_file_changes_levels_for_a_while(
+    telemetry: Telemetry,
+    printed: list[str],
+    instrument: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A file that appears adds its rules, at the next record a second later; when their time is over they are gone."""
+    file = tmp_path / "levels"
+    now = [1000.0]
+    monkeypatch.setattr(levels, "monotonic", lambda: now[0])
+    instrument(OTEL_DISTRO_LOG_LEVELS_FILE=str(file), OTEL_DISTRO_LOG_DEBUG_SECONDS="60")
+    logger = logging.getLogger("made.db")
+    logger.debug("before")
+    file.write_text("# while we look for it\nmade.db=DEBUG\n", encoding="utf-8")
+    now[0] += 2
+    logger.debug("while")
+    old = time.time() - 100
+    os.utime(file, (old, old))
+    now[0] += 2
+    logger.debug("after")
+    assert bodies(telemetry) == ["while"]
+    assert printed == []
+    assert [line.partition("log levels ")[2].split(" ")[0] for line in capfd.readouterr().err.splitlines()] == [
+        "changed",
+        "are",
+    ]
+
+
+def test_signal_raises_debug_for_a_while(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the signal calls lets everything from DEBUG on be exported, until its time is over."""
+    instrument(OTEL_DISTRO_LOG_DEBUG_SECONDS="60")
+    logger = logging.getLogger("made.db")
+    logger.debug("before")
+    for callback in logging_hooks.on_signal:
+        callback()
+    logger.debug("while")
+    later = time.time() + 61
+    monkeypatch.setattr(levels, "time", lambda: later)
+    monkeypatch.setattr(levels, "monotonic", lambda: later)
+    logger.debug("after")
+    assert bodies(telemetry) == ["while"]
+
+
+def test_all_is_put_back(telemetry: Telemetry, instrument: Callable[..., None]) -> None:
+    """Taken out, no place of :mod:`logging` is changed and no rule holds."""
+    before = {name: vars(logging.Logger)[name] for name in ("isEnabledFor", "handle", "callHandlers")}
+    instrument("made=DEBUG")
+    assert logging.Logger.isEnabledFor is not before["isEnabledFor"]
+    LogRecordsInstrumentor().uninstrument()
+    assert {name: vars(logging.Logger)[name] for name in before} == before
+    assert levels.threshold("made") is None

@@ -1,0 +1,106 @@
+"""Each instrumentor is loaded on its own risk: one that fails costs one line, and the others run."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_distro import _activation
+from tests.support.processes import NOWHERE, RUN, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INSTRUMENTORS = """
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+import sys
+
+class Base(BaseInstrumentor):
+    _instance = None
+    wants = ()
+    def instrumentation_dependencies(self): return self.wants
+    def _instrument(self, **kwargs): sys.loaded = [*getattr(sys, "loaded", []), type(self).__name__]
+    def _uninstrument(self, **kwargs): pass
+
+class First(Base): pass
+class Second(Base): pass
+class Failing(Base):
+    def _instrument(self, **kwargs): raise ValueError("cannot patch")
+class Picky(Base):
+    wants = ("flask < 0.1",)
+class Lonely(Base):
+    wants = ("made-nowhere >= 1",)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A folder with a package that registers instrumentors, good ones and others, in this order."""
+    info = tmp_path / "made_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: made-plugin\nVersion: 1.0\n", encoding="utf-8")
+    lines = [f"made_{name.lower()} = made_plugin:{name}" for name in ("First", "Failing", "Picky", "Lonely")]
+    lines += [
+        "made_broken = made_broken:Anything",
+        "made_absent = made_plugin:Absent",
+        "made_second = made_plugin:Second",
+    ]
+    hooks = ["made_pre = made_plugin:nothing_of_this_name"]
+    text = "\n".join(["[opentelemetry_instrumentor]", *lines, "", "[opentelemetry_pre_instrument]", *hooks, ""])
+    (info / "entry_points.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "made_plugin.py").write_text(INSTRUMENTORS, encoding="utf-8")
+    (tmp_path / "made_broken.py").write_text("1 / 0\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_one_that_fails_does_not_stop_the_next(plugin: Path) -> None:
+    """A broken module, a missing class, a failing patch and an unsupported version are a line each; all others load."""
+    script = "from opentelemetry import trace; trace.get_tracer('x'); import sys; print(sys.loaded)"
+    ended = run(plugin, *RUN, sys.executable, "-c", script, PYTHONPATH=str(plugin), **NOWHERE)
+    assert (ended.returncode, ended.stdout) == (0, "['First', 'Second']\n")
+    lines = ended.stderr.splitlines()
+    assert all(line.startswith("otel-distro: ") for line in lines)
+    told = {
+        name: [line for line in lines if name in line.partition("(")[0]]
+        for name in ("made_failing", "made_picky", "made_broken", "made_absent", "made_pre")
+    }
+    assert {name: len(found) for name, found in told.items()} == dict.fromkeys(told, 1)
+    assert len(lines) == len(told)
+    assert "ValueError: cannot patch" in told["made_failing"][0]
+    assert "flask < 0.1" in told["made_picky"][0]
+    assert "ZeroDivisionError" in told["made_broken"][0]
+
+
+def test_failures_are_counted(plugin: Path) -> None:
+    """Each instrumentor that could not be loaded counts in ``otel_distro.instrumentor.failures`` by name and error."""
+    script = (
+        "from opentelemetry import metrics; metrics.get_meter('x'); import json\n"
+        "metrics.get_meter_provider().force_flush()\n"
+    )
+    changes = {**NOWHERE, "OTEL_METRICS_EXPORTER": "console", "PYTHONPATH": str(plugin)}
+    ended = run(plugin, *RUN, sys.executable, "-c", script, **changes)
+    assert '"otel_distro.instrumentor.failures"' in ended.stdout
+    for name, error in (("made_failing", "ValueError"), ("made_broken", "ZeroDivisionError")):
+        assert f'"otel_distro.instrumentor.name": "{name}"' in ended.stdout
+        assert f'"error.type": "{error}"' in ended.stdout
+
+
+def test_registered_where_opentelemetry_looks() -> None:
+    """The distro, the configurator and the settings are found by upstream's commands."""
+    found = {
+        group: [point.value for point in entry_points(group=group) if point.name == "otel_distro"]
+        for group in ("opentelemetry_distro", "opentelemetry_configurator", "opentelemetry_environment_variables")
+    }
+    assert found == {
+        "opentelemetry_distro": ["otel_distro.distro:OTelDistro"],
+        "opentelemetry_configurator": ["otel_distro.configurator:Configurator"],
+        "opentelemetry_environment_variables": ["otel_distro.settings"],
+    }
+
+
+def test_train_is_what_is_installed_here() -> None:
+    """The versions that we are made for are those that the tests run with."""
+    assert _activation._skew() == ""
