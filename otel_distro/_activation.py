@@ -60,6 +60,9 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
         return False
     _quiet_upstream()
     sdk.ask_detectors_in_turn()
+    # Imports what our threads need at their start: under gevent, an import that another thread
+    # has begun switches greenlets in the middle of the activation.
+    sdk.suppressed()
     import_hooks.when_imported("opentelemetry.instrumentation.asgi", asgi.lighten)
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
