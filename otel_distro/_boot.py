@@ -35,7 +35,7 @@ _state: "dict[str, Any]" = {
 _PATIENCE = 2.0
 _FORK_PATIENCE = 10.0
 """Longer, because a child of a process that is importing may wait for ever for what was imported by halves."""
-_HASTE = 0.05
+_URGENT_DELAY_S = 0.05
 _END_PATIENCE = 0.25
 
 _pending: "list[Callable[[], None]]" = []
@@ -120,12 +120,12 @@ def _start() -> None:
         import_hooks.when_imported(module, lambda _: void(activate()))
     import_hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
-        exception_hooks.hear_main(_tell)
-        exception_hooks.hear_finalizers(_tell, lambda: bool(_state["ended"]))
+        exception_hooks.install_main_hook(_tell)
+        exception_hooks.install_unraisable_hook(_tell, lambda: bool(_state["ended"]))
         if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
             from otel_distro.errors import frames
 
-            exception_hooks.hear_caught(_tell, frames.own_name)
+            exception_hooks.install_monitoring(_tell, frames.own_name)
     atexit.register(_at_exit)
     signals.handle(_die)
     if hasattr(os, "register_at_fork"):
@@ -332,7 +332,7 @@ def _finish_with_multiprocessing(util: "Any") -> None:
 
     _state["anchor"] = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
-    exception_hooks.hear_children(util, _tell)
+    exception_hooks.install_multiprocessing_hook(util, _tell)
 
 
 def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
@@ -365,7 +365,7 @@ def _start_timer() -> None:
         threads.import_threading(main)
         activate()
 
-    _timer.start(_HASTE if _timer.hurried else _state["delay"], run_out)
+    _timer.start(_URGENT_DELAY_S if _timer.hurried else _state["delay"], run_out)
 
 
 def _end_timer() -> None:

@@ -14,17 +14,17 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_distro import schema, settings
 from otel_distro._otel import sdk
-from otel_distro._otel.safe_api import guard_sdk
+from otel_distro._otel.safe_api import install_safe_api
 from otel_distro._otel.sdk import BatchLogRecordProcessor, LoggerProvider
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.environment.otlp import speaks_grpc
 from otel_distro.export.build import assemble, report_to
 from otel_distro.export.encode import redact
-from otel_distro.export.external_sdk import ForeignSDK
+from otel_distro.export.external_sdk import ExternalSdkLifecycle
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
-from otel_distro.export.self_metrics import report_tallies
+from otel_distro.export.self_metrics import report_span_and_log_counters
 from otel_distro.export.send import last_delivery
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ours(signal: str) -> str:
 class Configurator(sdk.SDKConfigurator):
     """The entry point ``opentelemetry_configurator``; one process builds one SDK, however often it is called."""
 
-    lifecycle: Lifecycle | ForeignSDK | None = None
+    lifecycle: Lifecycle | ExternalSdkLifecycle | None = None
 
     def _configure(self, **kwargs: Any) -> None:
         """Build the SDK from a checked environment.
@@ -72,8 +72,8 @@ class Configurator(sdk.SDKConfigurator):
         return Resource.create(attributes)
 
 
-def _follow(providers: Sequence[Any]) -> ForeignSDK:
-    sdk = ForeignSDK(providers, settings.OTEL_DISTRO_EXIT_TIMEOUT.get())
+def _follow(providers: Sequence[Any]) -> ExternalSdkLifecycle:
+    sdk = ExternalSdkLifecycle(providers, settings.OTEL_DISTRO_EXIT_TIMEOUT.get())
     with guard("following forks"):
         sdk.bind()
     return sdk
@@ -112,7 +112,7 @@ def _build(resource: Resource) -> Lifecycle:
     )
     spans = QueueSpanProcessor(pipeline)
     file = _log_file(pipeline)
-    logs = QueueLogRecordProcessor(pipeline, [lane for lane in pipeline.lanes if lane not in ("traces", "metrics")])
+    logs = QueueLogRecordProcessor(pipeline, [queue for queue in pipeline.queues if queue not in ("traces", "metrics")])
     for name in names["traces"]:
         tracer_provider.add_span_processor(
             spans if name == ours("traces") else BatchSpanProcessor(sdk.exporter_class("traces", name)())
@@ -125,7 +125,7 @@ def _build(resource: Resource) -> Lifecycle:
     if os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() != "false":
         meter = meter_provider.get_meter("otel_distro", __version__)
         report_to(pipeline, meter)
-        report_tallies(meter, spans.tally, logs.tally)
+        report_span_and_log_counters(meter, spans.counter, logs.counter)
         if file is not None:
             file.report_to(meter)
     sdk.set_providers(tracer_provider, meter_provider, logger_provider)
@@ -143,11 +143,11 @@ def _build(resource: Resource) -> Lifecycle:
         # Who has set the time means it.
         longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
     )
-    lifecycle.after_fork.extend((spans.tally.renew, logs.tally.renew, redact.renew))
+    lifecycle.after_fork.extend((spans.counter.renew, logs.counter.renew, redact.renew))
     if file is not None:
         lifecycle.after_fork.append(file.renew)
     with guard("guarding the SDK"):
-        guard_sdk(QueueSpanProcessor)
+        install_safe_api(QueueSpanProcessor)
     with guard("following forks"):
         lifecycle.bind()
     return lifecycle

@@ -45,7 +45,7 @@ _new: Callable[[Any], Any] = object.__new__
 _put = dict.__setitem__
 
 
-def quicken(
+def install_fast_path(
     start: Callable[..., Any], end: Callable[..., Any], set_attribute: Callable[..., Any], queue_type: type[SpanQueue]
 ) -> None:
     """Put the quick ways before those given: ``Tracer.start_span``, ``Span.end`` and ``Span.set_attribute`` of the SDK.

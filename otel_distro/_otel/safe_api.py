@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.sdk.trace import Span, Tracer
 
 from otel_distro._otel import metrics
-from otel_distro._otel.fast_spans import quicken
+from otel_distro._otel.fast_spans import install_fast_path
 from otel_distro._otel.sdk import Logger
 from otel_distro._runtime.diagnostics import report_failure
 
@@ -49,7 +49,7 @@ _CREATING = (
 _OURS = (Exception, SystemExit)
 
 
-def guard_sdk(queue_type: type[SpanQueue]) -> None:
+def install_safe_api(queue_type: type[SpanQueue]) -> None:
     """Wrap what records and creates, and quicken the way of the usual span. Harmless when called again."""
     if hasattr(Tracer.start_span, "guarded_by_otel_distro"):
         return
@@ -59,8 +59,8 @@ def guard_sdk(queue_type: type[SpanQueue]) -> None:
     for name in _CREATING:
         _wrap(Meter, name, functools.partial(_no_instrument, name))
     _wrap(Tracer, "start_span", _bare_span)
-    quicken(Tracer.start_span, Span.end, Span.set_attribute, queue_type)
-    metrics.quicken_measurements()
+    install_fast_path(Tracer.start_span, Span.end, Span.set_attribute, queue_type)
+    metrics.install_fast_measurements()
 
 
 def _wrap(owner: type, name: str, instead: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ handler when it comes to its next instruction; one that waits for something does
 while it waited. So a program with a handler of ours could sleep through a SIGTERM of which it would have died without us.
 
 The interpreter writes the number of each signal that it notes to a descriptor
-(https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd). Who reads ours (:class:`Ear`) can tell the main thread.
+(https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd). Who reads ours (:class:`SignalPipe`) can tell the main thread.
 To the application nothing is there: its own descriptor takes the place of ours, for as long as it wants, and what closes
 all descriptors leaves ours open, for a signal that finds them closed would be complained about on stderr.
 
@@ -152,11 +152,11 @@ def _keep_open() -> None:
     os.close, os.closerange = close, closerange
 
 
-class Ear:
+class SignalPipe:
     """Waits for signals, as a lock that each of them releases. One thread at a time."""
 
     def __init__(self) -> None:
-        self.heard: set[int] = set()
+        self.received: set[int] = set()
         """Numbers of signals since it was last emptied."""
         self._knows_senders = False
 
@@ -177,7 +177,7 @@ class Ear:
             reader.detach()
         if any(int.from_bytes(credentials[:4], sys.byteorder) == os.getpid() for _, _, credentials in more):
             # Not from a child that was forked behind the interpreter's back: it writes to the same descriptor.
-            self.heard.update(data)
+            self.received.update(data)
 
     def release(self) -> None:
         """Let whoever waits go on."""
@@ -198,7 +198,7 @@ class Ear:
         earlier = os.dup(_descriptors[0])
         try:
             _place(reader.detach(), writer.detach())
-            self.heard.update(os.read(earlier, _MOST_BYTES))
+            self.received.update(os.read(earlier, _MOST_BYTES))
         except BlockingIOError:
             pass
         finally:

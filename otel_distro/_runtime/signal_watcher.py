@@ -20,19 +20,19 @@ class SignalWatch:
     """A thread that hears which signals the interpreter has noted. Nothing where they are not told: see ``_wakeup``."""
 
     def __init__(self) -> None:
-        self._ear: signal_wakeup.Ear
+        self._ear: signal_wakeup.SignalPipe
         self._worker = Worker("the thread that hears signals", self._work, wake=self._new_ear)
 
     def start(self) -> None:
         """Start the thread, and follow forks from here on."""
         if signal_wakeup.is_open():
             os.register_at_fork(
-                before=self._worker.go_home, after_in_parent=self._worker.call_back, after_in_child=self._begin_anew
+                before=self._worker.stop_and_join, after_in_parent=self._worker.restart, after_in_child=self._begin_anew
             )
             self._worker.start()
 
-    def _new_ear(self) -> signal_wakeup.Ear:
-        self._ear = signal_wakeup.Ear()
+    def _new_ear(self) -> signal_wakeup.SignalPipe:
+        self._ear = signal_wakeup.SignalPipe()
         return self._ear
 
     def _begin_anew(self) -> None:
@@ -41,10 +41,10 @@ class SignalWatch:
 
     def _work(self) -> float:
         for pause in _PAUSES:
-            if not any(map(signals.is_unheard, self._ear.heard)):
+            if not any(map(signals.is_unheard, self._ear.received)):
                 break
             threads.nap(pause)
-            for number in self._ear.heard:
-                signals.tell_main_thread(number)
-        self._ear.heard.clear()
+            for number in self._ear.received:
+                signals.interrupt_main_thread(number)
+        self._ear.received.clear()
         return _IDLE

@@ -42,7 +42,7 @@ def handle(die: "Callable[[int, Any], None]") -> None:
     signal_wakeup.open_pair()
 
 
-def tell_main_thread(number: int) -> None:
+def interrupt_main_thread(number: int) -> None:
     """Send a signal to the main thread itself, unless its handler is the application's or has begun."""
     # No other thread comes between these two: there the handler could begin, and what is sent would find none.
     if number in _ours:

@@ -39,7 +39,7 @@ def nap(seconds: float) -> None:
     lock.acquire(True, seconds)
 
 
-class Pauses:
+class GilYield:
     """Short pauses in long work, for whoever waits for the interpreter; none at all where they are not ``wanted``.
 
     Whoever waits for it is mostly answering a request: a pause is about as long as such an answer takes, so that each of
@@ -56,26 +56,26 @@ class Pauses:
     def take(self, *, due: bool = False) -> None:
         """Let others have the interpreter for a moment if this thread has had it for some time, or if it is ``due``."""
         begin = time.monotonic()
-        if (begin >= self._due or (due and self._due != _NEVER)) and not Pauses.in_a_hurry:
+        if (begin >= self._due or (due and self._due != _NEVER)) and not GilYield.in_a_hurry:
             nap(_PAUSE)
             end = time.monotonic()
             self._due = end + _PIECE if end - begin < _LONG else _NEVER
 
 
-class QuickTurns:
+class short_switch_interval:
     """For a while, let no thread of the program keep the interpreter for longer than half a millisecond, nor pause for others.
 
     Threads that compute would do so for 5 ms each, every time that we have waited for anything.
     """
 
     def __enter__(self) -> None:
-        Pauses.in_a_hurry += 1
+        GilYield.in_a_hurry += 1
         self._before = sys.getswitchinterval()
         sys.setswitchinterval(min(self._before, _QUICK))
 
     def __exit__(self, *_: object) -> None:
         sys.setswitchinterval(self._before)
-        Pauses.in_a_hurry -= 1
+        GilYield.in_a_hurry -= 1
 
 
 def start_new_thread(function: "Callable[..., object]", arguments: "tuple[Any, ...]") -> None:

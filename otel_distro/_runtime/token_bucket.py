@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Allowance:
+class TokenBucket:
     """A share of the time, of which up to ``most`` seconds are saved while nothing is spent.
 
     What comes now and then is never kept waiting; what goes on without a pause is spread out until it costs ``share``.

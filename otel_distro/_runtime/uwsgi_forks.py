@@ -56,24 +56,24 @@ def follow(start: Callable[[], object], tell: Callable[[], object]) -> bool:
     def look() -> None:
         with guard("telemetry in a worker of uWSGI"):
             if os.getpid() != parent:
-                if worker.parked is not look:
+                if worker.threads_forbidden is not look:
                     return
                 if uwsgi.worker_id() == 1:
                     with guard("the metrics of the process that forks workers"):
                         tell()
-                worker.parked = None
+                worker.threads_forbidden = None
                 for callback in _in_child:
                     with guard("telemetry after a fork of uWSGI"):
                         callback()
-            elif uwsgi.worker_id() and worker.parked is look:
-                worker.parked = None
+            elif uwsgi.worker_id() and worker.threads_forbidden is look:
+                worker.threads_forbidden = None
                 start()
 
     def by_python() -> None:
-        worker.parked = None
+        worker.threads_forbidden = None
         start()
 
-    worker.parked = look
+    worker.threads_forbidden = look
     # With --py-call-osafterfork uWSGI has Python call them, and there is nothing left to be done.
     os.register_at_fork(after_in_child=by_python)
     before = getattr(uwsgi, "post_fork_hook", None)

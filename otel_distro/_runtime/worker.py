@@ -23,11 +23,11 @@ _PATIENCE = 0.1
 thread_context: Callable[[], AbstractContextManager[None]] = nullcontext
 """Context that threads of ours run in; :mod:`otel_distro._otel.sdk` sets one that suppresses instrumentation."""
 
-parked: Callable[[], None] | None = None
+threads_forbidden: Callable[[], None] | None = None
 """Set in a process that must have no threads of ours now: what looks whether that has changed."""
 
 
-def aside(what: str, work: Callable[[], object]) -> threads.LockType:
+def run_in_thread(what: str, work: Callable[[], object]) -> threads.LockType:
     """Do ``work`` in a thread of its own, or here where none can be had; return a lock that is free once it is done."""
     done = threads.allocate_lock()
     done.acquire()
@@ -85,7 +85,7 @@ class Worker:
 
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs. Where no threads can be had it does not."""
-        if self.alive or self._stopped or parked is not None:
+        if self.alive or self._stopped or threads_forbidden is not None:
             return self.alive
         self.alive = True
         try:
@@ -107,9 +107,9 @@ class Worker:
         self._stopped = True
         self.notify()
 
-    def go_home(self) -> None:
-        """Let the thread end and wait for that: see :func:`all_home`."""
-        all_home([self])
+    def stop_and_join(self) -> None:
+        """Let the thread end and wait for that: see :func:`stop_all`."""
+        stop_all([self])
 
     def leave(self) -> None:
         """Let the thread end after the call of ``work()`` that it is in; nobody waits for it."""
@@ -117,11 +117,11 @@ class Worker:
         self.stop()
 
     @property
-    def leaving(self) -> bool:
+    def stopping(self) -> bool:
         """Whether the thread that asks was sent home, and should come to an end of what it does."""
         return self._leaving
 
-    def call_back(self) -> None:
+    def restart(self) -> None:
         """Start the thread again in the parent. One that was busy ends by itself; the new one waits for it."""
         self.alive = False
         self.start()
@@ -134,12 +134,12 @@ class Worker:
         self.start()
         self.notify()
 
-    def _send_home(self) -> None:
+    def _request_stop(self) -> None:
         self._generation += 1
         self._leaving = True
         self.notify()
 
-    def _is_home(self) -> bool:
+    def _has_stopped(self) -> bool:
         """Wait for the end of a thread that was sent home, unless it has been busy for long; return whether one has ended."""
         if not self.alive:
             return False
@@ -171,7 +171,7 @@ class Worker:
                     break
 
 
-def all_home(workers: Sequence[Worker]) -> None:
+def stop_all(workers: Sequence[Worker]) -> None:
     """Let the threads end, those that nap at once, and wait for that: a fork is about to happen.
 
     Nobody waits for one that has been busy for long: with a slow collector.
@@ -179,7 +179,7 @@ def all_home(workers: Sequence[Worker]) -> None:
     # Before anybody is sent: who counts afterwards may wait for the end of one that is gone already.
     running = threads.thread_count()
     for each in workers:
-        each._send_home()
-    ended = sum([each._is_home() for each in workers])
+        each._request_stop()
+    ended = sum([each._has_stopped() for each in workers])
     if ended:
         threads.await_fewer_threads(running - ended + 1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TOOL = 4
 
 
-def hear_main(tell: "Tell") -> None:
+def install_main_hook(tell: "Tell") -> None:
     """Stand before ``sys.excepthook``."""
     original = sys.excepthook
 
@@ -31,7 +31,7 @@ def hear_main(tell: "Tell") -> None:
     sys.excepthook = excepthook
 
 
-def hear_finalizers(tell: "Tell", ended: "Callable[[], bool]") -> None:
+def install_unraisable_hook(tell: "Tell", ended: "Callable[[], bool]") -> None:
     """Stand before ``sys.unraisablehook``. ``ended``: whether it is too late to start anything."""
     original = sys.unraisablehook
 
@@ -43,7 +43,7 @@ def hear_finalizers(tell: "Tell", ended: "Callable[[], bool]") -> None:
     sys.unraisablehook = unraisablehook
 
 
-def hear_children(util: "Any", tell: "Tell") -> None:
+def install_multiprocessing_hook(util: "Any", tell: "Tell") -> None:
     """Hear what ends a child of multiprocessing, before it is printed and gone. ``util``: :mod:`multiprocessing.util`."""
     if sys.version_info < (3, 13):
         # For children that are spawned: they call no functions after a fork.
@@ -75,7 +75,7 @@ def _hear_printing(traceback: "Any", tell: "Tell") -> None:
     traceback.print_exc = print_exc
 
 
-def hear_caught(tell: "Tell", own: "Callable[[str], str]") -> None:
+def install_monitoring(tell: "Tell", own: "Callable[[str], str]") -> None:
     """Hear the first exception that code of the application catches; Python says so from 3.12 on. ``own``: is it such a file?
 
     The code and the place in it are told too.

@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     text: str
 
 
-class Verdict(NamedTuple):
+class VerificationResult(NamedTuple):
     """What came of it. ``notes``: what could not be seen. ``last``: the end of the chain."""
 
     lines: int
@@ -52,7 +52,7 @@ def files_of(path: str) -> list[str]:
     return [*(os.path.join(folder, each) for each in ordered), *itself]
 
 
-def verify(paths: Sequence[str], keys: Sequence[bytes] = (), *, current: str = "") -> Verdict:
+def verify(paths: Sequence[str], keys: Sequence[bytes] = (), *, current: str = "") -> VerificationResult:
     """Verify the files of one chain, oldest first.
 
     ``current``: the audit file whose head says where the chain ends, empty where the last of ``paths`` was put away.
@@ -89,7 +89,7 @@ def verify(paths: Sequence[str], keys: Sequence[bytes] = (), *, current: str = "
         findings.extend(_check_head(current, head, seal, at))
     elif not ended:
         findings.append(Finding(paths[-1], 0, "lines are missing at its end: it does not say that it ends"))
-    return Verdict(count, len(paths), at or Link(0, ""), findings, notes)
+    return VerificationResult(count, len(paths), at or Link(0, ""), findings, notes)
 
 
 def was_put_away(path: str) -> bool:

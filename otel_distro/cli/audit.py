@@ -8,7 +8,7 @@ import sys
 
 from otel_distro import settings
 from otel_distro.audit.local import key_from, read_key
-from otel_distro.audit.verification import KeyNeeded, Verdict, files_of, verify, was_put_away
+from otel_distro.audit.verification import KeyNeeded, VerificationResult, files_of, verify, was_put_away
 
 _MOST_SHOWN = 100
 
@@ -49,7 +49,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _show(verdict: Verdict) -> None:
+def _show(verdict: VerificationResult) -> None:
     for finding in verdict.findings[:_MOST_SHOWN]:
         place = f":{finding.line}: this line" if finding.line else ":"
         print(f"{finding.path}{place} {finding.text}")

@@ -13,14 +13,14 @@ from otel_distro._otel import sdk
 from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.terminal import clean
 from otel_distro.export.build import deliveries, spool_of, targets
-from otel_distro.export.self_metrics import LaneMetrics
-from otel_distro.export.send.delivery import Link
+from otel_distro.export.self_metrics import ExporterMetrics
+from otel_distro.export.send.delivery import EndpointHealth
 from otel_distro.export.spool.inspection import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_distro.export.send.delivery import Delivery
+    from otel_distro.export.send.delivery import SpoolExporter
     from otel_distro.export.spool.spool import Spool
 
 _TIMEOUT: Final = 60.0
@@ -74,7 +74,7 @@ def _seconds(text: str) -> float:
 class _Drain:
     """Delivers a spool to its end, and counts."""
 
-    def __init__(self, spool: Spool, made: Mapping[str, Delivery]) -> None:
+    def __init__(self, spool: Spool, made: Mapping[str, SpoolExporter]) -> None:
         self._spool = spool
         self._deliveries = made
         self._counts = {signal: _Counts(signal) for signal in made}
@@ -88,14 +88,14 @@ class _Drain:
 
     def run(self, deadline: float) -> None:
         """Send until nothing waits, nothing goes any more or the time is over."""
-        going: list[Delivery] = []
+        going: list[SpoolExporter] = []
         while self._in_time and (going or self._may_go_on()):
             going = [delivery for delivery in going or self._deliveries.values() if self._send(delivery, deadline)]
 
     def _may_go_on(self) -> bool:
         return self._spool.adopt() > 0 and not all(link.is_down for link in self._links.values())
 
-    def _send(self, delivery: Delivery, deadline: float) -> bool:
+    def _send(self, delivery: SpoolExporter, deadline: float) -> bool:
         left = deadline - time.monotonic()
         self._in_time = left > 0
         return self._in_time and delivery.send_one(min(left, delivery.sender.target.timeout))
@@ -142,7 +142,7 @@ class _Drain:
             print("Something waits for other destinations: otel-distro spool shows it.")
 
 
-class _Link(Link):
+class _Link(EndpointHealth):
     """A link that stays down once it failed, and leaves it to the report to say why."""
 
     reason = ""
@@ -156,7 +156,7 @@ class _Link(Link):
         self.retry_at = float("inf")
 
 
-class _Counts(LaneMetrics):
+class _Counts(ExporterMetrics):
     """Counts what became of the items of a signal, for the report."""
 
     def __init__(self, signal: str) -> None:

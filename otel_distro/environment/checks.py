@@ -1,7 +1,7 @@
 """What the value of an environment variable may look like: one function per kind of value.
 
 A check takes the variable's name, its value and the whole environment, and returns None where the value is good, else a
-:class:`Verdict`. Checks run at the start of processes: what is slow to import (``re``, ``importlib.metadata``) is imported
+:class:`CheckResult`. Checks run at the start of processes: what is slow to import (``re``, ``importlib.metadata``) is imported
 only where a value cannot be judged without it.
 """
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Check = Callable[[str, str, Mapping[str, str]], "Verdict | None"]
+    Check = Callable[[str, str, Mapping[str, str]], "CheckResult | None"]
 
 # The specification asks for at least this range, and larger numbers overflow queues and timers of the SDK.
 _LARGEST = 2**31 - 1
@@ -44,7 +44,7 @@ _PACKAGES = {
 _entry_points: "dict[str, frozenset[str]]" = {}
 
 
-class Verdict:
+class CheckResult:
     """What is wrong with a value and what holds instead.
 
     ``value`` None: the variable is removed, and what holds without it is named. ``value`` as it was: only a hint.
@@ -59,7 +59,7 @@ class Verdict:
         self.using = using
 
 
-def anything(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def anything(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Accept every value."""
     return None
 
@@ -68,14 +68,14 @@ def whole(minimum: int) -> "Check":
     """Return a check for a whole number of ``minimum`` (0 or 1) to 2147483647."""
     expected = "is not a whole number above 0" if minimum else "is not a whole number of 0 or more"
 
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         try:
             number = int(value)
         except ValueError:
-            return Verdict(expected)
+            return CheckResult(expected)
         if number > _LARGEST:
-            return Verdict(f"is above {_LARGEST}")
-        return Verdict(expected) if number < minimum else None
+            return CheckResult(f"is above {_LARGEST}")
+        return CheckResult(expected) if number < minimum else None
 
     return check
 
@@ -83,64 +83,64 @@ def whole(minimum: int) -> "Check":
 def above_zero(unit: str) -> "Check":
     """Return a check for a number above 0, fractions allowed, counted in ``unit``."""
 
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         try:
             number = float(value)
         except ValueError:
             number = 0.0
-        return None if 0 < number <= _LARGEST else Verdict(f"is not a number of {unit} above 0")
+        return None if 0 < number <= _LARGEST else CheckResult(f"is not a number of {unit} above 0")
 
     return check
 
 
-def port(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def port(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a port number."""
-    return None if is_port(value.strip()) else Verdict("is not a port number from 1 to 65535")
+    return None if is_port(value.strip()) else CheckResult("is not a port number from 1 to 65535")
 
 
 def choice(*values: str) -> "Check":
     """Return a check for one of ``values``; another case is put right, as the SDK does not always do."""
     expected = f"is not {' or '.join(values)}" if len(values) < 3 else f"is not one of {', '.join(values)}"
 
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         plain = value.strip().lower()
         if plain not in values:
-            return Verdict(expected)
-        return None if plain == value else Verdict("", plain)
+            return CheckResult(expected)
+        return None if plain == value else CheckResult("", plain)
 
     return check
 
 
-def sampler(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def sampler(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check the name of a sampler: one of the SDK's or an installed one."""
     plain = value.strip().lower()
     if plain.removeprefix("parentbased_") in ("always_on", "always_off", "traceidratio"):
-        return None if plain == value else Verdict("", plain)
+        return None if plain == value else CheckResult("", plain)
     return component("opentelemetry_traces_sampler")(name, value, environ)
 
 
-def sampler_argument(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def sampler_argument(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check the argument of the sampler: the ratio samplers take a number from 0 to 1, others what they like."""
     chosen = environ.get("OTEL_TRACES_SAMPLER", "")
     if not chosen:
-        return Verdict("has no effect while OTEL_TRACES_SAMPLER is not set", value)
+        return CheckResult("has no effect while OTEL_TRACES_SAMPLER is not set", value)
     if not chosen.endswith("traceidratio"):
         return None
     try:
         ratio = float(value)
     except ValueError:
         ratio = -1.0
-    return None if 0 <= ratio <= 1 else Verdict("is not a ratio from 0 to 1", "1.0")
+    return None if 0 <= ratio <= 1 else CheckResult("is not a ratio from 0 to 1", "1.0")
 
 
 def component(group: str, *known: str) -> "Check":
     """Return a check for the name of one component: ``known`` or registered under entry point ``group``."""
 
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         plain = value.strip()
         if plain not in known and plain not in _installed(group):
-            return Verdict("is not installed")
-        return None if plain == value else Verdict("", plain)
+            return CheckResult("is not installed")
+        return None if plain == value else CheckResult("", plain)
 
     return check
 
@@ -151,12 +151,12 @@ def components(group: str, *known: str) -> "Check":
     ``none`` in ``known`` says that the word alone stands for none of them.
     """
 
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         items = [item if (low := item.lower()) not in known else low for item in _items(value)]
         if items == ["none"] and "none" in known:
-            return None if value == "none" else Verdict("", "none")
+            return None if value == "none" else CheckResult("", "none")
         if group == "opentelemetry_propagator" and "none" in items:
-            return Verdict("", "none")
+            return CheckResult("", "none")
         kept: list[str] = []
         bad: list[str] = []
         for item in items:
@@ -164,8 +164,8 @@ def components(group: str, *known: str) -> "Check":
             (kept if good else bad).append(item)
         if not bad:
             fixed = ",".join(kept)
-            return None if fixed == value else Verdict("", fixed or None)
-        return Verdict(_unknown(group, bad), ",".join(kept) or None)
+            return None if fixed == value else CheckResult("", fixed or None)
+        return CheckResult(_unknown(group, bad), ",".join(kept) or None)
 
     return check
 
@@ -173,47 +173,47 @@ def components(group: str, *known: str) -> "Check":
 def subset(*values: str) -> "Check":
     """Return a check for a list of words out of ``values``."""
 
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         items = _items(value)
         bad = [item for item in items if item.lower() not in values]
         kept = ",".join(item.lower() for item in items if item.lower() in values)
         if bad:
-            return Verdict(f"has {_quoted(bad)}, which means nothing here", kept or None)
-        return None if kept == value else Verdict("", kept or None)
+            return CheckResult(f"has {_quoted(bad)}, which means nothing here", kept or None)
+        return None if kept == value else CheckResult("", kept or None)
 
     return check
 
 
-def service_name(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def service_name(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a name that goes out with everything: printable text of at most 255 characters."""
     plain = value.strip()
     if plain.isprintable() and len(plain) <= _LONGEST_NAME:
-        return None if plain == value else Verdict("", plain)
+        return None if plain == value else CheckResult("", plain)
     printable = "".join(c if c.isprintable() else " " for c in plain[: 2 * _LONGEST_NAME])
     clean = " ".join(printable.split())[:_LONGEST_NAME]
     problem = (
         "has characters that cannot be shown" if not plain.isprintable() else f"is over {_LONGEST_NAME} characters"
     )
-    return Verdict(problem, clean or None)
+    return CheckResult(problem, clean or None)
 
 
-def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a list of ``key=value``: pairs that are none are left out, what is no UTF-8 becomes ``?``."""
     pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
     bad = [pair for pair in pairs if not _is_pair(pair)]
     text = ",".join(pair for pair in pairs if _is_pair(pair))
     utf8 = text.encode("utf-8", "replace").decode()
     if bad:
-        return Verdict(f"has {_quoted(bad)}, which is not key=value", utf8 or None)
+        return CheckResult(f"has {_quoted(bad)}, which is not key=value", utf8 or None)
     if utf8 != text:
-        return Verdict("has bytes that are not UTF-8", utf8)
-    return None if len(pairs) == value.count(",") + 1 else Verdict("", text or None)
+        return CheckResult("has bytes that are not UTF-8", utf8)
+    return None if len(pairs) == value.count(",") + 1 else CheckResult("", text or None)
 
 
-def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a list of regular expressions, which upstream joins with ``|`` into one."""
     if len(value) > _LONGEST_EXPRESSION:
-        return Verdict(f"is over {_LONGEST_EXPRESSION} characters")
+        return CheckResult(f"is over {_LONGEST_EXPRESSION} characters")
     if not any(c in value for c in "()[]{}*+?|\\"):
         return None
     items = [item.strip() for item in value.split(",")]
@@ -224,17 +224,17 @@ def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict
     good = [item for item in items if compiles[item]]
     if not bad or not _compiles("|".join(good)):
         # Each for itself may be one, and all of them together none: flags stand at the beginning, names occur once.
-        return Verdict("is no regular expression when joined with |")
-    return Verdict(f"has {_quoted(bad)}, which is no regular expression", ",".join(good) or None)
+        return CheckResult("is no regular expression when joined with |")
+    return CheckResult(f"has {_quoted(bad)}, which is no regular expression", ",".join(good) or None)
 
 
-def configuration_file(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def configuration_file(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check the file of declarative configuration and that the package which reads it is installed."""
     others = "the other variables"
     if not os.path.isfile(value):
-        return Verdict("is no file", using=others)
+        return CheckResult("is no file", using=others)
     if not importable("opentelemetry.configuration"):
-        return Verdict("needs the package opentelemetry-configuration", using=others)
+        return CheckResult("needs the package opentelemetry-configuration", using=others)
     return None
 
 

@@ -5,7 +5,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 import os
 
-from otel_distro.environment.checks import GRPC_PACKAGE, Verdict, above_zero, has_grpc, is_port
+from otel_distro.environment.checks import GRPC_PACKAGE, CheckResult, above_zero, has_grpc, is_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,42 +51,42 @@ def speaks_grpc(signal: str, environ: "Mapping[str, str]") -> bool:
     return chosen == "grpc"
 
 
-def protocol(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def protocol(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check the protocol of an exporter; gRPC needs its library."""
     plain = value.strip().lower()
     if plain == "http/json":
-        return Verdict("is not spoken by the exporters for Python", "http/protobuf")
+        return CheckResult("is not spoken by the exporters for Python", "http/protobuf")
     if plain not in ("grpc", "http/protobuf"):
-        return Verdict("is not grpc or http/protobuf")
+        return CheckResult("is not grpc or http/protobuf")
     if plain == "grpc" and not has_grpc():
-        return Verdict(f"needs the package {GRPC_PACKAGE}", "http/protobuf")
-    return None if plain == value else Verdict("", plain)
+        return CheckResult(f"needs the package {GRPC_PACKAGE}", "http/protobuf")
+    return None if plain == value else CheckResult("", plain)
 
 
-def compression(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def compression(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check the compression of an exporter."""
     plain = value.strip().lower()
     if plain not in ("gzip", "deflate", "none"):
-        return Verdict("is not gzip, deflate or none")
-    return None if plain == value else Verdict("", plain)
+        return CheckResult("is not gzip, deflate or none")
+    return None if plain == value else CheckResult("", plain)
 
 
-def timeout(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def timeout(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a timeout: seconds in Python, milliseconds in the specification."""
     verdict = above_zero("seconds")(name, value, environ)
     if verdict is None and float(value) > 600:
-        return Verdict("counts seconds in Python, not milliseconds; it is kept", value)
+        return CheckResult("counts seconds in Python, not milliseconds; it is kept", value)
     return verdict
 
 
-def certificate(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def certificate(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a file for TLS. The variable is never removed: without it other servers would be trusted, or no client be."""
     if os.path.isfile(value) and os.access(value, os.R_OK):
         return None
-    return Verdict("is no file that can be read; it is kept, and https does not deliver until there is one", value)
+    return CheckResult("is no file that can be read; it is kept, and https does not deliver until there is one", value)
 
 
-def endpoint(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def endpoint(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check an address: the base of all three signals, or one signal's, which is used as it stands."""
     signal = signal_of(name)
     verdict = url(name, value, environ)
@@ -94,49 +94,49 @@ def endpoint(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | 
     if all(speaks_grpc(each, environ) for each in ([signal] if signal else SIGNALS)):
         if not _is_grpc_address(plain):
             return verdict
-        return None if plain == value else Verdict("", plain)
+        return None if plain == value else CheckResult("", plain)
     if verdict and verdict.value is None:
         return verdict
     address = verdict.value if verdict and verdict.value else plain
     path = address.partition("://")[2].partition("/")[2]
     if signal:
         if not path and not verdict:
-            return Verdict(f"has no path and is used as it stands; receivers listen on /v1/{signal}", value)
+            return CheckResult(f"has no path and is used as it stands; receivers listen on /v1/{signal}", value)
         return verdict
     for each in SIGNALS:
         base = address.rstrip("/").removesuffix(f"/v1/{each}")
         if base != address.rstrip("/"):
-            return Verdict(f"is for all signals, the path /v1/{each} is added to it", base)
+            return CheckResult(f"is for all signals, the path /v1/{each} is added to it", base)
     return verdict
 
 
-def url(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def url(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check an http or https URL; one without a scheme gets http."""
     plain = value.strip()
     if " " in plain or not plain.isprintable():
-        return Verdict("has spaces or unprintable characters")
+        return CheckResult("has spaces or unprintable characters")
     scheme, separator, rest = plain.partition("://")
     if not separator:
         if _is_address(plain.partition("/")[0]):
-            return Verdict("has no http:// or https://", f"http://{plain}")
-        return Verdict("is not a URL such as http://localhost:4318")
+            return CheckResult("has no http:// or https://", f"http://{plain}")
+        return CheckResult("is not a URL such as http://localhost:4318")
     if scheme.lower() not in ("http", "https"):
-        return Verdict(f"begins with {scheme[:20]}:// where http:// or https:// is due")
+        return CheckResult(f"begins with {scheme[:20]}:// where http:// or https:// is due")
     problem = _authority_problem(rest.partition("/")[0].partition("?")[0].partition("#")[0])
     if problem:
-        return Verdict(problem)
-    return None if plain == value else Verdict("", plain)
+        return CheckResult(problem)
+    return None if plain == value else CheckResult("", plain)
 
 
-def headers(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+def headers(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a list of ``name=value``, percent-encoded. Pairs that no request can carry are left out, unseen."""
     pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
     kept = [pair for pair in pairs if _is_header(pair)]
     if len(kept) == len(pairs):
-        return None if len(kept) == value.count(",") + 1 else Verdict("", ",".join(kept) or None)
+        return None if len(kept) == value.count(",") + 1 else CheckResult("", ",".join(kept) or None)
     place = next(number for number, pair in enumerate(pairs, 1) if not _is_header(pair))
     others = f"the other {len(kept)}" if kept else None
-    return Verdict(
+    return CheckResult(
         f"has a pair that is not name=value as headers can carry it (number {place})", ",".join(kept) or None, others
     )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from otel_distro.environment.checks import Check, Verdict
+    from otel_distro.environment.checks import Check, CheckResult
 
 
 class Rule:
@@ -38,11 +38,11 @@ def _provider(signal: str, *known: str) -> Rule:
 
 
 def _setting(setting: "settings.Setting[Any]") -> Rule:
-    def check(name: str, value: str, environ: "Mapping[str, str]") -> "Verdict | None":
+    def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         try:
             setting.parse(value)
         except ValueError as error:
-            return checks.Verdict(str(error))
+            return checks.CheckResult(str(error))
         return None
 
     default = str(setting.default)

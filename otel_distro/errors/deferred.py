@@ -19,7 +19,7 @@ from otel_distro.errors import exception_report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_distro.errors.exception_state import Mark
+    from otel_distro.errors.exception_state import ExceptionState
 
 _MOST: Final = 1000
 _LONGEST_WAIT: Final = 10.0
@@ -56,7 +56,7 @@ def _wake() -> None:
     worker.notify()
 
 
-def hold(mark: Mark, report: exception_report.Report) -> None:
+def defer(mark: ExceptionState, report: exception_report.Report) -> None:
     """Send a report when its exception ends and nobody told it before, at the end of the process, or after ten seconds."""
     mark.wait(report, send)
     _held.append(report)
@@ -70,7 +70,7 @@ def hold(mark: Mark, report: exception_report.Report) -> None:
 def end() -> None:
     """Send all that is held or waits, now and here: the process ends."""
     _sweep(None)
-    settle()
+    drain()
     # What our thread has taken is on its way.
     if _sending.acquire(True, _PATIENCE):
         _sending.release()
@@ -88,7 +88,7 @@ def _sweep(before: int | None) -> None:
         return
 
 
-def settle() -> None:
+def drain() -> None:
     """Send what waits, now and here."""
     try:
         while True:
@@ -103,9 +103,9 @@ def settle() -> None:
 def _work() -> float:
     # Errors come in bursts: one wake-up for all of one is cheaper.
     threads.nap(_GATHER)
-    settle()
+    drain()
     _sweep(time.time_ns() - int(_LONGEST_WAIT * 1e9))
-    settle()
+    drain()
     _state["armed"] = bool(_held)
     return _LONGEST_WAIT if _held else _IDLE
 
@@ -117,7 +117,7 @@ def _follow_forks() -> None:
 
 
 def _before() -> None:
-    _state["worker"].go_home()
+    _state["worker"].stop_and_join()
 
 
 def _in_parent() -> None:
@@ -125,7 +125,7 @@ def _in_parent() -> None:
     worker.alive = False
     _state["armed"] = bool(_held)
     if _waiting or _held:
-        worker.call_back()
+        worker.restart()
         worker.notify()
 
 

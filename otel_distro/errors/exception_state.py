@@ -27,7 +27,7 @@ class Waiting(Protocol):
     done: bool
 
 
-class Mark:
+class ExceptionState:
     """The mark of one failure. ``told``: recorded. ``final``: by somebody after whom nobody handles it any more.
 
     ``span``: the innermost span it left. ``waiting``: what is to be told when the exception ends and nobody told it before.
@@ -56,7 +56,7 @@ class Mark:
             self.waiting.done = True
             self.waiting = None
 
-    def settle(self, *, final: bool, head: int) -> None:
+    def drain(self, *, final: bool, head: int) -> None:
         """Note that the failure is told."""
         self.drop()
         self.told, self.final, self.head = True, final, head
@@ -77,23 +77,23 @@ class Mark:
         return int, (_ELSEWHERE,)
 
 
-def find(error: BaseException) -> Mark | None:
+def find(error: BaseException) -> ExceptionState | None:
     """Return the mark that ``error`` got since it was raised, or None."""
     found = _dict_of(error).get(_KEY)
-    if type(found) is Mark:
+    if type(found) is ExceptionState:
         return found if found.tail == _tail(error) else None
     if found == _ELSEWHERE:
-        mark = Mark(_tail(error))
+        mark = ExceptionState(_tail(error))
         mark.told = True
         return mark
     return None
 
 
-def get(error: BaseException) -> Mark:
+def get(error: BaseException) -> ExceptionState:
     """Return the mark of ``error``, a new one where it has none."""
     mark = find(error)
     if mark is None:
-        mark = Mark(_tail(error))
+        mark = ExceptionState(_tail(error))
         _dict_of(error)[_KEY] = mark
     return mark
 
@@ -114,15 +114,15 @@ def tell(error: BaseException, *, final: bool) -> bool:
     head = id(error.__traceback__)
     if mark.waiting is not None and mark.waiting.done:
         # It waited for so long that it was told meanwhile.
-        mark.settle(final=final, head=head)
+        mark.drain(final=final, head=head)
         return False
     if mark.told and not (final and mark.final and mark.head != head):
         return False
-    mark.settle(final=final, head=head)
+    mark.drain(final=final, head=head)
     for other in linked(error):
         theirs = find(other)
         if theirs is not None:
-            theirs.settle(final=final, head=id(other.__traceback__))
+            theirs.drain(final=final, head=id(other.__traceback__))
     return True
 
 

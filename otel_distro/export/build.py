@@ -10,15 +10,15 @@ from otel_distro._otel.cardinality import limit_cardinality
 from otel_distro._otel.metrics import MetricSource
 from otel_distro.export.encode.redact import redactor, report_hidden
 from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, prepare_spans
-from otel_distro.export.metrics.checkpoint import LastNumbers
+from otel_distro.export.metrics.checkpoint import CounterCheckpoint
 from otel_distro.export.metrics.collection import Collection
 from otel_distro.export.pipeline import Pipeline
 from otel_distro.export.processors import QueueMetricReader
-from otel_distro.export.self_metrics import LaneMetrics
-from otel_distro.export.send.delivery import Delivery, Link
-from otel_distro.export.send.endpoint import Target, target
+from otel_distro.export.self_metrics import ExporterMetrics
+from otel_distro.export.send.delivery import EndpointHealth, SpoolExporter
+from otel_distro.export.send.endpoint import OtlpEndpoint, target
 from otel_distro.export.send.http_sender import Sender
-from otel_distro.export.signal_queue import Lane
+from otel_distro.export.signal_queue import SignalQueue
 from otel_distro.export.spool.spool import Spool, open_spool, spool_key
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ _CREDENTIALS = ("auth", "token", "key", "secret", "cookie", "password")
 _PREFIXES = {"traces": "BSP", "logs": "BLRP"}
 
 
-def targets(environ: Mapping[str, str] = os.environ) -> dict[str, Target]:
+def targets(environ: Mapping[str, str] = os.environ) -> dict[str, OtlpEndpoint]:
     """Return the target of each signal."""
     return {signal: target(signal, environ) for signal in sdk.SIGNALS}
 
 
-def spool_of(found: Mapping[str, Target], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
+def spool_of(found: Mapping[str, OtlpEndpoint], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
     """Return the spool that processes with these targets share.
 
     Headers that tell tenants apart belong to the destination, credentials do not: they change, and the backlog must not be
@@ -60,18 +60,18 @@ def spool_of(found: Mapping[str, Target], service: str, environ: Mapping[str, st
     return open_spool(environ, spool_key(*parts), service, sorted({t.origin for t in found.values()}))
 
 
-def deliveries(found: Mapping[str, Target], spool: Spool) -> dict[str, Delivery]:
+def deliveries(found: Mapping[str, OtlpEndpoint], spool: Spool) -> dict[str, SpoolExporter]:
     """Return a delivery for each signal; signals of one origin share what is known of it."""
-    links: dict[str, Link] = {}
-    made: dict[str, Delivery] = {}
+    links: dict[str, EndpointHealth] = {}
+    made: dict[str, SpoolExporter] = {}
     for signal, destination in found.items():
-        link = links.setdefault(destination.origin, Link(destination.origin, spool))
+        link = links.setdefault(destination.origin, EndpointHealth(destination.origin, spool))
         sender = _grpc_sender(destination, signal) if destination.grpc else Sender(destination)
-        made[signal] = Delivery(signal, sender, spool, link, LaneMetrics(signal, None, destination.url, 0))
+        made[signal] = SpoolExporter(signal, sender, spool, link, ExporterMetrics(signal, None, destination.url, 0))
     return made
 
 
-def _grpc_sender(destination: Target, signal: str) -> Transport:
+def _grpc_sender(destination: OtlpEndpoint, signal: str) -> Transport:
     from otel_distro.export.send.grpc_sender import GrpcSender
 
     return GrpcSender(destination, signal)
@@ -87,14 +87,16 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
     chosen = set(signals)
     found = targets()
     spool = spool_of(found, service)
-    lanes = {signal: _lane(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
+    queues = {signal: _lane(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
     reader = collection = None
-    if "metrics" in lanes:
+    if "metrics" in queues:
         limit_cardinality()
-        reader = QueueMetricReader(lanes["metrics"], **sdk.metric_preferences())
-        collection = Collection(MetricSource(reader), lanes["metrics"].spool, encode_metrics, LastNumbers(spool.shelf))
+        reader = QueueMetricReader(queues["metrics"], **sdk.metric_preferences())
+        collection = Collection(
+            MetricSource(reader), queues["metrics"].spool, encode_metrics, CounterCheckpoint(spool.store)
+        )
     pipeline = Pipeline(
-        lanes,
+        queues,
         deliveries(found, spool),
         spool,
         delay=min(number(f"OTEL_{prefix}_SCHEDULE_DELAY", 1000) for prefix in _PREFIXES.values()) / 1000,
@@ -109,23 +111,23 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
 def report_to(pipeline: Pipeline, meter: Meter) -> None:
     """Let the pipeline report on itself through ``meter``."""
     for signal, delivery in pipeline.deliveries.items():
-        lane = pipeline.lanes.get(signal)
-        way_out = delivery.sender.target
-        capacity = lane.capacity if lane is not None else 0
-        metrics = LaneMetrics(signal, meter, way_out.url, capacity, grpc=way_out.grpc)
+        queue = pipeline.queues.get(signal)
+        endpoint_of = delivery.sender.target
+        capacity = queue.capacity if queue is not None else 0
+        metrics = ExporterMetrics(signal, meter, endpoint_of.url, capacity, grpc=endpoint_of.grpc)
         delivery.report_to(metrics)
-        if lane is not None:
-            lane.report_to(metrics)
+        if queue is not None:
+            queue.report_to(metrics)
     report_hidden(meter)
 
 
-def _lane(signal: str, spool: Spool) -> Lane:
+def _lane(signal: str, spool: Spool) -> SignalQueue:
     prefix = _PREFIXES.get(signal, "")
-    return Lane(
+    return SignalQueue(
         signal,
         _ENCODERS[signal],
         spool,
-        LaneMetrics(signal, None, "", 0),
+        ExporterMetrics(signal, None, "", 0),
         capacity=int(number(f"OTEL_{prefix}_MAX_QUEUE_SIZE", 2048)) if prefix else 1,
         batch=int(number(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE", 512)) if prefix else 1,
         # A log record costs half as much again where it is encoded between the lines of the application, not with others.

@@ -10,14 +10,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro._otel import sdk
 from otel_distro._runtime.diagnostics import guard
-from otel_distro._runtime.worker import aside
-from otel_distro.export.lifecycle import HASTE, before_end, deliver_before
+from otel_distro._runtime.worker import run_in_thread
+from otel_distro.export.lifecycle import ABRUPT_EXIT_TIMEOUT_S, before_end, deliver_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class ForeignSDK:
+class ExternalSdkLifecycle:
     """Shuts ``providers`` down at every end of the process that we see, within ``budget`` seconds for all together."""
 
     def __init__(self, providers: Sequence[Any], budget: float) -> None:
@@ -31,7 +31,7 @@ class ForeignSDK:
         sdk.leave_no_exit_functions(self._providers)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
-        deliver_before("_exit", lambda: self._finish(min(HASTE, self._budget)))
+        deliver_before("_exit", lambda: self._finish(min(ABRUPT_EXIT_TIMEOUT_S, self._budget)))
 
     def finish(self) -> None:
         """Deliver what the SDK holds. A second call does nothing."""
@@ -50,7 +50,7 @@ class ForeignSDK:
         others = [provider for provider in self._providers if provider not in metrics]
         for providers in (others, metrics):
             deadline = time.monotonic() + budget / 2
-            for done in [aside("the shutdown of a provider", provider.shutdown) for provider in providers]:
+            for done in [run_in_thread("the shutdown of a provider", provider.shutdown) for provider in providers]:
                 done.acquire(True, max(0.0, deadline - time.monotonic()))
 
     def _in_child(self) -> None:

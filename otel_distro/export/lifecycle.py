@@ -13,7 +13,7 @@ from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._runtime import uwsgi_forks
 from otel_distro._runtime.diagnostics import guard
-from otel_distro._runtime.worker import aside
+from otel_distro._runtime.worker import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from otel_distro.export.pipeline import Pipeline
 
 
-HASTE = 0.5
+ABRUPT_EXIT_TIMEOUT_S = 0.5
 """Seconds that ``os._exit``, ``os.abort`` and exec may take at most to deliver; what is left is in the spool."""
 
 _WHAT = "delivering before the process vanishes"
@@ -124,7 +124,7 @@ class Lifecycle:
         deadline = time.monotonic() + self._budget
         self._finish_pipeline(self._budget, self._longest)
         # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
-        done = aside("the shutdown of the providers", self._shut_down_providers)
+        done = run_in_thread("the shutdown of the providers", self._shut_down_providers)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
 
     @property
@@ -133,11 +133,11 @@ class Lifecycle:
 
     def _vanish(self) -> None:
         if self._has_work:
-            self._finish_pipeline(min(HASTE, self._budget))
+            self._finish_pipeline(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))
 
     def _flush_pipeline(self) -> None:
         if self._has_work:
-            self._pipeline.flush(min(HASTE, self._budget))
+            self._pipeline.flush(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))
 
     def _finish_pipeline(self, budget: float, longest: float = 0.0) -> None:
         for callback in before_end:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from otel_distro._otel.sdk import SeverityNumber
 
 
-class Place:
+class CodeLocation:
     """Attributes that many records share: where in the code, and in which thread. Nobody changes them.
 
     ``encoded``: for the encoder, which writes them once.
@@ -37,7 +37,7 @@ class LogEntry(NamedTuple):
     severity_number: SeverityNumber
     severity_text: str
     body: Any
-    place: Place
+    place: CodeLocation
     extras: dict[str, Any]
     resource: Resource
     instrumentation_scope: Any

@@ -9,14 +9,14 @@ from otel_distro._runtime.diagnostics import say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_distro.export.send.delivery import Delivery
+    from otel_distro.export.send.delivery import SpoolExporter
     from otel_distro.export.spool.spool import Spool
 
 
 class Losses:
     """Reports each loss once: in a line, and by the counters of its signal's delivery."""
 
-    def __init__(self, spool: Spool, deliveries: Mapping[str, Delivery]) -> None:
+    def __init__(self, spool: Spool, deliveries: Mapping[str, SpoolExporter]) -> None:
         self._spool = spool
         self._deliveries = deliveries
         self._reported: dict[tuple[str, str], int] = {}

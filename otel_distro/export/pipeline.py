@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from otel_distro._otel import sdk
 from otel_distro._runtime import threads, worker
 from otel_distro._runtime.diagnostics import guard
-from otel_distro._runtime.token_bucket import Allowance
+from otel_distro._runtime.token_bucket import TokenBucket
 from otel_distro._runtime.worker import Worker
 from otel_distro.export.loss_report import Losses
 from otel_distro.export.metrics.gathering import Gathering
 from otel_distro.export.send import last_delivery
-from otel_distro.export.signal_queue import SHARE
+from otel_distro.export.signal_queue import PRE_ENCODE_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from otel_distro.export.metrics.collection import Collection
-    from otel_distro.export.send.delivery import Delivery
-    from otel_distro.export.signal_queue import Lane
+    from otel_distro.export.send.delivery import SpoolExporter
+    from otel_distro.export.signal_queue import SignalQueue
     from otel_distro.export.spool.spool import Spool
 
 WRITE_DELAY = 0.03
@@ -49,12 +49,12 @@ ADOPT_INTERVAL = 5.0
 FIRST_ADOPTION = 1.0
 """Seconds until the first such look: a process that ends sooner has no time for the backlog of others."""
 
-_HURRY_BYTES = 512 * 1024
+FLUSH_THRESHOLD_BYTES = 512 * 1024
 _LOCK_PATIENCE = 0.1
 _SHORT_PATIENCE = 0.001
 _FORK_PATIENCE = 1.0
 _LOOK_AT_THE_CLOCK = 8
-_FAR = float("inf")
+_NEVER = float("inf")
 
 
 class Pipeline:
@@ -66,21 +66,21 @@ class Pipeline:
 
     def __init__(
         self,
-        lanes: Mapping[str, Lane],
-        deliveries: Mapping[str, Delivery],
+        queues: Mapping[str, SignalQueue],
+        deliveries: Mapping[str, SpoolExporter],
         spool: Spool,
         *,
         delay: float,
         interval: float,
         collection: Collection | None = None,
     ) -> None:
-        self.lanes = lanes
+        self.queues = queues
         self.deliveries = deliveries
         self.spool = spool
         self._delay = delay
         self._closed = False
         self._ended = False
-        self._deadline = _FAR
+        self._deadline = _NEVER
         self._used = True
         self._forked = False
         self._has_children = False
@@ -94,7 +94,7 @@ class Pipeline:
     def _renew(self) -> None:
         now = time.monotonic()
         # Used up where all that happens is that something is written every WRITE_DELAY.
-        self._early_writes = Allowance(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
+        self._early_writes = TokenBucket(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
         self._write_delay = FIRST_DELAY
         self._finished = threads.allocate_lock()
         self._finished.acquire()
@@ -102,8 +102,8 @@ class Pipeline:
         self._held: dict[int, list[threads.LockType]] = {}
         self._written_waiters: list[Any] = []
         self._sent_waiters: list[Any] = []
-        self._write_due = _FAR
-        self._send_due = _FAR
+        self._write_due = _NEVER
+        self._send_due = _NEVER
         self._next_adoption = now + (FIRST_ADOPTION if not self._forked else ADOPT_INTERVAL)
 
     # What the application's threads call
@@ -113,48 +113,48 @@ class Pipeline:
         if self._closed:
             return
         self._used = True
-        if worker.parked is not None:
-            worker.parked()
-        lane = self.lanes[signal]
-        waiting = lane.put(item)
+        if worker.threads_forbidden is not None:
+            worker.threads_forbidden()
+        queue = self.queues[signal]
+        waiting = queue.put(item)
         if waiting == 1:
-            lane.since = time.monotonic()
-            parked = worker.parked is not None
-            if lane.new or parked:
+            queue.since = time.monotonic()
+            threads_forbidden = worker.threads_forbidden is not None
+            if queue.new or threads_forbidden:
                 # To open a file takes two dozen calls, and after each another thread would wait for the interpreter.
-                lane.new = False
-                self._help(lane, _LOCK_PATIENCE if parked else 0.0)
+                queue.new = False
+                self._help(queue, _LOCK_PATIENCE if threads_forbidden else 0.0)
             self._writer.notify()
-            if parked:
+            if threads_forbidden:
                 # There is no thread that could send it: left to other processes.
                 self.spool.hand_over()
-        elif waiting == lane.batch:
+        elif waiting == queue.batch:
             self._writer.notify()
-        elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - lane.since > self._write_delay:
+        elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - queue.since > self._write_delay:
             # The writer does not get to it: a thread that computes for long leaves it no time.
-            self._help(lane, _SHORT_PATIENCE)
-        elif lane.prepares and not waiting % SHARE:
+            self._help(queue, _SHORT_PATIENCE)
+        elif queue.prepares and not waiting % PRE_ENCODE_EVERY:
             with guard("making bytes of telemetry"):
-                lane.prepare()
-        if waiting > lane.capacity // 2:
-            full = waiting > lane.capacity
-            self._help(lane, _LOCK_PATIENCE if full else 0.0)
-            if full and len(lane.items) > lane.capacity:
-                lane.drop_beyond_capacity()
+                queue.prepare()
+        if waiting > queue.capacity // 2:
+            full = waiting > queue.capacity
+            self._help(queue, _LOCK_PATIENCE if full else 0.0)
+            if full and len(queue.items) > queue.capacity:
+                queue.drop_beyond_capacity()
 
-    def _help(self, lane: Lane, patience: float = 0.0) -> None:
-        if lane.lock.acquire(True, patience):
+    def _help(self, queue: SignalQueue, patience: float = 0.0) -> None:
+        if queue.lock.acquire(True, patience):
             try:
                 with guard("spooling telemetry"), sdk.suppressed():
-                    lane.spool_batch()
+                    queue.spool_batch()
                     self._early_writes.spend(_WRITE_COST)
             finally:
-                lane.lock.release()
+                queue.lock.release()
             self._written()
 
     def _written(self) -> None:
         """Let the sender know that something was spooled, unless it is going to look in a moment and no sooner for this."""
-        if self._send_due == _FAR or self._sent_waiters or self.spool.waiting > _HURRY_BYTES:
+        if self._send_due == _NEVER or self._sent_waiters or self.spool.waiting > FLUSH_THRESHOLD_BYTES:
             self._sender.notify()
 
     def leave_metrics(self) -> None:
@@ -197,7 +197,7 @@ class Pipeline:
             # From here on the writer may come by itself.
             self._closed = True
         # Else another thread is at it, or what a signal's handler raised has cut off whoever was.
-        with threads.QuickTurns():
+        with threads.short_switch_interval():
             self._finish_within(max(0.0, min(budget, self._deadline - time.monotonic())))
 
     def _finish_within(self, budget: float) -> None:
@@ -232,11 +232,11 @@ class Pipeline:
     def before_fork(self) -> None:
         """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
         self._has_children = True
-        worker.all_home((self._gathering.worker, self._writer, self._sender))
+        worker.stop_all((self._gathering.worker, self._writer, self._sender))
         for delivery in self.deliveries.values():
             delivery.sender.before_fork()
         # One of them may be held by the very thread that forks, in a callback of the application.
-        locks = (self._gathering.lock, *(lane.lock for lane in self.lanes.values()))
+        locks = (self._gathering.lock, *(queue.lock for queue in self.queues.values()))
         until = time.monotonic() + _FORK_PATIENCE
         held = [lock for lock in locks if lock.acquire(True, max(0.0, until - time.monotonic()))]
         self._held[threads.get_ident()] = held
@@ -247,9 +247,9 @@ class Pipeline:
         self.spool.after_fork_in_parent()
         for lock in self._held.pop(threads.get_ident(), ()):
             lock.release()
-        self._gathering.worker.call_back()
-        self._writer.call_back()
-        self._sender.call_back()
+        self._gathering.worker.restart()
+        self._writer.restart()
+        self._sender.restart()
 
     def after_fork_in_child(self, measured: Callable[[], bool]) -> None:
         """Start empty: what waited is the parent's to deliver. ``measured``: whether metrics were recorded since."""
@@ -260,8 +260,8 @@ class Pipeline:
         self._has_children = False
         self.spool.after_fork_in_child()
         self._losses.forget()
-        for lane in self.lanes.values():
-            lane.forget()
+        for queue in self.queues.values():
+            queue.forget()
         for delivery in self.deliveries.values():
             delivery.forget()
             delivery.link.forget()
@@ -279,11 +279,11 @@ class Pipeline:
             return 0.0
         now = time.monotonic()
         self._gathering.note(now)
-        if self._write_due == _FAR:
+        if self._write_due == _NEVER:
             self._write_due = self._next_write(now)
         waiters, self._written_waiters = self._written_waiters, []
-        if waiters or now >= self._write_due or any(len(lane.items) >= lane.batch for lane in self.lanes.values()):
-            self._write_due = _FAR
+        if waiters or now >= self._write_due or any(len(queue.items) >= queue.batch for queue in self.queues.values()):
+            self._write_due = _NEVER
             # What a busy time begins with is for a program that may be gone in a moment.
             gently = not waiters and self._write_delay > FIRST_DELAY
             self._spool_all(gently=gently)
@@ -307,19 +307,19 @@ class Pipeline:
 
     def _next_write(self, now: float) -> float:
         """Return when to spool what waits: a program that computes may have kept this thread from its turn for some time."""
-        since = min((lane.since for lane in self.lanes.values() if lane.items), default=_FAR)
+        since = min((queue.since for queue in self.queues.values() if queue.items), default=_NEVER)
         self._write_delay = min(WRITE_DELAY, max(FIRST_DELAY, self._early_writes.wait(now)))
         return since + self._write_delay
 
     def _spool_all(self, *, gently: bool = False) -> None:
-        pauses = threads.Pauses(wanted=gently)
-        for lane in self.lanes.values():
+        pauses = threads.GilYield(wanted=gently)
+        for queue in self.queues.values():
             # Somebody may be at the last ones.
-            if lane.items or lane.lock.locked():
-                with lane.lock, guard(f"spooling {lane.signal}"):
+            if queue.items or queue.lock.locked():
+                with queue.lock, guard(f"spooling {queue.signal}"):
                     # What comes meanwhile has its own turn: the other signals wait.
-                    for _ in range(len(lane.items) // lane.batch + 1):
-                        lane.spool_batch(pauses)
+                    for _ in range(len(queue.items) // queue.batch + 1):
+                        queue.spool_batch(pauses)
                 pauses.take()
         self._early_writes.spend(_WRITE_COST)
 
@@ -346,17 +346,17 @@ class Pipeline:
     def _send(self) -> float:
         now = time.monotonic()
         waiters, self._sent_waiters = self._sent_waiters, []
-        if now >= self._next_adoption and not self._sender.leaving:
+        if now >= self._next_adoption and not self._sender.stopping:
             self._next_adoption = now + ADOPT_INTERVAL
             self.spool.adopt()
         pending = self.spool.pending()
-        if pending and self._send_due == _FAR:
+        if pending and self._send_due == _NEVER:
             self._send_due = now + self._delay
         if waiters:
             for delivery in self.deliveries.values():
                 delivery.link.try_now()
-        if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > _HURRY_BYTES:
-            self._send_due = _FAR
+        if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > FLUSH_THRESHOLD_BYTES:
+            self._send_due = _NEVER
             self._deliver()
             pending = self.spool.pending()
         self._losses.report()
@@ -370,10 +370,10 @@ class Pipeline:
 
     def _nap(self, pending: Mapping[str, object]) -> float:
         now = time.monotonic()
-        if self._send_due == _FAR:
+        if self._send_due == _NEVER:
             # What is left waits for its link, or came while the rest was sent.
             left = (delivery for signal, delivery in self.deliveries.items() if signal in pending)
-            self._send_due = min((max(d.link.retry_at, now + self._delay) for d in left), default=_FAR)
+            self._send_due = min((max(d.link.retry_at, now + self._delay) for d in left), default=_NEVER)
         return min(self._send_due, self._next_adoption) - now
 
     def _deliver(self) -> None:
@@ -382,11 +382,11 @@ class Pipeline:
         Each turn asks all of them: to a slow collector one signal could go on for ever.
         """
         sent = True
-        while sent and not self._sender.leaving:
+        while sent and not self._sender.stopping:
             sent = False
             for delivery in self.deliveries.values():
                 timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
-                if timeout > 0 and not self._sender.leaving and delivery.send_one(timeout):
+                if timeout > 0 and not self._sender.stopping and delivery.send_one(timeout):
                     sent = True
             if self._sent_waiters:
                 return

@@ -11,14 +11,14 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
 from otel_distro._otel.sdk import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
-from otel_distro.export.self_metrics import Tally
+from otel_distro.export.self_metrics import AtomicCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from otel_distro.export.log_entry import LogEntry
     from otel_distro.export.pipeline import Pipeline
-    from otel_distro.export.signal_queue import Lane
+    from otel_distro.export.signal_queue import SignalQueue
 
 
 _ASGI_MESSAGE = "asgi.event.type"
@@ -30,11 +30,11 @@ class QueueSpanProcessor(SpanProcessor):
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self.tally = Tally()
+        self.counter = AtomicCounter()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""
-        self.tally.start()
+        self.counter.start()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span unless the sampler dropped it, or it is one of ASGI's two for each message of a request."""
@@ -43,7 +43,7 @@ class QueueSpanProcessor(SpanProcessor):
 
     def take(self, span: ReadableSpan, flags: int, attributes: Container[str]) -> None:
         """Do the same for a span whose parts are known."""
-        self.tally.end()
+        self.counter.end()
         if flags & TraceFlags.SAMPLED and _ASGI_MESSAGE not in attributes:
             self._pipeline.put("traces", span)
 
@@ -59,14 +59,14 @@ class QueueSpanProcessor(SpanProcessor):
 class QueueLogRecordProcessor(LogRecordProcessor):
     """Queues log records when they are emitted, in each of these lanes of the pipeline."""
 
-    def __init__(self, pipeline: Pipeline, lanes: Sequence[str] = ("logs",)) -> None:
+    def __init__(self, pipeline: Pipeline, queues: Sequence[str] = ("logs",)) -> None:
         self._pipeline = pipeline
-        self._lanes = lanes
-        self.tally = Tally()
+        self._lanes = queues
+        self.counter = AtomicCounter()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue a snapshot of the record; processors that run later may go on changing theirs."""
-        self.tally.start()
+        self.counter.start()
         if log_record.resource is None:
             # The SDK's logger sets it before anybody sees the record.
             return
@@ -79,14 +79,14 @@ class QueueLogRecordProcessor(LogRecordProcessor):
             instrumentation_scope=log_record.instrumentation_scope,
             limits=log_record.limits,
         )
-        for lane in self._lanes:
-            self._pipeline.put(lane, snapshot)
+        for queue in self._lanes:
+            self._pipeline.put(queue, snapshot)
 
     def put(self, entry: LogEntry) -> None:
         """Queue a record that nobody else can see."""
-        self.tally.start()
-        for lane in self._lanes:
-            self._pipeline.put(lane, entry)
+        self.counter.start()
+        for queue in self._lanes:
+            self._pipeline.put(queue, entry)
 
     def shutdown(self) -> None:
         """Deliver what waits. The pipeline itself lives until the process ends."""
@@ -100,9 +100,9 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 class QueueMetricReader(MetricReader):
     """Collects when the pipeline's thread says so; it has no thread of its own."""
 
-    def __init__(self, lane: Lane, **kwargs: Any) -> None:
+    def __init__(self, queue: SignalQueue, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._lane = lane
+        self._lane = queue
         self.flush: Callable[[float], bool] = lambda _: False
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:

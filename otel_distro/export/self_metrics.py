@@ -28,7 +28,7 @@ _EXPORTER = {
 _PROCESSOR = {"traces": "batching_span_processor", "logs": "batching_log_processor"}
 
 
-class Tally:
+class AtomicCounter:
     """Counts what starts and ends, exactly and for some nanoseconds: the SDK's own counters cost more than a span.
 
     ``itertools.count`` steps are atomic, and what it would return next can be read without stepping: it prints it.
@@ -59,7 +59,7 @@ def _next_of(count: itertools.count[int]) -> int:
     return int(repr(count)[len("count(") : -1])
 
 
-def report_tallies(meter: Meter, spans: Tally, logs: Tally) -> None:
+def report_span_and_log_counters(meter: Meter, spans: AtomicCounter, logs: AtomicCounter) -> None:
     """Report the tallies at every collection."""
     sampled = {schema.SAMPLING_RESULT.name: "RECORD_AND_SAMPLE"}
 
@@ -74,7 +74,7 @@ def report_tallies(meter: Meter, spans: Tally, logs: Tally) -> None:
         create(metric.name, [observe(read, attributes)], metric.unit, metric.brief)
 
 
-class LaneMetrics:
+class ExporterMetrics:
     """The counters of one signal's way out. With ``meter=None`` it counts nothing."""
 
     def __init__(self, signal: str, meter: Meter | None, url: str, capacity: int, *, grpc: bool = False) -> None:

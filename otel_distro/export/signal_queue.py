@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from otel_distro.export.encode.request import Encoded
-    from otel_distro.export.self_metrics import LaneMetrics
+    from otel_distro.export.self_metrics import ExporterMetrics
     from otel_distro.export.spool.spool import Spool
 
 
-SHARE = 2
+PRE_ENCODE_EVERY = 2
 """Of so many items that a thread puts it makes bytes of as many, now: what the writer has to do at once stays small."""
 
 
-class Lane:
+class SignalQueue:
     """The queue of one signal. Any thread puts; whoever holds its lock makes bytes of it.
 
     ``prepare``: makes bytes of some items in their places, ahead of the others, where ``encode`` takes these.
@@ -30,7 +30,7 @@ class Lane:
         signal: str,
         encode: Callable[[Any], Encoded],
         spool: Spool,
-        metrics: LaneMetrics,
+        metrics: ExporterMetrics,
         *,
         capacity: int = 2048,
         batch: int = 512,
@@ -53,7 +53,7 @@ class Lane:
         self._spool = spool
         self.report_to(metrics)
 
-    def report_to(self, metrics: LaneMetrics) -> None:
+    def report_to(self, metrics: ExporterMetrics) -> None:
         """Report to other counters from here on, and the length of the queue at every collection."""
         self._metrics = metrics
         metrics.watch_queue(lambda: len(self.items))
@@ -71,7 +71,9 @@ class Lane:
         if self._prepare is not None and self.lock.acquire(False):
             try:
                 first = self._prepared
-                self._prepared = self._prepare(self.items, first, min(len(self.items) - 1, first + 2 * SHARE))
+                self._prepared = self._prepare(
+                    self.items, first, min(len(self.items) - 1, first + 2 * PRE_ENCODE_EVERY)
+                )
             finally:
                 self.lock.release()
 
@@ -87,7 +89,7 @@ class Lane:
             pass
         self._metrics.dropped(dropped, "queue_full")
 
-    def spool_batch(self, pauses: threads.Pauses | None = None) -> bool:
+    def spool_batch(self, pauses: threads.GilYield | None = None) -> bool:
         """Make one body of at most a batch of waiting items and spool it; return whether any waited.
 
         ``pauses``: those in which other threads have the interpreter. They would wait some 15 us for each item.
@@ -129,7 +131,7 @@ class Lane:
         self.lock = threads.allocate_lock()
 
 
-def _with(pauses: threads.Pauses, items: Iterable[Any]) -> Iterator[Any]:
+def _with(pauses: threads.GilYield, items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
         yield item
         pauses.take()

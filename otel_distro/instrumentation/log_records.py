@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
-    from otel_distro.export.log_entry import Place
+    from otel_distro.export.log_entry import CodeLocation
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -59,7 +59,7 @@ class StructuredEvent(NamedTuple):
 
     message: object
     body: str
-    place: Place
+    place: CodeLocation
     extras: dict[str, AnyValue]
     error: BaseException | None
 
@@ -174,7 +174,7 @@ def body_of(record: logging.LogRecord) -> str:
         return text_of(record.msg)
 
 
-def _place(record: logging.LogRecord) -> Place:
+def _place(record: logging.LogRecord) -> CodeLocation:
     return emit.place_of(
         record.pathname, record.lineno, record.funcName or "", record.thread or 0, record.threadName or ""
     )

@@ -27,7 +27,7 @@ from otel_distro import settings
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._process.host import HostReadings, HostSeat, read_parts
+from otel_distro.instrumentation._process.host import HostLease, HostReadings, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -93,7 +93,7 @@ class _Source:
         self._readings: Readings = {}
         self._process = _ProcessReadings()
         self._host = HostReadings() if self._host_wanted != "false" else None
-        self._seat = HostSeat() if self._host_wanted == "auto" else None
+        self._seat = HostLease() if self._host_wanted == "auto" else None
 
     def close(self) -> None:
         """Give back the right to report the host."""

@@ -142,11 +142,11 @@ class _Teller:
     def _before_fork(self) -> None:
         self._had_thread = self._worker.alive
         if self._had_thread:
-            self._worker.go_home()
+            self._worker.stop_and_join()
 
     def _after_fork(self) -> None:
         if self._had_thread:
-            self._worker.call_back()
+            self._worker.restart()
 
     def _after_fork_in_child(self) -> None:
         self._telling = threads.allocate_lock()

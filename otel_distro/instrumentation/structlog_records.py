@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
-    from otel_distro.export.log_entry import Place
+    from otel_distro.export.log_entry import CodeLocation
 
 # Structlog's own modules: its public interface has no place where an event is seen once, whatever its chain.
 _base: Any = import_module("structlog._base")
@@ -208,7 +208,7 @@ def _level(method_name: str, event: dict[str, Any]) -> int:
     return logging.INFO
 
 
-def _told(event: dict[str, Any], given: frozenset[str]) -> tuple[str, Place, dict[str, AnyValue], str]:
+def _told(event: dict[str, Any], given: frozenset[str]) -> tuple[str, CodeLocation, dict[str, AnyValue], str]:
     """Return text, place, further attributes and module of an event."""
     frame, module = _frames._find_first_app_frame_and_name(["otel_distro.", "logging"])
     code, thread = frame.f_code, threading.current_thread()

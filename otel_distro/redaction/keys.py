@@ -11,7 +11,7 @@ from otel_distro.redaction.literals import lazy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Verdict = Literal["", "password", "header", "secret", "countable", "opaque"]
+KeyClass = Literal["", "password", "header", "secret", "countable", "opaque"]
 """Why a key is secret, which says how its value is treated; empty: it is not."""
 
 _WORD: Final = lazy(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -24,11 +24,11 @@ class Keys:
     """Judges keys by the table, plus keys of the user's own, minus those the user wants to see."""
 
     def __init__(self, extra: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
-        self._verdicts: dict[str, Verdict] = {}
+        self._verdicts: dict[str, KeyClass] = {}
         self._extra = frozenset(filter(None, map(folded, extra)))
         self._keep = frozenset(filter(None, map(folded, keep)))
 
-    def judge(self, key: str) -> Verdict:
+    def judge(self, key: str) -> KeyClass:
         """Return why ``key`` is secret, empty when it is not; words count, not parts of words."""
         verdict = self._verdicts.get(key)
         if verdict is None:
@@ -41,7 +41,7 @@ class Keys:
         """Return whether the user wants to see the values of ``key`` as they are."""
         return bool(self._keep) and folded(key) in self._keep
 
-    def _judge(self, key: str) -> Verdict:
+    def _judge(self, key: str) -> KeyClass:
         if self.keeps(key):
             return ""
         if self._extra and self._is_extra(key):
@@ -49,7 +49,7 @@ class Keys:
         words = words_of(key)
         if not words or words[0] in table.NEGATING_WORDS:
             return ""
-        found: Verdict = ""
+        found: KeyClass = ""
         for index, word in enumerate(words):
             verdict, length = _secret_at(words, index, word)
             if verdict and not _only_described(words, index + length):
@@ -82,7 +82,7 @@ def is_opaque(value: str) -> bool:
     return _OPAQUE.fullmatch(value) is not None
 
 
-def _secret_at(words: list[str], index: int, word: str) -> tuple[Verdict, int]:
+def _secret_at(words: list[str], index: int, word: str) -> tuple[KeyClass, int]:
     """Return the verdict on the words that begin at ``index``, and how many they are."""
     for length in (1, 2, 3):
         phrase = word if length == 1 else "".join(words[index : index + length])
@@ -106,7 +106,7 @@ def _only_described(words: list[str], after: int) -> bool:
     return bool(rest) and (rest[0] in table.DESCRIBING_WORDS or rest[-1] in table.DESCRIBING_WORDS)
 
 
-def _secret_at_end(words: list[str]) -> Verdict:
+def _secret_at_end(words: list[str]) -> KeyClass:
     for phrase in (words[-1], "".join(words[-2:])):
         if phrase in table.LAST_WORDS:
             return "secret"

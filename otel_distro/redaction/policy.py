@@ -11,10 +11,10 @@ SMALLEST_NUMBER: Final = 10**12
 """Shorter numbers are no card's."""
 
 
-class Treatment(NamedTuple):
+class RedactionPolicy(NamedTuple):
     """How the values of one key are redacted."""
 
-    leaf: Callable[[Any], Any]
+    redact: Callable[[Any], Any]
     """Redacts a text, bytes or a number, each alone or within containers. Never raises."""
 
     smallest: float = SMALLEST_NUMBER
@@ -35,5 +35,5 @@ def same(value: Any) -> Any:
     return value
 
 
-UNTOUCHED: Final = Treatment(same, smallest=float("inf"), inherited=True)
+PASSTHROUGH: Final = RedactionPolicy(same, smallest=float("inf"), inherited=True)
 """How values are treated that the user wants to see, and all of them where redaction is off."""

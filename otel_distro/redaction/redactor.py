@@ -12,8 +12,8 @@ from urllib.parse import unquote_plus
 from otel_distro import schema, settings
 from otel_distro._runtime.diagnostics import report_failure, say
 from otel_distro.redaction import command, sql, table, values
-from otel_distro.redaction.keys import Keys, Verdict, is_opaque, words_of
-from otel_distro.redaction.policy import SMALLEST_NUMBER, UNTOUCHED, Treatment, same
+from otel_distro.redaction.keys import KeyClass, Keys, is_opaque, words_of
+from otel_distro.redaction.policy import PASSTHROUGH, SMALLEST_NUMBER, RedactionPolicy, same
 from otel_distro.redaction.text import Text
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Redactor:
         self._clean_urls: set[str] = set()
         self._clean_statements: set[str] = set()
         self._ways: dict[object, Way] = {}
-        self._plain_treatment = Treatment(self._plain)
+        self._plain_treatment = RedactionPolicy(self._plain)
         self._special: dict[str, Way] = {
             schema.URL_FULL.name: self.url,
             schema.HTTP_URL.name: self.url,
@@ -193,20 +193,20 @@ class Redactor:
                 redacted[index] = redacted[index][:start] + table.MASK + redacted[index][end:]
         return redacted
 
-    def treatment(self, key: str) -> Treatment:
+    def redaction_policy(self, key: str) -> RedactionPolicy:
         """Return how the values of ``key`` are redacted; of the key that is the empty text, as running texts are."""
         if not self.enabled:
-            return UNTOUCHED
+            return PASSTHROUGH
         way = self._ways.get(key) or self._way(key)
         if way == self._plain:
             return self._plain_treatment
         if way is same:
-            return UNTOUCHED
-        leaf = functools.partial(self.value, key)
+            return PASSTHROUGH
+        redact = functools.partial(self.value, key)
         verdict = self._keys.judge(key)
         if verdict:
-            return Treatment(leaf, smallest=float("-inf"), secret=verdict != "opaque")
-        return Treatment(leaf, arguments=way == self.argv)
+            return RedactionPolicy(redact, smallest=float("-inf"), secret=verdict != "opaque")
+        return RedactionPolicy(redact, arguments=way == self.argv)
 
     def mask(self) -> str:
         """Count a value that is hidden for its key, and return what takes its place."""
@@ -230,7 +230,7 @@ class Redactor:
         self._ways[key] = way
         return way
 
-    def _by_key(self, key: str, verdict: Verdict, value: Any) -> Any:
+    def _by_key(self, key: str, verdict: KeyClass, value: Any) -> Any:
         """Hide the value of a secret key; lists keep their type and length."""
         if value is None or isinstance(value, bool) or value in ("", b"", table.MASK):
             return value

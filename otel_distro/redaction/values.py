@@ -11,7 +11,7 @@ from otel_distro.redaction.literals import lazy
 if TYPE_CHECKING:
     import re
 
-    from otel_distro.redaction.keys import Verdict
+    from otel_distro.redaction.keys import KeyClass
 
 Place = tuple[int, int]
 
@@ -36,7 +36,7 @@ _LONGEST_PLACEHOLDER: Final = 64
 _CLOSERS: Final = ")]}.:\\"
 
 
-def find(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Place | None:
+def find(text: str, at: int, key: str, verdict: KeyClass, separator: str) -> Place | None:
     """Return start and end of the secret that begins at ``at``, after ``key`` and ``separator``; None where it is none."""
     if at >= len(text) or text.startswith(table.MASK, at):
         return None
@@ -60,7 +60,7 @@ def find(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Plac
     return _bare(text, at, key, verdict, separator)
 
 
-def _list(text: str, at: int, verdict: Verdict) -> Place | None:
+def _list(text: str, at: int, verdict: KeyClass) -> Place | None:
     found = _LIST.match(text, at)
     if found is None or is_placeholder(found.group()):
         return None
@@ -70,7 +70,7 @@ def _list(text: str, at: int, verdict: Verdict) -> Place | None:
     return at, found.end()
 
 
-def _quoted(text: str, opener: re.Match[str], verdict: Verdict) -> Place | None:
+def _quoted(text: str, opener: re.Match[str], verdict: KeyClass) -> Place | None:
     start, quote = opener.end(), opener.group(1)
     end = end_of_quoted(text, start, quote)
     content = text[start:end]
@@ -117,7 +117,7 @@ def _header(text: str, at: int) -> Place | None:
     return (at, cookies.end()) if cookies else None
 
 
-def _bare(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Place | None:
+def _bare(text: str, at: int, key: str, verdict: KeyClass, separator: str) -> Place | None:
     # What needs only a look at the beginning comes first: the value may be long and full of further keys.
     if separator == ":" and text[at] in "/\\":
         # A path or a route, not a pair: `/run/secrets:/run/secrets:ro`.
@@ -144,7 +144,7 @@ def _bare(text: str, at: int, key: str, verdict: Verdict, separator: str) -> Pla
     return None if is_working_directory(key, value) and not text.startswith(";", end) else (at, end)
 
 
-def _fits(value: str, verdict: Verdict) -> bool:
+def _fits(value: str, verdict: KeyClass) -> bool:
     if verdict == "opaque":
         return is_opaque(value)
     if verdict == "countable":

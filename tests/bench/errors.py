@@ -87,7 +87,7 @@ def cost(work: Callable[[], None]) -> float:
     for _ in range(COUNT):
         work()
     spent = time.thread_time() - started
-    deferred.settle()
+    deferred.drain()
     return spent / COUNT * 1e6
 
 

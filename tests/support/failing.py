@@ -42,7 +42,7 @@ def run_in_thread(target: Callable[[], object], name: str = "worker") -> None:
 
 def counts(telemetry: Telemetry) -> dict[tuple[object, object], float]:
     """Return the counter by class and hook."""
-    deferred.settle()
+    deferred.drain()
     return {
         (point.attributes["exception.type"], point.attributes["python.exception.handler"]): point.value
         for point in telemetry.metric("python.exceptions")
@@ -51,7 +51,7 @@ def counts(telemetry: Telemetry) -> dict[tuple[object, object], float]:
 
 def logs(telemetry: Telemetry, number: int = 1) -> list[Any]:
     """Return the records, when there are as many as this: what finalizers tell comes from a thread."""
-    deferred.settle()
+    deferred.drain()
     deadline = time.monotonic() + 10
     while len(telemetry.logs()) < number and time.monotonic() < deadline:
         threading.Event().wait(0.01)

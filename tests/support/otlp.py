@@ -119,7 +119,7 @@ def gauge(name: str, values: Iterable[tuple[int, float, Mapping[str, Value]]], o
 
 
 @dataclass(frozen=True)
-class Answer:
+class ExportResult:
     """What the receiver said."""
 
     status: int
@@ -135,13 +135,13 @@ def send(
     method: str = "POST",
     content_type: str | None = PROTOBUF,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> ExportResult:
     """Send one request on a connection of its own; an iterable ``body`` goes in chunks."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     sent = {**({"Content-Type": content_type} if content_type else {}), **(headers or {})}
     try:
         connection.request(method, path, body, sent, encode_chunked=not isinstance(body, bytes))
         answer = connection.getresponse()
-        return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        return ExportResult(answer.status, dict(answer.getheaders()), answer.read())
     finally:
         connection.close()

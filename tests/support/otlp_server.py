@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _HANDSHAKE = b"\x16"
 
-Answer = bytes | Callable[[socket.socket], None]
+ExportResult = bytes | Callable[[socket.socket], None]
 """Bytes to send, after which the connection is kept, or a function that does with it what it likes and ends it."""
 
 
@@ -44,7 +44,7 @@ class Server:
 
     def __init__(
         self,
-        *answers: Answer,
+        *answers: ExportResult,
         tls: ssl.SSLContext | None = None,
         plain: bytes = b"",
         host: str = "127.0.0.1",

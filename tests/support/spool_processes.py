@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import otel_distro
-from otel_distro.export.spool.accounting import Ledger
+from otel_distro.export.spool.accounting import SpoolAccounting
 from otel_distro.export.spool.directory import Directory
 from otel_distro.export.spool.spool import Spool, open_spool
-from otel_distro.export.spool.store import Shelf
+from otel_distro.export.spool.store import SegmentStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,9 +45,9 @@ def spool(home: Path, key: str = KEY, **settings: object) -> Spool:
 
 def timed_spool(home: Path, clock: Clock, age: float = 48 * 3600.0) -> Spool:
     """Open a spool whose time is ``clock``."""
-    ledger = Ledger()
+    ledger = SpoolAccounting()
     directory = Directory(str(home), KEY)
-    return Spool(Shelf(directory, "shop", ledger, clock, limit=1 << 28, age=age, durable=False), ledger)
+    return Spool(SegmentStore(directory, "shop", ledger, clock, limit=1 << 28, age=age, durable=False), ledger)
 
 
 def take(source: Spool, signal: str = "traces", max_bytes: int = 1 << 20) -> list[int]:

@@ -34,4 +34,4 @@ def instrumented(telemetry: Telemetry, hooks: list[Any], monkeypatch: pytest.Mon
     ErrorTrackingInstrumentor().instrument()
     yield
     ErrorTrackingInstrumentor().uninstrument()
-    deferred.settle()
+    deferred.drain()

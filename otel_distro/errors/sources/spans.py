@@ -59,7 +59,7 @@ def _noted(span: Any, error: Exception) -> dict[str, Any]:
         }
     found = exception_report.report_of(error, "span", handled=True)
     if not mark.told:
-        deferred.hold(mark, found)
+        deferred.defer(mark, found)
     return found.attributes
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from otel_distro.export.encode.protobuf import UINT64, VARINT, Budget, named, pack_ids, pack_times
+from otel_distro.export.encode.protobuf import UINT64, VARINT, SizeLimit, named, pack_ids, pack_times
 from otel_distro.export.encode.redact import redactor
 from otel_distro.export.encode.values import attributes, body
 
 if TYPE_CHECKING:
-    from otel_distro.export.log_entry import LogEntry, Place
+    from otel_distro.export.log_entry import CodeLocation, LogEntry
 
 _FLAGS = {flags: struct.pack("<BI", 0x45, flags) for flags in range(256)}
 _MOST_LEVELS = 200
@@ -18,7 +18,7 @@ _MOST_LEVELS = 200
 _levels: dict[tuple[int, str], bytes] = {}
 
 
-def encode_entry(entry: LogEntry, budget: Budget) -> tuple[bytes, Any, Any]:
+def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     """Return the message, the resource and the scope of an entry."""
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, place, extras, resource, scope = (
         entry
@@ -44,8 +44,8 @@ def encode_entry(entry: LogEntry, budget: Budget) -> tuple[bytes, Any, Any]:
     return b"".join(parts), resource, scope
 
 
-def _shared(place: Place) -> tuple[Any, bytes]:
-    encoded = redactor(), attributes(b"\x32", place.attributes, Budget())[0]
+def _shared(place: CodeLocation) -> tuple[Any, bytes]:
+    encoded = redactor(), attributes(b"\x32", place.attributes, SizeLimit())[0]
     place.encoded = encoded
     return encoded
 

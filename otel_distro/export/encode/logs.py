@@ -28,7 +28,7 @@ from otel_distro.export.encode.values import attributes, body
 from otel_distro.export.log_entry import LogEntry
 
 if TYPE_CHECKING:
-    from otel_distro.export.encode.protobuf import Budget
+    from otel_distro.export.encode.protobuf import SizeLimit
 
 _fields = attrgetter(
     "log_record.timestamp",
@@ -52,7 +52,7 @@ _pack_flags = struct.Struct("<BI").pack
 _MAX_TRACE_ID = (1 << 128) - 1
 
 
-def encode_log(item: Any, budget: Budget) -> tuple[bytes, Any, Any]:
+def encode_log(item: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     """Return the message, the resource and the scope of a ``ReadableLogRecord``. Raises ``ValueError`` where it cannot be read at all."""
     if type(item) is LogEntry:
         return encode_entry(item, budget)

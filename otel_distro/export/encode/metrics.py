@@ -32,7 +32,7 @@ from otel_distro.export.encode.values import attributes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_distro.export.encode.protobuf import Budget
+    from otel_distro.export.encode.protobuf import SizeLimit
 
 _metric_fields = attrgetter("name", "description", "unit", "data")
 _points = attrgetter("data_points")
@@ -70,7 +70,7 @@ _exemplar_fields = attrgetter("filtered_attributes", "value", "time_unix_nano", 
 _pack_int64 = struct.Struct("<q").pack
 
 
-def encode_metric(metric: Any, budget: Budget, drop: Callable[[BaseException], None]) -> tuple[bytes, int]:
+def encode_metric(metric: Any, budget: SizeLimit, drop: Callable[[BaseException], None]) -> tuple[bytes, int]:
     """Return the message of a ``Metric`` and how many points it holds. ``drop`` is told of each that is left out.
 
     Raises ``ValueError`` for a type that OTLP does not have, and where the metric cannot be read at all.
@@ -104,23 +104,23 @@ def encode_metric(metric: Any, budget: Budget, drop: Callable[[BaseException], N
     return b"".join((head, tag, VARINT[len(points)], points)), count
 
 
-def _sum_point(point: Any, budget: Budget) -> bytes:
+def _sum_point(point: Any, budget: SizeLimit) -> bytes:
     mapping, start, time, value, exemplars = read(_number_fields, point)
     return b"\x11" + fixed64(start) + _number_point(mapping, time, value, exemplars, budget)
 
 
-def _gauge_point(point: Any, budget: Budget) -> bytes:
+def _gauge_point(point: Any, budget: SizeLimit) -> bytes:
     mapping, _, time, value, exemplars = read(_number_fields, point)
     return _number_point(mapping, time, value, exemplars, budget)
 
 
-def _number_point(mapping: Any, time: Any, value: Any, exemplars: Any, budget: Budget) -> bytes:
+def _number_point(mapping: Any, time: Any, value: Any, exemplars: Any, budget: SizeLimit) -> bytes:
     pairs, _ = attributes(b"\x3a", mapping, budget)
     number = _number(b"\x31", b"\x21", value)
     return b"".join((b"\x19", fixed64(time), number, _exemplars(b"\x2a", exemplars, budget), pairs))
 
 
-def _histogram_point(point: Any, budget: Budget) -> bytes:
+def _histogram_point(point: Any, budget: SizeLimit) -> bytes:
     mapping, start, time, count, total, counts, bounds, lowest, highest, exemplars = read(_histogram_fields, point)
     pairs, _ = attributes(b"\x4a", mapping, budget)
     return b"".join(
@@ -137,7 +137,7 @@ def _histogram_point(point: Any, budget: Budget) -> bytes:
     )
 
 
-def _exponential_point(point: Any, budget: Budget) -> bytes:
+def _exponential_point(point: Any, budget: SizeLimit) -> bytes:
     mapping, start, time, count, total, lowest, highest, exemplars, *rest = read(_exponential_fields, point)
     scale, zero_count, positive, negative, flags = rest
     pairs, _ = attributes(b"\x0a", mapping, budget)
@@ -171,7 +171,7 @@ def _buckets(tag: bytes, buckets: Any) -> bytes:
     return b"".join((tag, VARINT[len(message)], message))
 
 
-def _exemplars(tag: bytes, source: Any, budget: Budget) -> bytes:
+def _exemplars(tag: bytes, source: Any, budget: SizeLimit) -> bytes:
     parts: list[bytes] = []
     # Without its samples, or one of them, the point itself is still sound.
     with suppress(ValueError):
@@ -182,7 +182,7 @@ def _exemplars(tag: bytes, source: Any, budget: Budget) -> bytes:
     return b"".join(parts)
 
 
-def _exemplar(exemplar: Any, budget: Budget) -> bytes:
+def _exemplar(exemplar: Any, budget: SizeLimit) -> bytes:
     mapping, value, time, span, trace = read(_exemplar_fields, exemplar)
     pairs, _ = attributes(b"\x3a", mapping, budget)
     span_id, trace_id = identifier(span, 8), identifier(trace, 16)
@@ -233,7 +233,7 @@ def _signed(value: Any) -> bytes:
     return VARINT[number << 1 if number >= 0 else (-number << 1) - 1]
 
 
-_ROWS: tuple[tuple[type, bytes, Callable[[Any, Budget], bytes]], ...] = (
+_ROWS: tuple[tuple[type, bytes, Callable[[Any, SizeLimit], bytes]], ...] = (
     (Sum, b"\x3a", _sum_point),
     (Gauge, b"\x2a", _gauge_point),
     (Histogram, b"\x4a", _histogram_point),

@@ -36,7 +36,7 @@ MAX_DEPTH = 30
 MAX_VALUES = 5000
 """Values in one item: attributes of it, its events and links, and elements of sequences; a pair of a mapping is two."""
 
-MAX_ROOM = 1024 * 1024
+MAX_VALUE_BYTES = 1024 * 1024
 """Bytes that the texts of one item may have together; short values of attributes are not counted."""
 
 SHORT = 256
@@ -71,7 +71,7 @@ _KNOWN = {
 }
 
 
-class Budget:
+class SizeLimit:
     """How much one item may still cost, so that none takes more than some milliseconds. ``renew`` it for the next."""
 
     __slots__ = ("room", "values")
@@ -82,7 +82,7 @@ class Budget:
     def renew(self) -> None:
         """Start again."""
         self.values = MAX_VALUES
-        self.room = MAX_ROOM
+        self.room = MAX_VALUE_BYTES
 
     def text(self, text: str, limit: int = MAX_TEXT, redact: Callable[[Any], Any] | None = None) -> bytes:
         """Return ``text`` redacted and in UTF-8, cut at ``limit`` bytes and at the room that is left."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from otel_distro._runtime import threads
 from otel_distro.export.encode.logs import encode_log
 from otel_distro.export.encode.metrics import encode_metric
-from otel_distro.export.encode.protobuf import FIELD_1, FIELD_2, VARINT, Budget, is_interrupt, members, named, read
+from otel_distro.export.encode.protobuf import FIELD_1, FIELD_2, VARINT, SizeLimit, is_interrupt, members, named, read
 from otel_distro.export.encode.spans import InvalidIdsError, encode_span
 from otel_distro.export.encode.values import attributes
 
@@ -58,7 +58,7 @@ class Encoded:
 _NOTHING = Encoded(b"", 0, {})
 
 
-class Ready(NamedTuple):
+class PreEncoded(NamedTuple):
     """An item whose bytes are there already, in the place of the item itself."""
 
     message: bytes
@@ -66,7 +66,7 @@ class Ready(NamedTuple):
     scope: Any
 
 
-class _Origin(NamedTuple):
+class EncodedResource(NamedTuple):
     """A resource or a scope: its message as field 1, and its schema URL as field 3, of what holds both."""
 
     head: bytes
@@ -82,8 +82,8 @@ class _Group(NamedTuple):
 
 
 # By identity, with the object itself: the hash of a resource is that of its JSON, made anew for each item.
-_resources: dict[int, tuple[Any, _Origin]] = {}
-_scopes: dict[int, tuple[Any, _Origin]] = {}
+_resources: dict[int, tuple[Any, EncodedResource]] = {}
+_scopes: dict[int, tuple[Any, EncodedResource]] = {}
 
 
 def encode_spans(items: Sequence[ReadableSpan]) -> Encoded:
@@ -97,18 +97,18 @@ def encode_logs(items: Sequence[ReadableLogRecord]) -> Encoded:
 
 
 def prepare_spans(items: deque[Any], first: int, end: int) -> int:
-    """Put :class:`Ready` spans in the place of those from ``first`` to before ``end``; return the first that is none.
+    """Put :class:`PreEncoded` spans in the place of those from ``first`` to before ``end``; return the first that is none.
 
     Never raises, as :func:`encode_spans`. What cannot be encoded stays, to be counted there. Others may put items at the
     end meanwhile, and take some from the front.
     """
-    budget = Budget()
+    budget = SizeLimit()
     for index in range(first, end):
         try:
             item = items[index]
-            if type(item) is not Ready:
+            if type(item) is not PreEncoded:
                 budget.renew()
-                ready = Ready(*encode_span(item, budget))
+                ready = PreEncoded(*encode_span(item, budget))
                 # Nobody comes between these two: one that was taken from the front has moved all others.
                 if items[index] is item:
                     items[index] = ready
@@ -126,13 +126,13 @@ def encode_metrics(data: MetricsData, between: Callable[[], object] = lambda: No
     return _with_room(lambda: _encode_metrics(data, between))
 
 
-def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, Any, Any]]) -> Encoded:
-    budget = Budget()
+def _encode(items: Sequence[Any], encode: Callable[[Any, SizeLimit], tuple[bytes, Any, Any]]) -> Encoded:
+    budget = SizeLimit()
     groups: dict[tuple[int, int], _Group] = {}
     dropped: dict[str, int] = {}
     count = 0
     for item in items:
-        if type(item) is Ready:
+        if type(item) is PreEncoded:
             message, resource, scope = item
         else:
             budget.renew()
@@ -152,7 +152,7 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, Budget], tuple[bytes, A
 
 
 def _encode_metrics(data: MetricsData, between: Callable[[], object]) -> Encoded:
-    budget = Budget()
+    budget = SizeLimit()
     groups: list[_Group] = []
     dropped: dict[str, int] = {}
     total = 0
@@ -191,7 +191,7 @@ def _drop(dropped: dict[str, int], error: BaseException) -> None:
 
 def _request(groups: Iterable[_Group]) -> bytes:
     """Put the items of all groups into a request."""
-    resources: dict[_Origin, dict[_Origin, list[bytes]]] = {}
+    resources: dict[EncodedResource, dict[EncodedResource, list[bytes]]] = {}
     for group in groups:
         scopes = resources.setdefault(_origin(group.resource, _resources, _resource), {})
         scopes.setdefault(_origin(group.scope, _scopes, _scope), []).extend(group.parts)
@@ -208,8 +208,8 @@ def _request(groups: Iterable[_Group]) -> bytes:
 
 
 def _origin(
-    source: Any, known: dict[int, tuple[Any, _Origin]], encode: Callable[[Any], tuple[bytes, bytes]]
-) -> _Origin:
+    source: Any, known: dict[int, tuple[Any, EncodedResource]], encode: Callable[[Any], tuple[bytes, bytes]]
+) -> EncodedResource:
     """Return what is written of a resource or scope. One that cannot be read becomes an empty one; its items stay."""
     entry = known.get(id(source))
     if entry is not None and entry[0] is source:
@@ -220,7 +220,7 @@ def _origin(
         if is_interrupt(error):
             raise
         message, schema_url = b"", b""
-    origin = _Origin(FIELD_1[len(message)] + message, schema_url)
+    origin = EncodedResource(FIELD_1[len(message)] + message, schema_url)
     if len(known) >= _CACHED_ORIGINS:
         known.clear()
     known[id(source)] = (source, origin)
@@ -229,13 +229,13 @@ def _origin(
 
 def _resource(resource: Any) -> tuple[bytes, bytes]:
     mapping, schema_url = read(_resource_fields, resource)
-    pairs, lost = attributes(b"\x0a", mapping, Budget())
+    pairs, lost = attributes(b"\x0a", mapping, SizeLimit())
     return pairs + b"\x10" + VARINT[lost] if lost else pairs, named(b"\x1a", schema_url)
 
 
 def _scope(scope: Any) -> tuple[bytes, bytes]:
     title, version, mapping, schema_url = read(_scope_fields, scope)
-    pairs, lost = attributes(b"\x1a", mapping, Budget())
+    pairs, lost = attributes(b"\x1a", mapping, SizeLimit())
     head = b"".join((named(b"\x0a", title), named(b"\x12", version), pairs))
     return head + b"\x20" + VARINT[lost] if lost else head, named(b"\x1a", schema_url)
 

@@ -40,7 +40,7 @@ from otel_distro.export.encode.values import attributes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from otel_distro.export.encode.protobuf import Budget
+    from otel_distro.export.encode.protobuf import SizeLimit
 
 _public_fields = attrgetter(
     "context",
@@ -88,7 +88,7 @@ class InvalidIdsError(ValueError):
     """A span without identifiers that could be sent."""
 
 
-def encode_span(span: Any, budget: Budget) -> tuple[bytes, Any, Any]:
+def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     """Return the message, the resource and the scope of a ``ReadableSpan``.
 
     Raises ``InvalidIdsError`` for a context without identifiers, ``ValueError`` where the span cannot be read at all.
@@ -186,7 +186,7 @@ def _short(value: Any) -> str:
     return plain_text(value)[:_MAX_TRACE_STATE_TEXT]
 
 
-def _status(status: Any, budget: Budget) -> bytes:
+def _status(status: Any, budget: SizeLimit) -> bytes:
     if status is None:
         return b""
     if type(status) is Status:
@@ -208,8 +208,8 @@ def _repeated(
     tag: bytes,
     dropped_tag: bytes,
     source: Any,
-    encode: Callable[[Any, Budget], bytes],
-    budget: Budget,
+    encode: Callable[[Any, SizeLimit], bytes],
+    budget: SizeLimit,
     dropped: Any,
 ) -> list[bytes]:
     """Return the fields of all events or links, and of how many are missing."""
@@ -242,13 +242,13 @@ def _repeated(
     return parts
 
 
-def _event(event: Any, budget: Budget) -> bytes:
+def _event(event: Any, budget: SizeLimit) -> bytes:
     title, timestamp, mapping = _event_fields(event) if type(event) is Event else read(_event_fields, event)
     pairs, lost = attributes(b"\x1a", mapping, budget)
     return b"".join((b"\x09", fixed64(timestamp), named(b"\x12", title), pairs, _dropped(b"\x20", mapping, lost)))
 
 
-def _link(link: Any, budget: Budget) -> bytes:
+def _link(link: Any, budget: SizeLimit) -> bytes:
     context, mapping = _link_fields(link) if type(link) is Link else read(_link_fields, link)
     trace, span, remote, _ = read(_context_fields, context)
     trace_id, span_id = identifier(trace, 16), identifier(span, 8)

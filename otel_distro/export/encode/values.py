@@ -35,8 +35,8 @@ from otel_distro.export.encode.redact import MARGIN, redacted, redactor
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from otel_distro.export.encode.protobuf import Budget
-    from otel_distro.redaction.policy import Treatment
+    from otel_distro.export.encode.protobuf import SizeLimit
+    from otel_distro.redaction.policy import RedactionPolicy
 
 _CACHED_KEYS = 1024
 _CACHED_VALUES = 256
@@ -58,11 +58,11 @@ class _Key:
     Only the first values are remembered: where a key has more than these, they hardly ever come again.
     """
 
-    __slots__ = ("bools", "integers", "start", "texts", "treatment")
+    __slots__ = ("bools", "integers", "redaction_policy", "start", "texts")
 
-    def __init__(self, start: bytes, treatment: Treatment) -> None:
+    def __init__(self, start: bytes, redaction_policy: RedactionPolicy) -> None:
         self.start = start
-        self.treatment = treatment
+        self.redaction_policy = redaction_policy
         # Shared until there is something to remember: keys that never come again should cost little.
         self.texts: dict[str, bytes] = _NO_TEXTS
         self.integers: dict[int, bytes] = _NO_INTEGERS
@@ -70,7 +70,7 @@ class _Key:
 
     def text(self, value: str) -> bytes:
         """Return the pair with a short text."""
-        shown = self.treatment.leaf(value)
+        shown = self.redaction_policy.redact(value)
         try:
             raw = shown.encode()
         except UnicodeEncodeError:
@@ -91,8 +91,8 @@ class _Key:
 
     def integer(self, value: int) -> bytes:
         """Return the pair with an integer."""
-        if value >= self.treatment.smallest:
-            return self.pair(_number(value, self.treatment))
+        if value >= self.redaction_policy.smallest:
+            return self.pair(_number(value, self.redaction_policy))
         pair = self.pair(b"\x18" + varint64(value))
         if len(self.integers) < _CACHED_VALUES and -(1 << 63) <= value < 1 << 63:
             if self.integers is _NO_INTEGERS:
@@ -103,7 +103,9 @@ class _Key:
 
     def real(self, value: float) -> bytes:
         """Return the pair with a floating-point number."""
-        return self.pair(_number(value, self.treatment) if self.treatment.secret else b"\x21" + pack_double(value))
+        return self.pair(
+            _number(value, self.redaction_policy) if self.redaction_policy.secret else b"\x21" + pack_double(value)
+        )
 
     def boolean(self, value: bool) -> bytes:
         """Return the pair with a bool."""
@@ -137,14 +139,14 @@ def _known(key: Any) -> _Key:
     title = key if type(key) is str else plain_text(key)
     shown = redacted(title, MAX_NAME, redactor().text)
     raw = utf8(shown, MAX_NAME)
-    known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12", redactor().treatment(title))
+    known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12", redactor().redaction_policy(title))
     if type(key) is str and len(key) <= SHORT and shown is title:
         _remembered(known.start)
         _keys[key] = known
     return known
 
 
-def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
+def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
     """Return the fields ``tag`` of all attributes in ``source``, and how many had to be left out.
 
     ``tag`` is one byte: the number and type of the field. ``source`` is a mapping or None.
@@ -178,7 +180,7 @@ def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
             if known is None:
                 # Values are remembered from the second sight of their key on.
                 known = _known(key)
-                append(known.pair(any_value(value, budget, known.treatment)))
+                append(known.pair(any_value(value, budget, known.redaction_policy)))
             elif kind is str and len(value) <= SHORT:
                 append(known.texts.get(value) or known.text(value))
             elif kind is int:
@@ -188,72 +190,72 @@ def attributes(tag: bytes, source: Any, budget: Budget) -> tuple[bytes, int]:
             elif kind is float:
                 append(known.real(value))
             else:
-                append(known.pair(any_value(value, budget, known.treatment)))
+                append(known.pair(any_value(value, budget, known.redaction_policy)))
         except Exception:
             lost += 1
     # Joined by the tag, each pair comes after one.
     return tag.join(pairs), lost
 
 
-def body(value: Any, budget: Budget) -> bytes:
+def body(value: Any, budget: SizeLimit) -> bytes:
     """Return the ``AnyValue`` of a log record's body: a text of it may be longer than others."""
-    treatment = redactor().treatment("")
+    redaction_policy = redactor().redaction_policy("")
     if type(value) is str and len(value) <= MAX_NAME:
         # The usual case, within all limits: what looks after those costs a quarter of the whole record.
-        raw = utf8(treatment.leaf(value), MAX_BODY)
+        raw = utf8(redaction_policy.redact(value), MAX_BODY)
         budget.room -= max(len(raw), len(value))
         return FIELD_1[len(raw)] + raw
     if issubclass(type(value), str):
-        return _text(plain_text(value), budget, treatment, MAX_BODY)
-    return any_value(value, budget, treatment)
+        return _text(plain_text(value), budget, redaction_policy, MAX_BODY)
+    return any_value(value, budget, redaction_policy)
 
 
-def any_value(value: Any, budget: Budget, treatment: Treatment, depth: int = 0) -> bytes:
+def any_value(value: Any, budget: SizeLimit, redaction_policy: RedactionPolicy, depth: int = 0) -> bytes:
     """Return the ``AnyValue`` of anything: types that OTLP does not have become a text."""
     budget.values -= 1
     kind = type(value)
     if kind is str:
-        return _text(value, budget, treatment)
+        return _text(value, budget, redaction_policy)
     if value is None:
         return b""
     if kind is bool:
         return b"\x10\x01" if value else b"\x10\x00"
     if issubclass(kind, int):
-        return _number(int64(value), treatment)
+        return _number(int64(value), redaction_policy)
     if issubclass(kind, float):
-        return _number(float.__float__(value), treatment)
+        return _number(float.__float__(value), redaction_policy)
     if issubclass(kind, str):
-        return _text(plain_text(value), budget, treatment)
+        return _text(plain_text(value), budget, redaction_policy)
     for base in (bytes, bytearray):
         if issubclass(kind, base):
-            return _bytes(value, base, budget, treatment)
+            return _bytes(value, base, budget, redaction_policy)
     if depth >= MAX_DEPTH:
         return _CUT
     elements = _elements_of(value, kind, budget)
     if elements is not None:
-        return _array(elements, budget, treatment, depth + 1)
+        return _array(elements, budget, redaction_policy, depth + 1)
     pairs, _ = _pairs_of(value, kind, budget)
     if pairs is not None:
-        return _mapping(pairs, budget, treatment, depth + 1)
-    return _text(plain_text(value), budget, treatment)
+        return _mapping(pairs, budget, redaction_policy, depth + 1)
+    return _text(plain_text(value), budget, redaction_policy)
 
 
-def _text(value: str, budget: Budget, treatment: Treatment, limit: int = MAX_TEXT) -> bytes:
-    raw = budget.text(value, limit, treatment.leaf)
+def _text(value: str, budget: SizeLimit, redaction_policy: RedactionPolicy, limit: int = MAX_TEXT) -> bytes:
+    raw = budget.text(value, limit, redaction_policy.redact)
     return FIELD_1[len(raw)] + raw
 
 
-def _number(value: float, treatment: Treatment) -> bytes:
-    shown = treatment.leaf(value)
+def _number(value: float, redaction_policy: RedactionPolicy) -> bytes:
+    shown = redaction_policy.redact(value)
     if shown is not value:
         return _mask(shown)
     return b"\x18" + varint64(value) if type(value) is int else b"\x21" + pack_double(value)
 
 
-def _bytes(value: Any, base: Any, budget: Budget, treatment: Treatment) -> bytes:
+def _bytes(value: Any, base: Any, budget: SizeLimit, redaction_policy: RedactionPolicy) -> bytes:
     limit = max(0, min(MAX_TEXT, budget.room))
     raw = bytes(base.__getitem__(value, slice(0, limit + MARGIN + 1)))
-    shown = redacted(raw, limit, treatment.leaf)
+    shown = redacted(raw, limit, redaction_policy.redact)
     budget.room -= min(len(raw), limit)
     if type(shown) is str:
         return _mask(shown)
@@ -266,29 +268,35 @@ def _mask(shown: str) -> bytes:
     return FIELD_1[len(raw)] + raw
 
 
-def _array(elements: Sequence[Any], budget: Budget, treatment: Treatment, depth: int) -> bytes:
-    if treatment.arguments and all(type(element) is str for element in elements):
+def _array(elements: Sequence[Any], budget: SizeLimit, redaction_policy: RedactionPolicy, depth: int) -> bytes:
+    if redaction_policy.arguments and all(type(element) is str for element in elements):
         elements = redactor().arguments(elements)
     parts: list[bytes] = []
     for index, element in enumerate(elements):
         if budget.values <= 0:
             break
         if index == 1 and depth > 1 and len(elements) == 2:
-            treatment = _after(elements[0], treatment)
-        encoded = any_value(element, budget, treatment, depth)
+            redaction_policy = _after(elements[0], redaction_policy)
+        encoded = any_value(element, budget, redaction_policy, depth)
         parts += (FIELD_1[len(encoded)], encoded)
     array = b"".join(parts)
     return b"\x2a" + VARINT[len(array)] + array
 
 
-def _after(key: Any, treatment: Treatment) -> Treatment:
+def _after(key: Any, redaction_policy: RedactionPolicy) -> RedactionPolicy:
     """Return how a value is treated that stands after ``key`` in a pair, as headers often do."""
-    found = redactor().treatment(plain_text(key)[:MAX_NAME]) if issubclass(type(key), (str, bytes)) else treatment
-    return found if found.secret else treatment
+    found = (
+        redactor().redaction_policy(plain_text(key)[:MAX_NAME])
+        if issubclass(type(key), (str, bytes))
+        else redaction_policy
+    )
+    return found if found.secret else redaction_policy
 
 
-def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, treatment: Treatment, depth: int) -> bytes:
-    if treatment.secret and pairs:
+def _mapping(
+    pairs: Sequence[tuple[Any, Any]], budget: SizeLimit, redaction_policy: RedactionPolicy, depth: int
+) -> bytes:
+    if redaction_policy.secret and pairs:
         return _mask(redactor().mask())
     parts = [b""]
     for key, value in pairs:
@@ -296,12 +304,18 @@ def _mapping(pairs: Sequence[tuple[Any, Any]], budget: Budget, treatment: Treatm
             break
         budget.values -= 1
         known = (_keys.get(key) if type(key) is str else None) or _known(key)
-        parts.append(known.pair(any_value(value, budget, treatment if treatment.inherited else known.treatment, depth)))
+        parts.append(
+            known.pair(
+                any_value(
+                    value, budget, redaction_policy if redaction_policy.inherited else known.redaction_policy, depth
+                )
+            )
+        )
     mapping = b"\x0a".join(parts)
     return b"\x32" + VARINT[len(mapping)] + mapping
 
 
-def _elements_of(value: Any, kind: type, budget: Budget) -> Sequence[Any] | None:
+def _elements_of(value: Any, kind: type, budget: SizeLimit) -> Sequence[Any] | None:
     """Return as many elements of a sequence or set as fit, None for what is neither. Never raises."""
     if kind is tuple or kind is list:
         return value if len(value) <= budget.values else value[: max(budget.values, 0)]  # type: ignore[no-any-return]
@@ -316,7 +330,7 @@ def _elements_of(value: Any, kind: type, budget: Budget) -> Sequence[Any] | None
     return None
 
 
-def _pairs_of(value: Any, kind: type, budget: Budget) -> tuple[list[tuple[Any, Any]] | None, int]:
+def _pairs_of(value: Any, kind: type, budget: SizeLimit) -> tuple[list[tuple[Any, Any]] | None, int]:
     """Return as many pairs of a mapping as fit, None for what is none or cannot be read, and how many there are.
 
     Never raises.

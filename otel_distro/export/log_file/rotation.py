@@ -62,14 +62,14 @@ class Archives:
 
     def stop(self) -> None:
         """Let the thread end."""
-        self._worker.go_home()
+        self._worker.stop_and_join()
         self._worker.renew()
 
     def _begin(self) -> None:
         if not self._follows_forks and hasattr(os, "register_at_fork"):
             self._follows_forks = True
             os.register_at_fork(
-                before=self._worker.go_home,
+                before=self._worker.stop_and_join,
                 after_in_parent=self._call_back,
                 after_in_child=self._worker.renew,
             )
@@ -77,7 +77,7 @@ class Archives:
         self._worker.notify()
 
     def _call_back(self) -> None:
-        self._worker.call_back()
+        self._worker.restart()
         self._worker.notify()
 
     def _found(self) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ class Archives:
                 with suppress(OSError):
                     os.unlink(f"{self._path}{stamp}{ending}")
         for stamp, ending in found:
-            if not ending and stamp not in gone and not self._worker.leaving:
+            if not ending and stamp not in gone and not self._worker.stopping:
                 try:
                     self._compress(f"{self._path}{stamp}")
                 except OSError as error:
@@ -126,7 +126,7 @@ class Archives:
                 ):
                     while chunk := source.read(_CHUNK):
                         packed.write(chunk)
-                        if self._worker.leaving:
+                        if self._worker.stopping:
                             raise InterruptedError
             except OSError as error:
                 os.unlink(part)

@@ -20,8 +20,8 @@ from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.files import append_whole, hold, open_shared
 from otel_distro.export.log_file.json_lines import encode_lines
 from otel_distro.export.log_file.rotation import Archives
-from otel_distro.export.self_metrics import LaneMetrics
-from otel_distro.export.signal_queue import Lane
+from otel_distro.export.self_metrics import ExporterMetrics
+from otel_distro.export.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -180,7 +180,7 @@ class LogFile:
             self._descriptor = -1
 
 
-class _LaneMetrics(LaneMetrics):
+class _LaneMetrics(ExporterMetrics):
     """Counts what the lane drops before it comes to the file: the rest is not to be reported."""
 
     def __init__(self, file: LogFile) -> None:
@@ -205,6 +205,6 @@ def add_log_file(pipeline: Pipeline) -> LogFile:
     # Not the redactor of what is sent: what it hid is counted once.
     redactor = Redactor.from_environment()
     sink: Any = file
-    lane = Lane(SIGNAL, lambda items: encode_lines(items, redactor), sink, _LaneMetrics(file))
-    pipeline.lanes = {**pipeline.lanes, SIGNAL: lane}
+    queue = SignalQueue(SIGNAL, lambda items: encode_lines(items, redactor), sink, _LaneMetrics(file))
+    pipeline.queues = {**pipeline.queues, SIGNAL: queue}
     return file

@@ -11,21 +11,21 @@ from otel_distro.export.spool.segment import FRAME_SIZE, Record
 
 if TYPE_CHECKING:
     from otel_distro.export.spool.segment import Segment
-    from otel_distro.export.spool.store import Shelf
+    from otel_distro.export.spool.store import SegmentStore
 
 _SIGNAL = "metrics"
 _RETRY = 1.0
 
 
-class LastNumbers:
+class CounterCheckpoint:
     """Keeps one body, the newest. Used by one thread at a time; without a shelf it keeps nothing.
 
     The segment is locked as long as the process lives, and not among those it sends from: so the next start, a sibling or
     ``otel-distro drain`` adopts it as any other, after the segments with the collections before it, which are older.
     """
 
-    def __init__(self, shelf: Shelf | None) -> None:
-        self._shelf = shelf
+    def __init__(self, store: SegmentStore | None) -> None:
+        self._shelf = store
         self._segment: Segment | None = None
         self._live: Record | None = None
         self._retry_at = 0.0
@@ -42,37 +42,37 @@ class LastNumbers:
 
     def prepare(self) -> None:
         """Make the segment for the first body, unless there is one or the disk has no room for it."""
-        shelf = self._shelf
-        if shelf is not None and self._segment is None and shelf.has_room(FRAME_SIZE):
+        store = self._shelf
+        if store is not None and self._segment is None and store.has_room(FRAME_SIZE):
             with suppress(OSError):
-                self._segment = shelf.begin(_SIGNAL)
+                self._segment = store.begin(_SIGNAL)
 
     def keep(self, body: bytes, count: int) -> None:
         """Keep this body in place of the last one, at every moment one of them. Where the disk refuses, neither is."""
-        shelf = self._shelf
-        if shelf is None:
+        store = self._shelf
+        if store is None:
             return
         record = Record(_SIGNAL, min(count, 2**32 - 1), time.time_ns(), len(body), body)
         try:
-            self._write(shelf, record)
+            self._write(store, record)
         except OSError:
             # What is spooled is told about a disk that fails; these are kept by the next collection all the same.
             self._retry_at = time.monotonic() + _RETRY
 
-    def _write(self, shelf: Shelf, record: Record) -> None:
+    def _write(self, store: SegmentStore, record: Record) -> None:
         segment = self._segment
         if segment is not None and segment.names() < 1:
             # Somebody closed the descriptor, or deleted the file.
             segment.close()
             self._segment = self._live = segment = None
-        if segment is not None and segment.size + record.length < shelf.small:
+        if segment is not None and segment.size + record.length < store.small:
             segment.append(record)
             if self._live is not None:
                 segment.mark(self._live)
         else:
-            if not shelf.has_room(FRAME_SIZE + record.length):
+            if not store.has_room(FRAME_SIZE + record.length):
                 raise OSError("the spool is full")
-            old, self._segment = segment, shelf.begin(_SIGNAL)
+            old, self._segment = segment, store.begin(_SIGNAL)
             try:
                 self._segment.append(record)
             finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro._otel.metrics import Flag
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import guard, say
-from otel_distro._runtime.token_bucket import Allowance
+from otel_distro._runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from otel_distro._otel.metrics import MetricSource
     from otel_distro._runtime.threads import LockType
     from otel_distro.export.encode.request import Encoded
-    from otel_distro.export.metrics.checkpoint import LastNumbers
+    from otel_distro.export.metrics.checkpoint import CounterCheckpoint
 
 PATIENCE = 2.0
 """Seconds that a callback of the application may take before the collection goes on without it."""
@@ -46,7 +46,7 @@ class Collection:
         source: MetricSource,
         settle: Callable[[MetricsData], None],
         encode: Callable[[MetricsData, Callable[[], object]], Encoded],
-        last: LastNumbers,
+        last: CounterCheckpoint,
     ) -> None:
         self._source = source
         self._settle = settle
@@ -64,7 +64,7 @@ class Collection:
         self._hanging: dict[int, Any] = {}
         self._recorded.up = False
         self._due = float("inf")
-        self._allowance = Allowance(_SHARE, _SAVED)
+        self._allowance = TokenBucket(_SHARE, _SAVED)
         self._last.forget()
 
     def look_after(self, lock: LockType, replace: Callable[[], None]) -> float:
@@ -181,7 +181,7 @@ class Collection:
             self._recorded.up = False
             with guard("keeping what was counted"):
                 # It would keep the interpreter for half a millisecond.
-                pauses = threads.Pauses(wanted=self._gently)
+                pauses = threads.GilYield(wanted=self._gently)
                 pauses.take(due=True)
                 found = self._source.recent(pauses.take)
                 pauses.take()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otel_distro.export.metrics.collection import Collection
 
 _LAST_PATIENCE = 0.2
-_FAR = float("inf")
+_NEVER = float("inf")
 
 
 class Gathering:
@@ -133,5 +133,5 @@ class Gathering:
     def look_after(self) -> float:
         """Keep what was counted and leave out a callback that hangs; return in how many seconds to look again."""
         if self._collection is None:
-            return _FAR
+            return _NEVER
         return self._collection.look_after(self.lock, self.worker.abandon)

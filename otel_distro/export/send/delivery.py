@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import say
 from otel_distro.export.encode.split import count_items, split
-from otel_distro.export.send.http_sender import Answer
+from otel_distro.export.send.http_sender import ExportResult
 
 if TYPE_CHECKING:
-    from otel_distro.export.self_metrics import LaneMetrics
+    from otel_distro.export.self_metrics import ExporterMetrics
     from otel_distro.export.send.http_sender import Outcome, Transport
     from otel_distro.export.spool.spool import Batch, Spool
 
 MAX_REQUEST = 1024 * 1024
 """Bytes of a request before compression."""
 
-_SUSPICION = 16
+_MAX_SINGLE_REJECTIONS = 16
 """Items refused one by one, and none taken, after which the rest of a batch is not looked through any more."""
 
 _TOO_LARGE = 413
@@ -29,7 +29,7 @@ _FIRST_BACKOFF = 0.5
 _MAX_BACKOFF = 5.0
 
 
-class Link:
+class EndpointHealth:
     """What is known of a destination that several signals share: when one cannot reach it, the others need not try."""
 
     def __init__(self, origin: str, spool: Spool) -> None:
@@ -75,11 +75,18 @@ class Link:
         self.retry_at = self.answer_time = 0.0
 
 
-class Delivery:
+class SpoolExporter:
     """The sending half of a signal. Used by one thread at a time."""
 
     def __init__(
-        self, signal: str, sender: Transport, spool: Spool, link: Link, metrics: LaneMetrics, *, second: bool = False
+        self,
+        signal: str,
+        sender: Transport,
+        spool: Spool,
+        link: EndpointHealth,
+        metrics: ExporterMetrics,
+        *,
+        second: bool = False,
     ) -> None:
         self.signal = signal
         self._second = second
@@ -89,12 +96,12 @@ class Delivery:
         self._metrics = metrics
         self._batch: Batch | None = None
         self._pieces: deque[tuple[bytes, int]] = deque()
-        self._blamed: list[tuple[bytes, int, str]] = []
+        self._rejected_items: list[tuple[bytes, int, str]] = []
         self._taken_of_batch = False
         self._limit = MAX_REQUEST
         self._turn = threads.allocate_lock()
 
-    def report_to(self, metrics: LaneMetrics) -> None:
+    def report_to(self, metrics: ExporterMetrics) -> None:
         """Report to other counters from here on."""
         self._metrics = metrics
 
@@ -124,14 +131,14 @@ class Delivery:
         with self._metrics.sending(count):
             outcome = self.sender.send(body, timeout)
         start, now = now, time.monotonic()
-        if outcome.answer is Answer.HOLD:
+        if outcome.answer is ExportResult.RETRYABLE:
             if outcome.reason:
                 self.link.failed(outcome.reason, outcome.retry_after, now)
             self._give_back(self._batch)
             return False
         self.link.works(now, now - start)
         self._pieces.popleft()
-        if outcome.answer is Answer.REFUSED:
+        if outcome.answer is ExportResult.PERMANENT:
             self._refused(body, count, outcome)
         else:
             self._taken(count, outcome)
@@ -147,11 +154,11 @@ class Delivery:
         self.leave()
         self.sender.close()
 
-    def beside(self) -> Delivery | None:
+    def beside(self) -> SpoolExporter | None:
         """Return another delivery of the same signal for what this one has not taken, None if it is not at a request."""
         if not self._turn.locked():
             return None
-        return Delivery(self.signal, self.sender.another(), self._spool, self.link, self._metrics, second=True)
+        return SpoolExporter(self.signal, self.sender.another(), self._spool, self.link, self._metrics, second=True)
 
     def await_answer(self, end: float) -> None:
         """Wait for the answer to the request that another thread is at, until ``end``, as ``time.monotonic()``."""
@@ -192,11 +199,11 @@ class Delivery:
         """Halve the request until the item that is to blame stands alone, and set that one aside."""
         if outcome.status == _TOO_LARGE:
             self._limit = max(_SMALLEST_LIMIT, min(self._limit, len(body) // 2))
-        halves = split(body) if self._taken_of_batch or len(self._blamed) < _SUSPICION else None
+        halves = split(body) if self._taken_of_batch or len(self._rejected_items) < _MAX_SINGLE_REJECTIONS else None
         if halves is not None:
             self._pieces.extendleft((half, count_items(half)) for half in reversed(halves))
             return
-        self._blamed.append((body, count, outcome.reason))
+        self._rejected_items.append((body, count, outcome.reason))
         self._metrics.exported(count, outcome.reason)
         say(
             f"{count} of {self.signal} refused by {self.link.origin} ({outcome.reason}) and set aside",
@@ -223,15 +230,15 @@ class Delivery:
         self._end(batch)
 
     def _end(self, batch: Batch) -> None:
-        for body, count, reason in self._blamed:
-            self._spool.set_aside(batch, reason, body, count)
+        for body, count, reason in self._rejected_items:
+            self._spool.dead_letter(batch, reason, body, count)
         self._spool.done(batch)
         self._forget_batch()
 
     def _forget_batch(self) -> None:
         self._batch = None
         self._pieces.clear()
-        self._blamed.clear()
+        self._rejected_items.clear()
         self._taken_of_batch = False
 
     def forget(self) -> None:

@@ -26,7 +26,7 @@ DEFAULT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class Target:
+class OtlpEndpoint:
     """One OTLP endpoint: URL, headers, timeout in seconds, compression and the files TLS needs.
 
     Over HTTP the URL is whole. Over gRPC it is scheme and authority, or an address of gRPC's own such as
@@ -51,7 +51,7 @@ class Target:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else self.url
 
 
-def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
+def target(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint:
     """Read the target of ``signal`` (``traces``, ``metrics`` or ``logs``) from a checked environment.
 
     The timeout is taken in seconds, as every OpenTelemetry Python exporter takes it. Values that only become bad after
@@ -80,7 +80,7 @@ def target(signal: str, environ: Mapping[str, str] = os.environ) -> Target:
     except ValueError:
         timeout = DEFAULT_TIMEOUT
     provider = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_{}CREDENTIAL_PROVIDER"
-    return Target(
+    return OtlpEndpoint(
         url=url,
         headers={**headers, **authorization, **parse_env_headers(read("HEADERS") or "", liberal=True)},
         timeout=timeout if 0 < timeout < float("inf") else DEFAULT_TIMEOUT,

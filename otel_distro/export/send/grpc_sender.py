@@ -16,12 +16,12 @@ from otel_distro._otel import sdk
 from otel_distro._runtime import threads
 from otel_distro.export.encode.split import fields_of, varint
 from otel_distro.export.send.endpoint import USER_AGENT
-from otel_distro.export.send.http_sender import MAX_RETRY_AFTER, Answer, Outcome, rejected_items
+from otel_distro.export.send.http_sender import MAX_RETRY_AFTER, ExportResult, Outcome, rejected_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_distro.export.send.endpoint import Target
+    from otel_distro.export.send.endpoint import OtlpEndpoint
 
 _SERVICES = {"traces": "trace.v1.TraceService", "metrics": "metrics.v1.MetricsService", "logs": "logs.v1.LogsService"}
 _PROVIDERS = "opentelemetry_otlp_credential_provider"
@@ -43,7 +43,7 @@ class GrpcSender:
     channel is closed before each fork, which ends them, and opened again by the next request on either side.
     """
 
-    def __init__(self, target: Target, signal: str) -> None:
+    def __init__(self, target: OtlpEndpoint, signal: str) -> None:
         self.target = target
         self._signal = signal
         self._method = f"/opentelemetry.proto.collector.{_SERVICES[signal]}/Export"
@@ -70,11 +70,11 @@ class GrpcSender:
         except Exception as error:
             if generation != self._generation:
                 # Our own fork came in between, which says nothing about the endpoint.
-                return Outcome(Answer.HOLD)
+                return Outcome(ExportResult.RETRYABLE)
             # A new channel tries to connect at once; this one would do so after a delay of its own.
             self.close()
             return _outcome(error)
-        return Outcome(Answer.TAKEN, rejected=rejected_items(answer))
+        return Outcome(ExportResult.SUCCESS, rejected=rejected_items(answer))
 
     def another(self) -> GrpcSender:
         """Return one with a channel of its own."""
@@ -165,16 +165,18 @@ def _outcome(error: Any) -> Outcome:
     """Return what the error of a call means: only what is wrong with the content is refused."""
     code = getattr(error, "code", None)
     if not callable(code):
-        return Outcome(Answer.HOLD, f"{type(error).__name__}: {error}".rstrip(": ")[:_LONGEST_REASON])
+        return Outcome(ExportResult.RETRYABLE, f"{type(error).__name__}: {error}".rstrip(": ")[:_LONGEST_REASON])
     name, details = code().name, str(error.details() or "")
     if name == "INVALID_ARGUMENT":
-        return Outcome(Answer.REFUSED, f"gRPC {name}")
+        return Outcome(ExportResult.PERMANENT, f"gRPC {name}")
     if name == "RESOURCE_EXHAUSTED" and "larger than max" in details:
         # Implementations of gRPC answer so to a message that is longer than they take.
-        return Outcome(Answer.REFUSED, f"gRPC {name}", status=413)
+        return Outcome(ExportResult.PERMANENT, f"gRPC {name}", status=413)
     trailers = dict(error.trailing_metadata() or ())
     return Outcome(
-        Answer.HOLD, f"gRPC {name}: {details}".rstrip(": ")[:_LONGEST_REASON], _retry_after(trailers.get(_DETAILS, b""))
+        ExportResult.RETRYABLE,
+        f"gRPC {name}: {details}".rstrip(": ")[:_LONGEST_REASON],
+        _retry_after(trailers.get(_DETAILS, b"")),
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import socket
     from urllib.parse import SplitResult
 
-    from otel_distro.export.send.endpoint import Target
+    from otel_distro.export.send.endpoint import OtlpEndpoint
 
 MAX_RETRY_AFTER = 60.0
 _MAX_RESPONSE = 64 * 1024
@@ -35,12 +35,12 @@ _OTLP = ("application/x-protobuf", "application/json")
 _PUZZLING = (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest)
 
 
-class Answer(Enum):
+class ExportResult(Enum):
     """What became of a request: taken, worth another try later, or refused for good because of its content."""
 
-    TAKEN = "taken"
-    HOLD = "hold"
-    REFUSED = "refused"
+    SUCCESS = "taken"
+    RETRYABLE = "hold"
+    PERMANENT = "refused"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Outcome:
     ``status`` is that of HTTP; a request that gRPC found too large has 413 too.
     """
 
-    answer: Answer
+    answer: ExportResult
     reason: str = ""
     retry_after: float = 0.0
     rejected: int = 0
@@ -61,7 +61,7 @@ class Outcome:
 class Transport(Protocol):
     """What takes requests to one target. Used by one thread at a time, but for :meth:`before_fork`."""
 
-    target: Target
+    target: OtlpEndpoint
 
     def send(self, body: bytes, timeout: float) -> Outcome:
         """Send a serialised request, which takes about ``timeout`` seconds at most. Never raises."""
@@ -82,7 +82,7 @@ class Transport(Protocol):
 class Sender:
     """Posts bodies to one target over HTTP."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: OtlpEndpoint) -> None:
         self.target = target
         self._connection: http.client.HTTPConnection | None = None
         self._whole_url = False
@@ -151,7 +151,7 @@ class Sender:
         except Exception as error:
             self.close()
             puzzling = isinstance(error, _PUZZLING) and not isinstance(error, ConnectionRefusedError)
-            return Outcome(Answer.HOLD, f"{type(error).__name__}: {error}".rstrip(": ")), puzzling
+            return Outcome(ExportResult.RETRYABLE, f"{type(error).__name__}: {error}".rstrip(": ")), puzzling
 
     def _path(self) -> str:
         parts = urlsplit(self.target.url)
@@ -196,13 +196,15 @@ class Sender:
         if 200 <= status < 300:
             if payload and kind not in _OTLP:
                 return Outcome(
-                    Answer.HOLD, f"HTTP {status} that is not OTLP ({kind or 'no content type'})", status=status
+                    ExportResult.RETRYABLE,
+                    f"HTTP {status} that is not OTLP ({kind or 'no content type'})",
+                    status=status,
                 )
-            return Outcome(Answer.TAKEN, rejected=rejected_items(payload, kind), status=status)
+            return Outcome(ExportResult.SUCCESS, rejected=rejected_items(payload, kind), status=status)
         reason = f"HTTP {status} {response.reason}".strip()
         if status in (400, 413, 422):
-            return Outcome(Answer.REFUSED, reason, status=status)
-        return Outcome(Answer.HOLD, reason, _retry_after(response.getheader("retry-after")), status=status)
+            return Outcome(ExportResult.PERMANENT, reason, status=status)
+        return Outcome(ExportResult.RETRYABLE, reason, _retry_after(response.getheader("retry-after")), status=status)
 
 
 class _Response(http.client.HTTPResponse):

@@ -6,13 +6,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from otel_distro._runtime.worker import aside
+from otel_distro._runtime.worker import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_distro._runtime import threads
-    from otel_distro.export.send.delivery import Delivery
+    from otel_distro.export.send.delivery import SpoolExporter
 
 LONGEST = 4.5
 """Seconds that the end of a process may take where the collector is known to take telemetry, but slowly."""
@@ -22,7 +22,7 @@ _SLOW = 0.5
 _PUT_AWAY = 0.05
 
 
-def patience(deliveries: Iterable[Delivery], budget: float, longest: float) -> float:
+def patience(deliveries: Iterable[SpoolExporter], budget: float, longest: float) -> float:
     """Return the seconds of the last delivery: ``budget``, or one answer of a slow collector if that keeps to ``longest``.
 
     A collector that was never heard, or not the last time, is given ``budget``, and so is one for which ``longest`` would
@@ -32,7 +32,7 @@ def patience(deliveries: Iterable[Delivery], budget: float, longest: float) -> f
     return needed if budget < needed <= longest else budget
 
 
-def deliver(deliveries: Iterable[Delivery], deadline: float) -> None:
+def deliver(deliveries: Iterable[SpoolExporter], deadline: float) -> None:
     """Send what waits of these until ``deadline``, as ``time.monotonic()``. What is left then stays in the spool."""
     end = deadline - _PUT_AWAY
     going: list[threads.LockType] = []
@@ -40,9 +40,9 @@ def deliver(deliveries: Iterable[Delivery], deadline: float) -> None:
         what = f"the last delivery of {delivery.signal}"
         if delivery.link.answer_time > _SLOW and (second := delivery.beside()) is not None:
             # What came while a slow collector is at a request would have to wait for its answer, and then for its own.
-            going.append(aside(what, partial(second.send_last, end)))
-            going.append(aside(what, partial(delivery.await_answer, end)))
+            going.append(run_in_thread(what, partial(second.send_last, end)))
+            going.append(run_in_thread(what, partial(delivery.await_answer, end)))
         else:
-            going.append(aside(what, partial(delivery.send_last, end)))
+            going.append(run_in_thread(what, partial(delivery.send_last, end)))
     for done in going:
         done.acquire(True, max(0.0, deadline - time.monotonic()))

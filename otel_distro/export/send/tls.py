@@ -11,13 +11,13 @@ from otel_distro._runtime.diagnostics import say
 if TYPE_CHECKING:
     import ssl
 
-    from otel_distro.export.send.endpoint import Target
+    from otel_distro.export.send.endpoint import OtlpEndpoint
 
 _PATIENCE = 2.0
 _PAUSE = 60.0
 
 
-def context(target: Target) -> ssl.SSLContext:
+def context(target: OtlpEndpoint) -> ssl.SSLContext:
     """Return what checks the server's certificate and shows ours. Raises :class:`OSError` for a file that is no good."""
     import ssl
 
@@ -30,7 +30,7 @@ def context(target: Target) -> ssl.SSLContext:
 class Discovery:
     """Finds out whether a server that makes nothing of plain HTTP speaks TLS. One for a target; one thread at a time."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: OtlpEndpoint) -> None:
         self._target = target
         self._next = 0.0
         self.found: ssl.SSLContext | None = None

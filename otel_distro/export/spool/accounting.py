@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from otel_distro.export.spool.segment import Record
 
 
-class Ledger:
+class SpoolAccounting:
     """What waits of each signal, and what was lost since the start, by signal and reason."""
 
     def __init__(self) -> None:

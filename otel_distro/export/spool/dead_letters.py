@@ -17,7 +17,7 @@ _KEPT_DAMAGES = 16
 _KEPT_BYTES = 64 * 1024
 
 
-class Rejects:
+class DeadLetters:
     """Files with one such body each, for people to look at; all together take at most ``limit`` bytes."""
 
     def __init__(self, directory: Directory, service: str, clock: Clock, limit: int) -> None:
@@ -37,7 +37,7 @@ class Rejects:
             say(f"cannot set aside what was refused ({error})", cause="reject")
 
 
-def salvage(segment: Segment, rejects: Rejects) -> tuple[list[Record], list[Damage]]:
+def salvage(segment: Segment, rejects: DeadLetters) -> tuple[list[Record], list[Damage]]:
     """Read what a segment holds, set the beginnings of what is damaged aside, and see that it is not counted again."""
     records: list[Record] = []
     damages: list[Damage] = []

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 from otel_distro import settings
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import guard, report_failure, say
-from otel_distro.export.spool.accounting import Ledger
+from otel_distro.export.spool.accounting import SpoolAccounting
 from otel_distro.export.spool.directory import Directory, state_home
 from otel_distro.export.spool.reading import Taken, read_bodies
 from otel_distro.export.spool.segment import SIGNALS, Clock, Record
-from otel_distro.export.spool.store import Shelf
+from otel_distro.export.spool.store import SegmentStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ class Batch:
     records: Sequence[Record]
 
 
-class _Gate:
+class TimeoutLock:
     """A lock that nobody hangs at: a signal handler may have interrupted its very holder, and raises instead."""
 
     def __init__(self) -> None:
@@ -74,14 +74,14 @@ class _Gate:
 class Spool:
     """The queue. Any thread may append; one at a time takes batches of a signal. No method raises."""
 
-    def __init__(self, shelf: Shelf | None, ledger: Ledger) -> None:
-        self.shelf = shelf
+    def __init__(self, store: SegmentStore | None, ledger: SpoolAccounting) -> None:
+        self.store = store
         self._ledger = ledger
-        self._longest = MEMORY_BYTES if shelf is None else shelf.longest
+        self._longest = MEMORY_BYTES if store is None else store.longest
         self._reset()
 
     def _reset(self) -> None:
-        self._gate = _Gate()
+        self._gate = TimeoutLock()
         self._inbox: deque[Record] = deque()
         self._memory: dict[str, deque[Record]] = {}
         self._memory_bytes = 0
@@ -94,12 +94,12 @@ class Spool:
     @property
     def folder(self) -> str:
         """The folder of the destination on the disk, empty where telemetry is kept in memory only."""
-        return self.shelf.directory.path if self.shelf is not None else ""
+        return self.store.directory.path if self.store is not None else ""
 
     @property
     def durable(self) -> bool:
         """Whether what is appended now survives the process."""
-        return self.shelf is not None and not self._failing
+        return self.store is not None and not self._failing
 
     @property
     def waiting(self) -> int:
@@ -123,12 +123,12 @@ class Spool:
             self._ledger.add(record)
             self._memory.setdefault(record.signal, deque()).append(record)
             self._memory_bytes += record.length
-        if self._memory_bytes and self.shelf is not None and time.monotonic() >= self._retry_at:
-            self._spill(self.shelf, _SPILL_BYTES)
+        if self._memory_bytes and self.store is not None and time.monotonic() >= self._retry_at:
+            self._spill(self.store, _SPILL_BYTES)
         while self._memory_bytes > MEMORY_BYTES and self._drop_oldest():
             pass
 
-    def _spill(self, shelf: Shelf, budget: int) -> None:
+    def _spill(self, store: SegmentStore, budget: int) -> None:
         """Move bodies from memory to the disk, in their order, until ``budget`` bytes have moved."""
         stored = False
         try:
@@ -136,7 +136,7 @@ class Spool:
                 while queue and budget > 0:
                     record = queue[0]
                     if not record.done:
-                        shelf.store(record)
+                        store.store(record)
                         stored = True
                         self._memory_bytes -= record.length
                         budget -= record.length
@@ -145,14 +145,14 @@ class Spool:
             self._retry_at = time.monotonic() + _RETRY
             if not self._failing:
                 self._failing = True
-                path = shelf.directory.path
+                path = store.directory.path
                 say(f"cannot write to {path} ({error}); keeping telemetry in memory", cause=f"spool fails {path}")
             if not isinstance(error, OSError):
                 report_failure("spooling telemetry", error)
             return
         if self._failing and stored and not self._memory_bytes:
             self._failing = False
-            say(f"{shelf.directory.path} takes telemetry again", cause=f"spool works {shelf.directory.path}")
+            say(f"{store.directory.path} takes telemetry again", cause=f"spool works {store.directory.path}")
 
     def _drop_oldest(self) -> bool:
         candidates = (next((r for r in queue if not r.done and not r.taken), None) for queue in self._memory.values())
@@ -166,12 +166,12 @@ class Spool:
     def next(self, signal: str, max_bytes: int, max_items: int = MAX_ITEMS, *, beside: bool = False) -> Batch | None:
         """Return the oldest requests of ``signal`` that nobody acknowledged, at least one, or None where none waits.
 
-        Until :meth:`done`, :meth:`set_aside` or :meth:`put_back` they are not dropped; asked again, they come again.
+        Until :meth:`done`, :meth:`dead_letter` or :meth:`put_back` they are not dropped; asked again, they come again.
         ``beside`` leaves those out that are taken, for a second thread while the first has not done with them.
         """
         with guard("reading spooled telemetry"):
             for _ in range(0 if self._closed else 16):
-                if self.shelf is not None and self.shelf.short_of(signal) and self.adopt():
+                if self.store is not None and self.store.short_of(signal) and self.adopt():
                     continue
                 with self._gate:
                     self._take_in()
@@ -191,7 +191,7 @@ class Spool:
             others = ()
         taken: list[Taken] = []
         size = items = 0
-        for source in (self.shelf.records(signal) if self.shelf is not None else (), self._memory.get(signal, ())):
+        for source in (self.store.records(signal) if self.store is not None else (), self._memory.get(signal, ())):
             for record in source:
                 if record.done or record.taken:
                     continue
@@ -209,7 +209,7 @@ class Spool:
 
     def _read(self, signal: str, taken: list[Taken]) -> Batch | None:
         """Read the bodies, without the lock, and join them. What cannot be read any more is counted and left out."""
-        found = read_bodies(taken, threads.Pauses().take)
+        found = read_bodies(taken, threads.GilYield().take)
         bodies = [body for body in found if body is not None]
         sound = [each.record for each, body in zip(taken, found, strict=True) if body is not None]
         broken = [each.record for each, body in zip(taken, found, strict=True) if body is None]
@@ -234,15 +234,15 @@ class Spool:
         for record in batch.records:
             record.taken = False
 
-    def set_aside(self, batch: Batch, reason: str, body: bytes | None = None, count: int | None = None) -> None:
+    def dead_letter(self, batch: Batch, reason: str, body: bytes | None = None, count: int | None = None) -> None:
         """Acknowledge a batch that is refused for good, and keep it in a bounded folder of rejected bodies.
 
         Where only a part is to blame, ``body`` and ``count`` are that part. Its items are counted as ``rejected``.
         """
         with guard("setting refused telemetry aside"):
             blamed = batch.count if count is None else count
-            if self.shelf is not None:
-                self.shelf.rejects.keep(batch.signal, batch.body if body is None else body, blamed, reason)
+            if self.store is not None:
+                self.store.rejects.keep(batch.signal, batch.body if body is None else body, blamed, reason)
             with self._gate:
                 self._ledger.dropped[batch.signal, "rejected"] += blamed
                 self._end(batch.records)
@@ -261,8 +261,8 @@ class Spool:
         for queue in self._memory.values():
             while queue and queue[0].done:
                 queue.popleft()
-        if self.shelf is not None:
-            self.shelf.finish(ended)
+        if self.store is not None:
+            self.store.finish(ended)
 
     def adopt(self) -> int:
         """Take over segments whose owners are gone, drop what is too old; return how many were taken.
@@ -270,23 +270,23 @@ class Spool:
         To be called at the start, when the collector takes telemetry again and every few seconds. One call reads at
         most some megabytes; while it returns more than 0 there may be more.
         """
-        shelf = self.shelf
-        if shelf is None or self._closed:
+        store = self.store
+        if store is None or self._closed:
             return 0
         with guard("adopting spooled telemetry"):
             with self._gate:
                 self._take_in()
                 try:
-                    taken = shelf.choose()
+                    taken = store.choose()
                 except OSError:
                     # An unusable directory has nothing for us; that it is unusable is said where something is written.
                     return 0
             for segment in taken:
-                found = shelf.load(segment)
+                found = store.load(segment)
                 with self._gate:
-                    shelf.keep(segment, *found)
+                    store.keep(segment, *found)
             with self._gate:
-                shelf.tidy()
+                store.tidy()
             return sum(not segment.gone for segment in taken)
         return 0
 
@@ -298,7 +298,7 @@ class Spool:
             for signal, size in self._ledger.bytes.items():
                 if size <= 0:
                     continue
-                oldest = self.shelf.oldest(signal) if self.shelf is not None else 0.0
+                oldest = self.store.oldest(signal) if self.store is not None else 0.0
                 if not oldest:
                     oldest = next((record.time for record in self._memory.get(signal, ()) if not record.done), 0) / 1e9
                 found[signal] = (self._ledger.items[signal], size, oldest)
@@ -327,15 +327,15 @@ class Spool:
         """Start empty: what waits is the parent's. The first append makes an own segment."""
         with guard("spooled telemetry after a fork"):
             self._reset()
-            if self.shelf is not None:
-                self.shelf.abandon()
+            if self.store is not None:
+                self.store.abandon()
             self._ledger.clear()
 
     def hand_over(self) -> None:
         """Let other processes have what is on the disk, and go on."""
         with guard("handing over the spool"), self._gate:
-            if self.shelf is not None:
-                self.shelf.close()
+            if self.store is not None:
+                self.store.close()
 
     def close(self) -> None:
         """Leave what waits to the next process and delete files of which nothing is left.
@@ -346,9 +346,9 @@ class Spool:
         with guard("closing the spool"), self._gate:
             self._closed = True
             self._take_in()
-            if self.shelf is not None:
-                self._spill(self.shelf, MEMORY_BYTES + 1)
-                self.shelf.close()
+            if self.store is not None:
+                self._spill(self.store, MEMORY_BYTES + 1)
+                self.store.close()
 
 
 def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iterable[str] = ()) -> Spool:
@@ -357,7 +357,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
     ``key`` (see :func:`spool_key`) names the destination: only processes with the same one adopt from each other.
     ``origins`` are the URLs without credentials that ``otel-distro spool`` shows for it.
     """
-    ledger = Ledger()
+    ledger = SpoolAccounting()
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
         key = spool_key(key)
     limit = settings.OTEL_DISTRO_SPOOL_BYTES.get(environ)
@@ -368,7 +368,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
     except OSError as error:
         say(f"telemetry is kept in memory only: {error}", cause="spool without home")
         return Spool(None, ledger)
-    shelf = Shelf(
+    store = SegmentStore(
         Directory(base, key, origins),
         service,
         ledger,
@@ -377,7 +377,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
         age=settings.OTEL_DISTRO_SPOOL_AGE.get(environ) or float("inf"),
         durable=settings.OTEL_DISTRO_SPOOL_FSYNC.get(environ),
     )
-    return Spool(shelf, ledger)
+    return Spool(store, ledger)
 
 
 def spool_key(*parts: str) -> str:

@@ -2,7 +2,7 @@
 
 A descriptor keeps each one locked, so only a few are held at a time; what a long outage makes beyond that is let go,
 and adopted again, by this process or a sibling, when there is room. Not thread-safe: the spool holds its lock around
-every call except :meth:`Shelf.load`.
+every call except :meth:`SegmentStore.load`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from otel_distro._runtime.diagnostics import say
-from otel_distro.export.spool.dead_letters import Rejects, salvage
+from otel_distro.export.spool.dead_letters import DeadLetters, salvage
 from otel_distro.export.spool.segment import (
     FRAME_SIZE,
     HEADER_SIZE,
@@ -30,7 +30,7 @@ from otel_distro.export.spool.segment import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from otel_distro.export.spool.accounting import Ledger
+    from otel_distro.export.spool.accounting import SpoolAccounting
     from otel_distro.export.spool.directory import Directory
     from otel_distro.export.spool.segment import Damage
 
@@ -45,14 +45,22 @@ _REWIND_BYTES = 256 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Shelf:
+class SegmentStore:
     """Writes records into segments and hands out those that wait. ``limit`` is in bytes, ``age`` in seconds."""
 
     def __init__(
-        self, directory: Directory, service: str, ledger: Ledger, clock: Clock, *, limit: int, age: float, durable: bool
+        self,
+        directory: Directory,
+        service: str,
+        ledger: SpoolAccounting,
+        clock: Clock,
+        *,
+        limit: int,
+        age: float,
+        durable: bool,
     ) -> None:
         self.directory = directory
-        self.rejects = Rejects(directory, service, clock, limit // 8)
+        self.rejects = DeadLetters(directory, service, clock, limit // 8)
         self.longest = min(MAX_BODY, limit - FRAME_SIZE - 2 * HEADER_SIZE)
         """Bytes of the longest body that fits."""
         self._more: set[str] = set()

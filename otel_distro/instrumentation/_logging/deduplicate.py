@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions
 
-    from otel_distro.export.log_entry import Place
+    from otel_distro.export.log_entry import CodeLocation
 
-    Arguments = tuple[Any, int, int, str, str, Place, dict[str, Any]]
+    Arguments = tuple[Any, int, int, str, str, CodeLocation, dict[str, Any]]
     Send = Callable[[Arguments, Context | None], None]
 
 _MOST_KINDS = 2000

@@ -14,7 +14,7 @@ from opentelemetry.trace import get_current_span
 from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._otel.sdk import SeverityNumber, get_logger_provider
-from otel_distro.export.log_entry import LogEntry, Place
+from otel_distro.export.log_entry import CodeLocation, LogEntry
 from otel_distro.export.processors import QueueLogRecordProcessor
 from otel_distro.instrumentation._logging import deduplicate, levels
 
@@ -72,8 +72,8 @@ thread = _Thread()
 _sources: dict[str, Source] = {}
 _provider: Any = None
 _severities: dict[int, SeverityNumber] = {}
-_places: dict[tuple[str, int, str, int, str], Place] = {}
-_NOWHERE = Place({})
+_places: dict[tuple[str, int, str, int, str], CodeLocation] = {}
+_NO_LOCATION = CodeLocation({})
 
 
 def source_of(name: str, level: float) -> Source | None:
@@ -110,14 +110,14 @@ def severity(level: int) -> SeverityNumber:
     return found
 
 
-def place_of(path: str, line: int, function: str, thread_id: int, thread_name: str) -> Place:
+def place_of(path: str, line: int, function: str, thread_id: int, thread_name: str) -> CodeLocation:
     """Return the attributes of a place in the code and a thread; records of one place share them."""
     key = (path, line, function, thread_id, thread_name)
     place = _places.get(key)
     if place is None:
         if len(_places) >= _MOST_PLACES:
             _places.clear()
-        place = _places[key] = Place(
+        place = _places[key] = CodeLocation(
             {
                 schema.CODE_FILE_PATH.name: path,
                 schema.CODE_FUNCTION_NAME.name: function,
@@ -135,7 +135,7 @@ def emit(
     level: int,
     level_name: str,
     body: str,
-    place: Place,
+    place: CodeLocation,
     extras: dict[str, AnyValue],
     template: object,
 ) -> None:
@@ -145,7 +145,7 @@ def emit(
     ``template``: the message before anything was put into it.
     """
     if extras and not place.attributes.keys().isdisjoint(extras):
-        place, extras = _NOWHERE, {**place.attributes, **extras}
+        place, extras = _NO_LOCATION, {**place.attributes, **extras}
     folding = deduplicate.active
     if folding is None:
         send((source, timestamp, level, level_name, body, place, extras), None)

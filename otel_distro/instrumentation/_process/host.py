@@ -32,7 +32,7 @@ _NOT_TO_BE_HAD = (psutil.Error, OSError, AttributeError, NotImplementedError, Ru
 """What psutil raises where the system has something not or hides it; it warns of files of ``/proc`` that are missing."""
 
 
-class HostSeat:
+class HostLease:
     """The right to report the host: the lock on a file that one process at a time can hold.
 
     The kernel gives it back when the process ends, however it ends.

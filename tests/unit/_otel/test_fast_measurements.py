@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_distro._otel.metrics import quicken_measurements
+from otel_distro._otel.metrics import install_fast_measurements
 from tests.support.pristine import copy_of
 
 
@@ -55,9 +55,9 @@ mappings = st.dictionaries(
 @pytest.fixture(autouse=True)
 def quickened() -> None:
     """The quick ways are there, once and again."""
-    quicken_measurements()
+    install_fast_measurements()
     before = ours._clean_attribute_value
-    quicken_measurements()
+    install_fast_measurements()
     assert ours._clean_attribute_value is before is not _clean_attribute_value
 
 

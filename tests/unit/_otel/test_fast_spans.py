@@ -21,12 +21,12 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from otel_distro._otel import sdk
-from otel_distro._otel.safe_api import guard_sdk
+from otel_distro._otel.safe_api import install_safe_api
 from otel_distro.export.encode.request import encode_spans
 from otel_distro.export.processors import QueueSpanProcessor
 from tests.support.messages import spans_of
 
-guard_sdk(QueueSpanProcessor)
+install_safe_api(QueueSpanProcessor)
 
 
 class Pipeline:
@@ -173,7 +173,7 @@ def test_a_span_ends_once_and_does_not_change_after(ours: Fixture, caplog: pytes
     assert len(caplog.records) == 6
     assert encode_spans(ours.pipeline.spans).body == before
     assert len(ours.pipeline.spans) == 1
-    assert (ours.processor.tally.started, ours.processor.tally.live) == (1, 0)
+    assert (ours.processor.counter.started, ours.processor.counter.live) == (1, 0)
     with pytest.raises(TypeError, match="immutable"):
         vars(span)["_attributes"]["a"] = 4
 
@@ -241,7 +241,7 @@ def test_asgi_messages_and_dropped_spans_are_not_queued(ours: Fixture) -> None:
     """The two spans for each message of a request tell nothing that the request's does not."""
     ours.tracer.start_span("http send", attributes={"asgi.event.type": "http.response.start"}).end()
     assert ours.pipeline.spans == []
-    assert ours.processor.tally.live == 0
+    assert ours.processor.counter.live == 0
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def test_turns_are_quick_for_a_while(before: float, within: float) -> None:
     own = sys.getswitchinterval()
     sys.setswitchinterval(before)
     try:
-        with pytest.raises(KeyError), threads.QuickTurns():
+        with pytest.raises(KeyError), threads.short_switch_interval():
             assert sys.getswitchinterval() == pytest.approx(within, abs=2e-6)
             raise KeyError
         assert sys.getswitchinterval() == pytest.approx(before, abs=2e-6)
@@ -42,7 +42,7 @@ class Clock:
 def test_pauses_come_after_pieces_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """None before a piece of work is done, but for one that is due, and one after each."""
     clock = Clock(monkeypatch, *[0.0005] * 3)
-    pauses = threads.Pauses()
+    pauses = threads.GilYield()
     pauses.take()
     assert clock.naps == 0
     pauses.take(due=True)
@@ -58,7 +58,7 @@ def test_pauses_come_after_pieces_of_work(monkeypatch: pytest.MonkeyPatch) -> No
 def test_pauses_end_when_somebody_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as others give the interpreter back soon there are pauses, and none after one that was long."""
     clock = Clock(monkeypatch, 0.0006, 0.005)
-    pauses = threads.Pauses()
+    pauses = threads.GilYield()
     for _ in range(4):
         clock.now += 1.0
         pauses.take()
@@ -69,10 +69,10 @@ def test_pauses_end_when_somebody_computes(monkeypatch: pytest.MonkeyPatch) -> N
 def test_pauses_that_nobody_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are none where they are not wanted, nor while the program ends; then there are some again."""
     clock = Clock(monkeypatch, 0.0005)
-    pauses, unwanted = threads.Pauses(), threads.Pauses(wanted=False)
+    pauses, unwanted = threads.GilYield(), threads.GilYield(wanted=False)
     clock.now += 1.0
     unwanted.take(due=True)
-    with threads.QuickTurns():
+    with threads.short_switch_interval():
         pauses.take()
     assert clock.naps == 0
     pauses.take()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from otel_distro._runtime.token_bucket import Allowance
+from otel_distro._runtime.token_bucket import TokenBucket
 
 
 def test_saved_is_spent_first() -> None:
     """At first nothing has to wait; then each piece waits until its share of the time is over; a pause saves up again."""
-    allowance = Allowance(share=0.01, most=0.003)
+    allowance = TokenBucket(share=0.01, most=0.003)
     now = time.monotonic()
     waits = []
     for _ in range(6):
@@ -29,7 +29,7 @@ def test_saved_is_spent_first() -> None:
 def test_share_is_kept() -> None:
     """Who does a piece whenever it may does its share, whatever the pieces cost."""
     for cost in (0.0001, 0.001, 0.05):
-        allowance = Allowance(share=0.02, most=0.002)
+        allowance = TokenBucket(share=0.02, most=0.002)
         start = now = time.monotonic()
         spent = 0.0
         while now < start + 100:

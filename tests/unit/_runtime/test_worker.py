@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_distro._runtime import threads
-from otel_distro._runtime.worker import Worker, all_home
+from otel_distro._runtime.worker import Worker, stop_all
 
 
 def resting() -> Worker:
@@ -30,7 +30,7 @@ def test_all_are_gone() -> None:
     before = threads.thread_count()
     workers = [resting() for _ in range(3)]
     assert threads.thread_count() == before + 3
-    all_home(workers)
+    stop_all(workers)
     assert threads.thread_count() == before
 
 
@@ -47,7 +47,7 @@ def test_nobody_waits_for_what_is_over(monkeypatch: pytest.MonkeyPatch, alive: i
     monkeypatch.setattr(threads, "await_fewer_threads", gone_already)
     before = threads.thread_count()
     workers = [resting() for _ in range(alive)] + [Worker("not started", lambda: 3600.0)]
-    all_home(workers)
+    stop_all(workers)
     assert awaited == ([before + 1] if alive else [])
 
 
@@ -56,8 +56,8 @@ def test_one_that_is_called_back() -> None:
     before = threads.thread_count()
     worker = resting()
     for _ in range(3):
-        worker.go_home()
-        worker.call_back()
+        worker.stop_and_join()
+        worker.restart()
         assert worker.alive
-    worker.go_home()
+    worker.stop_and_join()
     assert threads.thread_count() == before

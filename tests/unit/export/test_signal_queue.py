@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
-from otel_distro._runtime.threads import Pauses
-from otel_distro.export.encode.request import Ready, encode_spans, prepare_spans
-from otel_distro.export.self_metrics import LaneMetrics
-from otel_distro.export.signal_queue import SHARE, Lane
+from otel_distro._runtime.threads import GilYield
+from otel_distro.export.encode.request import PreEncoded, encode_spans, prepare_spans
+from otel_distro.export.self_metrics import ExporterMetrics
+from otel_distro.export.signal_queue import PRE_ENCODE_EVERY, SignalQueue
 from otel_distro.export.spool.spool import Spool, open_spool, spool_key
 from tests.support.items import span
 
@@ -28,10 +28,12 @@ def spool() -> Spool:
 
 
 @pytest.fixture
-def lane(spool: Spool, telemetry: Telemetry) -> Lane:
+def queue(spool: Spool, telemetry: Telemetry) -> SignalQueue:
     """A lane of ten spans, three in a batch, that reports on itself."""
     meter = telemetry.providers[1].get_meter("test")
-    return Lane("traces", encode_spans, spool, LaneMetrics("traces", meter, "http://x:4318", 10), capacity=10, batch=3)
+    return SignalQueue(
+        "traces", encode_spans, spool, ExporterMetrics("traces", meter, "http://x:4318", 10), capacity=10, batch=3
+    )
 
 
 def counts(telemetry: Telemetry, metric: s.Metric) -> dict[Any, float]:
@@ -39,12 +41,12 @@ def counts(telemetry: Telemetry, metric: s.Metric) -> dict[Any, float]:
     return {point.attributes.get(s.ERROR_TYPE.name): point.value for point in telemetry.metric(metric.name)}
 
 
-def test_batches_in_order(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+def test_batches_in_order(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
     """Items leave in the order they came, at most a batch in one body, and are counted."""
-    assert [lane.put(span(str(number))) for number in range(7)] == [1, 2, 3, 4, 5, 6, 7]
-    assert [lane.spool_batch() for _ in range(4)] == [True, True, True, False]
+    assert [queue.put(span(str(number))) for number in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [queue.spool_batch() for _ in range(4)] == [True, True, True, False]
     assert spool.pending()["traces"][0] == 7
-    assert [len(lane.items), counts(telemetry, s.SDK_PROCESSED["traces"])] == [0, {None: 7}]
+    assert [len(queue.items), counts(telemetry, s.SDK_PROCESSED["traces"])] == [0, {None: 7}]
     batch = spool.next("traces", 1 << 20)
     assert batch is not None
     assert [batch.body.index(str(number).encode()) for number in range(7)] == sorted(
@@ -55,14 +57,16 @@ def test_batches_in_order(lane: Lane, spool: Spool, telemetry: Telemetry) -> Non
 def test_with_pauses_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     """With pauses for other threads the body is the same, and what a broken item costs."""
     meter = telemetry.providers[1].get_meter("test")
-    lane = Lane("traces", encode_spans, spool, LaneMetrics("traces", meter, "http://x:4318", 200), capacity=200)
+    queue = SignalQueue(
+        "traces", encode_spans, spool, ExporterMetrics("traces", meter, "http://x:4318", 200), capacity=200
+    )
     items: list[Any] = [span(str(number)) for number in range(100)]
     items[70] = object()
     bodies = []
-    for pauses in (None, Pauses(wanted=False), Pauses()):
+    for pauses in (None, GilYield(wanted=False), GilYield()):
         for item in items:
-            lane.put(item)
-        assert lane.spool_batch(pauses)
+            queue.put(item)
+        assert queue.spool_batch(pauses)
         batch = spool.next("traces", 1 << 20)
         assert batch is not None
         spool.done(batch)
@@ -74,20 +78,20 @@ def test_with_pauses_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
 def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     """Made bytes of ahead, a few at a time, the body is the same, and what a broken item costs; the last one is left alone."""
     meter = telemetry.providers[1].get_meter("test")
-    metrics = LaneMetrics("traces", meter, "http://x:4318", 200)
+    metrics = ExporterMetrics("traces", meter, "http://x:4318", 200)
     items: list[Any] = [span(str(number)) for number in range(100)]
     items[40] = object()
     bodies = []
     for every in (1000, 1, 4, 7):
-        lane = Lane("traces", encode_spans, spool, metrics, capacity=200, batch=30, prepare=prepare_spans)
+        queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, batch=30, prepare=prepare_spans)
         for number, item in enumerate(items, 1):
-            lane.put(item)
+            queue.put(item)
             if not number % every:
-                lane.prepare()
-                assert type(lane.items[-1]) is not Ready
+                queue.prepare()
+                assert type(queue.items[-1]) is not PreEncoded
             if number == 50:
-                assert lane.spool_batch()
-        while lane.spool_batch():
+                assert queue.spool_batch()
+        while queue.spool_batch():
             continue
         found = []
         while (batch := spool.next("traces", 1 << 20)) is not None:
@@ -98,41 +102,43 @@ def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 4 * 99, "unencodable": 4}
 
 
-def test_prepare_leaves_the_rest_to_others(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+def test_prepare_leaves_the_rest_to_others(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
     """Not without a function for it, not while somebody is at it, and only a few items at once."""
     for number in range(9):
-        lane.put(span(str(number)))
-    lane.prepare()
-    assert Ready not in map(type, lane.items)
+        queue.put(span(str(number)))
+    queue.prepare()
+    assert PreEncoded not in map(type, queue.items)
     meter = telemetry.providers[1].get_meter("test")
-    metrics = LaneMetrics("traces", meter, "http://x:4318", 200)
-    other = Lane("traces", encode_spans, spool, metrics, capacity=200, prepare=prepare_spans)
+    metrics = ExporterMetrics("traces", meter, "http://x:4318", 200)
+    other = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, prepare=prepare_spans)
     for number in range(100):
         other.put(span(str(number)))
     with other.lock:
         other.prepare()
-    assert Ready not in map(type, other.items)
+    assert PreEncoded not in map(type, other.items)
     other.prepare()
-    assert [type(item) is Ready for item in other.items] == [True] * 2 * SHARE + [False] * (100 - 2 * SHARE)
+    assert [type(item) is PreEncoded for item in other.items] == [True] * 2 * PRE_ENCODE_EVERY + [False] * (
+        100 - 2 * PRE_ENCODE_EVERY
+    )
 
 
 def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Telemetry) -> None:
     """Of many threads that do all of it at once, each span arrives once or is counted as dropped."""
     meter = telemetry.providers[1].get_meter("test")
-    metrics = LaneMetrics("traces", meter, "http://x:4318", 20)
-    lane = Lane("traces", encode_spans, spool, metrics, capacity=20, batch=6, prepare=prepare_spans)
+    metrics = ExporterMetrics("traces", meter, "http://x:4318", 20)
+    queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=20, batch=6, prepare=prepare_spans)
     spans = [[span(f"<{thread}.{number}>") for number in range(400)] for thread in range(4)]
 
     def work(own: list[Any]) -> None:
         for number, item in enumerate(own):
-            lane.put(item)
+            queue.put(item)
             if not number % 2:
-                lane.prepare()
+                queue.prepare()
             if not number % 5:
-                lane.drop_beyond_capacity()
+                queue.drop_beyond_capacity()
             if not number % 7:
-                with lane.lock:
-                    lane.spool_batch()
+                with queue.lock:
+                    queue.spool_batch()
 
     threads = [threading.Thread(target=work, args=(own,)) for own in spans]
     before = sys.getswitchinterval()
@@ -144,7 +150,7 @@ def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Teleme
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    while lane.spool_batch():
+    while queue.spool_batch():
         continue
     arrived: list[bytes] = []
     while (batch := spool.next("traces", 1 << 20)) is not None:
@@ -156,29 +162,29 @@ def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Teleme
     assert found[None] + found.get("queue_full", 0) == 1600
 
 
-def test_oldest_goes_beyond_the_capacity(lane: Lane, telemetry: Telemetry) -> None:
+def test_oldest_goes_beyond_the_capacity(queue: SignalQueue, telemetry: Telemetry) -> None:
     """Beyond the capacity the oldest are dropped, and every one is counted."""
     for number in range(25):
-        lane.put(span(str(number)))
-    lane.drop_beyond_capacity()
-    assert [item.name for item in lane.items] == [str(number) for number in range(15, 25)]
+        queue.put(span(str(number)))
+    queue.drop_beyond_capacity()
+    assert [item.name for item in queue.items] == [str(number) for number in range(15, 25)]
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {"queue_full": 15}
 
 
-def test_item_that_cannot_be_encoded_goes_alone(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+def test_item_that_cannot_be_encoded_goes_alone(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
     """What is no span is dropped and counted; those beside it are spooled."""
     for item in (span("a"), object(), span("b")):
-        lane.put(item)
-    assert lane.spool_batch()
+        queue.put(item)
+    assert queue.spool_batch()
     assert spool.pending()["traces"][0] == 2
     found = counts(telemetry, s.SDK_PROCESSED["traces"])
     assert found.pop(None) == 2
     assert list(found.values()) == [1]
 
 
-def test_length_and_room_are_observed(lane: Lane, telemetry: Telemetry) -> None:
+def test_length_and_room_are_observed(queue: SignalQueue, telemetry: Telemetry) -> None:
     """The queue reports its length and its capacity, with the names and attributes of the conventions."""
-    lane.put(span("a"))
+    queue.put(span("a"))
     (size,) = telemetry.metric(s.SDK_QUEUE_SIZE["traces"].name)
     (room,) = telemetry.metric(s.SDK_QUEUE_CAPACITY["traces"].name)
     assert (size.value, room.value) == (1, 10)
@@ -189,30 +195,30 @@ def test_length_and_room_are_observed(lane: Lane, telemetry: Telemetry) -> None:
     }
 
 
-def test_child_starts_empty(lane: Lane, spool: Spool) -> None:
+def test_child_starts_empty(queue: SignalQueue, spool: Spool) -> None:
     """What waited is the parent's: a child forgets it."""
-    lane.put(span("a"))
-    lane.forget()
-    assert (list(lane.items), lane.spool_batch(), spool.pending()) == ([], False, {})
+    queue.put(span("a"))
+    queue.forget()
+    assert (list(queue.items), queue.spool_batch(), spool.pending()) == ([], False, {})
 
 
-def test_many_threads(lane: Lane, spool: Spool, telemetry: Telemetry) -> None:
+def test_many_threads(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
     """Whatever threads put and drop at once: what was put is spooled, dropped or still waits, and all of it is counted."""
 
     def work(number: int) -> None:
         for _ in range(500):
-            lane.put(span(str(number)))
-            lane.drop_beyond_capacity()
+            queue.put(span(str(number)))
+            queue.drop_beyond_capacity()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     spooled = 0
     while any(thread.is_alive() for thread in threads):
-        spooled += lane.spool_batch()
+        spooled += queue.spool_batch()
     for thread in threads:
         thread.join()
-    while lane.spool_batch():
+    while queue.spool_batch():
         pass
     found = counts(telemetry, s.SDK_PROCESSED["traces"])
     assert found.get(None, 0) + found.get("queue_full", 0) == 2000

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from otel_distro import schema as s
-from otel_distro.instrumentation._process.host import HostSeat
+from otel_distro.instrumentation._process.host import HostLease
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 
 if TYPE_CHECKING:
@@ -312,17 +312,17 @@ def test_forked_child_reports_itself(programs: Callable[..., Program]) -> None:
 def test_seat_that_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file cannot be made or is a link of somebody's, the process reports the host: twice is better than never."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    assert HostSeat().taken()
+    assert HostLease().taken()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "otel-distro-host-metrics.lock").symlink_to(tmp_path / "elsewhere")
-    assert HostSeat().taken()
+    assert HostLease().taken()
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_seat_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who leaves makes room for the next."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    first, second = HostSeat(), HostSeat()
+    first, second = HostLease(), HostLease()
     assert (first.taken(), second.taken(), first.taken()) == (True, False, True)
     first.leave()
     assert (second.taken(), first.taken()) == (True, False)

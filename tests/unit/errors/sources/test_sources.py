@@ -216,7 +216,7 @@ def test_forked_child_leaves_to_its_parent_what_it_has_copies_of(telemetry: Tele
     with telemetry.providers[0].get_tracer("shop").start_as_current_span("work") as span:
         error = raised(RefusedError("on a span"))
         span.record_exception(error)
-    deferred.settle()
+    deferred.drain()
     child = os.fork()
     if not child:
         status = 1

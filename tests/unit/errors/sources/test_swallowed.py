@@ -84,7 +84,7 @@ def control_flow() -> None:
 
 def total(telemetry: Telemetry) -> float:
     """Return how many silent exceptions were counted."""
-    deferred.settle()
+    deferred.drain()
     return sum(
         float(point.value)
         for point in telemetry.metric(s.PYTHON_EXCEPTIONS.name)
@@ -136,7 +136,7 @@ def test_once_a_minute_with_the_number_of_those_between(
     monkeypatch.setattr(swallowed, "_limiter", rate_limit.Limiter(window=3600))
     for _ in range(3):
         swallow()
-    deferred.settle()
+    deferred.drain()
     for entry in swallowed._limiter._told.values():
         entry[0] = 0.0
     swallow()

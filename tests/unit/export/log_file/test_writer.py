@@ -311,16 +311,16 @@ def test_lock_that_somebody_keeps(tmp_path: Path, make: Callable[..., LogFile]) 
 def test_what_the_queue_drops_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that no line can be made of, and one that the queue had no room for, are missing in the file too."""
     monkeypatch.setenv("OTEL_DISTRO_LOG_FILE", str(tmp_path / NAME))
-    pipeline: Any = SimpleNamespace(lanes={})
+    pipeline: Any = SimpleNamespace(queues={})
     file = add_log_file(pipeline)
-    lane = pipeline.lanes[SIGNAL]
-    for _ in range(lane.capacity + 5):
-        lane.put(object())
-    lane.drop_beyond_capacity()
+    queue = pipeline.queues[SIGNAL]
+    for _ in range(queue.capacity + 5):
+        queue.put(object())
+    queue.drop_beyond_capacity()
     assert file.lost == 5
-    while lane.spool_batch():
+    while queue.spool_batch():
         pass
-    assert file.lost == lane.capacity + 5
+    assert file.lost == queue.capacity + 5
     assert not (tmp_path / NAME).exists()
 
 

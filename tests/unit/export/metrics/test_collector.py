@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from otel_distro import schema
 from otel_distro._otel.cardinality import Series, most_varied
 from otel_distro._otel.metrics import Flag, MetricSource
-from otel_distro.export.metrics.checkpoint import LastNumbers
+from otel_distro.export.metrics.checkpoint import CounterCheckpoint
 from otel_distro.export.spool.spool import open_spool
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def test_series_without_overflow_is_a_dictionary() -> None:
     assert schema.METRIC_OVERFLOW.name == "otel.metric.overflow"
 
 
-def numbers(folder: Path, **environ: str) -> LastNumbers:
+def numbers(folder: Path, **environ: str) -> CounterCheckpoint:
     """Return the last numbers of a process whose state lies in ``folder``."""
-    return LastNumbers(open_spool({"XDG_STATE_HOME": str(folder), **environ}, "key", "shop").shelf)
+    return CounterCheckpoint(open_spool({"XDG_STATE_HOME": str(folder), **environ}, "key", "shop").store)
 
 
 def segments(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_distro.export.send.endpoint import Target, target
+from otel_distro.export.send.endpoint import OtlpEndpoint, target
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 
@@ -72,7 +72,7 @@ def test_credentials_become_a_header() -> None:
 
 def test_secrets_are_not_shown() -> None:
     """Neither the origin, which messages name, nor the representation has credentials, a query or headers."""
-    shown = Target("https://user:secret@collector:4318/v1/traces?key=secret", {"authorization": "secret"})
+    shown = OtlpEndpoint("https://user:secret@collector:4318/v1/traces?key=secret", {"authorization": "secret"})
     assert shown.origin == "https://collector:4318"
     found = target("traces", {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:secret@collector"})
     assert "secret" not in repr(found)
@@ -85,4 +85,4 @@ def test_secrets_are_not_shown() -> None:
 )
 def test_origin(url: str, origin: str) -> None:
     """The origin is scheme, host and, where it is given, port."""
-    assert Target(url).origin == origin
+    assert OtlpEndpoint(url).origin == origin

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from otel_distro.export.send.endpoint import USER_AGENT, target
 from otel_distro.export.send.grpc_sender import GrpcSender
-from otel_distro.export.send.http_sender import Answer, Outcome
+from otel_distro.export.send.http_sender import ExportResult, Outcome
 from tests.support.grpc_server import GrpcServer
 
 if TYPE_CHECKING:
@@ -90,29 +90,29 @@ PARTIAL.partial_success.rejected_log_records = 4
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (b"", Outcome(Answer.TAKEN)),
-        (PARTIAL.SerializeToString(), Outcome(Answer.TAKEN, rejected=4)),
-        (b"\xff\xff not protobuf", Outcome(Answer.TAKEN)),
+        (b"", Outcome(ExportResult.SUCCESS)),
+        (PARTIAL.SerializeToString(), Outcome(ExportResult.SUCCESS, rejected=4)),
+        (b"\xff\xff not protobuf", Outcome(ExportResult.SUCCESS)),
         *(
-            ((name, "busy", ()), Outcome(Answer.HOLD, f"gRPC {name}: busy"))
+            ((name, "busy", ()), Outcome(ExportResult.RETRYABLE, f"gRPC {name}: busy"))
             for name in (
                 *("CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE"),
                 *("DATA_LOSS", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "UNKNOWN", "INTERNAL"),
             )
         ),
-        (("UNAVAILABLE", "x" * 1000, ()), Outcome(Answer.HOLD, ("gRPC UNAVAILABLE: " + "x" * 1000)[:200])),
-        (("INVALID_ARGUMENT", "bad span", ()), Outcome(Answer.REFUSED, "gRPC INVALID_ARGUMENT")),
+        (("UNAVAILABLE", "x" * 1000, ()), Outcome(ExportResult.RETRYABLE, ("gRPC UNAVAILABLE: " + "x" * 1000)[:200])),
+        (("INVALID_ARGUMENT", "bad span", ()), Outcome(ExportResult.PERMANENT, "gRPC INVALID_ARGUMENT")),
         (
             ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (5 vs. 4)", ()),
-            Outcome(Answer.REFUSED, "gRPC RESOURCE_EXHAUSTED", status=413),
+            Outcome(ExportResult.PERMANENT, "gRPC RESOURCE_EXHAUSTED", status=413),
         ),
         (
             ("RESOURCE_EXHAUSTED", "busy", (("grpc-status-details-bin", RETRY_INFO),)),
-            Outcome(Answer.HOLD, "gRPC RESOURCE_EXHAUSTED: busy", 7.5),
+            Outcome(ExportResult.RETRYABLE, "gRPC RESOURCE_EXHAUSTED: busy", 7.5),
         ),
         (
             ("UNAVAILABLE", "", (("grpc-status-details-bin", b"\x1a\x7fnonsense"),)),
-            Outcome(Answer.HOLD, "gRPC UNAVAILABLE"),
+            Outcome(ExportResult.RETRYABLE, "gRPC UNAVAILABLE"),
         ),
     ],
 )
@@ -135,7 +135,7 @@ def test_request_says_what_it_is(recording: Recording, signal: str, service: str
     recording.answer = b""
     recording.calls.clear()
     used = sender(recording.server.port, signal, HEADERS="X-Key=a%20b,raw-bin=abc", COMPRESSION="none")
-    assert send(used).answer is Answer.TAKEN
+    assert send(used).answer is ExportResult.SUCCESS
     ((method, metadata, _),) = recording.calls
     assert method == f"/opentelemetry.proto.collector.{service}/Export"
     assert (metadata["x-key"], metadata["raw-bin"]) == ("a b", b"abc")
@@ -145,7 +145,7 @@ def test_request_says_what_it_is(recording: Recording, signal: str, service: str
 def test_a_header_that_grpc_cannot_carry(recording: Recording) -> None:
     """It is held with the reason: the server may be the one that wants it."""
     outcome = send(sender(recording.server.port, HEADERS="x=a%09b"))
-    assert (outcome.answer, outcome.reason) == (Answer.HOLD, "gRPC INTERNAL: Invalid metadata")
+    assert (outcome.answer, outcome.reason) == (ExportResult.RETRYABLE, "gRPC INTERNAL: Invalid metadata")
 
 
 def test_nobody_there_and_there_again() -> None:
@@ -156,10 +156,10 @@ def test_nobody_there_and_there_again() -> None:
         used = sender(port)
         for _ in range(5):
             outcome = used.send(BODY, 5.0)
-            assert outcome.answer is Answer.HOLD
+            assert outcome.answer is ExportResult.RETRYABLE
             assert outcome.reason.startswith("gRPC UNAVAILABLE: failed to connect")
     server = GrpcServer(lambda *_: b"", port=port)
-    assert used.send(BODY, 5.0) == Outcome(Answer.TAKEN)
+    assert used.send(BODY, 5.0) == Outcome(ExportResult.SUCCESS)
     used.close()
     server.stop()
 
@@ -169,7 +169,7 @@ def test_a_message_that_is_too_long_for_the_server() -> None:
     server = GrpcServer(lambda *_: b"", max_receive_message_length=50)
     outcome = send(sender(server.port, COMPRESSION="none"))
     server.stop()
-    assert (outcome.answer, outcome.status) == (Answer.REFUSED, 413)
+    assert (outcome.answer, outcome.status) == (ExportResult.PERMANENT, 413)
 
 
 def test_a_server_that_never_answers() -> None:
@@ -186,7 +186,7 @@ def test_a_server_that_never_answers() -> None:
     let_go.set()
     server.stop()
     assert asked.is_set()
-    assert outcome.answer is Answer.HOLD
+    assert outcome.answer is ExportResult.RETRYABLE
     assert outcome.reason.startswith("gRPC DEADLINE_EXCEEDED")
 
 
@@ -209,7 +209,7 @@ def test_a_fork_in_the_middle_of_a_request() -> None:
     thread.join(20)
     let_go.set()
     server.stop()
-    assert outcomes == [Outcome(Answer.HOLD)]
+    assert outcomes == [Outcome(ExportResult.RETRYABLE)]
     used.forget()
     used.close()
 
@@ -229,12 +229,12 @@ def test_certificates(tmp_path: Path) -> None:
     server = GrpcServer(lambda *_: b"", credentials)
     endpoint = f"127.0.0.1:{server.port}"
     settings = {name: str(path) for name, path in files.items()}
-    assert send(sender(0, **settings, ENDPOINT=f"https://{endpoint}")) == Outcome(Answer.TAKEN)
-    assert send(sender(0, **settings, ENDPOINT=endpoint)) == Outcome(Answer.TAKEN)
+    assert send(sender(0, **settings, ENDPOINT=f"https://{endpoint}")) == Outcome(ExportResult.SUCCESS)
+    assert send(sender(0, **settings, ENDPOINT=endpoint)) == Outcome(ExportResult.SUCCESS)
     del settings["CERTIFICATE"]
-    assert send(sender(0, **settings, ENDPOINT=f"https://{endpoint}")).answer is Answer.HOLD
+    assert send(sender(0, **settings, ENDPOINT=f"https://{endpoint}")).answer is ExportResult.RETRYABLE
     missing = send(sender(0, ENDPOINT=endpoint, CERTIFICATE=str(tmp_path / "none")))
-    assert (missing.answer, missing.reason[:17]) == (Answer.HOLD, "FileNotFoundError")
+    assert (missing.answer, missing.reason[:17]) == (ExportResult.RETRYABLE, "FileNotFoundError")
     server.stop()
 
 

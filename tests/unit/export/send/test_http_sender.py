@@ -12,16 +12,16 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from otel_distro.export.send.endpoint import Target
-from otel_distro.export.send.http_sender import Answer, Outcome, Sender
+from otel_distro.export.send.endpoint import OtlpEndpoint
+from otel_distro.export.send.http_sender import ExportResult, Outcome, Sender
 from tests.support.items import content
-from tests.support.otlp_server import Answer as ServerAnswer
+from tests.support.otlp_server import ExportResult as ServerAnswer
 from tests.support.otlp_server import Server, http
 
 
 def send(server: Server, *, timeout: float = 10.0, body: bytes = b"body", gzip_: bool = False) -> Outcome:
     """Send one body over a connection of its own."""
-    sender = Sender(Target(server.url, {"content-type": "application/x-protobuf"}, gzip=gzip_))
+    sender = Sender(OtlpEndpoint(server.url, {"content-type": "application/x-protobuf"}, gzip=gzip_))
     try:
         return sender.send(body, timeout)
     finally:
@@ -38,41 +38,41 @@ PARTIAL_LOGS.partial_success.rejected_log_records = 4
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (http(), Outcome(Answer.TAKEN, status=200)),
-        (http(kind=""), Outcome(Answer.TAKEN, status=200)),
-        (http("202 Accepted"), Outcome(Answer.TAKEN, status=202)),
+        (http(), Outcome(ExportResult.SUCCESS, status=200)),
+        (http(kind=""), Outcome(ExportResult.SUCCESS, status=200)),
+        (http("202 Accepted"), Outcome(ExportResult.SUCCESS, status=202)),
         # Loki's own OTLP endpoint answers so.
-        (b"HTTP/1.1 204 No Content\r\n\r\n", Outcome(Answer.TAKEN, status=204)),
-        (http(body=PARTIAL.SerializeToString()), Outcome(Answer.TAKEN, rejected=3, status=200)),
-        (http(body=PARTIAL_LOGS.SerializeToString()), Outcome(Answer.TAKEN, rejected=4, status=200)),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", Outcome(ExportResult.SUCCESS, status=204)),
+        (http(body=PARTIAL.SerializeToString()), Outcome(ExportResult.SUCCESS, rejected=3, status=200)),
+        (http(body=PARTIAL_LOGS.SerializeToString()), Outcome(ExportResult.SUCCESS, rejected=4, status=200)),
         (
             http(body=b'{"partialSuccess": {"rejectedSpans": "5"}}', kind="application/json; charset=utf-8"),
-            Outcome(Answer.TAKEN, rejected=5, status=200),
+            Outcome(ExportResult.SUCCESS, rejected=5, status=200),
         ),
-        (http(body=b'{"partialSuccess": null}', kind="application/json"), Outcome(Answer.TAKEN, status=200)),
-        (http(body=b"[]", kind="application/json"), Outcome(Answer.TAKEN, status=200)),
-        (http(body=b"\xff\xff\xff not protobuf"), Outcome(Answer.TAKEN, status=200)),
+        (http(body=b'{"partialSuccess": null}', kind="application/json"), Outcome(ExportResult.SUCCESS, status=200)),
+        (http(body=b"[]", kind="application/json"), Outcome(ExportResult.SUCCESS, status=200)),
+        (http(body=b"\xff\xff\xff not protobuf"), Outcome(ExportResult.SUCCESS, status=200)),
         (
             http(body=b"<html>Welcome!</html>", kind="text/html; charset=utf-8"),
-            Outcome(Answer.HOLD, "HTTP 200 that is not OTLP (text/html)", status=200),
+            Outcome(ExportResult.RETRYABLE, "HTTP 200 that is not OTLP (text/html)", status=200),
         ),
         (
             http(body=b"ok", kind=""),
-            Outcome(Answer.HOLD, "HTTP 200 that is not OTLP (no content type)", status=200),
+            Outcome(ExportResult.RETRYABLE, "HTTP 200 that is not OTLP (no content type)", status=200),
         ),
         (
             http("301 Moved Permanently", b"", "", "Location: https://elsewhere.invalid/"),
-            Outcome(Answer.HOLD, "HTTP 301 Moved Permanently", status=301),
+            Outcome(ExportResult.RETRYABLE, "HTTP 301 Moved Permanently", status=301),
         ),
-        (http("400 Bad Request"), Outcome(Answer.REFUSED, "HTTP 400 Bad Request", status=400)),
-        (http("401 Unauthorized"), Outcome(Answer.HOLD, "HTTP 401 Unauthorized", status=401)),
-        (http("403 Forbidden"), Outcome(Answer.HOLD, "HTTP 403 Forbidden", status=403)),
-        (http("404 Not Found"), Outcome(Answer.HOLD, "HTTP 404 Not Found", status=404)),
-        (http("408 Request Timeout"), Outcome(Answer.HOLD, "HTTP 408 Request Timeout", status=408)),
-        (http("413 Payload Too Large"), Outcome(Answer.REFUSED, "HTTP 413 Payload Too Large", status=413)),
-        (http("422 Unprocessable"), Outcome(Answer.REFUSED, "HTTP 422 Unprocessable", status=422)),
-        (http("429 Too Many Requests"), Outcome(Answer.HOLD, "HTTP 429 Too Many Requests", status=429)),
-        (http("503"), Outcome(Answer.HOLD, "HTTP 503", status=503)),
+        (http("400 Bad Request"), Outcome(ExportResult.PERMANENT, "HTTP 400 Bad Request", status=400)),
+        (http("401 Unauthorized"), Outcome(ExportResult.RETRYABLE, "HTTP 401 Unauthorized", status=401)),
+        (http("403 Forbidden"), Outcome(ExportResult.RETRYABLE, "HTTP 403 Forbidden", status=403)),
+        (http("404 Not Found"), Outcome(ExportResult.RETRYABLE, "HTTP 404 Not Found", status=404)),
+        (http("408 Request Timeout"), Outcome(ExportResult.RETRYABLE, "HTTP 408 Request Timeout", status=408)),
+        (http("413 Payload Too Large"), Outcome(ExportResult.PERMANENT, "HTTP 413 Payload Too Large", status=413)),
+        (http("422 Unprocessable"), Outcome(ExportResult.PERMANENT, "HTTP 422 Unprocessable", status=422)),
+        (http("429 Too Many Requests"), Outcome(ExportResult.RETRYABLE, "HTTP 429 Too Many Requests", status=429)),
+        (http("503"), Outcome(ExportResult.RETRYABLE, "HTTP 503", status=503)),
     ],
 )
 def test_answer_is_classified(answer: bytes, expected: Outcome) -> None:
@@ -105,7 +105,7 @@ def test_retry_after_is_obeyed_within_bounds(value: str, seconds: float) -> None
     raw = http("429 Too Many Requests", b"", "").replace(b"\r\n\r\n", f"\r\nRetry-After: {value}\r\n\r\n".encode())
     with Server(raw) as server:
         outcome = send(server)
-    assert outcome.answer is Answer.HOLD
+    assert outcome.answer is ExportResult.RETRYABLE
     # Header values are Latin-1: a digit of another script arrives as no number at all.
     assert outcome.retry_after == (0.0 if value == "\u0663" else seconds)
 
@@ -122,7 +122,7 @@ def test_hanging_server_costs_the_timeout() -> None:
     server.answers[:] = [server.hang]
     with server:
         outcome = send(server, timeout=0.2)
-    assert (outcome.answer, outcome.reason) == (Answer.HOLD, "TimeoutError: timed out")
+    assert (outcome.answer, outcome.reason) == (ExportResult.RETRYABLE, "TimeoutError: timed out")
 
 
 def _reset(connection: socket.socket) -> None:
@@ -174,15 +174,15 @@ def _trickle(connection: socket.socket) -> None:
 def test_broken_answer_is_held(answer: ServerAnswer) -> None:
     """An answer that breaks off, never ends or is none leaves the body with us, and us alive."""
     with Server(answer) as server:
-        assert send(server, timeout=0.3).answer is Answer.HOLD
+        assert send(server, timeout=0.3).answer is ExportResult.RETRYABLE
 
 
 def test_nobody_listens() -> None:
     """A refused connection is held and its reason told."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    outcome = Sender(Target(f"http://127.0.0.1:{port}/v1/traces")).send(b"body", 5.0)
-    assert outcome.answer is Answer.HOLD
+    outcome = Sender(OtlpEndpoint(f"http://127.0.0.1:{port}/v1/traces")).send(b"body", 5.0)
+    assert outcome.answer is ExportResult.RETRYABLE
     assert outcome.reason.startswith("ConnectionRefusedError")
 
 
@@ -191,7 +191,7 @@ def test_nobody_listens() -> None:
 )
 def test_impossible_url_is_held(url: str) -> None:
     """Whatever the endpoint is, sending does not raise."""
-    assert Sender(Target(url)).send(b"body", 5.0).answer is Answer.HOLD
+    assert Sender(OtlpEndpoint(url)).send(b"body", 5.0).answer is ExportResult.RETRYABLE
 
 
 def test_connection_is_kept() -> None:
@@ -206,7 +206,7 @@ def test_connection_is_kept() -> None:
         http(),
     ]
     with Server(*answers) as server:
-        sender = Sender(Target(server.url))
+        sender = Sender(OtlpEndpoint(server.url))
         outcomes = [sender.send(b"%d" % n, 5.0) for n in range(len(answers))]
         sender.close()
     assert [outcome.rejected for outcome in outcomes] == [3, 3, 3, 0, 0]
@@ -223,9 +223,9 @@ def test_huge_answer_is_not_read() -> None:
             connection.sendall(b"x" * 65536)
 
     with Server(huge, http()) as server:
-        sender = Sender(Target(server.url))
+        sender = Sender(OtlpEndpoint(server.url))
         assert sender.send(b"1", 5.0).reason == "HTTP 500 Oops"
-        assert sender.send(b"2", 5.0).answer is Answer.TAKEN
+        assert sender.send(b"2", 5.0).answer is ExportResult.SUCCESS
         sender.close()
     assert [request.connection for request in server.requests] == [1, 2]
 
@@ -238,8 +238,8 @@ def test_idle_connection_closed_by_the_server_is_opened_again() -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
     with Server(answer_and_close, answer_and_close, http()) as server:
-        sender = Sender(Target(server.url))
-        assert [sender.send(b"%d" % n, 5.0).answer for n in range(3)] == [Answer.TAKEN] * 3
+        sender = Sender(OtlpEndpoint(server.url))
+        assert [sender.send(b"%d" % n, 5.0).answer for n in range(3)] == [ExportResult.SUCCESS] * 3
         sender.close()
     assert [content(request) for request in server.requests] == [b"0", b"1", b"2"]
 
@@ -247,14 +247,16 @@ def test_idle_connection_closed_by_the_server_is_opened_again() -> None:
 def test_new_connection_that_breaks_is_not_tried_twice() -> None:
     """Only an idle connection is opened again: what breaks at once waits for its next turn."""
     with Server(socket.socket.close) as server:
-        assert send(server).answer is Answer.HOLD
+        assert send(server).answer is ExportResult.RETRYABLE
     assert len(server.requests) == 1
 
 
 def test_request_says_what_it_is() -> None:
     """Path with its query, headers of the target and, where wanted, gzip: as OTLP/HTTP has it."""
     with Server() as server:
-        sender = Sender(Target(f"{server.url}?tenant=a", {"content-type": "application/x-protobuf", "x-key": "é"}))
+        sender = Sender(
+            OtlpEndpoint(f"{server.url}?tenant=a", {"content-type": "application/x-protobuf", "x-key": "é"})
+        )
         sender.send(b"body", 5.0)
         sender.close()
     request = server.requests[0]
@@ -269,7 +271,7 @@ def test_request_says_what_it_is() -> None:
 def test_after_a_fork_the_parent_keeps_the_connection() -> None:
     """Who forgets a connection sends nothing on it and opens one of its own."""
     with Server() as server:
-        parent, child = Sender(Target(server.url)), Sender(Target(server.url))
+        parent, child = Sender(OtlpEndpoint(server.url)), Sender(OtlpEndpoint(server.url))
         parent.send(b"parent", 5.0)
         child._connection = parent._connection
         child.forget()
@@ -282,8 +284,8 @@ def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Monk
     """``http_proxy`` gets the whole URL and the credentials that stand in its own."""
     with Server() as proxy:
         monkeypatch.setenv("http_proxy", f"http://us%40er:pa%3Ass@127.0.0.1:{proxy.port}")
-        sender = Sender(Target("http://collector.invalid:4318/v1/traces"))
-        assert sender.send(b"body", 5.0).answer is Answer.TAKEN
+        sender = Sender(OtlpEndpoint("http://collector.invalid:4318/v1/traces"))
+        assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
         sender.close()
     request = proxy.requests[0]
     assert request.target == "http://collector.invalid:4318/v1/traces"
@@ -297,14 +299,14 @@ def test_no_proxy_is_respected(monkeypatch: pytest.MonkeyPatch, names: dict[str,
     with Server() as server, Server(http("502 Bad Gateway")) as proxy:
         for name, value in {"http_proxy": f"http://127.0.0.1:{proxy.port}", **names}.items():
             monkeypatch.setenv(name, value)
-        assert send(server).answer is Answer.TAKEN
+        assert send(server).answer is ExportResult.SUCCESS
         assert proxy.requests == []
 
 
 def test_ipv6() -> None:
     """An IPv6 address in brackets is an endpoint like any other."""
     with Server(host="::1") as server:
-        sender = Sender(Target(f"http://[::1]:{server.port}/v1/traces"))
-        assert sender.send(b"body", 5.0).answer is Answer.TAKEN
+        sender = Sender(OtlpEndpoint(f"http://[::1]:{server.port}/v1/traces"))
+        assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
         sender.close()
     assert server.requests[0].headers["host"] == f"[::1]:{server.port}"

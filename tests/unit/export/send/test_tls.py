@@ -11,8 +11,8 @@ import trustme
 
 from otel_distro._runtime import diagnostics
 from otel_distro.export.send import tls
-from otel_distro.export.send.endpoint import Target
-from otel_distro.export.send.http_sender import Answer, Sender
+from otel_distro.export.send.endpoint import OtlpEndpoint
+from otel_distro.export.send.http_sender import ExportResult, Sender
 from tests.support.otlp_server import Server, http
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ def certificates(tmp_path: Path) -> Certificates:
 def test_own_authority_is_trusted(certificates: Certificates) -> None:
     """HTTPS to a server whose certificate comes from the authority in the file of the target."""
     with Server(tls=certificates.context) as server:
-        sender = Sender(Target(server.url, ca_file=str(certificates.ca)))
-        assert sender.send(b"body", 5.0).answer is Answer.TAKEN
+        sender = Sender(OtlpEndpoint(server.url, ca_file=str(certificates.ca)))
+        assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
         sender.close()
 
 
 def test_unknown_authority_is_held(certificates: Certificates) -> None:
     """A certificate of somebody else's authority gets no byte of telemetry."""
     with Server(tls=certificates.context) as server:
-        outcome = Sender(Target(server.url)).send(b"body", 5.0)
-        assert outcome.answer is Answer.HOLD
+        outcome = Sender(OtlpEndpoint(server.url)).send(b"body", 5.0)
+        assert outcome.answer is ExportResult.RETRYABLE
         assert "CERTIFICATE_VERIFY_FAILED" in outcome.reason
         assert server.requests == []
 
@@ -75,16 +75,18 @@ def test_client_certificate(certificates: Certificates, shown: bool) -> None:
     certificates.context.verify_mode = ssl.CERT_REQUIRED
     own = (str(certificates.certificate), str(certificates.key)) if shown else (None, None)
     with Server(tls=certificates.context) as server:
-        sender = Sender(Target(server.url, ca_file=str(certificates.ca), certificate_file=own[0], key_file=own[1]))
-        assert sender.send(b"body", 5.0).answer is (Answer.TAKEN if shown else Answer.HOLD)
+        sender = Sender(
+            OtlpEndpoint(server.url, ca_file=str(certificates.ca), certificate_file=own[0], key_file=own[1])
+        )
+        assert sender.send(b"body", 5.0).answer is (ExportResult.SUCCESS if shown else ExportResult.RETRYABLE)
         sender.close()
 
 
 def test_missing_certificate_file_is_held(certificates: Certificates) -> None:
     """A file that is not there is told and holds what waits."""
     with Server(tls=certificates.context) as server:
-        outcome = Sender(Target(server.url, ca_file="/nonexistent/ca.pem")).send(b"body", 5.0)
-    assert outcome.answer is Answer.HOLD
+        outcome = Sender(OtlpEndpoint(server.url, ca_file="/nonexistent/ca.pem")).send(b"body", 5.0)
+    assert outcome.answer is ExportResult.RETRYABLE
     assert outcome.reason.startswith("FileNotFoundError")
 
 
@@ -102,8 +104,8 @@ def test_https_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch, certificat
     received: list[bytes] = []
     with Server(tunnel) as proxy:
         monkeypatch.setenv("https_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
-        sender = Sender(Target("https://collector.invalid/v1/traces", ca_file=str(certificates.ca), gzip=False))
-        assert sender.send(b"body", 5.0).answer is Answer.TAKEN
+        sender = Sender(OtlpEndpoint("https://collector.invalid/v1/traces", ca_file=str(certificates.ca), gzip=False))
+        assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
         sender.close()
     assert (proxy.requests[0].method, proxy.requests[0].target) == ("CONNECT", "collector.invalid:443")
     assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
@@ -120,7 +122,7 @@ def server(certificates: Certificates, request: pytest.FixtureRequest) -> Iterat
 def plain(server: Server, **options: str) -> tuple[str, Sender]:
     """Return the endpoint of a server as somebody writes it who forgets that it speaks TLS, and a sender to it."""
     endpoint = f"http://127.0.0.1:{server.port}"
-    return endpoint, Sender(Target(f"{endpoint}/v1/traces", **options))  # type: ignore[arg-type]
+    return endpoint, Sender(OtlpEndpoint(f"{endpoint}/v1/traces", **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("server", [b"", GO], ids=["silent", "says so"], indirect=True)
@@ -130,9 +132,9 @@ def test_plain_url_of_a_tls_server(
     """Where the URL says ``http`` and the server wants TLS, it gets TLS, every body once, and that is said once."""
     endpoint, sender = plain(server, ca_file=str(certificates.ca))
     for body in (b"one", b"two"):
-        assert sender.send(body, 5.0).answer is Answer.TAKEN
+        assert sender.send(body, 5.0).answer is ExportResult.SUCCESS
     sender.close()
-    assert sender.send(b"three", 5.0).answer is Answer.TAKEN
+    assert sender.send(b"three", 5.0).answer is ExportResult.SUCCESS
     sender.close()
     assert len(server.requests) == 3
     assert capfd.readouterr().err == SPEAKS.format(endpoint, "")
@@ -141,7 +143,7 @@ def test_plain_url_of_a_tls_server(
 def test_plain_url_of_a_tls_server_nobody_knows(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
     """Its certificate cannot be checked, which ``http`` did not ask for: the bodies arrive, and it is said."""
     endpoint, sender = plain(server)
-    assert sender.send(b"body", 5.0).answer is Answer.TAKEN
+    assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
     sender.close()
     said = capfd.readouterr().err
     assert said.startswith(SPEAKS.format(endpoint, "")[: -len("; the endpoint should begin with https://\n")])
@@ -151,8 +153,8 @@ def test_plain_url_of_a_tls_server_nobody_knows(server: Server, capfd: pytest.Ca
 def test_refusal_is_no_sign_of_tls(capfd: pytest.CaptureFixture[str]) -> None:
     """A server that speaks plain HTTP and refuses a body is asked once whether it meant TLS, and the body is refused."""
     with Server(http("400 Bad Request", b"no span", "text/plain")) as server:
-        sender = Sender(Target(server.url))
-        assert [sender.send(b"body", 5.0).answer for _ in range(3)] == [Answer.REFUSED] * 3
+        sender = Sender(OtlpEndpoint(server.url))
+        assert [sender.send(b"body", 5.0).answer for _ in range(3)] == [ExportResult.PERMANENT] * 3
         sender.close()
         assert (len(server.requests), server.hellos) == (3, 1)
     assert capfd.readouterr().err == ""
@@ -161,18 +163,18 @@ def test_refusal_is_no_sign_of_tls(capfd: pytest.CaptureFixture[str]) -> None:
 def test_server_that_was_understood_is_not_asked() -> None:
     """Who has taken plain HTTP once speaks it; a connection that breaks later is no reason to doubt it."""
     with Server(http(), lambda connection: connection.close(), lambda connection: connection.close()) as server:
-        sender = Sender(Target(server.url))
+        sender = Sender(OtlpEndpoint(server.url))
         answers = [sender.send(b"body", 5.0).answer for _ in range(2)]
         sender.close()
-        assert (answers, len(server.requests), server.hellos) == ([Answer.TAKEN, Answer.HOLD], 3, 0)
+        assert (answers, len(server.requests), server.hellos) == ([ExportResult.SUCCESS, ExportResult.RETRYABLE], 3, 0)
 
 
 def test_nobody_there_is_not_asked() -> None:
     """A collector that has not come up is found as soon as it has, whatever it speaks then."""
     with Server() as gone:
         port = gone.port
-    sender = Sender(Target(f"http://127.0.0.1:{port}/v1/traces"))
-    assert sender.send(b"body", 5.0).answer is Answer.HOLD
+    sender = Sender(OtlpEndpoint(f"http://127.0.0.1:{port}/v1/traces"))
+    assert sender.send(b"body", 5.0).answer is ExportResult.RETRYABLE
     assert sender._discovery._next == 0.0
 
 
@@ -180,7 +182,7 @@ def test_files_that_are_no_good(certificates: Certificates) -> None:
     """With files that cannot be read there is no TLS: what waits is held, as it is with ``https``."""
     with Server(tls=certificates.context) as server:
         _, sender = plain(server, ca_file="/nonexistent/ca.pem")
-        assert sender.send(b"body", 5.0).answer is Answer.HOLD
+        assert sender.send(b"body", 5.0).answer is ExportResult.RETRYABLE
         assert server.requests == []
     with pytest.raises(FileNotFoundError):
         tls.context(sender.target)

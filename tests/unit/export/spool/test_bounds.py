@@ -23,7 +23,7 @@ def test_rejected_is_bounded(tmp_path: Path) -> None:
         queue.append("logs", b"%09d" % number + b"y" * 20_000, 1)
         batch = queue.next("logs", 1 << 20)
         assert batch is not None
-        queue.set_aside(batch, "HTTP 422")
+        queue.dead_letter(batch, "HTTP 422")
     kept = sorted((folder(tmp_path) / "rejected").iterdir())
     assert 80_000 < sum(path.stat().st_size for path in kept) <= 100_000
     assert kept[-1].read_bytes().split(b"\n", 1)[1].startswith(b"%09d" % 29)

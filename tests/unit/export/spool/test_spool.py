@@ -80,7 +80,7 @@ def test_part_set_aside(tmp_path: Path) -> None:
     queue.append("logs", body(1) + body(2), 2)
     batch = queue.next("logs", 1)
     assert batch is not None
-    queue.set_aside(batch, "HTTP 413", body(2), 1)
+    queue.dead_letter(batch, "HTTP 413", body(2), 1)
     assert queue.dropped() == {("logs", "rejected"): 1}
     (kept,) = (folder(tmp_path) / "rejected").iterdir()
     line, rest = kept.read_bytes().split(b"\n", 1)
@@ -178,7 +178,7 @@ def test_only_the_user_can_read(tmp_path: Path) -> None:
         queue.append("traces", body(1), 1)
         batch = queue.next("traces", 16)
         assert batch is not None
-        queue.set_aside(batch, "HTTP 400")
+        queue.dead_letter(batch, "HTTP 400")
     finally:
         os.umask(before)
     for path in tmp_path.rglob("*"):
@@ -195,7 +195,7 @@ def test_off_is_memory_only(tmp_path: Path, environ: dict[str, str]) -> None:
         queue.append("metrics", body(number), 1)
     batch = queue.next("metrics", 16)
     assert batch is not None
-    queue.set_aside(batch, "HTTP 400")
+    queue.dead_letter(batch, "HTTP 400")
     assert queue.adopt() == 0
     assert take(queue, "metrics") == list(range(1, 10))
     queue.close()
@@ -225,7 +225,7 @@ def test_inspection(tmp_path: Path) -> None:
         queue.append("logs", body(number), 2)
     batch = queue.next("logs", 16)
     assert batch is not None
-    queue.set_aside(batch, "HTTP 400 Bad Request")
+    queue.dead_letter(batch, "HTTP 400 Bad Request")
     other = spool(tmp_path, "k2")
     other.append("metrics", body(5), 1)
     found = {(b.key, b.signal, b.state, b.reason): b for b in inspect(environ)}
