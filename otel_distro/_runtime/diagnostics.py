@@ -15,10 +15,15 @@ _INTERVAL = 60.0
 _last: "dict[str, float]" = {}
 
 
-def say(line: str, cause: "str | None" = None) -> None:
-    """Write one line to file descriptor 2, at most once a minute for each ``cause`` (default: the line itself).
+def say(line: str, cause: "str | None" = None, *, code: str = "") -> None:
+    """Write one line to file descriptor 2, at most once a minute per ``cause``. Never raises.
 
-    ``OTEL_DISTRO_DIAGNOSTICS=off`` silences it. Never raises.
+    ``OTEL_DISTRO_DIAGNOSTICS=off`` silences it.
+
+    Args:
+        line: What happened, what it costs, what to do.
+        cause: Key of the rate limit; default: the line itself.
+        code: Stable code such as ``OD301``, appended in brackets; docs/troubleshooting.md explains it.
     """
     if os.environ.get("OTEL_DISTRO_DIAGNOSTICS", "").strip().lower() == "off":
         return
@@ -30,6 +35,8 @@ def say(line: str, cause: "str | None" = None) -> None:
         _last.clear()
     _last[key] = now
     text = line if line.startswith("otel-distro: ") else f"otel-distro: {line}"
+    if code:
+        text = f"{text} [{code}]"
     try:
         os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
     except (OSError, ValueError):
@@ -89,4 +96,8 @@ def report_failure(what: str, error: BaseException) -> None:
         tb = tb.tb_next
     place = f" ({tb.tb_frame.f_code.co_filename}:{tb.tb_lineno})" if tb is not None else ""
     message = " ".join(text_of(error).split())[:300]
-    say(f"{what} failed: {type(error).__name__}: {message}{place}; the application is not affected", cause=what)
+    say(
+        f"{what} failed: {type(error).__name__}: {message}{place}; the application is not affected",
+        cause=what,
+        code="OD900",
+    )

@@ -61,7 +61,7 @@ def test_error_that_cannot_be_printed(capfd: pytest.CaptureFixture[str], swallow
     report_failure("speaking", MuteError())
     report_failure("writing", ValueError("x" * 100_000))
     first, second = capfd.readouterr().err.splitlines()
-    assert first == "otel-distro: speaking failed: MuteError: <unprintable>; the application is not affected"
+    assert first == "otel-distro: speaking failed: MuteError: <unprintable>; the application is not affected [OD900]"
     assert len(second) < 500
     swallowed.clear()
 

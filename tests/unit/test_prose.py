@@ -1,0 +1,100 @@
+"""The words a reader meets: plain technical English, and a code for every message."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path
+    for folder in ("otel_distro", "collector", "grafana", "demo", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+    if "apps" not in path.parts and "node_modules" not in path.parts and path != Path(__file__)
+)
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("otel_distro/**/*.md"), *ROOT.glob("tests/**/*.md")]
+)
+BANNED = re.compile(
+    r"""\b(
+    told | tells? | telling | whoever | nobody | somebody | ours | anew | as\ ever | lanes? | shelf | shelves | allowance
+    | gathering | ears? | hear[sd]? | quicken(s|ed)? | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | costs?\ a\ line
+    | life\ goes\ on | goes\ its\ way | is\ said | are\ said | be\ said | is\ none | comes\ to\ light
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+LONGEST = 100
+
+
+def prose(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line numbers and lines of the docstrings and comments of a module, and its messages."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for offset, line in enumerate(source.splitlines()[node.lineno - 1 : node.end_lineno]):
+                yield node.lineno + offset, line
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "print"):
+            for constant in ast.walk(node):
+                if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
+                    yield constant.lineno, constant.value
+    for number, line in enumerate(source.splitlines(), 1):
+        if re.match(r"\s*#", line):
+            yield number, line
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_of_module_is_plain_english(path: Path) -> None:
+    """Docstrings, comments and messages hold no word of the list."""
+    found = [
+        f"{path}:{number}: {line.strip()}" for number, line in prose(path.read_text("utf-8")) if BANNED.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_of_page_is_plain_english(path: Path) -> None:
+    """Pages hold no word of the list; code samples count too, for a reader reads them."""
+    lines = path.read_text("utf-8").splitlines()
+    assert [f"{path}:{number}: {line}" for number, line in enumerate(lines, 1) if BANNED.search(line)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstring_line_is_at_most_100_columns(path: Path) -> None:
+    """Lines of docstrings end at column 100."""
+    tree = ast.parse(path.read_text("utf-8"))
+    lines = path.read_text("utf-8").splitlines()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            numbers = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            found += [f"{path}:{number}" for number in numbers if len(lines[number - 1]) > LONGEST]
+    assert found == []
+
+
+def codes_in_source() -> dict[str, list[str]]:
+    """Return the codes of all messages, with the places that print them; an empty code is a message without one."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "otel_distro").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "say":
+                code = next(
+                    (k.value.value for k in node.keywords if k.arg == "code" and isinstance(k.value, ast.Constant)), ""
+                )
+                found.setdefault(str(code), []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    return found
+
+
+def test_message_has_a_code_that_troubleshooting_explains() -> None:
+    """Every line on stderr has a code, and docs/troubleshooting.md has a row for each code and no other."""
+    used = codes_in_source()
+    assert used.pop("", []) == []
+    rows = re.findall(r"^\| (OD\d{3}) \|", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(set(rows))
+    assert set(rows) == set(used)
