@@ -20,7 +20,7 @@ def test_error_of_ours_is_swallowed_and_told(capfd: pytest.CaptureFixture[str], 
         raise ValueError("bad\nvalue")
     line = capfd.readouterr().err
     assert line.startswith(f"otel-distro: counting failed: ValueError: bad value ({__file__}:")
-    assert line.endswith("; the application is not affected\n")
+    assert line.endswith("; the application is not affected [OD900]\n")
     assert line.count("\n") == 1
     assert swallowed == ["counting: ValueError: bad\nvalue"]
     swallowed.clear()
