@@ -19,6 +19,7 @@ from otel_distro._otel.sdk import BatchLogRecordProcessor, LoggerProvider
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.environment.otlp import speaks_grpc
+from otel_distro.environment.service_name import default_service_name
 from otel_distro.export.build import assemble, report_to
 from otel_distro.export.encode import redact
 from otel_distro.export.external_sdk import ExternalSdkLifecycle
@@ -69,7 +70,16 @@ class Configurator(sdk.SDKConfigurator):
         }
         if auto_version:
             attributes["telemetry.auto.version"] = auto_version
-        return Resource.create(attributes)
+        return _named(Resource.create(attributes))
+
+
+def _named(resource: Resource) -> Resource:
+    """Return the resource with the program's name where neither the user nor a detector gave one."""
+    given = str(resource.attributes.get(schema.SERVICE_NAME.name, ""))
+    if not given.startswith("unknown_service") or os.environ.get("OTEL_SERVICE_NAME"):
+        return resource
+    name = default_service_name()
+    return resource.merge(Resource({schema.SERVICE_NAME.name: name})) if name else resource
 
 
 def _follow(providers: Sequence[Any]) -> ExternalSdkLifecycle:

@@ -13,6 +13,7 @@ from otel_distro._runtime.diagnostics import say
 from otel_distro.audit.chain import AuditFile
 from otel_distro.audit.head import BROKEN, INTACT
 from otel_distro.audit.seal import Link, Seal
+from otel_distro.environment.service_name import default_service_name
 from otel_distro.export.log_file.json_lines import add_attributes, fixed_fields
 from otel_distro.redaction import Redactor
 
@@ -93,6 +94,10 @@ def read_key(path: str) -> bytes:
 
 
 def service_name(environ: Mapping[str, str]) -> str:
-    """Return the name of the service that the environment gives, empty where it gives none."""
+    """Return the service name that the environment gives, else that of the running program."""
     given = dict(pair.split("=", 1) for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair)
-    return environ.get("OTEL_SERVICE_NAME", "").strip() or given.get(schema.SERVICE_NAME.name, "").strip()
+    return (
+        environ.get("OTEL_SERVICE_NAME", "").strip()
+        or given.get(schema.SERVICE_NAME.name, "").strip()
+        or default_service_name()
+    )
