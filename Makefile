@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The package is installed as users install it, not editable: a .pth file belongs to it. A changed source installs anew.
 SOURCES := $(shell git ls-files otel_distro collector backends grafana 2>/dev/null) pyproject.toml otel_distro.pth docker-compose.yml docker-compose.auditd.yml
 
-.PHONY: demo test test-other test-stack build-stack check secrets clean
+.PHONY: demo test test-fast coverage test-other test-stack build-stack check secrets clean
 
 # The demo has an environment of its own with what a user would have: the package, the shop, its instrumentations.
 demo: .venv-demo/.ready
@@ -29,6 +29,14 @@ $(VENV)/.ready: $(SOURCES)
 # Three at a time, whole files each: most tests wait for a program they started.
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/local tests/demo tests/e2e $(ARGS)
+
+# Under a minute: the unit tests that start no process and generate no examples.
+test-fast: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not process and not hypothesis and not slow" tests/unit $(ARGS)
+
+# Which lines the unit tests run, shown and not gated; what only children of the tests run is not counted.
+coverage: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov=otel_distro --cov-report=term:skip-covered tests/unit $(ARGS)
 
 # What depends on the version of Python, for CI: how a process starts, forks and ends, and what the instrumentors patch.
 test-other: $(VENV)/.ready

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +16,23 @@ from otel_distro.testing import telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 __all__ = ["telemetry"]
+
+_PROCESSES = re.compile(r"\b(subprocess|multiprocessing|os\.fork|support\.(processes|programs|spool_processes))\b")
+
+
+@cache
+def _starts_processes(module: ModuleType) -> bool:
+    return bool(_PROCESSES.search(Path(str(module.__file__)).read_text(encoding="utf-8")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of modules that start processes as ``process``: `make test-fast` leaves them out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _starts_processes(item.module):
+            item.add_marker("process")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,8 @@ from otel_distro.redaction import Redactor, sql
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1_000_000
 LIMIT = 40
 """What ten times the text may take, in multiples. Reading it twice over from each place would take a hundred."""
