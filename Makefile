@@ -49,6 +49,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m grafana --check
+	$(BIN)/python -m collector --check
 
 # The password of Grafana's admin, made once. The folder is closed; Grafana's own user must be able to read the file in it.
 secrets: secrets/grafana_admin_password

@@ -1,4 +1,4 @@
-"""Build the programs that the tests of the stack run: Collector, Prometheus, Alertmanager and Loki.
+"""Build the programs that the tests of the stack run.
 
     python tests/stack/build.py [NAME...]
 
@@ -67,7 +67,8 @@ BACKENDS = (
     Backend("collector", ("otelcol-distro",)),
     Backend("prometheus", ("prometheus", "promtool"), tags="remove_all_sd,netgo"),
     Backend("alertmanager", ("alertmanager", "amtool")),
-    Backend("loki", ("loki",), tags="netgo"),
+    Backend("victorialogs", ("victoria-logs",)),
+    Backend("jaeger", ("jaeger",)),
 )
 
 
