@@ -39,14 +39,14 @@ def test_collector_accepts_its_files(tmp_path: Path) -> None:
     """`otelcol validate` finds nothing wrong, with the defaults and with everything replaced."""
     files = [f"--config={COLLECTOR_CONFIG}", f"--config={COLLECTOR / 'redaction.yaml'}"]
     assert collector_flags() == files
-    command = [locate("otelcol-distro"), "validate", *files]
+    command = [str(locate("otelcol-distro")), "validate", *files]
     accepts(command, env={"COLLECTOR_QUEUE_DIR": str(tmp_path / "queue")})
     accepts(command, env=programs.collector_env(Ports.free(), tmp_path))
 
 
 def test_collector_does_not_start_without_its_redaction(tmp_path: Path) -> None:
     """With the first file alone nothing runs unredacted: the Collector names what is missing and ends."""
-    command = [locate("otelcol-distro"), "validate", f"--config={COLLECTOR_CONFIG}"]
+    command = [str(locate("otelcol-distro")), "validate", f"--config={COLLECTOR_CONFIG}"]
     done = subprocess.run(
         command, check=False, env=programs.collector_env(Ports.free(), tmp_path), capture_output=True, text=True
     )
