@@ -69,7 +69,8 @@ class TraceStore(Protocol):
 
 def label(name: str) -> str:
     """Return the label that Loki makes of an attribute's name."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+    made = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return f"key_{made}" if made[:1].isdigit() else made
 
 
 class Loki:
@@ -147,7 +148,7 @@ class VictoriaLogs:
             values = ",".join(map(json.dumps, [value] if isinstance(value, str) else value))
             query.append(f"{json.dumps(name)}:in({values})")
         if wanted.level:
-            query.append(f"severity_text:=~{json.dumps(f'(?i)^{wanted.level}$')}")
+            query.append(f"severity_text:~{json.dumps(f'(?i)^{wanted.level}$')}")
         if wanted.traced:
             query.append("trace_id:*")
         if wanted.containing:
