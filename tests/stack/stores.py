@@ -127,7 +127,8 @@ class VictoriaLogs:
     """VictoriaLogs, asked in LogsQL."""
 
     name = "victorialogs"
-    _own = frozenset({"_time", "_msg", "_stream", "_stream_id"})
+    # Loki leaves the name of an event out: what counts is the attribute that the Collector makes of it.
+    _own = frozenset({"_time", "_msg", "_stream", "_stream_id", "event_name"})
 
     def __init__(self, address: str) -> None:
         self.address = address

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.stack import web
 from tests.stack.otlp import Service
 from tests.stack.programs import BACKENDS
-from tests.stack.rings import LOGS, LOKI, TEMPO
+from tests.stack.rings import LOGS, LOKI, TEMPO, TRACES
 
 if TYPE_CHECKING:
     from tests.stack.process import Process
@@ -88,6 +89,22 @@ def test_logs_survive_a_store_that_is_down_and_a_collector_that_ends(stack: Stac
 
     lines = stack.wait_for_number(30, lambda: stack.lines(shop.name))
     assert sorted(line for _, line in lines) == sorted(f"line {number}" for number in range(30))
+
+
+@TRACES
+def test_traces_survive_a_store_that_is_down_and_a_collector_that_is_killed(stack: Stack) -> None:
+    """What the Collector accepted while the store was down is delivered once it is back, each span once."""
+    first, second = Service(), Service()
+    store, collector = stack.processes[stack.traces.name], stack.processes["collector"]
+    store.kill()
+    stack.send("traces", first.span("before"))
+    collector.kill()
+    collector.restart()
+    stack.send("traces", second.span("after"))
+    store.restart()
+
+    for shop, name in ((first, "before"), (second, "after")):
+        assert stack.wait_for(partial(stack.trace_by_id, shop.trace_id)) == [(shop.name, name)]
 
 
 @LOGS
