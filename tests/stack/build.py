@@ -32,6 +32,8 @@ MODULES = Path(__file__).resolve().parent / "backends"
 GRAMMARS = Path(__file__).resolve().parent / "grammars"
 BUILDER_CONFIG = ROOT / "collector" / "builder.yaml"
 GO_NEEDED = (1, 26)
+# Read once: tests run without the variables of OpenTelemetry.
+NAMED_CACHE = os.environ.get("OTEL_DISTRO_BACKENDS_CACHE")
 COMPILE = ("-trimpath", "-ldflags=-s -w")
 
 
@@ -80,8 +82,8 @@ BACKENDS = (
 
 def cache() -> Path:
     """Return the folder that holds the built programs."""
-    if own := os.environ.get("OTEL_DISTRO_BACKENDS_CACHE"):
-        return Path(own)
+    if NAMED_CACHE:
+        return Path(NAMED_CACHE)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-distro" / "backends"
 
 

@@ -42,11 +42,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Take the rings out whose program is not installed, and run the others last: one stack runs at a time."""
     left_out = config.stash[_left_out] = {}
     for ring in RINGS:
-        if find(ring) is None and (tests := [item for item in items if item.get_closest_marker(ring)]):
+        if _find(ring) is None and (tests := [item for item in items if item.get_closest_marker(ring)]):
             items[:] = [item for item in items if item not in tests]
             config.hook.pytest_deselected(items=tests)
             left_out[ring] = [item.name for item in tests]
     items.sort(key=_needs_the_bundled_stores)
+
+
+def _find(ring: str) -> Path | None:
+    try:
+        return find(ring)
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _needs_the_bundled_stores(item: pytest.Item) -> bool:
