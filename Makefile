@@ -44,7 +44,7 @@ test-other: $(VENV)/.ready
 		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py \
 		tests/e2e/test_script.py tests/e2e/test_processes.py tests/e2e/test_unprepared.py $(ARGS)
 
-# Builds the real programs on the first run (Go 1.26), then only starts them.
+# Builds the real programs on the first run (Go 1.26) and installs the grammars of the queries (npm), then only starts them.
 build-stack:
 	$(PYTHON) tests/stack/build.py
 
@@ -57,6 +57,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m grafana --check
+	$(BIN)/python -m collector --check
 
 # The password of Grafana's admin, made once. The folder is closed; Grafana's own user must be able to read the file in it.
 secrets: secrets/grafana_admin_password

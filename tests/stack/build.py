@@ -1,10 +1,11 @@
-"""Build the programs that the tests of the stack run: Collector, Prometheus, Alertmanager and Loki.
+"""Build the programs that the tests of the stack run.
 
     python tests/stack/build.py [NAME...]
 
 Each is compiled from its released Go module into a cache outside the tree, keyed by what decides the result (version
-pins, sums, tags), so that a second run only looks. The cache is ``$OTEL_DISTRO_BACKENDS_CACHE``, else
-``$XDG_CACHE_HOME/otel-distro/backends``, else ``~/.cache/otel-distro/backends``. Needs Go 1.26 and the standard library.
+pins, sums, tags), so that a second run only looks. The grammars of the query languages are npm packages and are installed
+there. The cache is ``$OTEL_DISTRO_BACKENDS_CACHE``, else ``$XDG_CACHE_HOME/otel-distro/backends``, else
+``~/.cache/otel-distro/backends``. Needs Go 1.26, npm, and nothing of Python but the standard library.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = Path(__file__).resolve().parent / "backends"
+GRAMMARS = Path(__file__).resolve().parent / "grammars"
 BUILDER_CONFIG = ROOT / "collector" / "builder.yaml"
 GO_NEEDED = (1, 26)
+# Read once: tests run without the variables of OpenTelemetry.
+NAMED_CACHE = os.environ.get("OTEL_DISTRO_BACKENDS_CACHE")
 COMPILE = ("-trimpath", "-ldflags=-s -w")
 
 
@@ -52,6 +56,8 @@ class Backend:
 
     def inputs(self) -> list[Path]:
         """Return the files that decide what is built."""
+        if self.name == "grammars":
+            return [GRAMMARS / name for name in ("package.json", "package-lock.json", "parse.js")]
         files = [self.module / "go.mod", self.module / "go.sum"]
         return [*files, BUILDER_CONFIG] if self.name == "collector" else files
 
@@ -67,14 +73,17 @@ BACKENDS = (
     Backend("collector", ("otelcol-distro",)),
     Backend("prometheus", ("prometheus", "promtool"), tags="remove_all_sd,netgo"),
     Backend("alertmanager", ("alertmanager", "amtool")),
-    Backend("loki", ("loki",), tags="netgo"),
+    Backend("victorialogs", ("victoria-logs",)),
+    Backend("jaeger", ("jaeger",)),
+    # The last file that npm writes says that all packages are there.
+    Backend("grammars", ("parse.js", "node_modules/.package-lock.json")),
 )
 
 
 def cache() -> Path:
     """Return the folder that holds the built programs."""
-    if own := os.environ.get("OTEL_DISTRO_BACKENDS_CACHE"):
-        return Path(own)
+    if NAMED_CACHE:
+        return Path(NAMED_CACHE)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-distro" / "backends"
 
 
@@ -85,8 +94,9 @@ def locate(program: str) -> Path:
             path = cache() / backend.key() / program
             if path.is_file():
                 return path
+            needs = "npm" if backend.name == "grammars" else "Go 1.26"
             raise BuildError(
-                f"{program} is not built: run `python tests/stack/build.py {backend.name}` (needs Go 1.26)"
+                f"{program} is not built: run `python tests/stack/build.py {backend.name}` (needs {needs})"
             )
     raise BuildError(f"no backend gives a program named {program}")
 
@@ -105,12 +115,18 @@ def check_go() -> None:
         )
 
 
+def check_npm() -> None:
+    """Raise :class:`BuildError` unless ``npm`` and ``node`` are there."""
+    if not (shutil.which("npm") and shutil.which("node")):
+        raise BuildError("Installing the grammars of the query languages needs npm and node on PATH.")
+
+
 def build(backend: Backend) -> str:
     """Build the backend's programs where the cache lacks them and return what was done; raise :class:`BuildError`."""
     home = cache() / backend.key()
     if _complete(backend, home):
         return "cached"
-    check_go()
+    (check_npm if backend.name == "grammars" else check_go)()
     home.parent.mkdir(parents=True, exist_ok=True)
     with _alone(home):
         if _complete(backend, home):
@@ -118,7 +134,7 @@ def build(backend: Backend) -> str:
         started = time.monotonic()
         work = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
         try:
-            (_collector if backend.name == "collector" else _module)(backend, work / "out", work)
+            {"collector": _collector, "grammars": _grammars}.get(backend.name, _module)(backend, work / "out", work)
             shutil.rmtree(home, ignore_errors=True)
             (work / "out").rename(home)
         finally:
@@ -151,6 +167,14 @@ def _collector(backend: Backend, out: Path, work: Path) -> None:
     _run([str(work / "tools" / "builder"), "--config", str(BUILDER_CONFIG), "--ldflags=-s -w"], work)
     out.mkdir()
     (work / "build" / "otelcol-distro").rename(out / "otelcol-distro")
+
+
+def _grammars(backend: Backend, out: Path, _work: Path) -> None:
+    """Install the packages that the lock file names, beside the script that imports them."""
+    out.mkdir()
+    for file in backend.inputs():
+        shutil.copy(file, out)
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], out)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:

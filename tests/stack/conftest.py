@@ -1,7 +1,7 @@
-"""Fixtures of the tests on the real stack, and the ring ``tempo``.
+"""Fixtures of the tests on the real stack, and the rings ``loki`` and ``tempo``.
 
-Every test here is marked ``stack``. Tests marked ``tempo`` need a real Tempo; where none is at hand they are deselected by
-name, in one line at the end of the run.
+Every test here is marked ``stack``. Tests marked ``loki`` or ``tempo`` need that program; where it is not installed they
+are deselected by name, in one line for each ring at the end of the run.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import pytest
 
 from tests.stack.build import BuildError
 from tests.stack.process import ProcessError
-from tests.stack.programs import TEMPO_VARIABLE, find_tempo
+from tests.stack.rings import BUILT, BUNDLED, RINGS, find
 from tests.stack.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 HERE = Path(__file__).parent
-_without_tempo = pytest.StashKey[list[str]]()
+_left_out = pytest.StashKey[dict[str, list[str]]]()
 _measured = pytest.StashKey[list[tuple[str, float]]]()
 
 
@@ -30,21 +30,46 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("stack")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that names no store on those that are built here."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "stack" in metafunc.fixturenames and "stack" not in named:
+        metafunc.parametrize("stack", [pytest.param(BUILT, id=pytest.HIDDEN_PARAM)], indirect=True)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take the ring ``tempo`` out of what was chosen to run where there is no Tempo."""
-    if find_tempo() is None and (ring := [item for item in items if item.get_closest_marker("tempo")]):
-        items[:] = [item for item in items if item not in ring]
-        config.hook.pytest_deselected(items=ring)
-        config.stash[_without_tempo] = [item.name for item in ring]
+    """Take the rings out whose program is not installed, and run the others last: one stack runs at a time."""
+    left_out = config.stash[_left_out] = {}
+    for ring in RINGS:
+        if _find(ring) is None and (tests := [item for item in items if item.get_closest_marker(ring)]):
+            items[:] = [item for item in items if item not in tests]
+            config.hook.pytest_deselected(items=tests)
+            left_out[ring] = [item.name for item in tests]
+    items.sort(key=_needs_the_bundled_stores)
+
+
+def _find(ring: str) -> Path | None:
+    try:
+        return find(ring)
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _needs_the_bundled_stores(item: pytest.Item) -> bool:
+    return (
+        isinstance(item, pytest.Function)
+        and getattr(item, "callspec", None) is not None
+        and (item.callspec.params.get("stack") == BUNDLED)
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line what the missing Tempo left out, and how long the stores took to answer."""
-    if names := config.stash.get(_without_tempo, []):
+    """Say in one line what each missing program left out, and how long the stores took to answer."""
+    for ring, names in config.stash.get(_left_out, {}).items():
         terminalreporter.write_line(
-            f"ring tempo not run, {len(names)} test(s): {', '.join(names)}; "
-            f"no Tempo at hand (set {TEMPO_VARIABLE} to the program, or put `tempo` on PATH)"
+            f"ring {ring} not run, {len(names)} test(s): {', '.join(names)}; "
+            f"{ring} is not installed (set {RINGS[ring]} to the program, or put `{ring}` on PATH)"
         )
     for what, seconds in config.stash.get(_measured, []):
         terminalreporter.write_line(f"measured: {what} {seconds:.2f} s")
@@ -52,13 +77,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole stack, started once for the run."""
+    """The whole stack, started once for all tests on the same stores."""
+    programs = {ring: find(ring) for ring in RINGS} if request.param == BUNDLED else {}
     try:
-        running = Stack(tmp_path_factory.mktemp("stack"))
+        running = Stack(tmp_path_factory.mktemp("stack"), **programs)
     except (BuildError, ProcessError) as error:
         pytest.fail(str(error), pytrace=False)
-    request.config.stash[_measured] = running.measured
     yield running
+    request.config.stash.setdefault(_measured, []).extend(running.measured)
     running.stop()
 
 
@@ -70,5 +96,5 @@ def pytest_runtest_makereport(
     report = yield
     running = getattr(item, "funcargs", {}).get("stack")
     if report.failed and isinstance(running, Stack):
-        report.sections.extend((f"log of {name}", text) for name, text in running.logs().items())
+        report.sections.extend((f"log of {name}", text) for name, text in running.tails().items())
     return report

@@ -7,7 +7,6 @@ environment variable that the file itself offers; only Prometheus, which expands
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMPOSE = ROOT / "docker-compose.yml"
-COLLECTOR_CONFIG = ROOT / "collector" / "config.yaml"
+COLLECTOR = ROOT / "collector"
+COLLECTOR_CONFIG = COLLECTOR / "config.yaml"
 BACKENDS = ROOT / "backends"
-TEMPO_VARIABLE = "OTEL_DISTRO_TEST_TEMPO"
+JAEGER_CONFIG = Path(__file__).parent / "jaeger.yaml"
 
 
 @dataclass(frozen=True)
 class Ports:
-    """One loopback port for each thing that listens."""
+    """One loopback port for each thing that listens; ``loki`` and ``tempo`` also for what takes their places."""
 
     otlp_grpc: int
     otlp_http: int
@@ -43,6 +43,9 @@ class Ports:
     tempo_grpc: int
     tempo_gossip: int
     tempo_otlp: int
+    jaeger_query: int
+    jaeger_grpc: int
+    jaeger_health: int
 
     @classmethod
     def free(cls) -> Ports:
@@ -55,18 +58,6 @@ def url(port: int, path: str = "") -> str:
     return f"http://127.0.0.1:{port}{path}"
 
 
-def find_tempo() -> Path | None:
-    """Return the Tempo at hand: the program named by ``OTEL_DISTRO_TEST_TEMPO``, else ``tempo`` on PATH, else None.
-
-    Raises ``FileNotFoundError`` when the variable names no program: who set it wants the ring to run.
-    """
-    named = os.environ.get(TEMPO_VARIABLE)
-    found = shutil.which(named or "tempo")
-    if named and found is None:
-        raise FileNotFoundError(f"{TEMPO_VARIABLE} is {named!r}, which is not a program")
-    return Path(found) if found else None
-
-
 def compose() -> dict[str, Any]:
     """Return the parsed compose file."""
     parsed: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
@@ -77,6 +68,12 @@ def flags(service: str, changed: Mapping[str, str]) -> list[str]:
     """Return the flags that the compose file gives a service, with the values of some replaced and others added."""
     given = {flag.partition("=")[0]: flag for flag in compose()["services"][service]["command"]}
     return list((given | {name: f"{name}={value}" for name, value in changed.items()}).values())
+
+
+def collector_flags(*overlays: str) -> list[str]:
+    """Return the flags that start a Collector with the bundle's files, those of the compose file, and overlays of it."""
+    base = [flag.rpartition("/")[2] for flag in compose()["services"]["otel-collector"]["command"]]
+    return [f"--config={COLLECTOR / file}" for file in (*base, *(f"overlays/{name}.yaml" for name in overlays))]
 
 
 def collector_env(ports: Ports, folder: Path) -> dict[str, str]:
@@ -135,11 +132,11 @@ def prometheus_config(ports: Ports, folder: Path) -> Path:
     return path
 
 
-def start_collector(ports: Ports, folder: Path) -> Process:
-    """Start the Collector with the bundle's file."""
-    command = [str(locate("otelcol-distro")), f"--config={COLLECTOR_CONFIG}"]
-    ready = url(ports.collector_health)
-    return Process("collector", command, folder=folder, ready_url=ready, env=collector_env(ports, folder))
+def start_collector(ports: Ports, folder: Path, logs_endpoint: str) -> Process:
+    """Start the Collector with the bundle's files, in front of the store that takes logs at this address."""
+    env = {**collector_env(ports, folder), "LOKI_OTLP_ENDPOINT": logs_endpoint}
+    command = [str(locate("otelcol-distro")), *collector_flags()]
+    return Process("collector", command, folder=folder, ready_url=url(ports.collector_health), env=env)
 
 
 def start_prometheus(ports: Ports, folder: Path) -> Process:
@@ -164,13 +161,37 @@ def start_alertmanager(ports: Ports, folder: Path) -> Process:
     return Process("alertmanager", command, folder=folder, ready_url=url(ports.alertmanager, "/-/ready"))
 
 
-def start_loki(ports: Ports, folder: Path) -> Process:
-    """Start Loki with the bundle's file and flags."""
-    command = [str(locate("loki")), *flags("loki", {"-config.file": str(BACKENDS / "loki.yaml")})]
+def start_loki(program: Path, ports: Ports, folder: Path) -> Process:
+    """Start the installed Loki with the bundle's file and flags."""
+    command = [str(program), *flags("loki", {"-config.file": str(BACKENDS / "loki.yaml")})]
     return Process("loki", command, folder=folder, ready_url=url(ports.loki, "/ready"), env=loki_env(ports, folder))
 
 
 def start_tempo(program: Path, ports: Ports, folder: Path) -> Process:
-    """Start the Tempo at hand with the bundle's file and flags."""
+    """Start the installed Tempo with the bundle's file and flags."""
     command = [str(program), *flags("tempo", {"-config.file": str(BACKENDS / "tempo.yaml")})]
     return Process("tempo", command, folder=folder, ready_url=url(ports.tempo, "/ready"), env=tempo_env(ports, folder))
+
+
+def start_victorialogs(ports: Ports, folder: Path) -> Process:
+    """Start VictoriaLogs in Loki's place; it keeps lines for a week, as Loki does."""
+    command = [
+        str(locate("victoria-logs")),
+        f"-httpListenAddr=127.0.0.1:{ports.loki}",
+        f"-storageDataPath={folder / 'victorialogs'}",
+        "-retentionPeriod=7d",
+    ]
+    return Process("victorialogs", command, folder=folder, ready_url=url(ports.loki, "/health"))
+
+
+def start_jaeger(ports: Ports, folder: Path) -> Process:
+    """Start Jaeger in Tempo's place, with its own metrics where Prometheus looks for Tempo's."""
+    env = {
+        "JAEGER_OTLP_PORT": str(ports.tempo_otlp),
+        "JAEGER_METRICS_PORT": str(ports.tempo),
+        "JAEGER_QUERY_PORT": str(ports.jaeger_query),
+        "JAEGER_GRPC_PORT": str(ports.jaeger_grpc),
+        "JAEGER_HEALTH_PORT": str(ports.jaeger_health),
+    }
+    command = [str(locate("jaeger")), f"--config={JAEGER_CONFIG}"]
+    return Process("jaeger", command, folder=folder, ready_url=url(ports.jaeger_health, "/status"), env=env)

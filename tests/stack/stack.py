@@ -2,63 +2,76 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.stack import programs
+from tests.stack import programs, web
 from tests.stack.process import Process, ProcessError
 from tests.stack.programs import Ports, url
-from tests.stack.recorder import Recorder
+from tests.stack.stores import LOOK_BACK, Jaeger, Line, Lines, LogStore, Loki, Span, Tempo, TraceStore, VictoriaLogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 TIMEOUT = 60.0
-LOOK_BACK = 3600
 
 
 class Stack:
-    """Collector, Prometheus, Alertmanager, Loki and Tempo, or a recording receiver in Tempo's place.
+    """Collector, Prometheus, Alertmanager, a store of logs and a store of traces.
 
-    Attributes for tests: ``otlp_http`` (set it as ``OTEL_EXPORTER_OTLP_ENDPOINT``), ``otlp_grpc``, ``prometheus``,
-    ``alertmanager``, ``loki`` and ``tempo`` are base URLs; ``tempo`` is None where the recorder stands in its place.
-    ``processes`` holds the programs by name, ``folder`` all they write, ``measured`` what :meth:`measure` took.
+    Attributes for tests: ``otlp_http`` (set it as ``OTEL_EXPORTER_OTLP_ENDPOINT``), ``otlp_grpc``, ``prometheus`` and
+    ``alertmanager`` are base URLs; ``logs`` is Loki, or VictoriaLogs in its place, ``traces`` is Tempo, or Jaeger in its
+    place. ``processes`` holds the programs by name, ``folder`` all they write, ``measured`` what :meth:`measure` took.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, loki: Path | None = None, tempo: Path | None = None) -> None:
         """Start everything in ``folder`` and wait until all of it is ready.
 
-        Raises :class:`~tests.stack.build.BuildError` where a program is missing and
-        :class:`~tests.stack.process.ProcessError` where one does not start; nothing is left running then.
+        Args:
+            folder: Where the programs keep their data and logs.
+            loki: The Loki to run; VictoriaLogs where it is None.
+            tempo: The Tempo to run; Jaeger where it is None.
+
+        Raises:
+            BuildError: A program is missing.
+            ProcessError: A program does not start; nothing is left running then.
         """
         self.folder = folder
         self.ports = ports = Ports.free()
         self.processes: dict[str, Process] = {}
         self.measured: list[tuple[str, float]] = []
         self.otlp_http, self.otlp_grpc = url(ports.otlp_http), url(ports.otlp_grpc)
-        self.prometheus, self.alertmanager, self.loki = url(ports.prometheus), url(ports.alertmanager), url(ports.loki)
-        tempo = programs.find_tempo()
-        self.tempo = url(ports.tempo) if tempo else None
-        self._recorder = None if tempo else Recorder(ports.tempo_otlp)
+        self.prometheus, self.alertmanager = url(ports.prometheus), url(ports.alertmanager)
+        self.logs: LogStore = Loki(url(ports.loki)) if loki else VictoriaLogs(url(ports.loki))
+        self.traces: TraceStore = Tempo(url(ports.tempo)) if tempo else Jaeger(url(ports.jaeger_query))
         try:
             self._add(programs.start_prometheus(ports, folder))
             self._add(programs.start_alertmanager(ports, folder))
-            self._add(programs.start_loki(ports, folder))
-            if tempo:
-                self._add(programs.start_tempo(tempo, ports, folder))
-            self._add(programs.start_collector(ports, folder))
+            self._add(programs.start_loki(loki, ports, folder) if loki else programs.start_victorialogs(ports, folder))
+            self._add(programs.start_tempo(tempo, ports, folder) if tempo else programs.start_jaeger(ports, folder))
+            self._add(programs.start_collector(ports, folder, self.logs.otlp))
             for process in self.processes.values():
                 process.wait_ready()
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def loki(self) -> Loki:
+        """The store of logs, in tests of the ring ``loki``."""
+        assert isinstance(self.logs, Loki), "LogQL needs a Loki: mark the test with LOKI of tests/stack/rings.py"
+        return self.logs
+
+    @property
+    def tempo(self) -> Tempo:
+        """The store of traces, in tests of the ring ``tempo``."""
+        assert isinstance(self.traces, Tempo), "TraceQL needs a Tempo: mark the test with TEMPO of tests/stack/rings.py"
+        return self.traces
 
     def _add(self, process: Process) -> None:
         self.processes[process.name] = process
@@ -67,10 +80,8 @@ class Stack:
         """Stop everything, who sends before who receives, so that all can still deliver."""
         for process in reversed(self.processes.values()):
             process.stop()
-        if self._recorder:
-            self._recorder.stop()
 
-    def logs(self) -> dict[str, str]:
+    def tails(self) -> dict[str, str]:
         """Return the end of each program's log."""
         return {name: process.tail() for name, process in self.processes.items()}
 
@@ -125,21 +136,9 @@ class Stack:
             said = json.loads(answer.read() or b"{}")
         assert not said.get("partialSuccess"), said
 
-    def text(self, address: str, **query: object) -> str:
-        """Return what a store answers."""
-        encoded = urllib.parse.urlencode({key: str(value) for key, value in query.items()})
-        ask = urllib.request.Request(f"{address}?{encoded}", headers={"Accept": "application/json"})
-        with urllib.request.urlopen(ask, timeout=20) as answer:
-            body: bytes = answer.read()
-        return body.decode()
-
-    def get(self, address: str, **query: object) -> Any:
-        """Return the JSON that a store answers."""
-        return json.loads(self.text(address, **query))
-
     def promql(self, query: str) -> list[dict[str, Any]]:
         """Return the result of an instant query: entries with ``metric`` and ``value``."""
-        answer: list[dict[str, Any]] = self.get(f"{self.prometheus}/api/v1/query", query=query)["data"]["result"]
+        answer: list[dict[str, Any]] = web.get(f"{self.prometheus}/api/v1/query", query=query)["data"]["result"]
         return answer
 
     def promql_value(self, query: str) -> float | None:
@@ -150,44 +149,26 @@ class Stack:
     def exemplars(self, query: str) -> list[dict[str, Any]]:
         """Return the exemplars of the last hour of the series in the query: entries with ``labels`` and ``value``."""
         now = time.time()
-        found = self.get(f"{self.prometheus}/api/v1/query_exemplars", query=query, start=now - LOOK_BACK, end=now + 60)
+        found = web.get(f"{self.prometheus}/api/v1/query_exemplars", query=query, start=now - LOOK_BACK, end=now + 60)
         return [exemplar for series in found["data"] for exemplar in series["exemplars"]]
 
-    def logql(self, query: str, *, seconds: float = LOOK_BACK) -> list[tuple[dict[str, str], str]]:
-        """Return the lines a log query finds in the last ``seconds``, each with its labels and structured metadata."""
-        now = time.time()
-        found = self.get(
-            f"{self.loki}/loki/api/v1/query_range",
-            query=query,
-            start=int((now - seconds) * 1e9),
-            end=int((now + 60) * 1e9),
-            limit=1000,
-        )
-        return [(stream["stream"], line) for stream in found["data"]["result"] for _, line, *_ in stream["values"]]
+    def lines(
+        self,
+        service: str,
+        where: Mapping[str, str | Sequence[str]] | None = None,
+        *,
+        level: str = "",
+        traced: bool = False,
+        containing: str = "",
+        seconds: float = LOOK_BACK,
+    ) -> list[Line]:
+        """Return log lines of a service, each with its labels; for the conditions see :class:`~tests.stack.stores.Lines`."""
+        return self.logs.lines(Lines(service, where or {}, level, traced, containing, seconds))
 
-    def trace_by_id(self, trace_id: str) -> list[tuple[str, str]]:
-        """Return the (service name, span name) pairs of a trace that Tempo, or the receiver in its place, has."""
-        if self._recorder:
-            return self._recorder.trace(trace_id)
-        found = self.get(f"{self.tempo}/api/v2/traces/{trace_id}")
-        spans = []
-        for resource in found.get("trace", {}).get("resourceSpans", ()):
-            attributes = {a["key"]: a["value"].get("stringValue") for a in resource["resource"]["attributes"]}
-            for scope in resource["scopeSpans"]:
-                for span in scope["spans"]:
-                    assert trace_id in (span["traceId"], base64.b64decode(span["traceId"]).hex())
-                    spans.append((attributes.get("service.name") or "", span["name"]))
-        return spans
+    def trace_by_id(self, trace_id: str) -> list[Span]:
+        """Return the (service name, span name) pairs of a trace; an HTTP error where the store does not know it."""
+        return self.traces.spans(trace_id)
 
     def trace_text(self, trace_id: str) -> str:
-        """Return all that Tempo, or the receiver in its place, has of a trace, as text; empty where it has nothing."""
-        return self._recorder.text(trace_id) if self._recorder else self.text(f"{self.tempo}/api/v2/traces/{trace_id}")
-
-    def traceql(self, query: str) -> list[dict[str, Any]]:
-        """Return the traces a TraceQL search finds in the last hour; only in the ring ``tempo``."""
-        assert self.tempo, "TraceQL needs a Tempo: mark the test with @pytest.mark.tempo"
-        now = int(time.time())
-        found: list[dict[str, Any]] = self.get(
-            f"{self.tempo}/api/search", q=query, start=now - LOOK_BACK, end=now + 60, limit=100
-        ).get("traces", [])
-        return found
+        """Return all that the store has of a trace, as text."""
+        return self.traces.text(trace_id)

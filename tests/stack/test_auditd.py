@@ -1,10 +1,9 @@
-"""The host's audit log through the real Collector: lines as auditd writes them become audit events in Loki."""
+"""The host's audit log through the real Collector: lines as auditd writes them become audit events."""
 
 from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,15 @@ import yaml
 from otel_distro import schema
 from tests.stack.build import ROOT, locate
 from tests.stack.process import Process
-from tests.stack.programs import COLLECTOR_CONFIG, Ports, collector_env, compose, url
+from tests.stack.programs import COLLECTOR, COLLECTOR_CONFIG, Ports, collector_env, collector_flags, compose, url
+from tests.stack.rings import LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.stack.stack import Stack
 
-OVERLAYS = COLLECTOR_CONFIG.parent / "overlays"
+OVERLAYS = COLLECTOR / "overlays"
 LOGIN = (
     'type=USER_LOGIN msg=audit({at}:{serial}): pid=914 uid=0 auid=4294967295 ses=4294967295 msg=\'op=login acct="root" '
     'exe="/usr/sbin/sshd" hostname=? addr=203.0.113.9 terminal=ssh res={result}\''
@@ -77,25 +77,30 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[Process]:
-    """A Collector of its own with the overlay, in front of the stack's Loki."""
-    ports = replace(Ports.free(), loki=stack.ports.loki)
-    env = collector_env(ports, tmp_path) | {"AUDITD_LOG": str(log), "AUDITD_HOST": log.parent.name}
-    command = [str(locate("otelcol-distro")), f"--config={COLLECTOR_CONFIG}", f"--config={OVERLAYS / 'auditd.yaml'}"]
+    """A Collector of its own with the overlay, in front of the stack's store of logs."""
+    ports = Ports.free()
+    env = collector_env(ports, tmp_path) | {
+        "AUDITD_LOG": str(log),
+        "AUDITD_HOST": log.parent.name,
+        "LOKI_OTLP_ENDPOINT": stack.logs.otlp,
+    }
+    command = [str(locate("otelcol-distro")), *collector_flags("auditd")]
     process = Process("auditd", command, folder=tmp_path, ready_url=url(ports.collector_health), env=env)
     process.wait_ready()
     yield process
     process.stop()
 
 
+@LOGS
 def test_lines_of_auditd_are_audit_events(stack: Stack, collector: Process, log: Path) -> None:
     """Names, outcome, actor, target and address are those of all audit events; no line is lost or doubled by a restart."""
     node = f"{log.parent.name}-node"
 
     def arrived() -> list[tuple[dict[str, str], str]]:
-        return stack.logql(f'{{service_name="auditd"}} | host_name=~"{log.parent.name}|{node}"')
+        return stack.lines("auditd", {"host.name": [log.parent.name, node]})
 
     write(log, LINES, 100)
-    # Loki keeps a week: a line that is older is not sent to be refused, it would look like lost telemetry.
+    # The stores keep a week: a line that is older is not sent to be refused, it would look like lost telemetry.
     write(log, (LINES[0].replace("{at}", "1500000000.000"),), 150)
     first = stack.wait_for_number(len(LINES), arrived)
     collector.stop()
@@ -137,7 +142,7 @@ def test_the_journals_entries_have_the_same_names(tmp_path: Path) -> None:
     overlay["service"]["pipelines"]["logs/journald"]["receivers"] = ["file_log/journald"]
     changed = tmp_path / "journald.yaml"
     changed.write_text(yaml.safe_dump(overlay), encoding="utf-8")
-    command = [str(locate("otelcol-distro")), "validate", f"--config={COLLECTOR_CONFIG}", f"--config={changed}"]
+    command = [str(locate("otelcol-distro")), "validate", *collector_flags(), f"--config={changed}"]
     done = subprocess.run(
         command, env=collector_env(Ports.free(), tmp_path), capture_output=True, text=True, check=False
     )
@@ -172,6 +177,7 @@ def test_the_compose_file_lets_the_collector_read_the_log_and_no_more() -> None:
 def test_an_overlay_says_one_thing(overlay: Path) -> None:
     """It brings a pipeline of its own, of parts that it or the base declares, and replaces nothing of the base."""
     base: dict[str, Any] = yaml.safe_load(COLLECTOR_CONFIG.read_text(encoding="utf-8"))
+    base["processors"] |= yaml.safe_load((COLLECTOR / "redaction.yaml").read_text(encoding="utf-8"))["processors"]
     added: dict[str, Any] = yaml.safe_load(overlay.read_text(encoding="utf-8"))
     assert not set(added["service"]["pipelines"]) & set(base["service"]["pipelines"])
     for kind in ("receivers", "processors", "exporters"):

@@ -19,7 +19,7 @@ def run(*names: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_warm_run_builds_nothing() -> None:
-    """With every program in the cache the script says so, one line each, and needs no Go at all."""
+    """With every program in the cache the script says so, one line each, and needs neither Go nor npm."""
     done = run(PATH="/nowhere", OTEL_DISTRO_BACKENDS_CACHE=str(cache()))
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split(" (")[0] for line in done.stdout.splitlines()] == [f"{b.name}: cached" for b in BACKENDS]
@@ -27,7 +27,7 @@ def test_warm_run_builds_nothing() -> None:
 
 def test_missing_go_is_one_sentence(tmp_path: Path) -> None:
     """Where there is no Go the script ends with one sentence that says what is needed."""
-    done = run("loki", PATH="/nowhere", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path))
+    done = run("jaeger", PATH="/nowhere", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == "Building the backends needs Go 1.26 or newer, and no working `go` is on PATH.\n"
 
@@ -37,6 +37,13 @@ def test_old_go_is_one_sentence(tmp_path: Path) -> None:
     go = tmp_path / "go"
     go.write_text("#!/bin/sh\necho go1.25.3\n")
     go.chmod(0o755)
-    done = run("loki", PATH=f"{tmp_path}:/bin:/usr/bin", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path / "cache"))
+    done = run("jaeger", PATH=f"{tmp_path}:/bin:/usr/bin", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
     assert "Building the backends needs Go 1.26 or newer; `go` on PATH is go1.25.3." in done.stderr
+
+
+def test_missing_npm_is_one_sentence(tmp_path: Path) -> None:
+    """Where there is no npm the script ends with one sentence that says what is needed."""
+    done = run("grammars", PATH="/nowhere", OTEL_DISTRO_BACKENDS_CACHE=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "Installing the grammars of the query languages needs npm and node on PATH.\n"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import distribution
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.stack.build import ROOT
 from tests.stack.programs import COMPOSE, compose
@@ -54,6 +56,14 @@ def test_container_has_no_more_rights_than_it_needs(name: str) -> None:
         assert "cap_add" not in service
 
 
+def test_go_programs_know_their_memory_limit() -> None:
+    """What may use half a gibibyte or more collects its garbage before the container's limit; Prometheus sees it by itself."""
+    for name, service in SERVICES.items():
+        limit = int(service["mem_limit"][:-1]) * {"m": 1, "g": 1024}[service["mem_limit"][-1]]
+        if limit >= 512 and name != "prometheus":
+            assert limit * 0.75 < int(service["environment"]["GOMEMLIMIT"].removesuffix("MiB")) < limit * 0.9, name
+
+
 def test_every_part_is_asked_how_it_is() -> None:
     """Each long-running part has a health check of its own; the Collector, which cannot, has a neighbour that asks."""
     unasked = {name for name, service in SERVICES.items() if not service.get("healthcheck")}
@@ -100,6 +110,19 @@ def test_mounts_exist() -> None:
         assert mode == "ro", mount
 
 
+def test_wheel_carries_what_the_compose_files_mount() -> None:
+    """Each file and folder is in the installed bundle; of the Collector's folder there are settings, not the generator."""
+    installed = {str(file) for file in distribution("otel-distro").files or ()}
+    bundle = {file.removeprefix("otel_distro/bundle/") for file in installed if file.startswith("otel_distro/bundle/")}
+    overlay = yaml.safe_load((ROOT / "docker-compose.auditd.yml").read_text(encoding="utf-8"))["services"]
+    for service in (*SERVICES.values(), *overlay.values()):
+        for mount in service.get("volumes", ()):
+            if mount.startswith("./"):
+                path = mount.split(":")[0].removeprefix("./")
+                assert any(file == path or file.startswith(f"{path}/") for file in bundle), path
+    assert not [file for file in bundle if file.startswith("collector/") and not file.endswith(".yaml")]
+
+
 def test_named_volumes_are_declared() -> None:
     """Every named volume is declared, and every declared one is used."""
     used = {v.split(":")[0] for service in SERVICES.values() for v in service.get("volumes", ()) if v[0] != "."}
@@ -109,5 +132,5 @@ def test_named_volumes_are_declared() -> None:
 def test_listening_on_all_addresses_is_said_inside_containers_only() -> None:
     """`0.0.0.0` stands in the compose file as LISTEN_HOST inside a container and nowhere else, and in no other file."""
     assert all("LISTEN_HOST" in line for line in COMPOSE.read_text().splitlines() if "0.0.0.0" in line)
-    for file in [ROOT / "collector" / "config.yaml", *sorted((ROOT / "backends").rglob("*.yaml"))]:
+    for file in [*sorted((ROOT / "collector").glob("*.yaml")), *sorted((ROOT / "backends").rglob("*.yaml"))]:
         assert "0.0.0.0" not in file.read_text(), file

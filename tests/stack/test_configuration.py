@@ -10,7 +10,8 @@ import pytest
 
 from tests.stack import programs
 from tests.stack.build import ROOT, locate
-from tests.stack.programs import BACKENDS, COLLECTOR_CONFIG, Ports
+from tests.stack.programs import BACKENDS, COLLECTOR, COLLECTOR_CONFIG, Ports, collector_flags
+from tests.stack.rings import find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,11 +35,23 @@ def accepts(command: Sequence[str | Path], *, env: Mapping[str, str] | None = No
     return done.stdout
 
 
-def test_collector_accepts_its_file(tmp_path: Path) -> None:
+def test_collector_accepts_its_files(tmp_path: Path) -> None:
     """`otelcol validate` finds nothing wrong, with the defaults and with everything replaced."""
-    otelcol = locate("otelcol-distro")
-    accepts([otelcol, "validate", f"--config={COLLECTOR_CONFIG}"], env={"COLLECTOR_QUEUE_DIR": str(tmp_path / "queue")})
-    accepts([otelcol, "validate", f"--config={COLLECTOR_CONFIG}"], env=programs.collector_env(Ports.free(), tmp_path))
+    files = [f"--config={COLLECTOR_CONFIG}", f"--config={COLLECTOR / 'redaction.yaml'}"]
+    assert collector_flags() == files
+    command = [str(locate("otelcol-distro")), "validate", *files]
+    accepts(command, env={"COLLECTOR_QUEUE_DIR": str(tmp_path / "queue")})
+    accepts(command, env=programs.collector_env(Ports.free(), tmp_path))
+
+
+def test_collector_does_not_start_without_its_redaction(tmp_path: Path) -> None:
+    """With the first file alone nothing runs unredacted: the Collector names what is missing and ends."""
+    command = [str(locate("otelcol-distro")), "validate", f"--config={COLLECTOR_CONFIG}"]
+    done = subprocess.run(
+        command, check=False, env=programs.collector_env(Ports.free(), tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert 'references processor "redaction" which is not configured' in done.stderr
 
 
 def test_prometheus_accepts_its_file() -> None:
@@ -67,11 +80,14 @@ def test_alert_rules_do_what_their_tests_say() -> None:
                 assert f"alertname: {line.split(':')[1].strip()}\n" in tested
 
 
+@pytest.mark.loki
 def test_loki_accepts_its_file(tmp_path: Path) -> None:
     """`loki -verify-config` finds nothing wrong, with the defaults and with everything replaced."""
+    loki = find("loki")
+    assert loki
     for env in ({}, programs.loki_env(Ports.free(), tmp_path)):
         flags = programs.flags("loki", {"-config.file": str(BACKENDS / "loki.yaml"), "-verify-config": "true"})
-        accepts([locate("loki"), *flags], env=env)
+        accepts([loki, *flags], env=env)
 
 
 def test_alertmanager_accepts_its_file() -> None:
@@ -82,7 +98,7 @@ def test_alertmanager_accepts_its_file() -> None:
 @pytest.mark.tempo
 def test_tempo_accepts_its_file(tmp_path: Path) -> None:
     """`tempo -config.verify` finds nothing wrong, with the defaults and with everything replaced."""
-    tempo = programs.find_tempo()
+    tempo = find("tempo")
     assert tempo
     for env in ({}, programs.tempo_env(Ports.free(), tmp_path)):
         flags = programs.flags("tempo", {"-config.file": str(BACKENDS / "tempo.yaml"), "-config.verify": "true"})

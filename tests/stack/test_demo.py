@@ -15,6 +15,8 @@ import pytest
 
 from grafana.boards import errors, logs, security, service_overview
 from grafana.queries import Query, queries
+from tests.stack import web
+from tests.stack.rings import LOGS, LOKI, TEMPO
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
@@ -61,8 +63,8 @@ def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def failed_orders(stack: Stack) -> set[str]:
     """Return the trace ids of the shop's log lines about orders that could not be charged."""
-    line = f'{{{SHOP}}} | detected_level="error" | trace_id!="" |= "failed: not charged"'
-    return {metadata["trace_id"] for metadata, _ in stack.logql(line)}
+    found = stack.lines("shop", level="error", traced=True, containing="failed: not charged")
+    return {metadata["trace_id"] for metadata, _ in found}
 
 
 def test_every_request_of_the_load_is_counted(stack: Stack, demo: Run) -> None:
@@ -77,8 +79,9 @@ def test_every_request_of_the_load_is_counted(stack: Stack, demo: Run) -> None:
     stack.wait_for(lambda: {status: counted(status) for status in expected} == expected)
 
 
+@LOGS
 def test_one_request_is_found_in_all_three_stores(stack: Stack, demo: Run) -> None:
-    """A failed order has its log line in Loki, its exemplar in Prometheus and its spans in the trace store."""
+    """A failed order has its log line in the log store, its exemplar in Prometheus and its spans in the trace store."""
     buckets = f'{MEASURED}_bucket{{{SHOP}, http_route="/orders", http_response_status_code="502"}}'
 
     def in_both() -> set[str]:
@@ -90,17 +93,20 @@ def test_one_request_is_found_in_all_three_stores(stack: Stack, demo: Run) -> No
     assert any(service == "shop" and name.lower().startswith("select") for service, name in spans)
 
 
+@LOGS
 def test_a_trace_crosses_the_services(stack: Stack, demo: Run) -> None:
     """An order is one trace from the customer through the shop to the payment service."""
-    lines = stack.wait_for(lambda: stack.logql('{service_name="payments"} | trace_id!=""'))
+    lines = stack.wait_for(lambda: stack.lines("payments", traced=True))
     trace_id = lines[0][0]["trace_id"]
     services = {service for service, _ in stack.wait_for(lambda: stack.trace_by_id(trace_id))}
     assert {"shop", "payments"} <= services
 
 
+@LOGS
 def test_uncaught_exceptions_arrive_with_their_stack_trace(stack: Stack, demo: Run) -> None:
     """An exception that ended a thread is an event with its stack trace in the line, and one step of a counter."""
-    [(metadata, line), *_] = stack.wait_for(lambda: stack.logql(f'{{{SHOP}}} | exception_type="KeyError" |= "_bonus"'))
+    error = {"exception.type": "KeyError"}
+    [(metadata, line), *_] = stack.wait_for(lambda: stack.lines("shop", error, containing="_bonus"))
     assert metadata["exception_type"] == "KeyError"
     assert "Traceback (most recent call last)" in line
     counted = f'sum(python_exceptions_total{{{SHOP}, exception_type="KeyError", python_exception_handler="thread"}})'
@@ -118,16 +124,19 @@ def ask(stack: Stack, query: Query) -> bool:
     if query.source == "prometheus":
         return bool(stack.promql(query.expr))
     if query.source == "loki":
-        return bool(stack.get(f"{stack.loki}/loki/api/v1/query_range", query=query.expr)["data"]["result"])
-    return bool(stack.traceql(query.expr))
+        return bool(web.get(f"{stack.loki.address}/loki/api/v1/query_range", query=query.expr)["data"]["result"])
+    return bool(stack.tempo.traceql(query.expr))
 
 
-def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
-    """Each query of every dashboard that is not Tempo's returns data after a run of the demo."""
+def asked_of(*sources: str) -> list[Query]:
+    """Return the queries of every dashboard to these kinds of sources."""
     # A run is shorter than the minute of a panel's rate: the range is the run's.
     values = {"__rate_interval": "2m", "__range": "5m", "__interval": "30s", "__auto": "2m"}
-    asked = [query for board in DASHBOARDS for query in queries(board, values) if query.source != "tempo"]
-    assert len(asked) > 60
+    return [query for board in DASHBOARDS for query in queries(board, values) if query.source in sources]
+
+
+def all_answered(stack: Stack, asked: list[Query]) -> None:
+    """Wait until each query has an answer; fail with those that have none."""
     empty = [query for query in asked if not ask(stack, query)]
 
     def answered() -> bool:
@@ -140,7 +149,22 @@ def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
         raise AssertionError(empty) from None
 
 
-@pytest.mark.tempo
+def test_every_metric_panel_has_data(stack: Stack, demo: Run) -> None:
+    """Each PromQL query of every dashboard returns data after a run of the demo."""
+    asked = asked_of("prometheus")
+    assert len(asked) > 45
+    all_answered(stack, asked)
+
+
+@LOKI
+def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
+    """Each query of every dashboard that is not Tempo's returns data after a run of the demo."""
+    asked = asked_of("prometheus", "loki")
+    assert len(asked) > 60
+    all_answered(stack, asked)
+
+
+@TEMPO
 def test_every_trace_panel_has_data(stack: Stack, demo: Run) -> None:
     """Each TraceQL query of the dashboard returns traces from a real Tempo."""
     asked = [query for board in DASHBOARDS for query in queries(board) if query.source == "tempo"]

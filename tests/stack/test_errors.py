@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
+from tests.stack.rings import LOGS
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
@@ -56,12 +57,11 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(service, finished.stdout)
 
 
+@LOGS
 def test_each_of_seven_failures_is_one_record_with_its_trace(stack: Stack, run: Run) -> None:
-    """LogQL finds seven records, each with the trace of the span it was raised in, and the trace is there."""
+    """A query finds seven records, each with the trace of the span it was raised in, and the trace is there."""
     handler = schema.EXCEPTION_HANDLER.label
-    found = stack.wait_for_number(
-        len(HANDLERS), lambda: stack.logql(f'{{service_name="{run.service}"}} | exception_type="ValueError"')
-    )
+    found = stack.wait_for_number(len(HANDLERS), lambda: stack.lines(run.service, {"exception.type": "ValueError"}))
     assert sorted((labels[handler], labels["trace_id"]) for labels, _ in found) == sorted(
         (seen_by, run.traces[kind]) for kind, seen_by in HANDLERS.items()
     )
@@ -73,6 +73,7 @@ def test_each_of_seven_failures_is_one_record_with_its_trace(stack: Stack, run: 
         assert (run.service, labels["exception_message"].split()[-1]) in spans
 
 
+@LOGS
 def test_each_failure_is_counted_once(stack: Stack, run: Run) -> None:
     """Prometheus has the counter at one for each of the seven, and new fingerprints as the records say it."""
     of_service = f'service_name="{run.service}"'
@@ -82,7 +83,7 @@ def test_each_failure_is_counted_once(stack: Stack, run: Run) -> None:
     assert {point["metric"][schema.EXCEPTION_HANDLER.label]: point["value"][1] for point in counted} == dict.fromkeys(
         HANDLERS.values(), "1"
     )
-    first = stack.logql(f'{{{of_service}}} | {schema.EXCEPTION_FIRST_SEEN.label}="true"')
+    first = stack.lines(run.service, {schema.EXCEPTION_FIRST_SEEN.name: "true"})
     new = schema.PYTHON_EXCEPTION_NEW.series()
     stack.wait_for(lambda: stack.promql_value(f"sum({new}{{{of_service}}})") == len(first))
     assert len(first) == len({labels[schema.EXCEPTION_FINGERPRINT.label] for labels, _ in first})

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.stack.otlp import Service
+from tests.stack.rings import LOGS
 from tests.support.processes import RUN, run
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ with trace.get_tracer("shop").start_as_current_span("order"):
 """
 
 
+@LOGS
 def test_program_that_delivers_over_grpc(stack: Stack, tmp_path: Path) -> None:
     """Span, log record and counter of a program arrive in their stores through the Collector's port for gRPC."""
     shop = Service()
@@ -34,7 +36,7 @@ def test_program_that_delivers_over_grpc(stack: Stack, tmp_path: Path) -> None:
     trace_id = ended.stderr.strip().removeprefix("WARNING:root:ordered ")
     assert (ended.returncode, len(trace_id)) == (0, 32), ended.stderr
 
-    ((metadata, line),) = stack.wait_for_number(1, lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    ((metadata, line),) = stack.wait_for_number(1, lambda: stack.lines(shop.name))
     assert (line, metadata["trace_id"]) == (f"ordered {trace_id}", trace_id)
     assert stack.wait_for_number(1, lambda: stack.trace_by_id(trace_id)) == [(shop.name, "order")]
     (point,) = stack.wait_for_number(1, lambda: stack.promql(f'shop_orders_total{{service_name="{shop.name}"}}'))

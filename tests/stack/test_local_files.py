@@ -1,4 +1,4 @@
-"""The local log file beside the real Loki: the same fields, under the same names, with the same values."""
+"""The local log file beside a store of logs: the same fields, under the same names, with the same values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from otel_distro import schema
+from tests.stack.rings import LOGS
+from tests.stack.stores import Lines
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
@@ -25,13 +29,14 @@ audit.event("auth.login", actor="bob", attributes={"client.address": "192.0.2.1"
 """
 
 
-def as_loki_shows(value: Any) -> str:
-    """Return the text that Loki makes of a value."""
+def as_stored(value: Any) -> str:
+    """Return the text that a store makes of a value."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def test_file_has_the_fields_of_loki(stack: Stack, tmp_path: Path) -> None:
-    """What a line has the record in Loki has, with the same name and value; business events are found and summed up."""
+@LOGS
+def test_file_has_the_fields_of_the_store(stack: Stack, tmp_path: Path) -> None:
+    """What a line has the record in the store has, with the same name and value; business events are found and summed up."""
     service = f"local-{uuid.uuid4().hex[:8]}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     environ = {
@@ -47,18 +52,16 @@ def test_file_has_the_fields_of_loki(stack: Stack, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "low on paper\n")
 
     lines = [json.loads(line) for line in (tmp_path / "app.jsonl").read_bytes().splitlines()]
-    found = stack.wait_for_number(3, lambda: stack.logql(f'{{service_name="{service}"}}'))
+    found = stack.wait_for_number(3, lambda: stack.lines(service))
     chain = json.loads((tmp_path / "audit.jsonl").read_bytes().splitlines()[-1])
     assert [line["audit_chain_hash"] for line in lines if "audit_chain_hash" in line] == [chain["hash"]]
-    in_loki = {body: labels for labels, body in found}
+    stored = {body: labels for labels, body in found}
     for line in lines:
-        labels = in_loki.pop(line.pop("body"))
+        labels = stored.pop(line.pop("body"))
         del line["timestamp"]
-        assert {name: as_loki_shows(value) for name, value in line.items()}.items() <= labels.items()
-    assert not in_loki
+        assert {name: as_stored(value) for name, value in line.items()}.items() <= labels.items()
+    assert not stored
 
-    paid = f'{{service_name="{service}"}} | event_name="order.paid" | otel_distro_event_outcome="failure"'
-    assert [body for _, body in stack.logql(paid)] == ["order.paid failed for user 7"]
-    total = f"sum by (gift) (sum_over_time({paid} | unwrap amount [1h]))"
-    (answer,) = stack.get(f"{stack.loki}/loki/api/v1/query", query=total)["data"]["result"]
-    assert (answer["metric"], float(answer["value"][1])) == ({"gift": "true"}, 59.9)
+    paid = Lines(service, {"event.name": "order.paid", schema.EVENT_OUTCOME.name: "failure"})
+    assert [body for _, body in stack.logs.lines(paid)] == ["order.paid failed for user 7"]
+    assert stack.logs.totals(paid, "amount", by="gift") == {"true": 59.9}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.stack import web
 from tests.stack.otlp import Service
 from tests.stack.programs import BACKENDS
+from tests.stack.rings import LOGS, LOKI, TEMPO, TRACES
 
 if TYPE_CHECKING:
     from tests.stack.process import Process
     from tests.stack.stack import Stack
 
 LISTENING = "0A"
-NEVER_USED = {"/tmp/bloom-planner-queue", "/var/tempo/block-builder/traces"}
-"""Paths of parts that do not run in a single process."""
+NEVER_USED = {"/tmp/bloom-planner-queue", "/var/tempo/block-builder/traces", "/api/v2/compaction-frame"}
+"""Paths of parts that do not run in a single process; the last one is a path of HTTP, in Loki newer than 3.7."""
 
 
 def listening(process: Process) -> set[str]:
@@ -35,38 +38,46 @@ def listening(process: Process) -> set[str]:
     return addresses
 
 
+@LOGS
 def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
     """The bundle's files, as they are, open no port to the network."""
     for name, process in stack.processes.items():
         assert listening(process) == {"0100007F"}, name
 
 
-def test_data_lies_where_the_variables_say(stack: Stack) -> None:
-    """Loki and Tempo keep no path of their defaults: nothing they write is outside the volume they are given."""
-    configurations = {"loki": f"{stack.loki}/config"} | (
-        {"tempo": f"{stack.tempo}/status/config"} if stack.tempo else {}
-    )
-    for name, address in configurations.items():
-        text = stack.text(address)
-        paths = {line.partition(": ")[2].strip('"') for line in text.splitlines() if ": /" in line}
-        outside = {path for path in paths if not path.startswith((str(stack.folder), str(BACKENDS)))}
-        assert paths
-        assert outside <= NEVER_USED, name
+def paths_outside(stack: Stack, configuration: str) -> set[str]:
+    """Return the paths of a store's configuration that lie outside of the folder it is given."""
+    paths = {line.partition(": ")[2].strip('"') for line in configuration.splitlines() if ": /" in line}
+    assert paths
+    return {path for path in paths if not path.startswith((str(stack.folder), str(BACKENDS)))}
 
 
+@LOKI
+def test_data_of_loki_lies_where_the_variables_say(stack: Stack) -> None:
+    """Loki keeps no path of its defaults: nothing it writes is outside the volume it is given."""
+    assert paths_outside(stack, web.text(f"{stack.loki.address}/config")) <= NEVER_USED
+
+
+@TEMPO
+def test_data_of_tempo_lies_where_the_variables_say(stack: Stack) -> None:
+    """Tempo keeps no path of its defaults: nothing it writes is outside the volume it is given."""
+    assert paths_outside(stack, web.text(f"{stack.tempo.address}/status/config")) <= NEVER_USED
+
+
+@LOGS
 def test_logs_survive_a_store_that_is_down_and_a_collector_that_ends(stack: Stack) -> None:
-    """What the Collector accepted while Loki was down is delivered once Loki is back, each line once.
+    """What the Collector accepted while the store was down is delivered once it is back, each line once.
 
     In between the Collector is first killed and then stopped: what it accepted lies on disk.
     """
     shop = Service()
-    loki, collector = stack.processes["loki"], stack.processes["collector"]
+    store, collector = stack.processes[stack.logs.name], stack.processes["collector"]
 
     def send(numbers: range) -> None:
         for number in numbers:
             stack.send("logs", shop.log(f"line {number}"))
 
-    loki.kill()
+    store.kill()
     send(range(10))
     collector.kill()
     collector.restart()
@@ -74,30 +85,53 @@ def test_logs_survive_a_store_that_is_down_and_a_collector_that_ends(stack: Stac
     collector.stop()
     collector.restart()
     send(range(20, 30))
-    loki.restart()
+    store.restart()
 
-    lines = stack.wait_for_number(30, lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    lines = stack.wait_for_number(30, lambda: stack.lines(shop.name))
     assert sorted(line for _, line in lines) == sorted(f"line {number}" for number in range(30))
 
 
+@TRACES
+def test_traces_survive_a_store_that_is_down_and_a_collector_that_is_killed(stack: Stack) -> None:
+    """What the Collector accepted while the store was down is delivered once it is back, each span once."""
+    first, second = Service(), Service()
+    store, collector = stack.processes[stack.traces.name], stack.processes["collector"]
+    store.kill()
+    stack.send("traces", first.span("before"))
+    collector.kill()
+    collector.restart()
+    stack.send("traces", second.span("after"))
+    store.restart()
+
+    for shop, name in ((first, "before"), (second, "after")):
+        assert stack.wait_for(partial(stack.trace_by_id, shop.trace_id)) == [(shop.name, name)]
+
+
+@LOGS
 def test_prometheus_scrapes_every_part(stack: Stack) -> None:
     """The Collector's and the stores' own metrics are in Prometheus: `up` is 1 for each part."""
-    parts = {"otel-collector", "loki", "prometheus", "alertmanager"} | ({"tempo"} if stack.tempo else set())
+    parts = {"otel-collector", "loki", "tempo", "prometheus", "alertmanager"}
     up = stack.wait_for_number(len(parts), lambda: stack.promql("up == 1"))
     assert {series["metric"]["job"] for series in up} == parts
     assert stack.wait_for(lambda: stack.promql("otelcol_exporter_queue_capacity"))
 
 
+def alerts(stack: Stack) -> set[tuple[str, str | None]]:
+    """Return name and service of the alerts that Alertmanager has."""
+    found = web.get(f"{stack.alertmanager}/api/v2/alerts")
+    return {(alert["labels"]["alertname"], alert["labels"].get("service_name")) for alert in found}
+
+
+def test_alerts_of_prometheus_reach_alertmanager(stack: Stack) -> None:
+    """Prometheus' Watchdog arrives at Alertmanager."""
+    assert stack.wait_for(lambda: ("Watchdog", None) in alerts(stack), timeout=120)
+
+
+@LOKI
 def test_alerts_reach_alertmanager(stack: Stack) -> None:
     """Prometheus' Watchdog and Loki's alert on a critical log line both arrive at Alertmanager."""
     shop = Service()
     stack.send("logs", shop.log("out of money", severity=21, text="CRITICAL"))
 
-    def firing() -> bool:
-        names = {
-            (alert["labels"]["alertname"], alert["labels"].get("service_name"))
-            for alert in stack.get(f"{stack.alertmanager}/api/v2/alerts")
-        }
-        return {("Watchdog", None), ("FatalLog", shop.name)} <= names
-
-    assert stack.wait_for(firing, timeout=120)
+    wanted = {("Watchdog", None), ("FatalLog", shop.name)}
+    assert stack.wait_for(lambda: wanted <= alerts(stack), timeout=120)

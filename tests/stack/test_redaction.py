@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.stack.otlp import Service, any_value, key_values
+from tests.stack.rings import LOGS, TRACES
 from tests.support.redaction_corpus import AWS_KEY, CANARY, GITHUB, NEAR_MISSES, PLANTED
 from tests.unit.test_collector_redaction import needs_more_than_patterns
 
@@ -32,12 +33,13 @@ def records(shop: Service, found: list[Any]) -> dict[str, Any]:
     return request
 
 
+@LOGS
 def test_no_planted_secret_reaches_the_logs(stack: Stack) -> None:
     """Each secret in a body or an attribute is gone, all records are there, and none has an attribute more."""
     shop = Service()
     assert len(HIDDEN) >= 75
     stack.send("logs", records(shop, HIDDEN))
-    lines = stack.wait_for_number(len(HIDDEN), lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    lines = stack.wait_for_number(len(HIDDEN), lambda: stack.lines(shop.name))
     stored = json.dumps(lines, ensure_ascii=False)
     # One of the records holds it beside another secret, without any name.
     assert not [planted.name for planted in HIDDEN if planted.secret in stored and planted.secret != AWS_KEY]
@@ -45,16 +47,18 @@ def test_no_planted_secret_reaches_the_logs(stack: Stack) -> None:
     assert "redaction_" not in stored
 
 
+@LOGS
 def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
     """What only looks like a secret is not touched."""
     shop = Service()
     texts = [near for near in NEAR if not near.key]
     stack.send("logs", records(shop, NEAR))
-    lines = stack.wait_for_number(len(NEAR), lambda: stack.logql(f'{{service_name="{shop.name}"}}'))
+    lines = stack.wait_for_number(len(NEAR), lambda: stack.lines(shop.name))
     assert {near.value for near in texts} <= {line for _, line in lines}
     assert not [line for labels, line in lines if "****" in f"{labels} {line}" and "SecretStr('****" not in line]
 
 
+@TRACES
 def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
     """Resource, name, status, events and attributes of a span, attributes of a data point; what is near them stays."""
     shop = Service(resource={"db.password": CANARY, "process.command_line": f"app --password {CANARY} --port 80"})

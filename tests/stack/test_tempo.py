@@ -6,14 +6,13 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.stack.otlp import Service
+from tests.stack.rings import TEMPO
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
 
-pytestmark = pytest.mark.tempo
+pytestmark = TEMPO
 
 
 def test_trace_is_found_by_search(stack: Stack) -> None:
@@ -26,10 +25,10 @@ def test_trace_is_found_by_search(stack: Stack) -> None:
         (shop.name, "GET /pay")
     ]
     query = f'{{ resource.service.name = "{shop.name}" && status = error && duration > 400ms }}'
-    [found] = stack.measure("trace by TraceQL (Tempo)", sent, lambda: stack.traceql(query))
+    [found] = stack.measure("trace by TraceQL (Tempo)", sent, lambda: stack.tempo.traceql(query))
     assert found["traceID"].zfill(32) == shop.trace_id
     assert found["rootTraceName"] == "GET /pay"
-    assert stack.traceql(f'{{ resource.service.name = "{shop.name}" && duration > 10s }}') == []
+    assert stack.tempo.traceql(f'{{ resource.service.name = "{shop.name}" && duration > 10s }}') == []
 
 
 def test_service_graph_has_the_edge_of_a_call(stack: Stack) -> None:

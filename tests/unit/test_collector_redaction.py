@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from collector.__main__ import main
+from collector.redaction import NAMES
 from otel_distro.redaction import table
 from otel_distro.redaction.keys import Keys
 from tests.support.redaction_corpus import AWS_KEY, NEAR_MISSES, PLANTED, NearMiss, Planted
 
-CONFIG = yaml.safe_load((Path(__file__).parents[2] / "collector" / "config.yaml").read_text(encoding="utf-8"))
-LISTS: dict[str, Any] = CONFIG["processors"]["redaction"]
+COLLECTOR = Path(__file__).parents[2] / "collector"
+CONFIG = yaml.safe_load((COLLECTOR / "config.yaml").read_text(encoding="utf-8"))
+REDACTION = yaml.safe_load((COLLECTOR / "redaction.yaml").read_text(encoding="utf-8"))
+LISTS: dict[str, Any] = REDACTION["processors"]["redaction"]
 
 NEEDS_MORE_THAN_PATTERNS = re.compile(
     r"SELECT|INSERT|SET PASSWORD|FROM t|Duplicate entry|Key \(email|input syntax|generated in|parameters:"  # literals
@@ -60,6 +66,43 @@ def as_text(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=repr)
+
+
+def test_committed_file_is_what_the_tables_give() -> None:
+    """`python -m collector --check`, as the CI runs it, finds nothing to do."""
+    done = subprocess.run(
+        [sys.executable, "-m", "collector", "--check"],
+        cwd=COLLECTOR.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_check_of_a_changed_file_fails_and_writing_repairs_it(tmp_path: Path) -> None:
+    """A file that is missing or was edited by hand fails the check by its name; without `--check` it is written."""
+    file = tmp_path / "redaction.yaml"
+    assert main(["--check"], file) == 1
+    assert not file.exists()
+    assert main([], file) == 0
+    assert main(["--check"], file) == 0
+    file.write_text(file.read_text(encoding="utf-8").replace("AKIA", "AKIB"), encoding="utf-8")
+    assert main(["--check"], file) == 1
+    assert file.read_text(encoding="utf-8") != (COLLECTOR / "redaction.yaml").read_text(encoding="utf-8")
+
+
+def test_file_holds_the_processor_and_nothing_else() -> None:
+    """The lists have one place: merged with the other file they replace nothing of it."""
+    assert list(REDACTION) == ["processors"]
+    assert list(REDACTION["processors"]) == ["redaction"]
+    assert "redaction" not in CONFIG["processors"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_within_texts_are_secret_keys_of_the_table(name: str) -> None:
+    """The Collector hides the value of no name in a text that the SDK would show."""
+    assert Keys().judge(name)
 
 
 @pytest.mark.parametrize(

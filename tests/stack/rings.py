@@ -1,0 +1,52 @@
+"""The rings ``loki`` and ``tempo``: tests on programs that are not built here and run where one is installed.
+
+Most tests on logs and traces run twice: on the stores that are built here, VictoriaLogs and Jaeger, and in a ring on the
+stores of the bundle. The marks of this module say which stores a test that uses the fixture ``stack`` runs on; without
+one it runs on those that are built here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+RINGS: Final = {"loki": "OTEL_DISTRO_TEST_LOKI", "tempo": "OTEL_DISTRO_TEST_TEMPO"}
+"""Each ring, named as its program and its marker -> the variable that names the program."""
+
+BUILT: Final = "built"
+"""The parameter of the fixture ``stack`` for the stores that are built here."""
+
+BUNDLED: Final = "bundled"
+"""The parameter for the stores of the bundle, as far as they are installed."""
+
+_LOKI = pytest.param(BUNDLED, marks=pytest.mark.loki, id="loki")
+_TEMPO = pytest.param(BUNDLED, marks=pytest.mark.tempo, id="tempo")
+
+LOGS: Final = pytest.mark.parametrize("stack", [pytest.param(BUILT, id="victorialogs"), _LOKI], indirect=True)
+"""On VictoriaLogs, and in the ring ``loki`` on Loki."""
+
+TRACES: Final = pytest.mark.parametrize("stack", [pytest.param(BUILT, id="jaeger"), _TEMPO], indirect=True)
+"""On Jaeger, and in the ring ``tempo`` on Tempo."""
+
+LOKI: Final = pytest.mark.parametrize("stack", [_LOKI], indirect=True)
+"""In the ring ``loki`` only."""
+
+TEMPO: Final = pytest.mark.parametrize("stack", [_TEMPO], indirect=True)
+"""In the ring ``tempo`` only."""
+
+
+def find(ring: str) -> Path | None:
+    """Return the program of a ring: the one that its variable names, else that of its name on PATH, else None.
+
+    Raises:
+        FileNotFoundError: The variable names no program: who set it wants the ring to run.
+    """
+    named = os.environ.get(RINGS[ring])
+    found = shutil.which(named or ring)
+    if named and found is None:
+        raise FileNotFoundError(f"{RINGS[ring]} is {named!r}, which is not a program")
+    return Path(found) if found else None
