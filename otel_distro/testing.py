@@ -87,7 +87,7 @@ def telemetry() -> Iterator[Telemetry]:
     yield recorded
     if "otel_distro.errors.deferred" in sys.modules:
         # Exceptions that wait to be told would be told to the next test.
-        sys.modules["otel_distro.errors.deferred"].end()
+        sys.modules["otel_distro.errors.deferred"].flush()
     restore()
     for provider in recorded.providers:
         provider.shutdown()
