@@ -56,15 +56,15 @@ class ErrorTrackingInstrumentor(Instrumentor):
     # These modules may be imported after the instrumentor was uninstalled.
 
     def _patch_asyncio(self, module: Any) -> None:
-        if self._places():
+        if self._patches():
             self.patch(module.BaseEventLoop, "call_exception_handler", hooks.wrap_loop_handler)
 
     def _patch_futures(self, module: Any) -> None:
-        if self._places():
+        if self._patches():
             self.patch(module.Future, "set_exception", futures.wrap_set_exception)
 
     def _patch_warnings(self, module: Any) -> None:
-        if self._places() and hasattr(module, "_showwarnmsg"):
+        if self._patches() and hasattr(module, "_showwarnmsg"):
             self.patch(module, "_showwarnmsg", shown_warnings.wrap_showwarnmsg(module))
 
 

@@ -2,8 +2,8 @@
 
 Enabled by ``OTEL_DISTRO_SILENT_EXCEPTIONS``. ``sys.monitoring`` (Python 3.12) reports which code
 has caught an exception. An exception that is then re-raised, logged, captured or reported by
-another source is not swallowed; one that is freed without that is. Each is counted; of each fingerprint one
-record is sent at once, and then one per minute with the number of those suppressed.
+another source is not swallowed; one that is freed without that is. Each is counted; of each
+fingerprint one record is sent at once, then one per minute with the number suppressed.
 
 Source: https://docs.python.org/3.12/library/sys.monitoring.html
 """
