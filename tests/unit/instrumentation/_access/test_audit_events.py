@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_events_of_one_client_are_rate_limited(telemetry: Telemetry, monkeypatch
     access = AccessAudit()
     for client in ["192.0.2.7"] * 10 + ["192.0.2.8"]:
         access.refused(401, method="BREW", path="/" + "p" * 10**6, route="", client=client)
-    found = [dict(log.log_record.attributes or {}) for log in telemetry.logs()]
+    found: list[dict[str, Any]] = [dict(log.log_record.attributes or {}) for log in telemetry.logs()]
     assert [each["client.address"] for each in found] == ["192.0.2.7"] * 3 + ["192.0.2.8"]
     assert (len(found[0]["url.path"]), found[0]["http.request.method"]) == (256, "_OTHER")
     (point,) = telemetry.metric(schema.AUDIT_SUPPRESSED.name)
