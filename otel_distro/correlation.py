@@ -62,9 +62,6 @@ def loguru_patcher(record: Any) -> None:
     Args:
         record: The record dictionary of loguru, which is changed in place.
 
-    Returns:
-        None.
-
     Raises:
         Nothing.
 

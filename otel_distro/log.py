@@ -11,7 +11,7 @@ Docs: docs/logs.md, section "Business events".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_distro import schema
 from otel_distro._otel import events
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["event"]
 
-_SCOPE: Final = "otel_distro.log"
+_SCOPE = "otel_distro.log"
 
 
 def event(
@@ -51,9 +51,6 @@ def event(
         attributes: Further attributes, for names with dots.
         **fields: Further attributes, under their own names. Scalars, lists and dictionaries keep
             their types, any other object becomes its ``str()``, and None is left out.
-
-    Returns:
-        None.
 
     Raises:
         Nothing.

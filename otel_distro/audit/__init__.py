@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_distro import schema, settings
 from otel_distro._otel import events
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["event"]
 
-_SCOPE: Final = "otel_distro.audit"
-_PREFIX: Final = "audit."
-_files: dict[str, LocalFile] = {}
+_SCOPE = "otel_distro.audit"
+_PREFIX = "audit."
+_files = dict[str, "LocalFile"]()
 """Path -> the audit file of this process."""
-_SENTENCE_FIELDS: Final = (("actor", schema.AUDIT_ACTOR), ("target", schema.AUDIT_TARGET))
+_SENTENCE_FIELDS = (("actor", schema.AUDIT_ACTOR), ("target", schema.AUDIT_TARGET))
 
 
 def event(
@@ -54,7 +54,7 @@ def event(
 
     The event has the active trace, is never sampled, deduplicated or filtered, and is counted in
     the metric ``audit.events``. With ``OTEL_DISTRO_AUDIT_FILE`` its line is in the audit file
-    before the call returns.
+    before the call returns; while the file cannot be written, up to 1,000 lines wait.
 
     Args:
         name: Fixed lower-case words joined by dots, at most 100 characters, without values that
@@ -69,9 +69,6 @@ def event(
         source: What noticed the event.
         attributes: Further attributes, for names with dots.
         **fields: Further attributes, under their own names.
-
-    Returns:
-        None.
 
     Raises:
         Nothing.

@@ -31,7 +31,7 @@ def capture(what: BaseException | str | None = None, /, **fields: object) -> Abs
 
     ``with capture("section"):`` records **and swallows** an ``Exception`` that ends the block; it
     is the same as :func:`suppress`. ``KeyboardInterrupt``, ``SystemExit`` and other exceptions that
-    are no ``Exception`` pass through untouched.
+    do not derive from ``Exception`` pass through untouched.
 
     An exception that was already recorded since it was raised is not recorded again. Without
     telemetry nothing is recorded; ``with`` swallows all the same.
@@ -66,7 +66,7 @@ def suppress(section: str, /, **fields: object) -> AbstractContextManager[None]:
     """Record and swallow an ``Exception`` that ends the ``with`` block.
 
     Execution continues after the block. ``KeyboardInterrupt``, ``SystemExit`` and other exceptions
-    that are no ``Exception`` pass through untouched.
+    that do not derive from ``Exception`` pass through untouched.
 
     Args:
         section: Fixed name of the block; the attribute ``python.exception.section``.
