@@ -142,16 +142,16 @@ def tell(error: BaseException, handler: str, *where: Any) -> None:
     """Hand over what was heard of an exception before telemetry ran. ``handler``: what heard it; ``where``: code and place."""
     if "error_tracking" not in _loaded:
         return
-    from otel_distro.errors.sources import swallowed
-    from otel_distro.instrumentation import error_tracking
+    from otel_distro.errors.exception_report import record
+    from otel_distro.errors.sources import hooks, swallowed
 
     if handler == "silent":
         code, offset = where
         swallowed.caught(code, offset, error)
     elif handler == "unraisable":
-        error_tracking.record_later(error, handler)
+        hooks.record_later(error, handler)
     else:
-        error_tracking.record(error, handler)
+        record(error, handler)
 
 
 def finish() -> None:

@@ -125,7 +125,7 @@ def _start() -> None:
         if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
             from otel_distro.errors import frames
 
-            exception_hooks.install_monitoring(_tell, frames.own_name)
+            exception_hooks.install_monitoring(_tell, frames.app_file_name)
     atexit.register(_at_exit)
     signals.handle(_die)
     if hasattr(os, "register_at_fork"):

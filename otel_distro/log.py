@@ -1,15 +1,17 @@
-"""Business events: what happened in the terms of the business, as named log records with fixed fields.
+"""Business events: named log records with fixed fields.
 
 .. code-block:: python
 
     from otel_distro import log
 
-    log.event("order.paid", outcome="success", user=customer.id, amount=59.90, currency="EUR")
+    log.event("order.paid", outcome="success", user=7, amount=59.90, currency="EUR")
+
+Docs: docs/logs.md, section "Business events".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_distro import schema
 from otel_distro._otel import events
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["event"]
 
-_SCOPE: Final = "otel_distro.log"
+_SCOPE = "otel_distro.log"
 
 
 def event(
@@ -32,27 +34,37 @@ def event(
     attributes: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> None:
-    """Emit a business event. Never raises; where telemetry is switched off it does nothing.
+    """Emit a business event.
 
-    ``name``: fixed lower-case words joined by dots, without anything that changes from call to call: ``order.paid``. It is the name
-    of the OpenTelemetry event. A name that is none of that costs one line on stderr; the event is sent under the nearest
-    good name, or ``unnamed``, and keeps what it was given as an attribute.
+    The event has the active trace and is never sampled, deduplicated or filtered by level. Without
+    telemetry the call does nothing. Specification:
+    https://opentelemetry.io/docs/specs/semconv/general/events/
 
-    ``outcome``: ``success`` (severity INFO), ``failure`` (WARN) or ``unknown`` (INFO; also in place of anything else).
+    Args:
+        name: Fixed lower-case words joined by dots, at most 100 characters, without values that
+            change from call to call: ``order.paid``. It is the name of the OpenTelemetry event. A
+            bad name is reported on stderr; the event is sent under the nearest good name, or
+            ``unnamed``, and keeps the given name as an attribute.
+        outcome: ``success`` (severity INFO), ``failure`` (WARN) or ``unknown`` (INFO). Any other
+            value counts as ``unknown``.
+        user: Whom it concerns; the attribute ``user.id``. Any object; its ``str()`` is recorded.
+        attributes: Further attributes, for names with dots.
+        **fields: Further attributes, under their own names. Scalars, lists and dictionaries keep
+            their types, any other object becomes its ``str()``, and None is left out.
 
-    ``user``: whom it happened to, as ``user.id``. Any object, told by its ``str()``.
+    Raises:
+        Nothing.
 
-    ``attributes``, ``fields``: what else there is to know, under their own names; names with dots go into ``attributes``.
-    Values are scalars, lists and dictionaries; any other object is told by its ``str()``, None is left out.
-
-    The event carries the active trace and is never sampled, folded or filtered by level.
-    Specification: https://opentelemetry.io/docs/specs/semconv/general/events/
+    Example:
+        >>> from otel_distro import log
+        >>> log.event("order.paid", user=7, amount=59.90, currency="EUR")
     """
     with guard("a business event"):
         name, given = events.name_of("business", name)
-        ended = events.outcome_of("business", name, outcome)
-        told = {**events.plain(attributes, fields), **given, schema.EVENT_OUTCOME.name: ended}
-        who = events.text_of(user)
-        if who:
-            told[schema.USER_ID.name] = who
-        events.emit(_SCOPE, name, ended, f"{name} {events.VERBS[ended]}{f' for user {who}' if who else ''}", told)
+        checked = events.outcome_of("business", name, outcome)
+        recorded = {**events.plain(attributes, fields), **given, schema.EVENT_OUTCOME.name: checked}
+        user_id = events.text_of(user)
+        if user_id:
+            recorded[schema.USER_ID.name] = user_id
+        body = f"{name} {events.VERBS[checked]}{f' for user {user_id}' if user_id else ''}"
+        events.emit(_SCOPE, name, checked, body, recorded)

@@ -1,16 +1,20 @@
-"""A pytest fixture that shows a test which telemetry the code under test makes.
+"""A pytest fixture that gives a test the telemetry of the code under test.
 
 .. code-block:: python
 
-    from otel_distro.testing import Telemetry, telemetry  # in conftest.py; the name of the fixture is `telemetry`
+    # conftest.py
+    from otel_distro.testing import telemetry
+
+    # test_orders.py
+    from otel_distro.testing import Telemetry
 
     def test_order_is_counted(telemetry: Telemetry) -> None:
         place_order()
         assert [span.name for span in telemetry.spans()] == ["place order"]
         assert [point.value for point in telemetry.metric("shop.orders")] == [1]
 
-Nothing is sent. Instrumentors are not started: a test that wants one calls its ``instrument()`` and, at the end,
-``uninstrument()``. This is the one public module that imports the SDK, and it needs pytest.
+Nothing is sent. Instrumentors are not installed: a test that needs one calls its ``instrument()``
+and, at the end, ``uninstrument()``. This module imports the SDK and needs pytest.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ __all__ = ["Telemetry", "telemetry"]
 
 
 class Telemetry:
-    """What was recorded since the test began. Every span is sampled."""
+    """Everything recorded since the start of the test. Every span is sampled."""
 
     def __init__(self, resource: Resource) -> None:
         self._spans = InMemorySpanExporter()
@@ -56,15 +60,19 @@ class Telemetry:
         """The SDK's providers of traces, metrics and logs."""
 
     def spans(self) -> Sequence[ReadableSpan]:
-        """Return the spans that have ended, in the order of their ends."""
+        """Return the ended spans, in the order in which they ended."""
         return self._spans.get_finished_spans()
 
     def logs(self) -> Sequence[ReadableLogRecord]:
-        """Return the log records and events, in the order they were emitted."""
+        """Return log records and events, in the order in which they were emitted."""
         return self._logs.get_finished_logs()
 
     def metrics(self) -> dict[str, Metric]:
-        """Collect now and return every metric that has points, by name."""
+        """Collect the metrics.
+
+        Returns:
+            Name -> metric, for every metric that has data points.
+        """
         data = self._metrics.get_metrics_data()
         return {
             metric.name: metric
@@ -74,20 +82,29 @@ class Telemetry:
         }
 
     def metric(self, name: str) -> Sequence[Any]:
-        """Collect now and return the data points of metric ``name``: one for each set of attributes, none if unknown."""
+        """Collect the metrics and return the data points of one.
+
+        Args:
+            name: Name of the metric, such as ``shop.orders``.
+
+        Returns:
+            One data point of the SDK for each set of attributes, with ``value`` (or ``sum``,
+            ``count`` and ``bucket_counts`` for histograms) and ``attributes``. Empty if nothing was
+            recorded.
+        """
         found = self.metrics().get(name)
         return () if found is None else found.data.data_points
 
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """Providers of the SDK with exporters in memory, the global ones until the test ends."""
+    """Install providers with in-memory exporters as the global ones until the test ends."""
     recorded = Telemetry(Resource.get_empty())
     restore = sdk.replace_providers(*recorded.providers)
     yield recorded
     if "otel_distro.errors.deferred" in sys.modules:
-        # Exceptions that wait to be told would be told to the next test.
-        sys.modules["otel_distro.errors.deferred"].end()
+        # Otherwise deferred reports of exceptions would be recorded in the next test.
+        sys.modules["otel_distro.errors.deferred"].flush()
     restore()
     for provider in recorded.providers:
         provider.shutdown()

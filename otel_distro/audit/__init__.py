@@ -1,17 +1,21 @@
-"""Audit events: who did what to what, with which outcome.
+"""Audit events: who did what to what, and with which outcome.
 
 .. code-block:: python
 
     from otel_distro import audit
 
-    audit.event("auth.login", outcome="failure", actor=user.id, target="admin-console", reason="bad password")
+    audit.event(
+        "auth.login", outcome="failure", actor=7, target="admin-console", reason="bad password"
+    )
+
+Docs: docs/security.md.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_distro import schema, settings
 from otel_distro._otel import events
@@ -25,12 +29,13 @@ if TYPE_CHECKING:
 
     from otel_distro.audit.local import LocalFile
 
-__all__ = ["event", "watch"]
+__all__ = ["event"]
 
-_SCOPE: Final = "otel_distro.audit"
-_ROOT: Final = "audit."
-_files: dict[str, LocalFile] = {}
-_SAID: Final = (("actor", schema.AUDIT_ACTOR), ("target", schema.AUDIT_TARGET))
+_SCOPE = "otel_distro.audit"
+_PREFIX = "audit."
+_files = dict[str, "LocalFile"]()
+"""Path -> the audit file of this process."""
+_SENTENCE_FIELDS = (("actor", schema.AUDIT_ACTOR), ("target", schema.AUDIT_TARGET))
 
 
 def event(
@@ -41,53 +46,69 @@ def event(
     actor: object = "",
     target: object = "",
     reason: object = "",
-    source: str = "application",
+    source: Literal["application", "interpreter", "http", "framework", "auditd"] = "application",
     attributes: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> None:
-    """Record an audit event. Never raises.
+    """Record an audit event.
 
-    ``name``: fixed lower-case words joined by dots, without anything that changes from call to call: ``auth.login``. It becomes
-    the OpenTelemetry event ``audit.auth.login``. A name that is none of that costs one line on stderr; the event is sent
-    under the nearest good name, or ``audit.unnamed``, and keeps what it was given as an attribute.
+    The event has the active trace, is never sampled, deduplicated or filtered, and is counted in
+    the metric ``audit.events``. With ``OTEL_DISTRO_AUDIT_FILE`` its line is in the audit file
+    before the call returns; while the file cannot be written, up to 1,000 lines wait.
 
-    ``outcome``: ``success`` (severity INFO), ``failure`` (WARN) or ``unknown`` (INFO; also in place of anything else).
+    Args:
+        name: Fixed lower-case words joined by dots, at most 100 characters, without values that
+            change from call to call: ``auth.login``. The OpenTelemetry event is
+            ``audit.auth.login``. A bad name is reported on stderr; the event is sent under the
+            nearest good name, or ``audit.unnamed``, and keeps the given name as an attribute.
+        outcome: ``success`` (severity INFO), ``failure`` (WARN) or ``unknown`` (INFO). Any other
+            value counts as ``unknown``.
+        actor: Who did it. Any object; its ``str()`` is recorded. Empty or None: left out.
+        target: What it was done to; as ``actor``.
+        reason: Why it had this outcome; as ``actor``.
+        source: What noticed the event.
+        attributes: Further attributes, for names with dots.
+        **fields: Further attributes, under their own names.
 
-    ``actor``, ``target``, ``reason``: who did it, to what, why it ended so. Any object, told by its ``str()``.
+    Raises:
+        Nothing.
 
-    ``source``: who noticed it, one of the values of ``schema.AUDIT_SOURCE``.
-
-    ``attributes``, ``fields``: further attributes under their own names; names with dots go into ``attributes``.
-
-    The event carries the active trace, is never sampled, folded or filtered, and is counted in ``audit.events``.
+    Example:
+        >>> from otel_distro import audit
+        >>> audit.event("auth.login", outcome="failure", actor="bob", reason="bad password")
     """
     with guard("an audit event"):
-        name, given = events.name_of("audit", name.removeprefix(_ROOT) if type(name) is str else name)
-        ended = events.outcome_of("audit", name, outcome)
+        name, given = events.name_of("audit", name.removeprefix(_PREFIX) if type(name) is str else name)
+        checked = events.outcome_of("audit", name, outcome)
         fixed = {
             schema.AUDIT_NAME.name: name,
-            schema.AUDIT_OUTCOME.name: ended,
+            schema.AUDIT_OUTCOME.name: checked,
             schema.AUDIT_ACTOR.name: events.text_of(actor),
             schema.AUDIT_TARGET.name: events.text_of(target),
             schema.AUDIT_REASON.name: events.text_of(reason),
             schema.AUDIT_SOURCE.name: events.text_of(source),
         }
         free = events.plain(attributes, fields)
-        told = {**free, **given, **{key: value for key, value in fixed.items() if value}}
-        body, now = _sentence(name, ended, fixed), time.time_ns()
+        recorded = {**free, **given, **{key: value for key, value in fixed.items() if value}}
+        body, now = _sentence(name, checked, fixed), time.time_ns()
         file: LocalFile | None = None
         with guard("an audit event in the audit file"):
-            if (file := _local_file()) is not None and (link := file.write(now, _ROOT + name, ended, body, told)):
-                told |= {schema.AUDIT_CHAIN_SEQUENCE.name: link.sequence, schema.AUDIT_CHAIN_HASH.name: link.hash}
-        events.emit(_SCOPE, _ROOT + name, ended, body, told, now)
+            if (file := _local_file()) is not None and (
+                link := file.write(now, _PREFIX + name, checked, body, recorded)
+            ):
+                recorded |= {schema.AUDIT_CHAIN_SEQUENCE.name: link.sequence, schema.AUDIT_CHAIN_HASH.name: link.hash}
+        events.emit(_SCOPE, _PREFIX + name, checked, body, recorded, now)
         labels = (schema.AUDIT_NAME.name, schema.AUDIT_OUTCOME.name, schema.AUDIT_SOURCE.name)
         events.count(_SCOPE, schema.AUDIT_EVENTS, {key: fixed[key] for key in labels})
         if file is not None:
-            _tell_breaks(file)
+            _report_breaks(file)
 
 
 def watch() -> None:
-    """Report the state of the audit file, where the settings name one, as ``audit.chain.status`` from here on. Never raises."""
+    """Start the metric ``audit.chain.status`` if the settings name an audit file. Internal.
+
+    Called once when the SDK is built. Never raises.
+    """
     with guard("watching the audit file"):
         if _local_file() is not None:
             _watch()
@@ -98,10 +119,10 @@ def _watch() -> None:
 
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         observations: list[Observation] = []
-        with guard("looking at the audit file"):
+        with guard("checking the audit file"):
             if (file := _local_file()) is not None:
                 observations = file.observe()
-                _tell_breaks(file)
+                _report_breaks(file)
         return observations
 
     metric = schema.AUDIT_CHAIN_STATUS
@@ -120,13 +141,16 @@ def _local_file() -> LocalFile | None:
     return _files[path]
 
 
-def _tell_breaks(file: LocalFile) -> None:
+def _report_breaks(file: LocalFile) -> None:
     while file.chain.breaks:
         event("chain.broken", outcome="failure", target=file.chain.path, reason=file.chain.breaks.popleft())
 
 
 def _sentence(name: str, outcome: str, fixed: Mapping[str, str]) -> str:
-    said = ((word, fixed[attribute.name]) for word, attribute in _SAID)
-    who = ", ".join(f"{word} {text}" for word, text in said if text)
+    """Return the body: ``auth.login failed (actor 7, target admin-console): bad password``."""
+    parts = ((word, fixed[attribute.name]) for word, attribute in _SENTENCE_FIELDS)
+    participants = ", ".join(f"{word} {text}" for word, text in parts if text)
     reason = fixed[schema.AUDIT_REASON.name]
-    return f"{name} {events.VERBS[outcome]}{f' ({who})' if who else ''}{f': {reason}' if reason else ''}"
+    return (
+        f"{name} {events.VERBS[outcome]}{f' ({participants})' if participants else ''}{f': {reason}' if reason else ''}"
+    )

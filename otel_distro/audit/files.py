@@ -1,6 +1,6 @@
-"""The audit file and its head while one process has them: opened for the moment, locked, and closed again.
+"""The audit file and its head, opened, locked and closed for each access.
 
-Nothing stays open, so a forked child has no share in a lock, and a file that was moved is not written to any more.
+Nothing stays open: a forked child shares no lock, and a file that was moved is not written to.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from otel_distro.audit.head import SIZE, SUFFIX
 if TYPE_CHECKING:
     from types import TracebackType
 
-_PATIENCE: Final = 2.0
+_LOCK_TIMEOUT_S: Final = 2.0
+"""How long to wait for another process that holds the lock."""
 
 
-class Files:
-    """``with Files(path) as files:`` no other process has them meanwhile. Everything raises ``OSError``."""
+class LockedFiles:
+    """``with LockedFiles(path) as files:`` holds the lock. Methods raise ``OSError``."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._head = -1
         self._file = -1
 
-    def __enter__(self) -> Files:
+    def __enter__(self) -> LockedFiles:
         try:
             self._lock()
             self._file = open_shared(self.path, os.O_APPEND)
@@ -40,7 +41,7 @@ class Files:
         self.close(unlock=True)
 
     def close(self, *, unlock: bool = False) -> None:
-        """Close both. A forked child closes what it has inherited, and leaves its parent the lock."""
+        """Close both files. A forked child closes inherited ones without unlocking the parent's."""
         head, self._head, file, self._file = self._head, -1, self._file, -1
         if head >= 0:
             if unlock:
@@ -50,7 +51,7 @@ class Files:
             os.close(file)
 
     def _lock(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
         name = self.path + SUFFIX
         while True:
             self._head = open_shared(name)
@@ -60,34 +61,34 @@ class Files:
                     return
             except FileNotFoundError:
                 pass
-            # It was moved away in this very moment.
+            # The head was moved between opening and locking: open the new one.
             self.close()
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the audit file in bytes."""
         return os.fstat(self._file).st_size
 
     def read(self, length: int, offset: int) -> bytes:
-        """Return that part of the file, shorter at its end."""
+        """Return ``length`` bytes at ``offset``, fewer at the end of the file."""
         return os.pread(self._file, length, offset)
 
     def duplicate(self) -> int:
-        """Return a descriptor of the file that stays open."""
+        """Return a descriptor of the audit file that stays open; the caller closes it."""
         return os.dup(self._file)
 
     def read_head(self) -> bytes:
-        """Return the content of the head, empty where there was none."""
+        """Return the content of the head, empty for a new one."""
         return os.pread(self._head, SIZE + 1, 0)
 
     def write_head(self, raw: bytes) -> None:
-        """Write the head over; what stood beyond it goes."""
+        """Overwrite the head, and truncate it to its size."""
         os.pwrite(self._head, raw, 0)
         if os.pread(self._head, 1, SIZE):
             os.ftruncate(self._head, SIZE)
 
     def append(self, body: bytes, before: int, *, durable: bool) -> None:
-        """Append to a file of ``before`` bytes, wholly or not at all. ``durable``: wait for the disk itself."""
+        """Append to a file of ``before`` bytes, completely or not at all. ``durable``: fsync."""
         append_whole(self._file, body, before)
         if durable:
             try:
@@ -96,16 +97,16 @@ class Files:
                 os.ftruncate(self._file, before)
                 raise
 
-    def cut(self, size: int) -> None:
-        """Take out what stands after the first ``size`` bytes."""
+    def truncate(self, size: int) -> None:
+        """Remove everything after the first ``size`` bytes."""
         os.ftruncate(self._file, size)
 
-    def can_put_away(self) -> bool:
+    def can_rotate(self) -> bool:
         """Return whether the file can be renamed."""
         return os.access(os.path.dirname(self.path), os.W_OK)
 
-    def put_away(self, sequence: int) -> None:
-        """Rename the file after its last line and open an empty one in its place."""
+    def rotate(self, sequence: int) -> None:
+        """Rename the file to its name and ``sequence``, its last line, and open an empty one."""
         os.rename(self.path, f"{self.path}.{sequence:012d}")
         os.close(self._file)
         self._file = -1

@@ -1,4 +1,7 @@
-"""The head: a small file beside the audit file that says where the chain ends, so that lines missing at its end are seen."""
+"""The head: a small file beside the audit file that states where the chain ends.
+
+Without it, lines missing at the end of the file could not be detected.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".head"
 SIZE: Final = 512
-"""Bytes of the head. It is written over in one write within one page, which no kill divides."""
+"""Bytes of the head: one write within one page overwrites it, which no kill can interrupt."""
 
 INTACT: Final = "intact"
 BROKEN: Final = "broken"
@@ -21,8 +24,11 @@ BROKEN: Final = "broken"
 class Head(NamedTuple):
     """Where the chain ends.
 
-    ``link``: its last line. ``size``: of the file, with that line. ``state``: ``broken`` once it was found to be.
-    ``ended``: whether the file is to be put away. ``key_id``: of the key of the lines.
+    - ``link``: its last line.
+    - ``size``: bytes of the file up to the end of that line.
+    - ``state``: ``intact``; ``broken`` once a problem was found.
+    - ``ended``: the file is complete and about to be rotated.
+    - ``key_id``: identifies the key of the lines.
     """
 
     link: Link
@@ -33,18 +39,18 @@ class Head(NamedTuple):
 
     def to_bytes(self, seal: Seal) -> bytes:
         """Return the content of the file, sealed."""
-        said = (
+        members = (
             f'{{"sequence":{self.link.sequence},"hash":"{self.link.hash}","size":{self.size},"state":"{self.state}",'
             f'"ended":{str(self.ended).lower()},"key_id":"{self.key_id}"'
         ).encode("utf-8", "backslashreplace")
-        whole = b'%b,"seal":"%b"}' % (said, seal.digest(said + b"}").encode())
+        whole = b'%b,"seal":"%b"}' % (members, seal.digest(members + b"}").encode())
         return whole.ljust(SIZE - 1) + b"\n"
 
 
 def read_head(raw: bytes, seal: Seal) -> Head | None:
-    """Return the head, or None where this is none, or none that ``seal`` made: every byte counts.
+    """Return the head; None if it is malformed, or differs in any byte from what ``seal`` writes.
 
-    A head of another key is returned as it is, its ``key_id`` tells: it cannot be checked.
+    A head of another key cannot be checked and is returned as it is; compare its ``key_id``.
     """
     try:
         fields = json.loads(raw)

@@ -1,4 +1,4 @@
-"""The audit file that the settings name, and what becomes of an event in it."""
+"""Write audit events to the audit file that the settings name."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import Observation
 
-_FAILED: Final = ("WARN", 13)
-_FINE: Final = ("INFO", 9)
-_LONGEST_TEXT: Final = 16 * 1024
-_MOST_FIELDS: Final = 500
+_FAILURE: Final = ("WARN", 13)
+_NORMAL: Final = ("INFO", 9)
+_MAX_TEXT_CHARS: Final = 16 * 1024
+_MAX_FIELDS: Final = 500
 
 
 class LocalFile:
-    """Writes audit events to a chain, redacted."""
+    """Redacts audit events and appends them to the chain."""
 
     def __init__(self, path: str, environ: Mapping[str, str]) -> None:
         self.path = path
@@ -45,8 +45,12 @@ class LocalFile:
     def write(
         self, timestamp: int, event_name: str, outcome: str, body: str, attributes: Mapping[str, Any]
     ) -> Link | None:
-        """Write an event; on return the kernel has it. Return its link, or None where it has to wait."""
-        text, number = _FAILED if outcome == events.FAILURE else _FINE
+        """Write an event; on return the kernel has it.
+
+        Returns:
+            Its link, or None if it has to wait.
+        """
+        text, number = _FAILURE if outcome == events.FAILURE else _NORMAL
         fields = fixed_fields(timestamp, text, number, body, event_name, events.active_span(), self._redactor)
         if self._service:
             fields[schema.SERVICE_NAME.label] = self._service
@@ -55,25 +59,28 @@ class LocalFile:
         return self.chain.append(_bounded(fields))
 
     def observe(self) -> list[Observation]:
-        """Read on in the file for a bounded time and return its state: 1 for the one it is in, 0 for the other."""
+        """Check the next part of the file and return 1 for its state, 0 for the other state."""
         from opentelemetry.metrics import Observation
 
-        state = self.chain.look()
+        state = self.chain.poll()
         known = (INTACT, BROKEN) if state else ()
         return [Observation(int(state == each), {schema.AUDIT_CHAIN_STATE.name: each}) for each in known]
 
 
 def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return fields of which a line can be made that is not longer than whoever reads it expects."""
+    """Return the fields truncated, so that their line stays below the maximum length."""
     found: dict[str, Any] = {}
-    for key, value in islice(fields.items(), _MOST_FIELDS):
+    for key, value in islice(fields.items(), _MAX_FIELDS):
         text = value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else ""
-        found[key] = text[:_LONGEST_TEXT] if len(text) > _LONGEST_TEXT else value
+        found[key] = text[:_MAX_TEXT_CHARS] if len(text) > _MAX_TEXT_CHARS else value
     return found
 
 
 def key_from(environ: Mapping[str, str]) -> bytes:
-    """Return the key that the settings give, empty where they give none; a file that gives none costs one line."""
+    """Return the key that the settings give, empty without one.
+
+    A key file that cannot be read is reported on stderr.
+    """
     path = settings.OTEL_DISTRO_AUDIT_KEY_FILE.get(environ)
     if not path:
         return settings.OTEL_DISTRO_AUDIT_KEY.get(environ).encode("utf-8", "surrogateescape")
@@ -83,12 +90,19 @@ def key_from(environ: Mapping[str, str]) -> bytes:
     except OSError as error:
         key, problem = b"", error.strerror or str(error)
     if problem:
-        say(f"{settings.OTEL_DISTRO_AUDIT_KEY_FILE.name}={path}: {problem}; the audit file is written without a key")
+        say(
+            f"{settings.OTEL_DISTRO_AUDIT_KEY_FILE.name}={path}: {problem}; the audit file is written without a key",
+            code="OD623",
+        )
     return key
 
 
 def read_key(path: str) -> bytes:
-    """Return the key in a file, without white space around it. Raises ``OSError``."""
+    """Return the key in a file, without surrounding white space.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     with open(path, "rb") as file:
         return file.read(64 * 1024).strip()
 

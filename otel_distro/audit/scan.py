@@ -1,34 +1,35 @@
-"""Reads an audit file again and again, a piece at a time, so that a change anywhere in it is found while it is in use."""
+"""Check an audit file repeatedly, one piece at a time, to find changes while it is in use."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
 
-from otel_distro.audit.seal import LONGEST_LINE, Walk, header_of
+from otel_distro.audit.seal import MAX_LINE_BYTES, ChainCheck, header_of
 
 if TYPE_CHECKING:
     from otel_distro.audit.seal import Seal
 
-_PIECE: Final = 256 * 1024
+_PIECE_BYTES: Final = 256 * 1024
 
 
 class Scan:
-    """One reader; it begins again when it has come to the end, unless nothing was written meanwhile."""
+    """Reads the file to its end and starts again, unless it was not written to meanwhile."""
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
         self._inode = -1
         self._unchanged = 0
+        """Time of change of the file at the start of the pass, in nanoseconds."""
         self._restart()
 
     def _restart(self) -> None:
         self._offset = 0
         self._line = 0
-        self._walk = Walk(self._seal)
+        self._check = ChainCheck(self._seal)
 
-    def look(self, descriptor: int, end: int) -> str:
-        """Read on, at most a quarter of a megabyte and not beyond ``end``; return what is wrong there, in words, else nothing."""
+    def poll(self, descriptor: int, end: int) -> str:
+        """Check the next 256 KiB before offset ``end``; return the problem, empty if intact."""
         found = os.fstat(descriptor)
         if found.st_ino != self._inode or self._offset > end:
             self._inode, self._unchanged = found.st_ino, 0
@@ -37,17 +38,17 @@ class Scan:
             if found.st_ctime_ns == self._unchanged:
                 return ""
             self._unchanged = found.st_ctime_ns
-        piece = os.pread(descriptor, min(_PIECE, end - self._offset), self._offset)
+        piece = os.pread(descriptor, min(_PIECE_BYTES, end - self._offset), self._offset)
         if b"\n" not in piece:
-            piece = os.pread(descriptor, min(LONGEST_LINE, end - self._offset), self._offset)
+            piece = os.pread(descriptor, min(MAX_LINE_BYTES, end - self._offset), self._offset)
         lines = piece.split(b"\n")[:-1]
         if piece and not lines:
-            return f"line {self._line + 1} has no end"
+            return f"line {self._line + 1} has no line end"
         for text in lines:
             self._line += 1
-            problem = self._walk.step(text)
+            problem = self._check.step(text)
             if self._line == 1 and header_of(text) is None:
-                problem = "is not the beginning of a file"
+                problem = "is not the first line of a file"
             if problem:
                 return f"line {self._line} {problem}"
             self._offset += len(text) + 1

@@ -1,13 +1,13 @@
-"""How a line of the audit file is sealed, and what can be read of a sealed line.
+"""Seal lines of the audit file with a hash, parse them, and check that they form a chain.
 
-A line is an object of JSON whose last member is the digest of all that stands before it:
+A line is a JSON object whose last member is the digest of everything before it:
 
 .. code-block:: json
 
-    {"sequence":2,"previous":"<hash of line 1>","timestamp":"…","event_name":"audit.auth.login",…,"hash":"<64 digits>"}
+    {"sequence":2,"previous":"<hash of line 1>","event_name":"audit.auth.login",…,"hash":"<digest>"}
 
-``hash`` is the SHA-256, or with a key the HMAC-SHA-256 (https://www.rfc-editor.org/rfc/rfc2104), of the object without ``hash``, as
-the bytes that stand in the file: ``jq -cj 'del(.hash)'`` gives them.
+``hash`` is the SHA-256, or with a key the HMAC-SHA-256 (https://www.rfc-editor.org/rfc/rfc2104), of
+the object without ``hash``, as the bytes in the file: ``jq -cj 'del(.hash)'`` prints them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 START: Final = "start"
 END: Final = "end"
-"""What the first line of a file, and the last of one that was put away, have as their member ``chain``."""
+"""Values of the member ``chain`` of the first line of a file, and of the last of a rotated one."""
 
-NOTHING: Final = "0" * 64
-"""The hash before the first line of a chain."""
+ZERO_HASH: Final = "0" * 64
+"""``previous`` of the first line of a chain."""
 
-LONGEST_LINE: Final = 64 * 1024 * 1024
+MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 
 _OWN: Final = frozenset({"sequence", "previous", "chain", "hash"})
 
@@ -38,7 +38,7 @@ _BEGINNING: Final = re.compile(
 )
 _HEADER: Final = re.compile(rb'"cause":"([a-z]+)","algorithm":"([a-z0-9-]+)","key_id":"([0-9a-f]*)",')
 _ENDING: Final = re.compile(rb',"hash":"([0-9a-f]{64})"\}')
-_ENDING_LENGTH: Final = len(',"hash":""}') + 64
+_ENDING_BYTES: Final = len(',"hash":""}') + 64
 
 
 class Link(NamedTuple):
@@ -48,17 +48,17 @@ class Link(NamedTuple):
     hash: str
 
 
-class Read(NamedTuple):
-    """What stands in a line. ``true``: the hash is that of the rest."""
+class ParsedLine(NamedTuple):
+    """The members of a line that form the chain. ``valid``: the hash matches the content."""
 
     link: Link
     previous: str
     chain: str
-    true: bool
+    valid: bool
 
 
 class Header(NamedTuple):
-    """What the first line of a file says of the file: why it was begun, and how its lines are sealed."""
+    """Members of the first line of a file: why it was started, and how its lines are sealed."""
 
     cause: str
     algorithm: str
@@ -66,93 +66,100 @@ class Header(NamedTuple):
 
 
 class Seal:
-    """Computes digests, with a key where there is one. Who does not know the key cannot make a line that holds."""
+    """Computes digests, with a key if one is given: without it no valid line can be made."""
 
     def __init__(self, key: bytes = b"") -> None:
         self._key = key
         self.algorithm = "hmac-sha256" if key else "sha256"
         self.key_id = hmac.new(key, b"otel-distro audit key", hashlib.sha256).hexdigest()[:16] if key else ""
-        """Tells one key from another and does not give it away; empty without a key."""
+        """Identifies the key without disclosing it; empty without a key."""
 
     def digest(self, data: bytes) -> str:
-        """Return the digest in 64 hexadecimal digits."""
+        """Return the digest as 64 hexadecimal digits."""
         if self._key:
             return hmac.digest(self._key, data, "sha256").hex()
         return hashlib.sha256(data).hexdigest()
 
     def seal(self, after: Link, fields: Mapping[str, Any], chain: str = "") -> tuple[bytes, Link]:
-        """Return the line that follows ``after``, its end included, and its link."""
+        """Return the line that follows ``after``, with its line end, and its link.
+
+        ``chain``: :data:`START` or :data:`END` for the first or last line of a file.
+        """
         sequence = after.sequence + 1
-        mark = {"chain": chain} if chain else {}
+        marker = {"chain": chain} if chain else {}
         others = {f"{key}_extracted" if key in _OWN else key: value for key, value in fields.items()}
-        body = line({"sequence": sequence, "previous": after.hash, **mark, **others})[:-1]
+        body = line({"sequence": sequence, "previous": after.hash, **marker, **others})[:-1]
         digest = self.digest(body)
         return b'%b,"hash":"%b"}\n' % (body[:-1], digest.encode()), Link(sequence, digest)
 
-    def read(self, text: bytes) -> Read | None:
-        """Return what stands in a line (without its end), or None where it does not look like one."""
+    def parse(self, text: bytes) -> ParsedLine | None:
+        """Parse a line without its line end; return None if it has not the form of one."""
         beginning = _BEGINNING.match(text)
-        ending = _ENDING.fullmatch(text[-_ENDING_LENGTH:])
+        ending = _ENDING.fullmatch(text[-_ENDING_BYTES:])
         if beginning is None or ending is None:
             return None
         stated = ending[1].decode()
-        return Read(
+        return ParsedLine(
             Link(int(beginning[1]), stated),
             beginning[2].decode(),
             (beginning[3] or b"").decode(),
-            hmac.compare_digest(self.digest(text[:-_ENDING_LENGTH] + b"}"), stated),
+            hmac.compare_digest(self.digest(text[:-_ENDING_BYTES] + b"}"), stated),
         )
 
     def header(self, cause: str) -> dict[str, Any]:
-        """Return the members that tell of a file in its first line."""
+        """Return the members that describe a file in its first line."""
         return {"cause": cause, "algorithm": self.algorithm, "key_id": self.key_id}
 
 
 def header_of(text: bytes) -> Header | None:
-    """Return what the first line of a file says of the file, or None where it is not a first line."""
+    """Return the header in the first line of a file, or None if it is not a first line."""
     beginning = _BEGINNING.match(text)
     found = _HEADER.match(text, beginning.end()) if beginning is not None and beginning[3] == b"start" else None
     return None if found is None else Header(*(part.decode() for part in found.groups()))
 
 
-class Walk:
-    """Goes from line to line and says of each what is wrong with it."""
+class ChainCheck:
+    """Checks line after line whether each is valid and follows the line before it.
 
-    def __init__(self, seal: Seal, at: Link | None = None) -> None:
+    ``last``: the link after which the lines begin; None accepts any first line.
+    """
+
+    def __init__(self, seal: Seal, last: Link | None = None) -> None:
         self._seal = seal
-        self.at = at
-        """The last line that was read; None where nothing was read and any line may come first."""
-        self.previous = Link(0, NOTHING)
-        """The line before it, as it says itself."""
+        self.last = last
+        """The link of the last line that was checked."""
+        self.previous = Link(0, ZERO_HASH)
+        """The link of the line before it, as it states itself."""
         self.ended = False
-        """Whether it says that the file ends with it."""
+        """Whether it is the last line of a rotated file."""
 
     def step(self, text: bytes) -> str:
-        """Take the next line, without its end, and return what is wrong with it, in words; empty where nothing is."""
-        read = self._seal.read(text)
-        if read is None:
+        """Check the next line, without its line end; return the problem, empty for a good line."""
+        parsed = self._seal.parse(text)
+        if parsed is None:
             return "is not a line of the chain"
-        before, ended, self.at, self.ended = self.at, self.ended, read.link, read.chain == END
-        self.previous = Link(read.link.sequence - 1, read.previous)
-        if not read.true:
-            return "was changed: its hash is not that of what it says"
+        before, ended, self.last, self.ended = self.last, self.ended, parsed.link, parsed.chain == END
+        self.previous = Link(parsed.link.sequence - 1, parsed.previous)
+        if not parsed.valid:
+            return "was changed: its hash does not match its content"
         if ended:
-            return "stands after the end"
+            return "follows the last line of the file"
         if before is None:
             return ""
-        if read.chain == START and (header := header_of(text)) is not None and header.cause == "broken":
-            return "is where the chain was found broken and was begun anew"
-        if read.link.sequence != before.sequence + 1:
-            return f"has the number {read.link.sequence} and follows number {before.sequence}: {_missing(read, before)}"
-        if read.previous != before.hash:
-            return "does not follow the line before it: one of them was put in the place of another"
-        if read.chain == START:
-            return "is the beginning of a file in the middle of one"
+        if parsed.chain == START and (header := header_of(text)) is not None and header.cause == "broken":
+            return "marks where the chain was found broken and restarted"
+        if parsed.link.sequence != before.sequence + 1:
+            gap = _gap(parsed, before)
+            return f"has the number {parsed.link.sequence} and follows number {before.sequence}: {gap}"
+        if parsed.previous != before.hash:
+            return "does not follow the line before it: one of the two was replaced"
+        if parsed.chain == START:
+            return "is the first line of a file, in the middle of one"
         return ""
 
 
-def _missing(read: Read, before: Link) -> str:
-    gap = read.link.sequence - before.sequence - 1
-    if gap > 0:
-        return f"{gap} {'line is' if gap == 1 else 'lines are'} missing"
-    return "lines were inserted or put into another order"
+def _gap(parsed: ParsedLine, before: Link) -> str:
+    missing = parsed.link.sequence - before.sequence - 1
+    if missing > 0:
+        return f"{missing} {'line is' if missing == 1 else 'lines are'} missing"
+    return "lines were inserted or reordered"

@@ -1,4 +1,4 @@
-"""Verifies audit files: every line, the way from file to file, and the head that says where the chain ends."""
+"""Verify audit files: every line, the transitions between files, and the head."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_distro._runtime import threads
 from otel_distro.audit.head import SIZE, SUFFIX, read_head
-from otel_distro.audit.seal import LONGEST_LINE, NOTHING, Header, Link, Seal, Walk, header_of
+from otel_distro.audit.seal import MAX_LINE_BYTES, ZERO_HASH, ChainCheck, Header, Link, Seal, header_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PATIENCE: Final = 2.0
-_NAP: Final = 0.002
-_PUT_AWAY: Final = re.compile(r"\.[0-9]{12,}$")
+_LOCK_TIMEOUT_S: Final = 2.0
+"""How long to wait for a process that is writing."""
+_POLL_INTERVAL_S: Final = 0.002
+_ROTATED: Final = re.compile(r"\.[0-9]{12,}$")
 
 
 class Finding(NamedTuple):
-    """What is wrong, and where. ``line`` 0: with the file as a whole."""
+    """A problem and where it is. ``line`` 0: the file as a whole."""
 
     path: str
     line: int
@@ -29,7 +30,10 @@ class Finding(NamedTuple):
 
 
 class VerificationResult(NamedTuple):
-    """What came of it. ``notes``: what could not be seen. ``last``: the end of the chain."""
+    """The outcome of a verification.
+
+    ``last``: the end of the chain. ``notes``: what could not be verified.
+    """
 
     lines: int
     files: int
@@ -39,15 +43,15 @@ class VerificationResult(NamedTuple):
 
 
 class KeyNeeded(Exception):
-    """The file is sealed with a key that was not given."""
+    """A file is sealed with a key that was not given."""
 
 
 def files_of(path: str) -> list[str]:
-    """Return the files of the chain that ends in ``path``, oldest first: those that were put away beside it, and itself."""
+    """Return the files of the chain that ends in ``path``, oldest first, with itself."""
     folder, name = os.path.split(os.path.abspath(path))
-    put_away = [each for each in os.listdir(folder) if each.startswith(name) and _PUT_AWAY.fullmatch(each[len(name) :])]
-    ordered = sorted(put_away, key=lambda each: int(each[len(name) + 1 :]))
-    # In the moment after it was put away it may not be there.
+    rotated = [each for each in os.listdir(folder) if each.startswith(name) and _ROTATED.fullmatch(each[len(name) :])]
+    ordered = sorted(rotated, key=lambda each: int(each[len(name) + 1 :]))
+    # Just after a rotation it may not exist yet.
     itself = [path] if os.path.lexists(path) or not ordered else []
     return [*(os.path.join(folder, each) for each in ordered), *itself]
 
@@ -55,18 +59,25 @@ def files_of(path: str) -> list[str]:
 def verify(paths: Sequence[str], keys: Sequence[bytes] = (), *, current: str = "") -> VerificationResult:
     """Verify the files of one chain, oldest first.
 
-    ``current``: the audit file whose head says where the chain ends, empty where the last of ``paths`` was put away.
-    ``keys``: those the lines may be sealed with; with one, all files must be. Raises ``OSError`` where a file cannot be
-    read and :class:`KeyNeeded` where one is sealed with a key that is not among them.
+    Args:
+        paths: The files.
+        keys: Keys that the lines may be sealed with. If any is given, every file must be sealed
+            with one of them.
+        current: The audit file whose head states where the chain ends; empty if the last of
+            ``paths`` is a rotated file.
+
+    Raises:
+        KeyNeeded: A file is sealed with a key that is not in ``keys``.
+        OSError: A file cannot be read.
     """
     seals = {seal.key_id: seal for seal in (*map(Seal, keys), Seal())}
     findings: list[Finding] = []
     notes: list[str] = []
-    at: Link | None = None
+    last: Link | None = None
     count = 0
     ended = False
     seal = next(iter(seals.values()))
-    # First of all: what is written meanwhile is not looked at.
+    # Read first: lines that are written during the verification are not checked.
     head, size = _head_and_size(current) if current else (None, -1)
     for path in paths:
         header = _header(path)
@@ -75,69 +86,76 @@ def verify(paths: Sequence[str], keys: Sequence[bytes] = (), *, current: str = "
         seal = seals[header.key_id] if header is not None else seal
         if keys and not seal.key_id:
             findings.append(Finding(path, 0, "is not sealed with a key, and one was given"))
-        walk = Walk(seal)
+        check = ChainCheck(seal)
         for number, text, whole in _lines(path, size if path == current else -1):
-            problem = "has no end" if not whole else walk.step(text)
+            problem = "has no line end" if not whole else check.step(text)
             if number == 1:
-                problem = problem or _beginning(header, walk, at, notes, path)
+                problem = problem or _check_first_line(header, check, last, notes, path)
             if problem:
                 findings.append(Finding(path, number, problem))
             count += 1
-        if walk.at is not None:
-            at, ended = walk.at, walk.ended
+        if check.last is not None:
+            last, ended = check.last, check.ended
     if current:
-        findings.extend(_check_head(current, head, seal, at))
+        findings.extend(_check_head(current, head, seal, last))
     elif not ended:
-        findings.append(Finding(paths[-1], 0, "lines are missing at its end: it does not say that it ends"))
-    return VerificationResult(count, len(paths), at or Link(0, ""), findings, notes)
+        findings.append(
+            Finding(paths[-1], 0, "lines are missing at its end: the final line of a rotated file is not there")
+        )
+    return VerificationResult(count, len(paths), last or Link(0, ""), findings, notes)
 
 
-def was_put_away(path: str) -> bool:
-    """Return whether the name is that of a file that was put away."""
-    return _PUT_AWAY.search(os.path.basename(path)) is not None
+def is_rotated(path: str) -> bool:
+    """Return whether the name is that of a rotated file."""
+    return _ROTATED.search(os.path.basename(path)) is not None
 
 
 def _header(path: str) -> Header | None:
     with open(path, "rb") as file:
-        return header_of(file.readline(LONGEST_LINE))
+        return header_of(file.readline(MAX_LINE_BYTES))
 
 
 def _lines(path: str, size: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield number and text of each line within the first ``size`` bytes (-1: all), and whether it has its end."""
+    """Yield number and text of each line in the first ``size`` bytes (-1: all).
+
+    The third value is whether the line has its line end.
+    """
     with open(path, "rb") as file:
         number = read = 0
-        while (size < 0 or read < size) and (text := file.readline(LONGEST_LINE)):
+        while (size < 0 or read < size) and (text := file.readline(MAX_LINE_BYTES)):
             number += 1
             read += len(text)
             whole = text.endswith(b"\n")
             yield number, text[:-1] if whole else text, whole
 
 
-def _beginning(header: Header | None, walk: Walk, before: Link | None, notes: list[str], path: str) -> str:
-    """Return what is wrong with a first line, seen from the file before."""
-    if header is None or walk.at is None:
-        return "is not the beginning of a file: lines before it are missing"
-    previous = walk.previous
+def _check_first_line(
+    header: Header | None, check: ChainCheck, before: Link | None, notes: list[str], path: str
+) -> str:
+    """Return the problem of a first line, given the last link of the file before."""
+    if header is None or check.last is None:
+        return "is not the first line of a file: lines before it are missing"
+    previous = check.previous
     if before is None:
-        if walk.at.sequence > 1:
-            notes.append(f"{path} goes on from line {walk.at.sequence - 1} of a file that is not here")
+        if check.last.sequence > 1:
+            notes.append(f"{path} continues line {check.last.sequence - 1} of a file that is not here")
         return ""
     if previous != before:
-        return f"goes on from line {previous.sequence}, and the file before it ends with line {before.sequence}"
+        return f"continues line {previous.sequence}, but the file before it ends with line {before.sequence}"
     return ""
 
 
 def _head_and_size(path: str) -> tuple[bytes | None, int]:
-    """Return the head, None where there is none, and the size of the file: those of one moment, whoever writes."""
+    """Return the head, None if missing, and the size of the file, read under one lock."""
     try:
         with open(path + SUFFIX, "rb") as file:
-            deadline = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + _LOCK_TIMEOUT_S
             while time.monotonic() < deadline:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    threads.nap(_NAP)
+                    threads.nap(_POLL_INTERVAL_S)
             return file.read(SIZE + 1), _size(path)
     except FileNotFoundError:
         return None, _size(path)
@@ -147,18 +165,18 @@ def _size(path: str) -> int:
     return os.path.getsize(path) if os.path.lexists(path) else 0
 
 
-def _check_head(path: str, raw: bytes | None, seal: Seal, at: Link | None) -> Iterator[Finding]:
+def _check_head(path: str, raw: bytes | None, seal: Seal, last: Link | None) -> Iterator[Finding]:
     name = path + SUFFIX
     if raw is None:
-        yield Finding(name, 0, "is missing: whether lines are missing at the end cannot be seen")
+        yield Finding(name, 0, "is missing: lines missing at the end of the file cannot be detected")
         return
     head = read_head(raw, seal)
     if head is None or head.key_id != seal.key_id:
         yield Finding(name, 0, "was changed")
         return
-    last = at or Link(0, NOTHING)
-    if last.sequence < head.link.sequence:
-        said = f"lines are missing at its end: it had {head.link.sequence} and ends with {last.sequence}"
-        yield Finding(path, 0, said)
-    elif last.sequence == head.link.sequence and last.hash != head.link.hash:
-        yield Finding(path, 0, "its last line is another one than its head says")
+    end = last or Link(0, ZERO_HASH)
+    if end.sequence < head.link.sequence:
+        problem = f"lines are missing at its end: it had {head.link.sequence} and ends with {end.sequence}"
+        yield Finding(path, 0, problem)
+    elif end.sequence == head.link.sequence and end.hash != head.link.hash:
+        yield Finding(path, 0, "its last line is not the one that its head states")

@@ -8,7 +8,7 @@ import sys
 
 from otel_distro import settings
 from otel_distro.audit.local import key_from, read_key
-from otel_distro.audit.verification import KeyNeeded, VerificationResult, files_of, verify, was_put_away
+from otel_distro.audit.verification import KeyNeeded, VerificationResult, files_of, is_rotated, verify
 
 _MOST_SHOWN = 100
 
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
         keys = [read_key(path) for path in options.key_file] or [key for key in (key_from(os.environ),) if key]
         paths = [path for given in options.file for path in ([given] if options.only else files_of(given))]
         last: str = options.file[-1]
-        verdict = verify(paths, keys, current="" if was_put_away(last) else last)
+        verdict = verify(paths, keys, current="" if is_rotated(last) else last)
     except KeyNeeded as needed:
         print(
             f"otel-distro audit: {needed}; give it with --key-file, or as the process has it in "

@@ -1,20 +1,21 @@
-"""Errors: what is told of an exception, once, whoever sees it.
+"""Report exceptions that the application handles itself.
 
-For code that catches an exception and goes on, and wants it to be seen all the same::
+Uncaught and logged exceptions are reported without any code. For an exception that code catches
+and survives, call :func:`capture`::
 
-    from otel_distro.errors import capture
+    from otel_distro.errors import capture, suppress
 
     try:
         refresh_prices()
     except PriceError as error:
-        capture(error)          # inside `except`, capture() does the same
+        capture(error, shop="a1")
 
-    with capture("refresh prices"):
-        refresh_prices()        # an Exception ends here: recorded, and not raised any further
+    with suppress("refresh prices"):  # an Exception ends here: recorded, not raised further
+        refresh_prices()
 
-Importing this imports nothing of OpenTelemetry.
+Importing this module does not import OpenTelemetry. Docs: docs/errors.md.
 """
 
-from otel_distro.errors.capturing import capture
+from otel_distro.errors.capturing import capture, suppress
 
-__all__ = ["capture"]
+__all__ = ["capture", "suppress"]

@@ -1,4 +1,4 @@
-"""``capture``: the one function here that applications call."""
+"""The public functions of :mod:`otel_distro.errors`: ``capture`` and ``suppress``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-_LONGEST_NAME: Final = 100
+_MAX_SECTION_CHARS: Final = 100
 
 
 @overload
@@ -24,19 +24,35 @@ def capture(what: BaseException | None = None, /, **fields: object) -> None: ...
 
 
 def capture(what: BaseException | str | None = None, /, **fields: object) -> AbstractContextManager[None] | None:
-    """Record an exception that the application handles itself: an event with its stack trace, and a step of the counter.
+    """Record a handled exception: one event with its stack trace, and one step of the counter.
 
-    ``capture(error)`` records the exception given, ``capture()`` the one that the ``except`` block around it handles; outside
-    of one it does nothing. Both return None and change nothing.
+    ``capture(error)`` records the exception given. ``capture()`` records the exception that the
+    surrounding ``except`` block handles, and does nothing outside of one.
 
-    ``with capture("section"):`` records **and swallows** an ``Exception`` that ends the block; what comes after the block goes
-    on. ``KeyboardInterrupt``, ``SystemExit`` and other ``BaseException`` that are no errors pass through untouched. The name
-    of the section is fixed text; it becomes the attribute ``python.exception.section``.
+    ``with capture("section"):`` records **and swallows** an ``Exception`` that ends the block; it
+    is the same as :func:`suppress`. ``KeyboardInterrupt``, ``SystemExit`` and other exceptions that
+    do not derive from ``Exception`` pass through untouched.
 
-    ``fields``: what else there is to know, as attributes of the event under their own names.
+    An exception that was already recorded since it was raised is not recorded again. Without
+    telemetry nothing is recorded; ``with`` swallows all the same.
 
-    An exception that something else has recorded since it was raised is not recorded again. Never raises; where telemetry is
-    switched off, only the swallowing happens.
+    Args:
+        what: The exception; or the fixed name of a section of code, which becomes the attribute
+            ``python.exception.section`` (its first 100 characters).
+        **fields: Further attributes of the event, under their own names.
+
+    Returns:
+        A context manager for a section name, else None.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> from otel_distro.errors import capture
+        >>> try:
+        ...     int("tea")
+        ... except ValueError as error:
+        ...     capture(error, field="amount")
     """
     if isinstance(what, str):
         return _Section(what, fields)
@@ -46,8 +62,32 @@ def capture(what: BaseException | str | None = None, /, **fields: object) -> Abs
     return None
 
 
+def suppress(section: str, /, **fields: object) -> AbstractContextManager[None]:
+    """Record and swallow an ``Exception`` that ends the ``with`` block.
+
+    Execution continues after the block. ``KeyboardInterrupt``, ``SystemExit`` and other exceptions
+    that do not derive from ``Exception`` pass through untouched.
+
+    Args:
+        section: Fixed name of the block; the attribute ``python.exception.section``.
+        **fields: Further attributes of the event, under their own names.
+
+    Returns:
+        A context manager, which can be used more than once.
+
+    Raises:
+        Nothing.
+
+    Example:
+        >>> from otel_distro.errors import suppress
+        >>> with suppress("parse amount"):
+        ...     amount = int("tea")
+    """
+    return _Section(section, fields)
+
+
 class _Section:
-    """A block whose errors end in it."""
+    """A ``with`` block that records and swallows the ``Exception`` that ends it."""
 
     __slots__ = ("_fields", "_name")
 
@@ -61,7 +101,7 @@ class _Section:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
         if not isinstance(error, Exception):
             return False
-        _record(error, {**self._fields, schema.EXCEPTION_SECTION.name: self._name[:_LONGEST_NAME]})
+        _record(error, {**self._fields, schema.EXCEPTION_SECTION.name: self._name[:_MAX_SECTION_CHARS]})
         return True
 
 

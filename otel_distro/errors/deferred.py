@@ -1,7 +1,8 @@
-"""Reports that were made where nothing may be sent: in finalizers.
+"""Reports that wait: for the sending thread, or for the end of their exception.
 
-The garbage collector runs them anywhere, so also in a thread that holds a lock of the SDK; one that needed the lock again would
-wait for ever. There a report is only queued, and a thread of ours sends it.
+A finalizer may run in any thread, at any allocation, also in a thread that holds a lock of the SDK;
+taking that lock again would deadlock. Code called from finalizers therefore only enqueues, and a
+background thread sends.
 """
 
 from __future__ import annotations
@@ -21,79 +22,102 @@ if TYPE_CHECKING:
 
     from otel_distro.errors.exception_state import ExceptionState
 
-_MOST: Final = 1000
-_LONGEST_WAIT: Final = 10.0
-"""Seconds that an exception may live before it is told without knowing its end."""
-_IDLE: Final = 3600.0
-_PATIENCE: Final = 0.5
-_GATHER: Final = 0.01
+_MAX_QUEUED: Final = 1000
+_MAX_WAIT_S: Final = 10.0
+"""How long a report waits for the end of its exception; then it is sent without knowing the end."""
+_IDLE_S: Final = 3600.0
+_SEND_TIMEOUT_S: Final = 0.5
+"""How long :func:`flush` waits for a report that the background thread is sending."""
+_BURST_S: Final = 0.01
+"""Pause before sending: errors come in bursts, and one wake-up for all of a burst is cheaper."""
 
-_held: deque[exception_report.Report] = deque()
+_deferred: deque[exception_report.Report] = deque()
+"""Reports that wait for the end of their exception, oldest first."""
 _sending = threads.allocate_lock()
-"""Held while a report is on its way."""
-_waiting: deque[tuple[Callable[[Any], None], Any]] = deque(maxlen=_MOST)
-_state: dict[str, Any] = {}
+"""Held while a report is being sent."""
+_queue: deque[tuple[Callable[[Any], None], Any]] = deque(maxlen=_MAX_QUEUED)
+"""Calls for the background thread."""
+
+
+class _State:
+    """The background thread. ``armed``: it wakes by itself to send deferred reports."""
+
+    __slots__ = ("armed", "follows_forks", "worker")
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.armed = False
+        self.follows_forks = False
+
+
+_state = _State()
 
 
 def send(report: exception_report.Report) -> None:
-    """Send a report soon, from another thread. Never raises, takes no lock of the SDK."""
-    run(exception_report.send, report)
+    """Enqueue a report for the background thread. Never raises; takes no lock of the SDK."""
+    submit(exception_report.send, report)
 
 
-def run(function: Callable[[Any], None], argument: Any) -> None:
-    """Call ``function(argument)`` soon, in the thread that sends."""
-    _waiting.append((function, argument))
+def submit(function: Callable[[Any], None], argument: Any) -> None:
+    """Let the background thread call ``function(argument)``."""
+    _queue.append((function, argument))
     _wake()
 
 
 def _wake() -> None:
-    worker = _state.get("worker")
+    worker = _state.worker
     if worker is None:
-        worker = _state["worker"] = Worker("sending an exception", _work)
+        worker = _state.worker = Worker("sending an exception", _work)
         with guard("following forks"):
             _follow_forks()
     worker.start()
     worker.notify()
 
 
-def defer(mark: ExceptionState, report: exception_report.Report) -> None:
-    """Send a report when its exception ends and nobody told it before, at the end of the process, or after ten seconds."""
-    mark.wait(report, send)
-    _held.append(report)
-    if len(_held) > _MOST:
-        _sweep(0)
-    if not _state.get("armed"):
-        _state["armed"] = True
+def defer(state: ExceptionState, report: exception_report.Report) -> None:
+    """Send a report when its exception is freed, unless something reports the exception before.
+
+    At the latest it is sent after ten seconds, or when the process ends.
+    """
+    state.defer(report, send)
+    _deferred.append(report)
+    if len(_deferred) > _MAX_QUEUED:
+        _send_deferred(0)
+    if not _state.armed:
+        _state.armed = True
         _wake()
 
 
-def end() -> None:
-    """Send all that is held or waits, now and here: the process ends."""
-    _sweep(None)
+def flush() -> None:
+    """Send all deferred and queued reports in the calling thread: the process ends."""
+    _send_deferred(None)
     drain()
-    # What our thread has taken is on its way.
-    if _sending.acquire(True, _PATIENCE):
+    # The background thread may have taken a report off the queue: wait until it is sent.
+    if _sending.acquire(True, _SEND_TIMEOUT_S):
         _sending.release()
 
 
-def _sweep(before: int | None) -> None:
+def _send_deferred(before_ns: int | None) -> None:
+    """Enqueue deferred reports older than ``before_ns`` (all: None) or beyond the limit."""
     try:
-        while _held and (_held[0].done or before is None or len(_held) > _MOST or _held[0].timestamp < before):
-            report = _held.popleft()
+        while _deferred and (
+            _deferred[0].done or before_ns is None or len(_deferred) > _MAX_QUEUED or _deferred[0].timestamp < before_ns
+        ):
+            report = _deferred.popleft()
             if not report.done:
                 report.done = True
                 send(report)
     except IndexError:
-        # Another thread is at it.
+        # Another thread has emptied the deque.
         return
 
 
 def drain() -> None:
-    """Send what waits, now and here."""
+    """Send what is queued, in the calling thread."""
     try:
         while True:
             with _sending:
-                function, argument = _waiting.popleft()
+                function, argument = _queue.popleft()
                 with guard("sending an exception"):
                     function(argument)
     except IndexError:
@@ -101,41 +125,44 @@ def drain() -> None:
 
 
 def _work() -> float:
-    # Errors come in bursts: one wake-up for all of one is cheaper.
-    threads.nap(_GATHER)
+    threads.nap(_BURST_S)
     drain()
-    _sweep(time.time_ns() - int(_LONGEST_WAIT * 1e9))
+    _send_deferred(time.time_ns() - int(_MAX_WAIT_S * 1e9))
     drain()
-    _state["armed"] = bool(_held)
-    return _LONGEST_WAIT if _held else _IDLE
+    _state.armed = bool(_deferred)
+    return _MAX_WAIT_S if _deferred else _IDLE_S
 
 
 def _follow_forks() -> None:
-    if "forks" not in _state and hasattr(os, "register_at_fork"):
-        _state["forks"] = True
-        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    if not _state.follows_forks and hasattr(os, "register_at_fork"):
+        _state.follows_forks = True
+        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=reset_after_fork)
 
 
 def _before() -> None:
-    _state["worker"].stop_and_join()
+    if _state.worker is not None:
+        _state.worker.stop_and_join()
 
 
 def _in_parent() -> None:
-    worker = _state["worker"]
+    worker = _state.worker
+    if worker is None:
+        return
     worker.alive = False
-    _state["armed"] = bool(_held)
-    if _waiting or _held:
+    _state.armed = bool(_deferred)
+    if _queue or _deferred:
         worker.restart()
         worker.notify()
 
 
-def _in_child() -> None:
+def reset_after_fork() -> None:
+    """Empty the queues in a forked child: the parent reports the exceptions that were copied."""
     global _sending
     _sending = threads.allocate_lock()
-    _state["armed"] = False
-    _waiting.clear()
-    for report in _held:
-        # The exception was copied with the process, and the parent tells of it.
+    _state.armed = False
+    _queue.clear()
+    for report in _deferred:
         report.done = True
-    _held.clear()
-    _state["worker"].renew()
+    _deferred.clear()
+    if _state.worker is not None:
+        _state.worker.renew()

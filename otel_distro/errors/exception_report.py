@@ -1,4 +1,4 @@
-"""How an exception becomes attributes, a step of the counter, and an event.
+"""Turn an exception into attributes, a step of the counter, and an event.
 
 Sources: https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-logs/ and
 https://opentelemetry.io/docs/specs/semconv/general/events/
@@ -30,21 +30,22 @@ if TYPE_CHECKING:
 
 SCOPE: Final = "otel_distro.error_tracking"
 OTHER: Final = "other"
-"""Fingerprint on the counter, once it has shown as many as it may."""
+"""Fingerprint on the counter beyond the limit of distinct fingerprints."""
 _TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
 _HANDLER, _HANDLED = schema.EXCEPTION_HANDLER.name, schema.EXCEPTION_HANDLED.name
 _FINGERPRINT, _FUNCTION = schema.EXCEPTION_FINGERPRINT.name, schema.CODE_FUNCTION_NAME.name
-_MOST_FINGERPRINTS: Final = 200
-_FINAL: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
-"""Handlers after whom nobody handles an exception any more."""
-_ANYWHERE: Final = frozenset({"asyncio", "executor", "process"})
-"""Handlers that are called when the span that is current may be any other."""
+_MAX_FINGERPRINTS: Final = 200
+_FINAL_HANDLERS: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
+"""Handlers after which no code handles an exception any more."""
+_DETACHED_HANDLERS: Final = frozenset({"asyncio", "executor", "process"})
+"""Handlers that run outside of the failed code: the current span may belong to other work."""
 
 _counted: set[str] = set()
+"""Fingerprints that are labels of the counter already."""
 
 
 class Report:
-    """An event that is to be sent, complete: it holds nothing of the exception."""
+    """An event to send. It holds no reference to the exception."""
 
     __slots__ = ("attributes", "body", "done", "event", "level", "span", "timestamp")
 
@@ -61,16 +62,20 @@ class Report:
 
 
 def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
-    """Return everything that is told of an exception, and count it unless that was done since it was raised.
+    """Return the attributes of an exception, and count it unless it was reported before.
 
-    ``handler``: what saw it, one of the values of ``python.exception.handler``. ``handled``: whether code of the application
-    caught it. Never raises; at least the class is in what it returns. It is for those who have a record of their own to
-    put the attributes on; :func:`record` makes one.
+    For callers that put the attributes on a record of their own; :func:`record` makes one.
+    Never raises: on failure the attributes hold at least the class.
+
+    Args:
+        error: The exception.
+        handler: What saw it, a value of ``python.exception.handler``.
+        handled: Whether code of the application caught it.
     """
     attributes: dict[str, AnyValue] = {schema.EXCEPTION_TYPE.name: type(error).__qualname__}
     with guard("describing an exception"):
         attributes = attributes_of(error, handler=handler, handled=handled)
-        if exception_state.tell(error, final=handler in _FINAL):
+        if exception_state.claim(error, final=handler in _FINAL_HANDLERS):
             count(attributes)
     return attributes
 
@@ -78,32 +83,40 @@ def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, 
 def record(
     error: BaseException, handler: str, *, handled: bool = False, more: dict[str, AnyValue] | None = None
 ) -> None:
-    """Send ``error`` as an event and count it, once, however many see it. ``more``: further attributes. Never raises."""
+    """Send ``error`` as an event and count it, unless it was reported before. Never raises.
+
+    ``more``: further attributes.
+    """
     with guard("recording an exception"):
-        report = take(error, handler, handled=handled, more=more)
+        report = claim(error, handler, handled=handled, more=more)
         if report is not None:
             send(report)
 
 
-def take(
+def claim(
     error: BaseException, handler: str, *, handled: bool = False, more: dict[str, AnyValue] | None = None
 ) -> Report | None:
-    """Return what is to be sent of ``error``, or None where it was told before. Takes no lock of the SDK."""
-    if not exception_state.tell(error, final=handler in _FINAL):
+    """Mark ``error`` as reported and return its report, or None if it was reported before.
+
+    Takes no lock of the SDK, so it may run in a finalizer.
+    """
+    if not exception_state.claim(error, final=handler in _FINAL_HANDLERS):
         return None
-    return report_of(error, handler, handled=handled, more=more)
+    return build_report(error, handler, handled=handled, more=more)
 
 
-def report_of(error: BaseException, handler: str, *, handled: bool, more: dict[str, AnyValue] | None = None) -> Report:
-    """Return what is to be sent of ``error``, whether it was told or not."""
-    passed = frames.entries(error.__traceback__)
-    attributes = attributes_of(error, passed, handler=handler, handled=handled)
-    attributes[_FUNCTION] = frames.thrower(passed)
+def build_report(
+    error: BaseException, handler: str, *, handled: bool, more: dict[str, AnyValue] | None = None
+) -> Report:
+    """Return the report of ``error``, whether it was reported before or not."""
+    entries = frames.traceback_entries(error.__traceback__)
+    attributes = attributes_of(error, entries, handler=handler, handled=handled)
+    attributes[_FUNCTION] = frames.raising_function(entries)
     if more:
         attributes.update(more)
     name, message = str(attributes[_TYPE]), str(attributes[_MESSAGE])
     span = exception_state.span_of(error)
-    if span is None and handler not in _ANYWHERE:
+    if span is None and handler not in _DETACHED_HANDLERS:
         span = current_span()
     level = "FATAL" if handler == "main" else "WARN" if handler == "silent" else "ERROR"
     return Report(attributes, f"{name}: {message}" if message else name, level, span, schema.EXCEPTION)
@@ -116,7 +129,7 @@ def current_span() -> SpanContext | None:
 
 
 def send(report: Report) -> None:
-    """Count what a report tells of, and emit it as an event in its span."""
+    """Count the exception of a report, and emit it as an event in its span."""
     count(report.attributes)
     emit(report)
 
@@ -124,7 +137,7 @@ def send(report: Report) -> None:
 def emit(report: Report) -> None:
     """Emit a report as an event."""
     context = None if report.span is None else set_span_in_context(NonRecordingSpan(report.span))
-    _channel().logger.emit(
+    _instruments().logger.emit(
         timestamp=report.timestamp,
         context=context,
         event_name=report.event.name,
@@ -136,52 +149,55 @@ def emit(report: Report) -> None:
 
 
 def attributes_of(
-    error: BaseException, passed: list[TracebackType] | None = None, *, handler: str, handled: bool
+    error: BaseException, entries: list[TracebackType] | None = None, *, handler: str, handled: bool
 ) -> dict[str, AnyValue]:
-    """Return the attributes that every record of an exception has. ``passed``: the entries of its traceback."""
-    if passed is None:
-        passed = frames.entries(error.__traceback__)
-    # A hook of the application that logs what ends the program has not caught it.
+    """Return the attributes that every record of an exception has.
+
+    ``entries``: those of its traceback.
+    """
+    if entries is None:
+        entries = frames.traceback_entries(error.__traceback__)
+    # An excepthook of the application that logs the exception has not handled it.
     handled = handled and getattr(sys, "last_value", None) is not error
     name = type_name(type(error))
     thread = threading.current_thread()
     attributes: dict[str, AnyValue] = {
         _TYPE: name,
         _MESSAGE: text_of(error),
-        _STACK: stack_trace(error, passed),
+        _STACK: stack_trace(error, entries),
         _HANDLER: handler,
         _HANDLED: handled,
-        _FINGERPRINT: frames.fingerprint(name, error, passed),
+        _FINGERPRINT: frames.fingerprint(name, error, entries),
         schema.THREAD_ID.name: thread.ident or 0,
         schema.THREAD_NAME.name: thread.name,
     }
-    if handled and passed:
-        attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.place(passed[0])
+    if handled and entries:
+        attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.qualified_name(entries[0])
     task = _task_name()
     if task:
         attributes[schema.ASYNCIO_TASK_NAME.name] = task
-    if _with_locals():
+    if _includes_locals():
         from otel_distro.errors.local_variables import local_variables
 
         with guard("reading local variables"):
-            shown = local_variables(passed)
+            shown = local_variables(entries)
             if shown:
                 attributes[schema.EXCEPTION_LOCALS.name] = shown
     return attributes
 
 
 @functools.cache
-def _with_locals() -> bool:
+def _includes_locals() -> bool:
     return settings.OTEL_DISTRO_ERROR_LOCALS.get()
 
 
-def reread_settings() -> None:
-    """Read the settings anew at the next exception."""
-    _with_locals.cache_clear()
+def reload_settings() -> None:
+    """Read the settings again at the next exception."""
+    _includes_locals.cache_clear()
 
 
-class _Channel:
-    """The logger and the counters, which are dear to ask for, of the providers that are the global ones now."""
+class _Instruments:
+    """Logger and counters of the current global providers, cached: looking them up is expensive."""
 
     def __init__(self) -> None:
         self.providers = (get_logger_provider(), metrics.get_meter_provider())
@@ -193,45 +209,45 @@ class _Channel:
         )
 
 
-_current: _Channel | None = None
+_current: _Instruments | None = None
 
 
-def _channel() -> _Channel:
+def _instruments() -> _Instruments:
     global _current
-    channel = _current
-    if channel is None or channel.providers != (get_logger_provider(), metrics.get_meter_provider()):
-        channel = _current = _Channel()
-    return channel
+    instruments = _current
+    if instruments is None or instruments.providers != (get_logger_provider(), metrics.get_meter_provider()):
+        instruments = _current = _Instruments()
+    return instruments
 
 
 def count(attributes: dict[str, AnyValue]) -> None:
-    """Count an exception of these attributes, and say in them whether it is the first of its kind."""
+    """Count an exception by its attributes, and mark the first of a fingerprint in them."""
     fingerprint = str(attributes[_FINGERPRINT])
-    labels: dict[str, Any] = {_TYPE: attributes[_TYPE], _FINGERPRINT: _bounded(fingerprint)}
-    channel = _channel()
+    labels: dict[str, Any] = {_TYPE: attributes[_TYPE], _FINGERPRINT: _counter_label(fingerprint)}
+    instruments = _instruments()
     if first_seen.is_new(fingerprint):
         attributes[schema.EXCEPTION_FIRST_SEEN.name] = True
-        channel.new.add(1, dict(labels))
+        instruments.new.add(1, dict(labels))
     labels[_HANDLED], labels[_HANDLER] = attributes[_HANDLED], attributes[_HANDLER]
-    channel.all.add(1, labels)
+    instruments.all.add(1, labels)
 
 
-def _bounded(fingerprint: str) -> str:
+def _counter_label(fingerprint: str) -> str:
     if fingerprint not in _counted:
-        if len(_counted) >= _MOST_FINGERPRINTS:
+        if len(_counted) >= _MAX_FINGERPRINTS:
             return OTHER
         _counted.add(fingerprint)
     return fingerprint
 
 
 def type_name(kind: type[BaseException]) -> str:
-    """Return the name of an exception's class as the semantic conventions have it."""
+    """Return the name of an exception's class as the semantic conventions define it."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def was_recorded(error: BaseException) -> bool:
     """Return whether ``error`` was recorded since it was raised. Never raises."""
-    return exception_state.was_told(error)
+    return exception_state.was_reported(error)
 
 
 def _task_name() -> str:

@@ -1,7 +1,8 @@
-"""What is remembered on an exception itself: whether it was told, and the span it left first.
+"""State kept on an exception itself: whether it was reported, and which span it left first.
 
-A list of ours would keep exceptions alive, and with them everything their frames hold. The mark lies in the exception's
-own ``__dict__``, which every exception has, even one of a class with ``__slots__``.
+A registry would keep exceptions alive, and with them everything their frames hold. The state lies
+in the exception's own ``__dict__``, which every exception has, even one of a class with
+``__slots__``.
 """
 
 from __future__ import annotations
@@ -14,135 +15,149 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 _KEY: Final = "__otel_distro_recorded__"
-_ELSEWHERE: Final = 1
-"""In the place of a mark on an exception that was pickled: another process tells of it."""
-_MOST_LINKS: Final = 100
+_PICKLED: Final = 1
+"""Stands for the state in a pickled exception: the process that pickled it reports it."""
+_MAX_LINKED: Final = 100
 
 _dict_of: Any = BaseException.__dict__["__dict__"].__get__
 
 
-class Waiting(Protocol):
-    """What waits for the end of an exception. ``done``: it is told, or nobody needs it any more."""
+class Pending(Protocol):
+    """A report that waits for the end of its exception.
+
+    ``done``: it was sent, or is no longer needed.
+    """
 
     done: bool
 
 
 class ExceptionState:
-    """The mark of one failure. ``told``: recorded. ``final``: by somebody after whom nobody handles it any more.
+    """What is known of one failure.
 
-    ``span``: the innermost span it left. ``waiting``: what is to be told when the exception ends and nobody told it before.
+    - ``reported``: a record of it was made.
+    - ``final``: reported by a hook after which no code handles the exception any more.
+    - ``span``: the innermost span that it left.
+    - ``pending``: what to report when the exception is freed without having been reported.
+    - ``head``, ``tail``: identities of the first and the last entry of its traceback.
     """
 
-    __slots__ = ("final", "head", "on_end", "span", "tail", "told", "waiting")
+    __slots__ = ("final", "head", "on_end", "pending", "reported", "span", "tail")
 
     def __init__(self, tail: int) -> None:
         self.tail = tail
         self.head = 0
-        self.told = False
+        self.reported = False
         self.final = False
         self.span: SpanContext | None = None
-        self.waiting: Waiting | None = None
+        self.pending: Pending | None = None
         self.on_end: Callable[[Any], None] | None = None
 
-    def wait(self, what: Waiting, on_end: Callable[[Any], None]) -> None:
-        """Call ``on_end(what)`` when the exception ends, unless it is told before. It must not raise, nor take locks."""
-        self.drop()
+    def defer(self, pending: Pending, on_end: Callable[[Any], None]) -> None:
+        """Call ``on_end(pending)`` when the exception is freed, unless it is reported before.
+
+        ``on_end`` runs in a finalizer: it must not raise and must not take locks.
+        """
+        self.discard_pending()
         self.on_end = on_end
-        self.waiting = what
+        self.pending = pending
 
-    def drop(self) -> None:
-        """Let what waits be told by nobody."""
-        if self.waiting is not None:
-            self.waiting.done = True
-            self.waiting = None
+    def discard_pending(self) -> None:
+        """Mark what is pending as done, without reporting it."""
+        if self.pending is not None:
+            self.pending.done = True
+            self.pending = None
 
-    def drain(self, *, final: bool, head: int) -> None:
-        """Note that the failure is told."""
-        self.drop()
-        self.told, self.final, self.head = True, final, head
+    def mark_reported(self, *, final: bool, head: int) -> None:
+        """Note that the failure was reported."""
+        self.discard_pending()
+        self.reported, self.final, self.head = True, final, head
 
     def __del__(self) -> None:
-        waiting, self.waiting = self.waiting, None
-        if waiting is not None and not waiting.done and self.on_end is not None:
-            waiting.done = True
-            self.on_end(waiting)
+        pending, self.pending = self.pending, None
+        if pending is not None and not pending.done and self.on_end is not None:
+            pending.done = True
+            self.on_end(pending)
 
     def __reduce__(self) -> tuple[type[int], tuple[int]]:
-        """Be a plain number where the exception is unpickled: that may be where nobody knows this class.
+        """Pickle as a plain number: the unpickling process may not have this class installed.
 
-        What waits is told now, so that this process and the other one do not both do it.
+        What is pending is reported now, so that only one of the two processes does it.
         """
         self.__del__()
-        self.told = True
-        return int, (_ELSEWHERE,)
+        self.reported = True
+        return int, (_PICKLED,)
 
 
-def find(error: BaseException) -> ExceptionState | None:
-    """Return the mark that ``error`` got since it was raised, or None."""
+def lookup(error: BaseException) -> ExceptionState | None:
+    """Return the state that ``error`` got since it was raised, or None."""
     found = _dict_of(error).get(_KEY)
     if type(found) is ExceptionState:
         return found if found.tail == _tail(error) else None
-    if found == _ELSEWHERE:
-        mark = ExceptionState(_tail(error))
-        mark.told = True
-        return mark
+    if found == _PICKLED:
+        state = ExceptionState(_tail(error))
+        state.reported = True
+        return state
     return None
 
 
-def get(error: BaseException) -> ExceptionState:
-    """Return the mark of ``error``, a new one where it has none."""
-    mark = find(error)
-    if mark is None:
-        mark = ExceptionState(_tail(error))
-        _dict_of(error)[_KEY] = mark
-    return mark
+def get_or_create(error: BaseException) -> ExceptionState:
+    """Return the state of ``error``, which is created where it has none."""
+    state = lookup(error)
+    if state is None:
+        state = ExceptionState(_tail(error))
+        _dict_of(error)[_KEY] = state
+    return state
 
 
-def was_told(error: BaseException) -> bool:
-    """Return whether ``error`` was told since it was raised, however often it was raised on since."""
-    mark = find(error)
-    return mark is not None and mark.told
+def was_reported(error: BaseException) -> bool:
+    """Return whether ``error`` was reported since it was raised, also if it was re-raised since."""
+    state = lookup(error)
+    return state is not None and state.reported
 
 
-def tell(error: BaseException, *, final: bool) -> bool:
-    """Return whether ``error`` is to be told now, once, and note that it is; those it tells of itself are told with it.
+def claim(error: BaseException, *, final: bool) -> bool:
+    """Return whether the caller is to report ``error``, and mark it as reported.
 
-    ``final``: nobody handles it after this. Raised on and seen by another such hook it is the same failure only while its
-    traceback is the same: a program that keeps an exception and raises it anew has failed anew.
+    Causes, contexts and group members of ``error`` are marked with it: its stack trace shows them.
+
+    Args:
+        error: The exception.
+        final: No code handles it after this hook. After a final hook, an exception that comes
+            again with another traceback was re-raised and counts as a new failure.
     """
-    mark = get(error)
+    state = get_or_create(error)
     head = id(error.__traceback__)
-    if mark.waiting is not None and mark.waiting.done:
-        # It waited for so long that it was told meanwhile.
-        mark.drain(final=final, head=head)
+    if state.pending is not None and state.pending.done:
+        # The deferred report timed out and was sent.
+        state.mark_reported(final=final, head=head)
         return False
-    if mark.told and not (final and mark.final and mark.head != head):
+    if state.reported and not (final and state.final and state.head != head):
         return False
-    mark.drain(final=final, head=head)
+    state.mark_reported(final=final, head=head)
     for other in linked(error):
-        theirs = find(other)
-        if theirs is not None:
-            theirs.drain(final=final, head=id(other.__traceback__))
+        other_state = lookup(other)
+        if other_state is not None:
+            other_state.mark_reported(final=final, head=id(other.__traceback__))
     return True
 
 
 def span_of(error: BaseException) -> SpanContext | None:
-    """Return the innermost span that ``error``, or else one that led to it, has left; None where there was none."""
-    for one in (error, *linked(error)):
-        mark = find(one)
-        if mark is not None and mark.span is not None:
-            return mark.span
+    """Return the innermost span that ``error``, or else an exception linked to it, has left."""
+    for each in (error, *linked(error)):
+        state = lookup(each)
+        if state is not None and state.span is not None:
+            return state.span
     return None
 
 
 def linked(error: BaseException) -> Iterator[BaseException]:
-    """Yield causes, contexts and members of groups of ``error``, at most a hundred: what its stack trace shows."""
+    """Yield causes, contexts and group members of ``error``, at most a hundred."""
     seen = {id(error)}
     todo = [error]
-    while todo and len(seen) <= _MOST_LINKS:
-        one = todo.pop()
-        members = getattr(one, "exceptions", ()) if type(one).__module__ == "builtins" else ()
-        for other in (one.__cause__, one.__context__, *(members if isinstance(members, tuple) else ())):
+    while todo and len(seen) <= _MAX_LINKED:
+        current = todo.pop()
+        members = getattr(current, "exceptions", ()) if type(current).__module__ == "builtins" else ()
+        for other in (current.__cause__, current.__context__, *(members if isinstance(members, tuple) else ())):
             if isinstance(other, BaseException) and id(other) not in seen:
                 seen.add(id(other))
                 todo.append(other)
@@ -150,7 +165,10 @@ def linked(error: BaseException) -> Iterator[BaseException]:
 
 
 def _tail(error: BaseException) -> int:
-    """Return the identity of the traceback's last entry, which stays the same while the exception passes frames."""
+    """Return the identity of the traceback's last entry.
+
+    It stays the same while the exception propagates through further frames.
+    """
     tb = error.__traceback__
     if tb is None:
         return 0

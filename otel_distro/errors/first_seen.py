@@ -1,4 +1,7 @@
-"""Whether a fingerprint is new in this version of the service: remembered in a file that its processes share."""
+"""Whether a fingerprint is new in this version of the service.
+
+Known fingerprints are kept in a file that all processes of the service on the machine share.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +17,33 @@ from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.files import append_whole, hold
 from otel_distro.errors.state import open_file
 
-_MOST: Final = 10_000
-_LENGTH: Final = 17
-_PATIENCE: Final = 0.1
+_MAX_FINGERPRINTS: Final = 10_000
+_LINE_BYTES: Final = 17
+_LOCK_TIMEOUT_S: Final = 0.1
+"""How long a caller waits for the lock of this process, and for that of the file."""
 
 _lock = threads.allocate_lock()
 _service: tuple[Any, str] = (None, "")
+"""The tracer provider, and the key of the service that its resource describes."""
 _known: dict[str, set[str]] = {}
-"""Name of the file -> fingerprints this process knows of."""
+"""Key of a service -> fingerprints that this process knows of."""
 
 
 def is_new(fingerprint: str) -> bool:
-    """Return whether nobody has asked for this fingerprint since this version of the service is there.
+    """Return True the first time a process of this version of the service asks for ``fingerprint``.
 
-    The file holds at most ten thousand; after that nothing is new. Without a name of the service, and where the disk cannot
-    be written, this process remembers for itself alone.
+    The file holds at most ten thousand fingerprints; after that none is new. Without a service
+    name, and where the file cannot be written, only this process is considered.
     """
     key = _key()
     known = _known.get(key)
     if known is not None and fingerprint in known:
         return False
-    if not _lock.acquire(True, _PATIENCE):
+    if not _lock.acquire(True, _LOCK_TIMEOUT_S):
         return False
     try:
         known = _known.setdefault(key, set())
-        if fingerprint in known or len(known) >= _MOST:
+        if fingerprint in known or len(known) >= _MAX_FINGERPRINTS:
             return False
         known.add(fingerprint)
         if not key:
@@ -46,14 +51,19 @@ def is_new(fingerprint: str) -> bool:
         try:
             return _add(f"{key}.seen", fingerprint, known)
         except OSError as error:
-            say(f"new errors are told apart by each process for itself: {error}", cause="first seen")
+            say(
+                f"first occurrences of errors are tracked per process, because their file cannot be used ({error}); "
+                "python.exception.first_seen may be true more than once",
+                cause="first seen",
+                code="OD501",
+            )
             return True
     finally:
         _lock.release()
 
 
-def renew() -> None:
-    """Make the lock anew: in a forked child it may be held for ever."""
+def reset_after_fork() -> None:
+    """Replace the lock: the thread that holds it may not exist in the forked child."""
     global _lock
     _lock = threads.allocate_lock()
 
@@ -75,13 +85,13 @@ def _key() -> str:
 def _add(name: str, fingerprint: str, known: set[str]) -> bool:
     descriptor = open_file(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
-        hold(descriptor, _PATIENCE)
-        text = os.read(descriptor, _MOST * _LENGTH).decode("ascii", "replace")
-        there = text.split()
-        known.update(there)
-        if fingerprint in there or len(there) >= _MOST:
+        hold(descriptor, _LOCK_TIMEOUT_S)
+        text = os.read(descriptor, _MAX_FINGERPRINTS * _LINE_BYTES).decode("ascii", "replace")
+        stored = text.split()
+        known.update(stored)
+        if fingerprint in stored or len(stored) >= _MAX_FINGERPRINTS:
             return False
-        # A line that a crash has cut off must not swallow this one.
+        # A line that a crash has cut off must not be joined with this one.
         start = "" if not text or text.endswith("\n") else "\n"
         append_whole(descriptor, f"{start}{fingerprint}\n".encode(), os.fstat(descriptor).st_size)
         return True

@@ -1,7 +1,7 @@
-"""Local variables of the application's own frames as text: bounded, redacted, and without running any of its code.
+"""Local variables of the application's own frames as text: bounded and redacted.
 
-No ``__repr__`` of the application is called: it may be slow, ask a database, or raise. Values of plain built-in types are
-shown as they are, an object by its class and what lies in its ``__dict__``.
+No ``__repr__`` of the application is called: it may be slow, query a database, or raise. Values of
+built-in types are shown as they are, other objects by their class and their ``__dict__``.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import uuid
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro.errors.frames import function_name, own_name
+from otel_distro.errors.frames import app_file_name, function_name
 from otel_distro.redaction import Redactor
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_MOST_FRAMES: Final = 10
-_MOST_VARIABLES: Final = 30
-_MOST_ELEMENTS: Final = 10
-_LONGEST: Final = 200
-_LONGEST_NAME: Final = 60
-_LONGEST_TEXT: Final = 8000
-_DEEPEST: Final = 3
-_LARGEST_INT: Final = 1 << 256
+_MAX_FRAMES: Final = 10
+_MAX_VARIABLES: Final = 30
+_MAX_ELEMENTS: Final = 10
+_MAX_VALUE_CHARS: Final = 200
+_MAX_NAME_CHARS: Final = 60
+_MAX_TEXT_CHARS: Final = 8000
+_MAX_DEPTH: Final = 3
+_MAX_INT: Final = 1 << 256
 
 _PLAIN: Final = (
     bool,
@@ -58,27 +58,30 @@ def _redactor() -> Redactor:
     return Redactor.from_environment()
 
 
-def local_variables(passed: list[TracebackType]) -> str:
-    """Return the variables of the innermost own frames, innermost first: a line for the frame, one for each variable."""
+def local_variables(entries: list[TracebackType]) -> str:
+    """Return the variables of the application's innermost frames, innermost first.
+
+    One line for each frame, then one for each of its variables.
+    """
     lines: list[str] = []
-    own = [entry for entry in passed if own_name(entry.tb_frame.f_code.co_filename)]
-    for entry in own[: -_MOST_FRAMES - 1 : -1]:
+    own = [entry for entry in entries if app_file_name(entry.tb_frame.f_code.co_filename)]
+    for entry in own[: -_MAX_FRAMES - 1 : -1]:
         code = entry.tb_frame.f_code
-        lines.append(f"{function_name(code)} ({own_name(code.co_filename)}:{entry.tb_lineno})")
+        lines.append(f"{function_name(code)} ({app_file_name(code.co_filename)}:{entry.tb_lineno})")
         found = [
             (name, value)
             for name, value in entry.tb_frame.f_locals.items()
             if type(value).__name__ not in _HIDDEN_TYPES and not name.startswith("__")
         ]
-        lines.extend(f"  {name} = {_shown(name, value, 0)}" for name, value in found[:_MOST_VARIABLES])
-        if len(found) > _MOST_VARIABLES:
-            lines.append(f"  and {len(found) - _MOST_VARIABLES} more")
+        lines.extend(f"  {name} = {_redacted(name, value, 0)}" for name, value in found[:_MAX_VARIABLES])
+        if len(found) > _MAX_VARIABLES:
+            lines.append(f"  and {len(found) - _MAX_VARIABLES} more")
     text = "\n".join(lines)
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+    return text if len(text) <= _MAX_TEXT_CHARS else f"{text[: _MAX_TEXT_CHARS - 1]}…"
 
 
-def _shown(name: str, value: Any, depth: int) -> str:
-    """Return the text of a value, hidden where its name is that of a secret."""
+def _redacted(name: str, value: Any, depth: int) -> str:
+    """Return the text of a value, redacted where its name is that of a secret."""
     text = _text(value, depth)
     kept: object = _redactor().value(name, text)
     return kept if type(kept) is str else str(kept)
@@ -87,51 +90,51 @@ def _shown(name: str, value: Any, depth: int) -> str:
 def _text(value: Any, depth: int) -> str:
     kind = type(value)
     if kind is str:
-        # Redacted before it is cut: half a secret is not recognised as one.
-        return _cut(repr(_redactor().text(value[: 50 * _LONGEST])))
+        # Redacted before it is truncated: half a secret is not recognised as one.
+        return _truncated(repr(_redactor().text(value[: 50 * _MAX_VALUE_CHARS])))
     if kind is bytes or kind is bytearray:
-        return _cut(repr(bytes(value[:_LONGEST])))
+        return _truncated(repr(bytes(value[:_MAX_VALUE_CHARS])))
     if kind is int:
-        return repr(value) if -_LARGEST_INT < value < _LARGEST_INT else f"<int of {value.bit_length()} bits>"
+        return repr(value) if -_MAX_INT < value < _MAX_INT else f"<int of {value.bit_length()} bits>"
     if kind is decimal.Decimal:
-        return _cut(repr(value)) if -10_000 < value.adjusted() < 10_000 else "<Decimal>"
+        return _truncated(repr(value)) if -10_000 < value.adjusted() < 10_000 else "<Decimal>"
     if kind in _PLAIN:
-        return _cut(repr(value))
+        return _truncated(repr(value))
     if kind is dict:
-        return _cut("{" + _pairs(value, depth) + "}")
+        return _truncated("{" + _pairs(value, depth) + "}")
     if kind in _BRACKETS:
-        if depth >= _DEEPEST:
+        if depth >= _MAX_DEPTH:
             return f"<{kind.__name__} of {len(value)}>"
         left, right = _BRACKETS[kind]
-        inside = [_text(element, depth + 1) for element in islice(value, _MOST_ELEMENTS)]
-        more = [f"and {len(value) - _MOST_ELEMENTS} more"] if len(value) > _MOST_ELEMENTS else []
-        return _cut(left + ", ".join(inside + more) + right)
+        inside = [_text(element, depth + 1) for element in islice(value, _MAX_ELEMENTS)]
+        more = [f"and {len(value) - _MAX_ELEMENTS} more"] if len(value) > _MAX_ELEMENTS else []
+        return _truncated(left + ", ".join(inside + more) + right)
     return _object(value, kind, depth)
 
 
 def _object(value: Any, kind: type[Any], depth: int) -> str:
-    name = f"{kind.__module__}.{kind.__qualname__}"[:_LONGEST_NAME]
+    name = f"{kind.__module__}.{kind.__qualname__}"[:_MAX_NAME_CHARS]
     try:
-        held = object.__getattribute__(value, "__dict__") if depth < _DEEPEST else None
+        held = object.__getattribute__(value, "__dict__") if depth < _MAX_DEPTH else None
     except Exception:
         held = None
     if type(held) is not dict or not held:
         return f"<{name}>"
-    return _cut(f"<{name} {_pairs(held, depth, '=')}>")
+    return _truncated(f"<{name} {_pairs(held, depth, '=')}>")
 
 
 def _pairs(held: dict[Any, Any], depth: int, sign: str = ": ") -> str:
-    if depth >= _DEEPEST:
+    if depth >= _MAX_DEPTH:
         return f"{len(held)} entries"
     parts = []
-    for key, value in islice(list(held.items()), _MOST_ELEMENTS):
-        name = key[:_LONGEST_NAME] if type(key) is str else ""
+    for key, value in islice(list(held.items()), _MAX_ELEMENTS):
+        name = key[:_MAX_NAME_CHARS] if type(key) is str else ""
         label = name if name and sign == "=" else _text(key, depth + 1)
-        parts.append(f"{label}{sign}{_shown(name, value, depth + 1)}")
-    if len(held) > _MOST_ELEMENTS:
-        parts.append(f"and {len(held) - _MOST_ELEMENTS} more")
+        parts.append(f"{label}{sign}{_redacted(name, value, depth + 1)}")
+    if len(held) > _MAX_ELEMENTS:
+        parts.append(f"and {len(held) - _MAX_ELEMENTS} more")
     return ", ".join(parts)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _truncated(text: str) -> str:
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"

@@ -1,4 +1,4 @@
-"""How often the same thing is told: at once, then once a minute with the number of those between."""
+"""Rate limit by key: admit the first, then one per minute with the number suppressed between."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 WINDOW: Final = 60.0
-_MOST: Final = 2000
+"""Seconds in which one event of a key is admitted."""
+_MAX_KEYS: Final = 2000
 
 
 class Limiter:
-    """Keeps the time and number of what was told, by key; the newest two thousand keys."""
+    """Admits one event per key and window. Forgets all keys when there are 2,000."""
 
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
-        self._told: dict[Hashable, list[float]] = {}
+        self._entries: dict[Hashable, list[float]] = {}
+        """Key -> end of its window (monotonic clock), number of events suppressed in it."""
 
-    def take(self, key: Hashable) -> int | None:
-        """Return None where the same was told less than a window ago, else how many were held back since then."""
+    def admit(self, key: Hashable) -> int | None:
+        """Return None to suppress the event, else the number suppressed since the last admitted."""
         now = time.monotonic()
-        entry = self._told.get(key)
+        entry = self._entries.get(key)
         if entry is not None and now < entry[0]:
             entry[1] += 1
             return None
-        if len(self._told) >= _MOST:
-            self._told.clear()
-        self._told[key] = [now + self._window, 0]
+        if len(self._entries) >= _MAX_KEYS:
+            self._entries.clear()
+        self._entries[key] = [now + self._window, 0]
         return int(entry[1]) if entry is not None else 0
 
-    def would_tell(self, key: Hashable) -> bool:
-        """Return whether :meth:`take` would not return None."""
-        entry = self._told.get(key)
+    def would_admit(self, key: Hashable) -> bool:
+        """Return whether :meth:`admit` would return a number now."""
+        entry = self._entries.get(key)
         return entry is None or time.monotonic() >= entry[0]

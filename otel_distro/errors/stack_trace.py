@@ -1,4 +1,7 @@
-"""Stack traces as Python prints them, with the text of each frame remembered: errors come again from the same places."""
+"""Stack traces as Python prints them.
+
+The text of each frame is cached: errors come again from the same places.
+"""
 
 from __future__ import annotations
 
@@ -11,51 +14,51 @@ from otel_distro.errors.frames import function_name
 if TYPE_CHECKING:
     from types import TracebackType
 
-_MOST_FRAMES: Final = 100
+_MAX_FRAMES: Final = 100
 _SHOWN_REPEATS: Final = 3
 """Python folds further repeats of a frame into one line."""
-_REMEMBERED: Final = 5000
-_WITH_MORE_TO_SAY: Final = (SyntaxError, NameError, AttributeError, ImportError)
-"""Classes whose last line has more than class and message: places in source, suggestions."""
+_MAX_CACHED: Final = 5000
+_DETAILED: Final = (SyntaxError, NameError, AttributeError, ImportError)
+"""Classes whose last line has more than class and message: source positions, suggestions."""
 
 _frames: dict[tuple[str, str, int, int, int], str] = {}
 
 
-def stack_trace(error: BaseException, passed: list[TracebackType]) -> str:
-    """Return the whole trace with causes, groups and notes, as :func:`traceback.format_exception` has it.
+def stack_trace(error: BaseException, entries: list[TracebackType]) -> str:
+    """Return the whole trace with causes, groups and notes, as :func:`traceback.format_exception`.
 
-    ``passed``: the entries of its traceback.
+    ``entries``: those of its traceback.
     """
-    fast = _fast(error, passed)
+    fast = _fast(error, entries)
     return "".join(traceback.format_exception(type(error), error, error.__traceback__)) if fast is None else fast
 
 
-def _fast(error: BaseException, passed: list[TracebackType]) -> str | None:
-    """Return the trace of an exception that stands alone, None where there is anything special about it."""
+def _fast(error: BaseException, entries: list[TracebackType]) -> str | None:
+    """Return the trace of an exception without chain, group or notes; None for any other."""
     if (
         error.__cause__ is not None
         or (error.__context__ is not None and not error.__suppress_context__)
-        or isinstance(error, _WITH_MORE_TO_SAY)
+        or isinstance(error, _DETAILED)
         or getattr(error, "__notes__", None) is not None
         or getattr(error, "exceptions", None) is not None
         or hasattr(sys, "tracebacklimit")
-        or len(passed) > _MOST_FRAMES
+        or len(entries) > _MAX_FRAMES
     ):
         return None
-    parts = ["Traceback (most recent call last):\n"] if passed else []
-    before: tuple[str, str, int] | None = None
+    parts = ["Traceback (most recent call last):\n"] if entries else []
+    previous: tuple[str, str, int] | None = None
     repeats = 0
-    for entry in passed:
+    for entry in entries:
         code, line = entry.tb_frame.f_code, entry.tb_lineno
         place = (code.co_filename, code.co_name, line)
-        repeats = repeats + 1 if place == before else 1
+        repeats = repeats + 1 if place == previous else 1
         if repeats > _SHOWN_REPEATS:
             return None
-        before = place
+        previous = place
         key = (code.co_filename, function_name(code), code.co_firstlineno, entry.tb_lasti, line)
         text = _frames.get(key)
         if text is None:
-            if len(_frames) >= _REMEMBERED:
+            if len(_frames) >= _MAX_CACHED:
                 _frames.clear()
             text = _frames[key] = "".join(traceback.format_tb(entry, limit=1))
         parts.append(text)

@@ -1,4 +1,7 @@
-"""The small files that errors leave for the next process, beside the spool: private, no links followed."""
+"""Files in the state folder that error tracking shares with later processes.
+
+They lie beside the spool, are private to the user, and symbolic links are not followed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,21 @@ _FOLDERS: Final = ("otel-distro", "errors")
 
 
 def open_folder(*, create: bool = True) -> int:
-    """Return a descriptor of the folder, which the caller closes. Raises ``OSError`` where it cannot be trusted."""
+    """Return a descriptor of the folder, which the caller closes.
+
+    Raises:
+        OSError: It cannot be opened, or other users can change it.
+    """
     return open_safely(state_home(os.environ), _FOLDERS, create=create)
 
 
 def open_file(name: str, flags: int) -> int:
-    """Open one of the files. Raises ``OSError``, ``PermissionError`` for one that is not a plain file of this user's."""
+    """Open one of the files.
+
+    Raises:
+        PermissionError: It is not a regular file that only this user can write.
+        OSError: It cannot be opened.
+    """
     folder = open_folder()
     try:
         return open_below(folder, name, flags)
@@ -25,7 +37,7 @@ def open_file(name: str, flags: int) -> int:
 
 
 def open_below(folder: int, name: str, flags: int) -> int:
-    """Open a file in an open folder, as :func:`open_file` does."""
+    """Open a file relative to the descriptor of its folder, as :func:`open_file` does."""
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600, dir_fd=folder)
     found = os.fstat(descriptor)
     if not plain(found) or found.st_mode & 0o022:

@@ -1,8 +1,10 @@
-"""The base of our instrumentors: what they patch they can put back.
+"""Base class of the instrumentors: every patch can be undone.
 
-An instrumentor is one file here, one line under ``opentelemetry_instrumentor`` in pyproject.toml, its names in
-``schema`` and its test. It is loaded when telemetry starts (a row in ``targets.ALWAYS``), when a library is imported
-(``targets.ON_IMPORT``) or when a function is first called (``targets.FIRST_CALL``).
+An instrumentor is one file in this folder, one entry point ``opentelemetry_instrumentor`` in
+pyproject.toml, its names in ``schema``, and its test. A table of ``_startup/triggers.py`` says when
+it is loaded: when telemetry starts (``ALWAYS``), when a library is imported (``ON_IMPORT``), or
+when a function is first called (``FIRST_CALL``). Helpers lie in the folders ``_logging``,
+``_process`` and ``_access``.
 """
 
 from __future__ import annotations
@@ -20,35 +22,35 @@ if TYPE_CHECKING:
 
 
 class Instrumentor(BaseInstrumentor):
-    """Patches places and remembers what stood there. Subclasses write :meth:`install`."""
+    """Patches attributes and restores them. Subclasses implement :meth:`install`."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the libraries that must be installed, as requirement strings; none by default."""
+        """Return the libraries that must be installed, as requirement strings; by default empty."""
         return ()
 
     @abstractmethod
     def install(self) -> None:
-        """Patch what is to be patched, by :meth:`patch`."""
+        """Apply all patches, by :meth:`patch`."""
 
     def patch(self, owner: Any, attribute: str, wrap: Wrapper) -> None:
-        """Put ``wrap(original)`` in the place of ``owner.attribute``."""
+        """Replace ``owner.attribute`` by ``wrap(original)``."""
         original = getattr(owner, attribute)
         replacement = functools.wraps(original)(wrap(original))
         setattr(owner, attribute, replacement)
-        self._places().append((owner, attribute, original, replacement))
+        self._patches().append((owner, attribute, original, replacement))
 
-    def _places(self) -> list[tuple[Any, str, Any, Any]]:
+    def _patches(self) -> list[tuple[Any, str, Any, Any]]:
         # Not set in __init__, which runs again at every construction of this singleton.
-        places: list[tuple[Any, str, Any, Any]] = self.__dict__.setdefault("_patched", [])
-        return places
+        patches: list[tuple[Any, str, Any, Any]] = self.__dict__.setdefault("_patched", [])
+        return patches
 
     def _instrument(self, **kwargs: Any) -> None:
         self.install()
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        places = self._places()
-        while places:
-            owner, attribute, original, replacement = places.pop()
-            # Somebody who patched over us keeps their place; we are then called through and find nothing to do.
+        patches = self._patches()
+        while patches:
+            owner, attribute, original, replacement = patches.pop()
+            # Another tool may have patched the attribute since: its patch stays, and calls on.
             if getattr(owner, attribute, None) is replacement:
                 setattr(owner, attribute, original)

@@ -1,8 +1,9 @@
-"""Every record of :mod:`logging` that a logger lets through, as an OpenTelemetry log record.
+"""Export every record of :mod:`logging` that passes its logger as an OpenTelemetry log record.
 
-It listens where a logger hands a record to its handlers, and adds no handler itself. So what the application prints is
-untouched (``basicConfig``, ``dictConfig``, ``lastResort`` work as ever), loggers that do not propagate are heard too, and
-no record comes twice. It stands in the place of upstream's ``opentelemetry-instrumentation-logging``.
+It wraps ``Logger.callHandlers`` and adds no handler. So the application's output is unchanged
+(``basicConfig``, ``dictConfig`` and ``lastResort`` work as without it), loggers that do not
+propagate are covered, and no record is exported twice. Replaces upstream's
+``opentelemetry-instrumentation-logging``.
 
 Source: https://opentelemetry.io/docs/specs/otel/logs/data-model/
 """
@@ -32,7 +33,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "taskName",
-    # The message once more, with colours, as uvicorn adds it.
+    # The message with colour codes, as uvicorn adds it.
     "color_message",
     *logging_hooks.TRACE_FIELDS,
 }
@@ -43,8 +44,8 @@ class LogRecordsInstrumentor(Instrumentor):
     """Entry point ``log_records``."""
 
     def install(self) -> None:
-        """Listen at ``logging.Logger.callHandlers``."""
-        self.patch(logging.Logger, "callHandlers", _call_handlers)
+        """Wrap ``logging.Logger.callHandlers``."""
+        self.patch(logging.Logger, "callHandlers", _wrap_call_handlers)
         levels.start()
         deduplicate.start(emit.send)
 
@@ -55,38 +56,45 @@ class LogRecordsInstrumentor(Instrumentor):
 
 
 class StructuredEvent(NamedTuple):
-    """An event of a structured logger that becomes a record: that record's message, and what is told in its place."""
+    """An event of structlog that goes through :mod:`logging`.
+
+    ``message``: identifies its record. The other fields are exported in place of the record's.
+    """
 
     message: object
     body: str
-    place: CodeLocation
+    location: CodeLocation
     extras: dict[str, AnyValue]
     error: BaseException | None
 
 
 class _Thread(threading.local):
-    """What this thread is handing on, so that one thing that passes two libraries comes once."""
+    """What this thread is passing to handlers: a record of two libraries is exported once."""
 
     record: logging.LogRecord | None = None
-    """The record of :mod:`logging` that its handlers are given."""
+    """The record of :mod:`logging` that the handlers are processing."""
     body: str | None = None
-    """The text of that record, once somebody asked."""
+    """The message of that record, once it was computed."""
     relayed: str | None = None
-    """The message that another library gives to its handlers, which may pass it on to :mod:`logging`."""
+    """The message that loguru's sinks are processing; they may pass it to :mod:`logging`."""
     event: StructuredEvent | None = None
+    """The event of structlog whose record follows."""
 
 
 thread = _Thread()
 
 
-def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what stands in the place of ``Logger.callHandlers``.
+def _wrap_call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``Logger.callHandlers``.
 
-    Handlers that count the frames up to whoever logged, as those that pass records on to loguru, must find as many as
-    ever. So it goes through the handlers itself, unless somebody else stands in that place already.
+    Some handlers count the frames up to the logging call, such as those that pass records to
+    loguru. The replacement must not add a frame, so it calls the handlers itself, unless another
+    tool has replaced the method before.
     """
     code = getattr(original, "__code__", None)
-    hand_on = None if code is not None and code.co_filename == logging.Handler.handle.__code__.co_filename else original
+    call_next = (
+        None if code is not None and code.co_filename == logging.Handler.handle.__code__.co_filename else original
+    )
 
     def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         if logging_hooks.wanted:
@@ -96,25 +104,25 @@ def _call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             if levels.patched and levels.is_for_export_only(logger, record):
                 return
-            if hand_on is not None:
-                hand_on(logger, record)
+            if call_next is not None:
+                call_next(logger, record)
                 return
             current: logging.Logger | None = logger
-            nobody = True
+            unhandled = True
             while current is not None:
                 for handler in current.handlers:
-                    nobody = False
+                    unhandled = False
                     if record.levelno >= handler.level:
                         handler.handle(record)
                 current = current.parent if current.propagate else None
-            if nobody:
-                # It knows what to do without handlers.
+            if unhandled:
+                # The original implements lastResort.
                 original(logger, record)
         finally:
             _export(record, event if event is not None and event.message is record.msg else None)
             thread.record, thread.body = outer, None
 
-    # Where logging complains of bad arguments it shows who called, from the first frame on that is not in its own file.
+    # Reports of bad arguments show the first frame outside of logging's own file: hide this one.
     callHandlers.__code__ = callHandlers.__code__.replace(co_filename=logging.__file__)
     return callHandlers
 
@@ -129,30 +137,36 @@ def _add_trace_fields(record: logging.LogRecord) -> None:
 
 
 def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
-    """Emit the record unless it was emitted before or nobody wants it. Never raises."""
+    """Emit the record unless it is a duplicate or its level is not exported. Never raises."""
     try:
         source = emit.source_of(record.name, record.levelno)
-        if source is None or _was_told(record):
+        if source is None or _is_duplicate(record):
             return
         emit.thread.busy = True
         try:
             if event is None:
                 error = record.exc_info[1] if record.exc_info else None
                 if error is not None and record.name == "asyncio" and errors.was_recorded(error):
-                    # asyncio logs what error_tracking has just recorded: one failure, one record.
+                    # asyncio logs the exception that error_tracking has just recorded.
                     return
-                body, place, extras, template = (
+                body, location, extras, template = (
                     thread.body or body_of(record),
-                    _place(record),
+                    _location(record),
                     _extras(record),
                     record.msg,
                 )
             else:
-                body, place, extras, error, template = event.body, event.place, event.extras, event.error, event.body
+                body, location, extras, error, template = (
+                    event.body,
+                    event.location,
+                    event.extras,
+                    event.error,
+                    event.body,
+                )
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
             emit.emit(
-                source, int(record.created * 1e9), record.levelno, record.levelname, body, place, extras, template
+                source, int(record.created * 1e9), record.levelno, record.levelname, body, location, extras, template
             )
         finally:
             emit.thread.busy = False
@@ -163,19 +177,19 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
 
 
 def body_of(record: logging.LogRecord) -> str:
-    """Return the message of a record, as a formatter of the application has already made it where one has."""
-    made = record.__dict__.get("message")
-    if type(made) is str and _COLOUR not in made:
-        return made
+    """Return the message of a record; reuse it if a formatter has stored it."""
+    stored = record.__dict__.get("message")
+    if type(stored) is str and _COLOUR not in stored:
+        return stored
     try:
         return record.getMessage()
     except Exception:
-        # Bad arguments are the application's, and logging reports them itself.
+        # Bad arguments: logging reports them itself.
         return text_of(record.msg)
 
 
-def _place(record: logging.LogRecord) -> CodeLocation:
-    return emit.place_of(
+def _location(record: logging.LogRecord) -> CodeLocation:
+    return emit.location_of(
         record.pathname, record.lineno, record.funcName or "", record.thread or 0, record.threadName or ""
     )
 
@@ -188,17 +202,17 @@ def _extras(record: logging.LogRecord) -> dict[str, AnyValue]:
 
 
 def exception_attributes(error: BaseException, level: int) -> dict[str, AnyValue]:
-    """Return what is told of an exception that was logged, and count it from WARNING on: below it was no failure."""
+    """Return the attributes of a logged exception, and count it from level WARNING on."""
     if level >= logging.WARNING:
         return errors.describe(error, handler="log", handled=True)
     return errors.attributes_of(error, handler="log", handled=True)
 
 
-def _was_told(record: logging.LogRecord) -> bool:
-    """Return whether the record was emitted where it was made, and is handled here once more.
+def _is_duplicate(record: logging.LogRecord) -> bool:
+    """Return whether the record was exported where it was made and is only handled again here.
 
-    Listeners of queues do that with records of other threads, and of processes that multiprocessing started: those run
-    under telemetry themselves. Loguru's sinks do it with what loguru has emitted.
+    ``QueueListener`` does that with records of other threads, and of processes that multiprocessing
+    has started: those export their records themselves. Sinks of loguru do it with loguru's records.
     """
     if thread.relayed and isinstance(record.msg, str) and thread.relayed in record.msg:
         return True
@@ -206,16 +220,17 @@ def _was_told(record: logging.LogRecord) -> bool:
     if process is None or record.thread is None:
         return False
     if process == _pid:
-        # Asked anew: gevent may have put its own in the place of it, as logging then sees it.
+        # Looked up at each call: gevent may have replaced it, and logging uses the replacement.
         return record.thread != threading.get_ident()
     return record.processName != "MainProcess" or process == os.getppid()
 
 
-def _note_pid() -> None:
+def reset_after_fork() -> None:
+    """Store the process id of the forked child."""
     global _pid
     _pid = os.getpid()
 
 
 _pid = os.getpid()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_pid)
+    os.register_at_fork(after_in_child=reset_after_fork)

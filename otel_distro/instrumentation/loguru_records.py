@@ -1,8 +1,9 @@
-"""Every record of loguru that its level lets through to a sink, as an OpenTelemetry log record.
+"""Export every record of loguru that the level of a sink accepts as an OpenTelemetry log record.
 
-It listens where loguru hands a record to its sinks, and adds none: ``logger.remove()`` takes nothing from us, and what the
-sinks print stays as it is. Patchers, ``bind``, ``contextualize``, ``opt(lazy=True)`` and ``opt(exception=…)`` have done their
-work by then. A record that a sink passes on to :mod:`logging`, or that came from there, is exported once.
+It wraps ``Handler.emit`` and adds no sink: the output of the sinks is unchanged, and
+``logger.remove()`` removes nothing of it. Patchers, ``bind``, ``contextualize``, ``opt(lazy=True)``
+and ``opt(exception=…)`` were applied before. A record that a sink passes to :mod:`logging`, or that
+came from there, is exported once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
-# Loguru's own modules: what it calls public knows no record before a sink of the application has it.
+# Private modules of loguru: its public API shows a record only to sinks.
 _handler: Any = import_module("loguru._handler")
 _logger: Any = import_module("loguru._logger")
 
@@ -31,8 +32,8 @@ class LoguruRecordsInstrumentor(Instrumentor):
     """Entry point ``loguru_records``."""
 
     def install(self) -> None:
-        """Listen at ``loguru._handler.Handler.emit``, and let records exist that only the export wants."""
-        self.patch(_handler.Handler, "emit", _emit)
+        """Wrap ``Handler.emit`` of loguru, and lower its minimum level to that of the rules."""
+        self.patch(_handler.Handler, "emit", _wrap_emit)
         if "min_level" not in vars(_logger.Core):
             _logger.Core.min_level = _MinLevel()
 
@@ -43,7 +44,7 @@ class LoguruRecordsInstrumentor(Instrumentor):
 
 
 class _MinLevel:
-    """The lowest level that any sink takes, or that a rule of ``OTEL_DISTRO_LOG_LEVELS`` asks for where that is lower."""
+    """The lowest level of all sinks, or that of ``OTEL_DISTRO_LOG_LEVELS`` if it is lower."""
 
     def __get__(self, core: Any, owner: Any = None) -> Any:
         if core is None:
@@ -57,14 +58,14 @@ class _MinLevel:
 
 
 class _Thread(threading.local):
-    told: Any = None
-    """Of the newest record of this thread an object that is its own: every sink gets the same record."""
+    exported: Any = None
+    """The object ``elapsed`` of the newest exported record: all sinks get the same record."""
 
 
 _thread = _Thread()
 
 
-def _emit(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_emit(original: Callable[..., Any]) -> Callable[..., Any]:
     def emit(handler: Any, record: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         passing = log_records.thread
         outer, passing.relayed = passing.relayed, record["message"]
@@ -78,34 +79,34 @@ def _emit(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _export(handler: Any, record: dict[str, Any]) -> None:
-    """Emit the record once, whichever sinks get it. Never raises."""
+    """Emit the record once, however many sinks get it. Never raises."""
     try:
         level = record["level"]
         name = record["name"] or ""
-        if _thread.told is record["elapsed"] or (handler._levelno > level.no and levels.threshold(name) is None):
-            # Told with another sink; or not for this sink, and no rule asks for it.
+        if _thread.exported is record["elapsed"] or (handler._levelno > level.no and levels.threshold(name) is None):
+            # Exported for another sink; or below the level of this sink, and no rule applies.
             return
-        _thread.told = record["elapsed"]
+        _thread.exported = record["elapsed"]
         source = emit.source_of(name, level.no)
         if source is None or _came_from_logging(record["message"]):
             return
         emit.thread.busy = True
         try:
-            raised = record["exception"]
+            exception = record["exception"]
             emit.emit(
                 source,
                 int(record["time"].timestamp() * 1e9),
                 level.no,
                 level.name,
                 record["message"],
-                emit.place_of(
+                emit.location_of(
                     record["file"].path,
                     record["line"],
                     record["function"],
                     record["thread"].id,
                     record["thread"].name,
                 ),
-                _extras(record, raised.value if raised is not None else None),
+                _extras(record, exception.value if exception is not None else None),
                 record["message"],
             )
         finally:
@@ -117,7 +118,7 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
 
 
 def _came_from_logging(message: str) -> bool:
-    """Return whether a handler of :mod:`logging` passes on what that library exports itself."""
+    """Return whether the record comes from :mod:`logging`, which is exported already."""
     outer = log_records.thread.record
     if outer is None:
         return False

@@ -1,9 +1,10 @@
 """Process and host metrics by psutil, under the names of the semantic conventions.
 
-One cycle costs less than a millisecond: everything is read once for all instruments, and nothing walks the files of
-every process (upstream's ``system-metrics`` does, and takes 22 to 35 ms). A forked worker reports itself, not its
-parent. Host metrics (``system.*``) come from one process of the host, whichever holds a lock file; when it ends, another
-takes over at its next cycle. It stands in the place of upstream's ``opentelemetry-instrumentation-system-metrics``.
+One collection costs less than a millisecond: everything is read once for all instruments, and the
+files of other processes are not scanned (upstream's ``system-metrics`` does so and takes 22 to
+35 ms). A forked worker reports itself, not its parent. Host metrics (``system.*``) come from one
+process of the host, the one that holds a lock file; when it ends, another takes over at its next
+collection. Replaces upstream's ``opentelemetry-instrumentation-system-metrics``.
 
 Sources: https://opentelemetry.io/docs/specs/semconv/system/process-metrics/,
 https://opentelemetry.io/docs/specs/semconv/system/system-metrics/,
@@ -27,33 +28,33 @@ from otel_distro import settings
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._process.host import HostLease, HostReadings, read_parts
+from otel_distro.instrumentation._process.host import HostLease, HostReadings, by_attribute, read_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
     Readings = dict[s.Metric, list[Observation]]
 
 _SCOPE = "otel_distro.process_metrics"
-_FRESH = 0.2
-"""Seconds for which one reading serves: the callbacks of one collection follow each other within less."""
+_CACHE_S = 0.2
+"""How long one reading is reused: all callbacks of one collection run within that time."""
 
 
 class ProcessMetricsInstrumentor(Instrumentor):
     """Entry point ``process_metrics``."""
 
     def install(self) -> None:
-        """Register an observable instrument for every metric; all of them look into one shared reading."""
+        """Register an observable instrument for every metric; all share one reading."""
         meter = metrics.get_meter(_SCOPE, __version__)
         self.__dict__["_source"] = _Source(settings.OTEL_DISTRO_HOST_METRICS.get())
         for metric in _METRICS:
             _observe(meter, metric, self._read)
 
     def _read(self) -> Readings:
-        # Instruments cannot be taken back from a meter: they observe nothing while we are not installed, and what is
-        # installed again is seen by those that are there.
+        # Instruments cannot be removed from a meter: they observe nothing while the instrumentor is
+        # uninstalled, and are reused when it is installed again.
         source: _Source | None = self.__dict__.get("_source")
         readings: Readings = {}
         if source is not None:
@@ -81,38 +82,41 @@ def _observe(meter: Meter, metric: s.Metric, read: Callable[[], Readings]) -> No
 
 
 class _Source:
-    """Reads process and host once for each collection."""
+    """Reads process and host once per collection.
+
+    ``host``: the setting ``OTEL_DISTRO_HOST_METRICS``.
+    """
 
     def __init__(self, host: str) -> None:
-        self._host_wanted = host
-        self._renew()
+        self._host_setting = host
+        self._reset()
 
-    def _renew(self) -> None:
+    def _reset(self) -> None:
         self._pid = os.getpid()
         self._read_at = float("-inf")
         self._readings: Readings = {}
         self._process = _ProcessReadings()
-        self._host = HostReadings() if self._host_wanted != "false" else None
-        self._seat = HostLease() if self._host_wanted == "auto" else None
+        self._host = HostReadings() if self._host_setting != "false" else None
+        self._lease = HostLease() if self._host_setting == "auto" else None
 
     def close(self) -> None:
-        """Give back the right to report the host."""
-        if self._seat is not None:
-            self._seat.leave()
+        """Release the lease of the host."""
+        if self._lease is not None:
+            self._lease.release()
 
     def read(self) -> Readings:
         if self._pid != os.getpid():
-            # A forked child: the process is another one, and the parent's seat is not ours.
-            if self._seat is not None:
-                self._seat.leave()
-            self._renew()
+            # A forked child: another process, and the lease is the parent's.
+            if self._lease is not None:
+                self._lease.release()
+            self._reset()
         now = time.monotonic()
-        if now - self._read_at > _FRESH:
+        if now - self._read_at > _CACHE_S:
             self._read_at = now
             readings: Readings = {}
             with guard("reading process metrics"):
                 self._process.read(readings)
-            if self._host is not None and (self._seat is None or self._seat.taken()):
+            if self._host is not None and (self._lease is None or self._lease.acquire()):
                 with guard("reading host metrics"):
                     self._host.read(readings)
             self._readings = readings
@@ -120,7 +124,7 @@ class _Source:
 
 
 class _ProcessReadings:
-    """Reads the process; what the system does not let us read costs that metric and no other."""
+    """Reads the process; a value that the system denies costs its own metric only."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -139,14 +143,14 @@ class _ProcessReadings:
         )
 
     def read(self, readings: Readings) -> None:
-        """Add the observations of one cycle."""
+        """Add the observations of one collection."""
         with self._process.oneshot():
             read_parts(self._parts, readings)
 
     def _read_cpu(self) -> Readings:
         cpu = self._process.cpu_times()
         return {
-            s.PROCESS_CPU_TIME: _by(s.CPU_MODE, {"user": cpu.user, "system": cpu.system}),
+            s.PROCESS_CPU_TIME: by_attribute(s.CPU_MODE, {"user": cpu.user, "system": cpu.system}),
             s.PROCESS_CPU_UTILIZATION: self._utilization(cpu.user, cpu.system),
         }
 
@@ -169,11 +173,11 @@ class _ProcessReadings:
     def _read_switches(self) -> Readings:
         switches = self._process.num_ctx_switches()
         counts = {"voluntary": switches.voluntary, "involuntary": switches.involuntary}
-        return {s.PROCESS_CONTEXT_SWITCHES: _by(s.PROCESS_CONTEXT_SWITCH_TYPE, counts)}
+        return {s.PROCESS_CONTEXT_SWITCHES: by_attribute(s.PROCESS_CONTEXT_SWITCH_TYPE, counts)}
 
     def _read_io(self) -> Readings:
         io = self._process.io_counters()
-        return {s.PROCESS_DISK_IO: _by(s.DISK_IO_DIRECTION, {"read": io.read_bytes, "write": io.write_bytes})}
+        return {s.PROCESS_DISK_IO: by_attribute(s.DISK_IO_DIRECTION, {"read": io.read_bytes, "write": io.write_bytes})}
 
     def _utilization(self, user: float, system: float) -> list[Observation]:
         now = time.monotonic()
@@ -181,7 +185,7 @@ class _ProcessReadings:
         if last is None or now <= last[0]:
             return []
         share = 1 / ((now - last[0]) * self._cpus)
-        return _by(s.CPU_MODE, {"user": (user - last[1]) * share, "system": (system - last[2]) * share})
+        return by_attribute(s.CPU_MODE, {"user": (user - last[1]) * share, "system": (system - last[2]) * share})
 
 
 def _read_faults() -> Readings:
@@ -191,19 +195,15 @@ def _read_faults() -> Readings:
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
     faults = {"minor": usage.ru_minflt, "major": usage.ru_majflt}
-    return {s.PROCESS_PAGING_FAULTS: _by(s.PAGING_FAULT_TYPE, faults)}
+    return {s.PROCESS_PAGING_FAULTS: by_attribute(s.PAGING_FAULT_TYPE, faults)}
 
 
 def _read_gc() -> Readings:
     found = gc.get_stats()
     return {
-        metric: _by(s.GC_GENERATION, {str(generation): stats[key] for generation, stats in enumerate(found)})
+        metric: by_attribute(s.GC_GENERATION, {str(generation): stats[key] for generation, stats in enumerate(found)})
         for metric, key in _GC.items()
     }
-
-
-def _by(attribute: s.Attribute, values: Mapping[str, float]) -> list[Observation]:
-    return [Observation(value, {attribute.name: key}) for key, value in values.items()]
 
 
 _GC = {

@@ -1,8 +1,9 @@
-"""What the process itself does that an auditor asks for: files, programs, peers, code, native libraries, privileges.
+"""Audit events of the process: files, programs, peers, code, native libraries, privileges.
 
-``OTEL_DISTRO_AUDIT_KINDS`` chooses. Most kinds come from the interpreter's audit hook (:mod:`otel_distro._startup.audit_hook`), which
-costs every audited operation of the process something and cannot be taken out again: it is put in only where the setting
-asks for it, and then at the very start of the process. Changes of privileges need no hook and are audited by default.
+``OTEL_DISTRO_AUDIT_KINDS`` selects the kinds. Most come from the interpreter's audit hook
+(:mod:`otel_distro._startup.audit_hook`), which slows down every audited operation of the process
+and cannot be removed: it is installed only if the setting names such a kind, and then at the start
+of the process. Changes of privileges need no hook and are audited by default.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from otel_distro._startup.audit_hook import Seen
 
-_PATIENCE = 0.5
-_NAP = 3600.0
+_DRAIN_TIMEOUT_S = 0.5
+"""How long :meth:`_Emitter.drain` waits for another thread that is emitting."""
+_IDLE_S = 3600.0
 _ROOT = "audit."
 
 EVENTS = {
@@ -51,13 +53,13 @@ class SecurityAuditInstrumentor(Instrumentor):
     """Entry point ``security_audit``."""
 
     def install(self) -> None:
-        """Take over the queue of the hook, and put the hook in where the boot has not done so and a kind needs it."""
+        """Emit what the hook has queued; install the hook if a kind needs it and it is missing."""
         kinds = rules.kinds_wanted()
         if not kinds:
             return
         if not state.limits:
             audit_hook.start(kinds)
-        _teller.attach()
+        _emitter.attach()
         self.patch(os, "_exit", _vanishing_call)
         if rules.PROCESSES in kinds:
             for name in ("execv", "execve"):
@@ -65,23 +67,23 @@ class SecurityAuditInstrumentor(Instrumentor):
                     self.patch(os, name, _replacing_call)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        _teller.detach()
+        _emitter.detach()
         audit_hook.stop()
         super()._uninstrument(**kwargs)
 
 
-class _Teller:
-    """Empties the queue in a thread of its own, and at the end of the process."""
+class _Emitter:
+    """Emits the queued events in a background thread, and at the end of the process."""
 
     def __init__(self) -> None:
-        self._worker = Worker("telling of audit events", self._work)
-        self._telling = threads.allocate_lock()
+        self._worker = Worker("emitting audit events", self._work)
+        self._emitting = threads.allocate_lock()
         self._follows_forks = False
         self._context_before: Callable[[], Any] | None = None
         self._had_thread = False
 
     def attach(self) -> None:
-        """Tell what waits and what comes."""
+        """Start emitting, beginning with the events that are queued already."""
         if self._context_before is not None:
             return
         before, read = state.context, sdk.context_reader()
@@ -94,7 +96,7 @@ class _Teller:
             return OURS if found is None else found
 
         state.context, state.wake = current, self._wake
-        lifecycle.before_end.append(self.tell_all)
+        lifecycle.before_end.append(self.drain)
         metric = schema.AUDIT_SUPPRESSED
         metrics.get_meter("otel_distro.audit", __version__).create_observable_counter(
             metric.name, [_observe], metric.unit, metric.brief
@@ -102,42 +104,45 @@ class _Teller:
         if not self._follows_forks and hasattr(os, "register_at_fork"):
             self._follows_forks = True
             os.register_at_fork(
-                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self.reset_after_fork
             )
         if state.waiting:
             self._wake()
 
     def detach(self) -> None:
-        """Tell what waits, and nothing from then on."""
+        """Emit what is queued, and stop."""
         if self._context_before is None:
             return
-        self.tell_all()
+        self.drain()
         state.context, self._context_before = self._context_before, None
         state.wake = lambda: None
-        lifecycle.before_end.remove(self.tell_all)
+        lifecycle.before_end.remove(self.drain)
 
     def _wake(self) -> None:
         self._worker.start()
         self._worker.notify()
 
     def _work(self) -> float:
-        self.tell_all()
-        return _NAP
+        self.drain()
+        return _IDLE_S
 
-    def tell_all(self) -> None:
-        """Emit what waits, in the contexts it happened in. Where another thread is at it, wait for that a moment."""
-        if not self._telling.acquire(True, _PATIENCE):
+    def drain(self) -> None:
+        """Emit the queued events, each in the context in which it happened.
+
+        If another thread is emitting them, wait for it for half a second.
+        """
+        if not self._emitting.acquire(True, _DRAIN_TIMEOUT_S):
             return
         state.teller = threads.get_ident()
         try:
             while state.waiting:
-                with guard("telling of an audit event"):
-                    _tell(state.waiting.popleft())
+                with guard("emitting an audit event"):
+                    _emit(state.waiting.popleft())
             while state.errors:
-                report_failure("looking at an audit event", state.errors.popleft())
+                report_failure("processing an audit event", state.errors.popleft())
         finally:
             state.teller = 0
-            self._telling.release()
+            self._emitting.release()
 
     def _before_fork(self) -> None:
         self._had_thread = self._worker.alive
@@ -148,28 +153,29 @@ class _Teller:
         if self._had_thread:
             self._worker.restart()
 
-    def _after_fork_in_child(self) -> None:
-        self._telling = threads.allocate_lock()
+    def reset_after_fork(self) -> None:
+        """Reset thread, lock and queue in a forked child."""
+        self._emitting = threads.allocate_lock()
         self._worker.renew()
         audit_hook.renew()
 
 
-def _tell(seen: Seen) -> None:
-    kind, _, target, more, happened_in = seen
+def _emit(seen: Seen) -> None:
+    kind, _, target, details, event_context = seen
     name = EVENTS[kind].name.removeprefix(_ROOT)
     outcome: Any = "unknown"
     reason = ""
     attributes: dict[str, Any] = {}
     if kind == rules.FILES:
-        attributes[schema.FILE_PATH.name], reason = target, more
+        attributes[schema.FILE_PATH.name], reason = target, details
     elif kind == rules.PROCESSES:
-        attributes[schema.PROCESS_COMMAND_ARGS.name] = more
+        attributes[schema.PROCESS_COMMAND_ARGS.name] = details
     elif kind == rules.PEERS:
-        attributes[schema.NETWORK_PEER_ADDRESS.name] = more[0]
-        if more[1]:
-            attributes[schema.NETWORK_PEER_PORT.name] = more[1]
+        attributes[schema.NETWORK_PEER_ADDRESS.name] = details[0]
+        if details[1]:
+            attributes[schema.NETWORK_PEER_PORT.name] = details[1]
     elif kind == rules.CODE:
-        path, line, function, size = more
+        path, line, function, size = details
         attributes[schema.CODE_FILE_PATH.name] = path
         attributes[schema.CODE_LINE_NUMBER.name] = line
         attributes[schema.CODE_FUNCTION_NAME.name] = function
@@ -177,8 +183,8 @@ def _tell(seen: Seen) -> None:
     elif kind == rules.TEMPORARY:
         attributes[schema.FILE_PATH.name] = target
     elif kind == rules.PRIVILEGES:
-        target, outcome, reason = more
-    token = context.attach(happened_in if happened_in is not None else context.Context())
+        target, outcome, reason = details
+    token = context.attach(event_context if event_context is not None else context.Context())
     try:
         audit.event(name, outcome=outcome, target=target, reason=reason, source="interpreter", attributes=attributes)
     finally:
@@ -193,10 +199,10 @@ def _observe(_: CallbackOptions) -> Iterable[Observation]:
 
 def _vanishing_call(original: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        # What delivers at this end looks first whether there is anything to deliver.
+        # Before delivery, which checks first whether anything is queued.
         if state.waiting:
-            with guard("telling of audit events before the process vanishes"):
-                _teller.tell_all()
+            with guard("emitting audit events before os._exit"):
+                _emitter.drain()
         return original(*args, **kwargs)
 
     return call
@@ -204,14 +210,14 @@ def _vanishing_call(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:
     def call(path: Any, argv: Any, *rest: Any, **kwargs: Any) -> Any:
-        # The interpreter's own event comes when nothing of ours runs any more.
-        with guard("auditing a program that takes the place of this one"):
+        # The interpreter raises its own event when no telemetry can be sent any more.
+        with guard("auditing a program that replaces this one"):
             words = [audit_hook.text_of(each) for each in argv]
             audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
-            _teller.tell_all()
+            _emitter.drain()
         return original(path, argv, *rest, **kwargs)
 
     return call
 
 
-_teller = _Teller()
+_emitter = _Emitter()

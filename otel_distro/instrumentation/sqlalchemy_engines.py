@@ -1,8 +1,8 @@
-"""Upstream's SQLAlchemy instrumentor with what it lacks: the duration metric, and SQLAlchemy 2.1.
+"""Upstream's SQLAlchemy instrumentor, extended by the duration metric and SQLAlchemy 2.1.
 
-Upstream makes spans only; dashboards and alerts need ``db.client.operation.duration``. Since 2.1 SQLAlchemy no longer
-brings greenlet, without which its asyncio half cannot be imported; upstream patches that half last and fails on it, when
-the other engines are instrumented already.
+Upstream makes spans only; dashboards and alerts need ``db.client.operation.duration``. Since 2.1
+SQLAlchemy no longer depends on greenlet, and its asyncio part cannot be imported without it.
+Upstream patches that part last and fails on it, after the other engines were instrumented.
 
 Source: https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
 """
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 _STARTED = "_otel_distro_started"
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-"""SQLAlchemy's dialect -> ``db.system.name``, where the two differ."""
+"""SQLAlchemy's dialect -> ``db.system.name``, if they differ."""
 
 
 class SQLAlchemyInstrumentor(Upstream):
-    """Takes the place of upstream's entry point ``sqlalchemy``."""
+    """Replaces upstream's entry point ``sqlalchemy``."""
 
     def _instrument(self, **kwargs: Any) -> Any:
-        """Instrument what can be used: all engines, or all but the asynchronous ones where greenlet is missing."""
+        """Instrument all engines; without greenlet, all but the asynchronous ones."""
         with guard("timing SQLAlchemy"):
             _time_statements()
         try:

@@ -1,7 +1,7 @@
-"""Starlette applications through upstream's middleware, each when its own middleware is put together.
+"""Starlette applications: add upstream's middleware when an application builds its stack.
 
-Upstream swaps the class ``Starlette``, so that a FastAPI application made after it, being a subclass, is instrumented
-twice: once as itself and once as a Starlette.
+Upstream replaces the class ``Starlette``. A FastAPI application created afterwards is a subclass of
+the replacement and is instrumented twice: as FastAPI and as Starlette.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class StarletteInstrumentor(Instrumentor):
-    """Takes the place of upstream's entry point ``starlette``."""
+    """Replaces upstream's entry point ``starlette``."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the versions of Starlette that upstream supports."""
         return ("starlette >= 0.13",)
 
     def install(self) -> None:
-        """Add the middleware as the outermost one; subclasses that build their own stack (FastAPI) are left alone."""
+        """Add the outermost middleware; skip subclasses with a stack of their own (FastAPI)."""
         from starlette.applications import Starlette
 
         self.patch(Starlette, "build_middleware_stack", _with_middleware)

@@ -1,8 +1,9 @@
-"""Every event of structlog, as an OpenTelemetry log record: once, with its keys as attributes in their own types.
+"""Export every event of structlog once as an OpenTelemetry log record, with typed attributes.
 
-It listens before the last processor of a chain, the one that makes a text of the event, and adds nothing to the
-application's configuration. An event that goes on to :mod:`logging` is exported there, when it is certain that it is let
-through; any other one when its text is made. It stands in the place of upstream's ``opentelemetry-instrumentation-structlog``.
+It runs around the last processor of a chain, the renderer, and changes nothing in the application's
+configuration. An event that goes to :mod:`logging` is exported there, once its logger accepts it;
+any other event is exported when it was rendered. Replaces upstream's
+``opentelemetry-instrumentation-structlog``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from otel_distro.export.log_entry import CodeLocation
 
-# Structlog's own modules: its public interface has no place where an event is seen once, whatever its chain.
+# Private modules of structlog: its public API has no hook that every event passes once.
 _base: Any = import_module("structlog._base")
 _frames: Any = import_module("structlog._frames")
 
@@ -45,9 +46,9 @@ _LEVELS = {
     "critical": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
-# What a log record has in fields of its own.
+# Keys that become fields of the log record.
 _FIELDS = {"event", "exc_info", "stack_info", *logging_hooks.TRACE_FIELDS}
-# The same, where it was not given with the event: processors of structlog add it.
+# Keys that processors of structlog add; attributes only if the application gave them itself.
 _ADDED = {
     "level",
     "level_number",
@@ -72,7 +73,7 @@ class StructlogRecordsInstrumentor(Instrumentor):
     """Entry point ``structlog_records``."""
 
     def install(self) -> None:
-        """Give every bound logger a chain of processors that tells us of its events."""
+        """Wrap the processor chain of every bound logger."""
         if "_processors" not in vars(_base.BoundLoggerBase):
             _base.BoundLoggerBase._processors = _Processors()
 
@@ -83,7 +84,7 @@ class StructlogRecordsInstrumentor(Instrumentor):
 
 
 class _Processors:
-    """The attribute ``_processors`` of bound loggers: what the application put there, told on by :class:`_Chain`."""
+    """Descriptor ``_processors`` of bound loggers: returns the chain wrapped in :class:`_Chain`."""
 
     def __get__(self, bound: Any, owner: Any = None) -> Any:
         if bound is None:
@@ -99,7 +100,7 @@ class _Processors:
 
 
 class _Chain:
-    """The application's processors, and where they are called one after the other, our two steps among them."""
+    """The application's processors; iterating adds a step before the first and wraps the last."""
 
     def __init__(self, processors: Any) -> None:
         self.processors = processors
@@ -109,7 +110,7 @@ class _Chain:
         if not chain:
             return iter(chain)
         event = _Event(chain[-1])
-        return iter((event.note, *chain[:-1], event.tell))
+        return iter((event.inspect, *chain[:-1], event.render))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.processors, name)
@@ -130,7 +131,7 @@ class _Chain:
 
 
 class _Event:
-    """One event on its way through a chain that ends with ``last``."""
+    """One event in a chain whose last processor is ``last``."""
 
     __slots__ = ("_error", "_given", "_last")
 
@@ -139,8 +140,8 @@ class _Event:
         self._error: BaseException | None = None
         self._given: frozenset[str] = frozenset()
 
-    def note(self, _: Any, method_name: str, event_dict: Any) -> Any:
-        """Note the exception before a processor makes a text of it, and which keys the application gave."""
+    def inspect(self, _: Any, method_name: str, event_dict: Any) -> Any:
+        """Store the exception, before a processor formats it, and the keys the application gave."""
         with guard("the exception of an event of structlog"):
             self._given = frozenset(event_dict)
             given = event_dict.get("exc_info", method_name == "exception")
@@ -152,14 +153,14 @@ class _Event:
                 self._error = sys.exc_info()[1]
         return event_dict
 
-    def tell(self, logger: Any, method_name: str, event_dict: Any) -> Any:
-        """Call the last processor, and export what it was given."""
-        # It may take that apart.
-        taken = dict(event_dict) if isinstance(event_dict, Mapping) else {"event": event_dict}
-        made = self._last(logger, method_name, event_dict)
+    def render(self, logger: Any, method_name: str, event_dict: Any) -> Any:
+        """Call the last processor, and export its input."""
+        # A copy, because the processor may change it.
+        copy = dict(event_dict) if isinstance(event_dict, Mapping) else {"event": event_dict}
+        rendered = self._last(logger, method_name, event_dict)
         error, self._error = self._error, None
-        _export(logger, method_name, taken, self._given, error, made)
-        return made
+        _export(logger, method_name, copy, self._given, error, rendered)
+        return rendered
 
 
 def _export(
@@ -168,9 +169,9 @@ def _export(
     event: dict[str, Any],
     given: frozenset[str],
     error: BaseException | None,
-    made: Any,
+    rendered: Any,
 ) -> None:
-    """Emit the event, or leave that to :mod:`logging` where it goes there. Never raises."""
+    """Emit the event, or let :mod:`logging` do it if the event goes there. Never raises."""
     try:
         if emit.thread.busy:
             return
@@ -179,14 +180,16 @@ def _export(
             if logger.isEnabledFor(level):
                 emit.thread.busy = True
                 try:
-                    body, place, extras, _ = _told(event, given)
+                    body, location, extras, _ = _fields_of(event, given)
                 finally:
                     emit.thread.busy = False
-                log_records.thread.event = log_records.StructuredEvent(_message(made), body, place, extras, error)
+                log_records.thread.event = log_records.StructuredEvent(
+                    _message(rendered), body, location, extras, error
+                )
             return
         emit.thread.busy = True
         try:
-            body, place, extras, module = _told(event, given)
+            body, location, extras, module = _fields_of(event, given)
             if error is not None:
                 extras.update(log_records.exception_attributes(error, level))
         finally:
@@ -194,11 +197,11 @@ def _export(
         name = event.get("logger")
         source = emit.source_of(name if isinstance(name, str) else module, level)
         if source is not None:
-            emit.emit(source, time.time_ns(), level, logging.getLevelName(level), body, place, extras, body)
+            emit.emit(source, time.time_ns(), level, logging.getLevelName(level), body, location, extras, body)
     except RecursionError:
         return
-    except Exception as error_of_ours:
-        report_failure("exporting an event of structlog", error_of_ours)
+    except Exception as failure:
+        report_failure("exporting an event of structlog", failure)
 
 
 def _level(method_name: str, event: dict[str, Any]) -> int:
@@ -208,23 +211,23 @@ def _level(method_name: str, event: dict[str, Any]) -> int:
     return logging.INFO
 
 
-def _told(event: dict[str, Any], given: frozenset[str]) -> tuple[str, CodeLocation, dict[str, AnyValue], str]:
-    """Return text, place, further attributes and module of an event."""
+def _fields_of(event: dict[str, Any], given: frozenset[str]) -> tuple[str, CodeLocation, dict[str, AnyValue], str]:
+    """Return message, code location, further attributes and module of an event."""
     frame, module = _frames._find_first_app_frame_and_name(["otel_distro.", "logging"])
     code, thread = frame.f_code, threading.current_thread()
-    place = emit.place_of(code.co_filename, frame.f_lineno, code.co_name, thread.ident or 0, thread.name)
+    location = emit.location_of(code.co_filename, frame.f_lineno, code.co_name, thread.ident or 0, thread.name)
     extras: dict[str, AnyValue] = {}
     for key, value in event.items():
         name = text_of(key)
         if value is None or name in _FIELDS or name.startswith("_") or (name in _ADDED and key not in given):
             continue
         extras[name] = snapshot(value)
-    return text_of(event.get("event", "")), place, extras, module
+    return text_of(event.get("event", "")), location, extras, module
 
 
-def _message(made: Any) -> object:
-    """Return what becomes the message of the record in :mod:`logging`, the very object."""
-    if isinstance(made, tuple):
-        arguments, named = made
+def _message(rendered: Any) -> object:
+    """Return the object that becomes ``msg`` of the record in :mod:`logging`."""
+    if isinstance(rendered, tuple):
+        arguments, named = rendered
         return arguments[0] if arguments else named.get("msg")
-    return made.get("msg") if isinstance(made, dict) else made
+    return rendered.get("msg") if isinstance(rendered, dict) else rendered

@@ -1,4 +1,4 @@
-"""Audit files for tests: written by the product, damaged by hand, and verified by the command."""
+"""Audit files for tests: written by the package, and verified by the command line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from otel_distro.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = b"a key that nobody guesses"
+KEY = b"a secret key"
 
 
 def write(path: Path, lines: int, key: bytes = b"", size: int = 0) -> None:
-    """Write a chain of so many lines, the first line of the file among them."""
+    """Write a chain of ``lines`` lines, including the first line of the file."""
     file = AuditFile(str(path), Seal(key), size=size)
     for number in range(2, lines + 1):
         assert file.append({"body": f"event {number}", "actor": "Zoë"}) is not None
@@ -32,15 +32,15 @@ def verify(*words: str | Path) -> tuple[int, str]:
 
 
 def forged(lines: list[bytes], key: bytes = b"") -> list[bytes]:
-    """Return the lines numbered and sealed anew from the first on, as a forger does who has read the source."""
+    """Return the lines renumbered and sealed again, as a forger without the key can do."""
     import json
 
-    seal, link, made = Seal(key), Link(0, "0" * 64), []
+    seal, link, result = Seal(key), Link(0, "0" * 64), []
     for line in lines:
         fields = json.loads(line)
-        mark = fields.pop("chain", "")
+        chain = fields.pop("chain", "")
         for own in ("sequence", "previous", "hash"):
             del fields[own]
-        text, link = seal.seal(link, fields, mark)
-        made.append(text)
-    return made
+        text, link = seal.seal(link, fields, chain)
+        result.append(text)
+    return result

@@ -1,4 +1,4 @@
-"""What an application does to fail, and what was told of it."""
+"""Ways for an application to fail, and what was recorded of the failures."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class RefusedError(Exception):
 
 
 def raised(error: BaseException) -> BaseException:
-    """Raise it and return it with its traceback."""
+    """Raise ``error`` and return it with its traceback."""
     with pytest.raises(type(error)) as caught:
         raise error
     return caught.value
 
 
 def uncaught(error: BaseException) -> None:
-    """Do what the interpreter does with an exception that ends the main thread."""
+    """Call ``sys.excepthook`` as the interpreter does when an exception ends the main thread."""
     sys.excepthook(type(error), error, error.__traceback__)
 
 
 def run_in_thread(target: Callable[[], object], name: str = "worker") -> None:
-    """Run in a thread to its end."""
+    """Run ``target`` in a thread and join it."""
     thread = threading.Thread(target=target, name=name)
     thread.start()
     thread.join()
 
 
 def counts(telemetry: Telemetry) -> dict[tuple[object, object], float]:
-    """Return the counter by class and hook."""
+    """Return the values of the exception counter by class and handler."""
     deferred.drain()
     return {
         (point.attributes["exception.type"], point.attributes["python.exception.handler"]): point.value
@@ -50,7 +50,7 @@ def counts(telemetry: Telemetry) -> dict[tuple[object, object], float]:
 
 
 def logs(telemetry: Telemetry, number: int = 1) -> list[Any]:
-    """Return the records, when there are as many as this: what finalizers tell comes from a thread."""
+    """Wait for ``number`` records and return them: reports of finalizers come from a thread."""
     deferred.drain()
     deadline = time.monotonic() + 10
     while len(telemetry.logs()) < number and time.monotonic() < deadline:

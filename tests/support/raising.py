@@ -1,4 +1,4 @@
-"""Code of an application that fails, written to files where a test wants them."""
+"""Code of an application that fails, run from a function or from a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def error_of(work: Callable[..., Any], *args: Any) -> BaseException:
-    """Return what ``work`` raises, with its traceback."""
+    """Return the exception that ``work`` raises, with its traceback."""
     try:
         work(*args)
     except BaseException as error:
@@ -20,7 +20,7 @@ def error_of(work: Callable[..., Any], *args: Any) -> BaseException:
 
 
 def fails_in(folder: Path, source: str, name: str = "shop.py") -> BaseException:
-    """Return what the program ``source`` raises when it runs as a file of this name in ``folder``."""
+    """Run ``source`` as a file of this name in ``folder`` and return the exception it raises."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / name
     file.write_text(source, encoding="utf-8")

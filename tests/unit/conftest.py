@@ -1,4 +1,4 @@
-"""The instrumentor of errors at work, between hooks of the application."""
+"""Fixtures: the error tracking instrumentor, installed over hooks of the application."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the application's own hooks, which stand before ours come, were called with."""
-    heard: list[Any] = []
-    monkeypatch.setattr(sys, "excepthook", lambda *args: heard.append(args))
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: heard.append(unraisable.exc_value))
-    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
-    return heard
+    """What the application's hooks, installed before the instrumentor, were called with."""
+    calls: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *args: calls.append(args))
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: calls.append(unraisable.exc_value))
+    monkeypatch.setattr(threading, "excepthook", lambda args: calls.append(args.exc_value))
+    return calls
 
 
 @pytest.fixture
 def instrumented(telemetry: Telemetry, hooks: list[Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The instrumentor at work, in a process that has seen no error yet."""
+    """Install error tracking in a process that has seen no error yet."""
     monkeypatch.setattr(first_seen, "_known", {})
     ErrorTrackingInstrumentor().instrument()
     yield

@@ -1,4 +1,4 @@
-"""Business events: what they carry, and that they neither raise nor get lost."""
+"""Business events: fields, bad input, and the start of telemetry."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another test had said is said again."""
+def reset_diagnostics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset the rate limit of messages."""
     monkeypatch.setattr(diagnostics, "_last", {})
 
 
 @pytest.mark.parametrize(
-    ("outcome", "severity", "said"),
+    ("outcome", "severity", "body"),
     [
         ("success", ("INFO", 9), "order.paid succeeded for user 7"),
         ("failure", ("WARN", 13), "order.paid failed for user 7"),
         ("unknown", ("INFO", 9), "order.paid ended, how is unknown for user 7"),
     ],
 )
-def test_event_has_fixed_fields_and_those_it_was_given(
-    telemetry: Telemetry, outcome: Any, severity: tuple[str, int], said: str
+def test_event_has_fixed_and_given_fields(
+    telemetry: Telemetry, outcome: Any, severity: tuple[str, int], body: str
 ) -> None:
-    """Name, outcome, user, a sentence, the active trace, and every other field under its own name and in its own type."""
+    """Name, outcome, user, body, active trace, and typed attributes under their own names."""
     with trace.get_tracer("app").start_as_current_span("checkout") as span:
         log.event("order.paid", outcome=outcome, user=7, amount=59.9, items=["a", 2], gift=True, note=None)
 
@@ -43,7 +43,7 @@ def test_event_has_fixed_fields_and_those_it_was_given(
     record = found.log_record
     assert record.event_name == "order.paid"
     assert (record.severity_text, record.severity_number and record.severity_number.value) == severity
-    assert record.body == said
+    assert record.body == body
     assert record.attributes == {
         "otel_distro.event.outcome": outcome,
         "user.id": "7",
@@ -55,8 +55,8 @@ def test_event_has_fixed_fields_and_those_it_was_given(
     assert record.timestamp
 
 
-def test_fields_may_have_any_name(telemetry: Telemetry) -> None:
-    """A field called ``name``, and names with dots; what is fixed cannot be overwritten."""
+def test_field_names_cannot_override_fixed_ones(telemetry: Telemetry) -> None:
+    """A field ``name`` and names with dots are kept; fixed fields cannot be overridden."""
     log.event("order.paid", name="x", attributes={"shop.channel": "web", schema.EVENT_OUTCOME.name: "lost"})
     (found,) = telemetry.logs()
     assert found.log_record.attributes == {
@@ -66,8 +66,8 @@ def test_fields_may_have_any_name(telemetry: Telemetry) -> None:
     }
 
 
-def test_bad_names_and_outcomes_cost_a_line_each(telemetry: Telemetry, capfd: pytest.CaptureFixture[str]) -> None:
-    """The event is sent all the same, with what it was given."""
+def test_bad_names_and_outcomes_are_reported_once_each(telemetry: Telemetry, capfd: pytest.CaptureFixture[str]) -> None:
+    """The events are sent, with the given name as an attribute."""
     bad: Any = "Paid!"
     log.event("Order Paid", outcome=bad)
     log.event("order.4711.paid")
@@ -80,8 +80,8 @@ def test_bad_names_and_outcomes_cost_a_line_each(telemetry: Telemetry, capfd: py
     assert len(capfd.readouterr().err.splitlines()) == 3
 
 
-def test_without_telemetry_nothing_happens(capfd: pytest.CaptureFixture[str]) -> None:
-    """In a process without telemetry an event is nothing, and nothing is said."""
+def test_event_without_telemetry_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """In a process without telemetry nothing is printed."""
     log.event("order.paid", user=7)
     assert capfd.readouterr() == ("", "")
 
@@ -95,8 +95,8 @@ print(_boot._state["active"])
 
 
 @pytest.mark.parametrize("disabled", ["false", "true"])
-def test_event_starts_telemetry(tmp_path: Path, disabled: str) -> None:
-    """The first event starts what was waiting for a reason; where all is switched off it does nothing."""
+def test_first_event_starts_telemetry(tmp_path: Path, disabled: str) -> None:
+    """It activates the SDK, unless ``OTEL_SDK_DISABLED`` is true."""
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     ended = run(tmp_path, *RUN, sys.executable, "program.py", OTEL_SDK_DISABLED=disabled, **NOWHERE)
     assert ended.stderr == ""

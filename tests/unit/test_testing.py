@@ -1,4 +1,4 @@
-"""The fixture ``telemetry`` shows a test what it recorded, and nothing of other tests."""
+"""The fixture ``telemetry`` gives a test its own telemetry, and nothing of other tests."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from opentelemetry.sdk.resources import Resource
 from otel_distro._otel import sdk
 from otel_distro.testing import Telemetry
 
-# As modules of applications do it: when they are imported, before any provider is set.
+# Created at import, before any provider is set, as modules of applications do.
 TRACER = trace.get_tracer("shop")
 ORDERS = metrics.get_meter("shop").create_counter("shop.orders")
 LOGGER = sdk.get_logger("shop")
 
 
 @pytest.mark.parametrize("round_", ["first", "second"])
-def test_each_test_sees_its_own(telemetry: Telemetry, round_: str) -> None:
-    """Tracers, counters and loggers made at import are heard in every test, and each test starts at nothing."""
+def test_fixture_starts_empty_in_every_test(telemetry: Telemetry, round_: str) -> None:
+    """Tracers, counters and loggers that were created at import record in every test."""
     assert (list(telemetry.spans()), list(telemetry.logs()), telemetry.metrics()) == ([], [], {})
 
     with TRACER.start_as_current_span(round_):
@@ -32,12 +32,12 @@ def test_each_test_sees_its_own(telemetry: Telemetry, round_: str) -> None:
 
 
 def test_unknown_metric_has_no_points(telemetry: Telemetry) -> None:
-    """A metric that nobody recorded has no points."""
+    """A metric that was not recorded has no data points."""
     assert list(telemetry.metric("shop.returns")) == []
 
 
-def test_globals_are_put_back() -> None:
-    """After the test the global providers are those from before: here none, and one can still be set."""
+def test_global_providers_are_restored() -> None:
+    """After the test the global providers are the previous ones, and can still be set."""
     before = (trace.get_tracer_provider(), metrics.get_meter_provider())
     recorded = Telemetry(Resource.get_empty())
     restore = sdk.replace_providers(*recorded.providers)

@@ -1,1 +1,1 @@
-"""Where exceptions are found: one module per source."""
+"""Sources of exceptions, one module per source."""

@@ -1,8 +1,9 @@
-"""The native crash of an earlier process of the service: a segmentation fault, an abort, told at the next start.
+"""Native crashes (segmentation fault, abort) of earlier processes of the service.
 
-Where the application has not switched on :mod:`faulthandler` itself it is switched on here, into a file of the process beside
-the spool. A process holds the lock of its file as long as it lives; a file that nobody holds and that has a dump in it is
-a crash, and whoever of the same service finds it first tells of it.
+Where the application has not enabled :mod:`faulthandler` itself, it is enabled here with a dump
+file of this process beside the spool. A process holds the lock of its dump file while it lives. An
+unlocked file with a dump in it is a crash; the first process of the same service that finds it
+reports it and deletes the file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import functools
 import os
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry import trace
 
@@ -27,17 +28,36 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
 _SUFFIX: Final = ".crash"
-_LONGEST: Final = 256 * 1024
-_MOST_FILES: Final = 200
+_MAX_DUMP_BYTES: Final = 256 * 1024
+_MAX_FILES: Final = 200
 _TITLE: Final = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
 _FRAME: Final = re.compile(r'^  File "(.+)", line \d+ in (.+)$', re.MULTILINE)
 
 _enable: Final = faulthandler.enable
-_state: dict[str, Any] = {}
+
+
+class _DumpFile(NamedTuple):
+    """The dump file of a process. ``pid``: that process; a forked child inherits the parent's."""
+
+    descriptor: int
+    name: str
+    pid: int
+
+
+class _State:
+    """``file``: the dump file that faulthandler writes to, if any."""
+
+    __slots__ = ("file",)
+
+    def __init__(self) -> None:
+        self.file: _DumpFile | None = None
+
+
+_state = _State()
 
 
 def start() -> None:
-    """Tell of earlier crashes of the service, and be ready for one of this process."""
+    """Report earlier crashes of the service, and prepare a dump file for this process."""
     service = _service()
     if not service:
         return
@@ -45,50 +65,53 @@ def start() -> None:
         try:
             folder = state.open_folder()
         except OSError:
-            # The spool has said so.
+            # The spool uses the same folder and has printed the reason.
             return
         try:
-            _collect(folder, service)
+            _report_dumps(folder, service)
             if not faulthandler.is_enabled():
-                _watch(folder, service)
-                _give_way(_enable)
+                _open_dump_file(folder, service)
+                _patch_enable(_enable)
         finally:
             os.close(folder)
 
 
 def stop() -> None:
-    """Give up the file: the process ends well. The descriptor stays open, for faulthandler may still write to it."""
-    held = _state.pop("file", None)
-    if held is not None and held[2] == os.getpid():
+    """Delete the dump file: the process ends normally.
+
+    The descriptor stays open, because faulthandler may still write to it.
+    """
+    file, _state.file = _state.file, None
+    if file is not None and file.pid == os.getpid():
         with guard("removing the file for crashes"):
-            _remove(held[1])
+            _remove(file.name)
 
 
-def renew() -> None:
-    """Take a file of its own in a forked child."""
-    held = _state.pop("file", None)
-    if held is None:
+def reset_after_fork() -> None:
+    """Open a dump file of its own in a forked child."""
+    inherited, _state.file = _state.file, None
+    if inherited is None:
         return
     with guard("the file for crashes of a forked child"):
         folder = state.open_folder()
         try:
-            _watch(folder, _service())
+            _open_dump_file(folder, _service())
         finally:
             os.close(folder)
-        # It is the parent's, whose lock goes on as long as it has its own descriptor.
-        os.close(held[0])
+        # The parent keeps its lock: its own descriptor stays open.
+        os.close(inherited.descriptor)
 
 
-def _give_way(original: Callable[..., Any]) -> None:
-    """Drop the file when the application switches faulthandler on itself: dumps go where it wants them."""
+def _patch_enable(original: Callable[..., Any]) -> None:
+    """Delete the dump file when the application enables faulthandler: it chooses the output."""
 
     @functools.wraps(original)
     def enable(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        held = _state.get("file")
+        file = _state.file
         stop()
-        if held is not None:
-            os.close(held[0])
+        if file is not None:
+            os.close(file.descriptor)
         return result
 
     faulthandler.enable = enable
@@ -110,7 +133,7 @@ def _service() -> str:
     return sha256(f"{namespace}\n{name}".encode("utf-8", "replace")).hexdigest()[:16] if name else ""
 
 
-def _watch(folder: int, service: str) -> None:
+def _open_dump_file(folder: int, service: str) -> None:
     name = f"{service}-{os.getpid()}-{os.urandom(4).hex()}{_SUFFIX}"
     descriptor = state.open_below(folder, name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
     try:
@@ -120,12 +143,12 @@ def _watch(folder: int, service: str) -> None:
         os.close(descriptor)
         os.unlink(name, dir_fd=folder)
         raise
-    _state["file"] = (descriptor, name, os.getpid())
+    _state.file = _DumpFile(descriptor, name, os.getpid())
 
 
-def _collect(folder: int, service: str) -> None:
+def _report_dumps(folder: int, service: str) -> None:
     files = [name for name in os.listdir(folder) if name.startswith(f"{service}-") and name.endswith(_SUFFIX)]
-    for name in sorted(files)[:_MOST_FILES]:
+    for name in sorted(files)[:_MAX_FILES]:
         try:
             descriptor = state.open_below(folder, name, os.O_RDWR)
         except OSError:
@@ -135,23 +158,23 @@ def _collect(folder: int, service: str) -> None:
             if not os.fstat(descriptor).st_nlink:
                 continue
             when = os.fstat(descriptor).st_mtime_ns
-            dump = os.read(descriptor, _LONGEST).decode("utf-8", "replace")
+            dump = os.read(descriptor, _MAX_DUMP_BYTES).decode("utf-8", "replace")
             os.unlink(name, dir_fd=folder)
         except OSError:
-            # It lives, or another process is telling of it.
+            # Its process lives, or another process is reporting it.
             continue
         finally:
             os.close(descriptor)
         if dump:
-            _tell(dump, name, when)
+            _report(dump, name, when)
 
 
-def _tell(dump: str, name: str, when: int) -> None:
+def _report(dump: str, name: str, when: int) -> None:
     title = _TITLE.search(dump)
     kind = title[1].strip()[:100] if title is not None else "crash"
-    # The dump shows the innermost frame first, and all threads; those of the first one are of the thread that crashed.
+    # The dump lists all threads, the crashed one first, each with its innermost frame first.
     crashed = dump.partition("\n\n")[2].partition("\n\n")[0]
-    found = [(frames.own_name(file), file, function) for file, function in _FRAME.findall(crashed)][::-1]
+    found = [(frames.app_file_name(file), file, function) for file, function in _FRAME.findall(crashed)][::-1]
     parts = [f"{own}:{function}" for own, _, function in found if own] or [
         f"{os.path.basename(file)}:{function}" for _, file, function in found
     ]

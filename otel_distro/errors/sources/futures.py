@@ -1,7 +1,8 @@
-"""Exceptions in futures of :mod:`concurrent.futures` that nobody ever reads, of thread pools and process pools.
+"""Exceptions in futures of :mod:`concurrent.futures` that are never retrieved.
 
-Python says nothing of them. A future that fails is watched until somebody asks for its exception or its result; one that ends
-unasked, or is unasked at the end of the process, is told. Futures that succeed are not touched.
+Python does not report them. A future that fails is watched until its exception or its result is
+read; one that is freed before, or is still unread when the process ends, is reported. Futures that
+succeed are not touched.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
 _KEY = "_otel_distro_unread"
+"""Key of the watch in the ``__dict__`` of a future."""
 _EXCEPTION = "_exception"
 
-_unread: weakref.WeakSet[_Unread] = weakref.WeakSet()
+_watches: weakref.WeakSet[_Watch] = weakref.WeakSet()
 
 
-class _Unread:
-    """Lives as long as the future that holds it, and holds its exception, as the future does."""
+class _Watch:
+    """Referenced by the failed future only, so that it is freed with the future.
+
+    Holds the exception, as the future does, and sets ``error`` to None once it was retrieved.
+    """
 
     __slots__ = ("__weakref__", "error", "thread")
 
@@ -38,9 +43,10 @@ class _Unread:
 
     def __del__(self) -> None:
         if self.error is not None and not sys.is_finalizing():
-            self.tell()
+            self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
+        """Report the exception unless it was retrieved. Runs in finalizers: never raises."""
         error, self.error = self.error, None
         try:
             if error is None:
@@ -49,26 +55,26 @@ class _Unread:
                 schema.THREAD_ID.name: self.thread.ident or 0,
                 schema.THREAD_NAME.name: self.thread.name,
             }
-            told = exception_report.take(error, "executor", more=thread)
-            if told is not None:
-                deferred.send(told)
+            report = exception_report.claim(error, "executor", more=thread)
+            if report is not None:
+                deferred.send(report)
         except Exception as failure:
             report_failure("recording an exception", failure)
 
 
-def watching(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``Future.set_exception``."""
+def wrap_set_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``Future.set_exception``."""
     from concurrent.futures import CancelledError, Future
 
     class Watched(Future):  # type: ignore[type-arg]
-        """A future that has failed: it hears when somebody asks for its exception."""
+        """A failed future that notices when its exception is read."""
 
         @property
         def _exception(self) -> Any:
             held = vars(self)
-            token = held.pop(_KEY, None)
-            if token is not None:
-                token.error = None
+            watch = held.pop(_KEY, None)
+            if watch is not None:
+                watch.error = None
             return held.get(_EXCEPTION)
 
         @_exception.setter
@@ -79,35 +85,35 @@ def watching(original: Callable[..., Any]) -> Callable[..., Any]:
         setattr(Watched, name, getattr(Future, name))
 
     def set_exception(future: Future[Any], exception: BaseException | None) -> None:
-        # Before it is set: at once somebody may ask for it.
+        # Before the original: other threads may read the exception as soon as it is set.
         with guard("watching a future"):
             if (
                 type(future) is Future
                 and isinstance(exception, Exception)
                 and not isinstance(exception, CancelledError)
             ):
-                token = _Unread(exception)
-                vars(future)[_KEY] = token
+                watch = _Watch(exception)
+                vars(future)[_KEY] = watch
                 future.__class__ = Watched
-                _unread.add(token)
+                _watches.add(watch)
         try:
             original(future, exception)
         except BaseException:
-            token = vars(future).pop(_KEY, None)
-            if token is not None:
-                token.error = None
+            watch = vars(future).pop(_KEY, None)
+            if watch is not None:
+                watch.error = None
             raise
 
     return set_exception
 
 
-def end() -> None:
-    """Tell of what is unread at the end of the process."""
-    for token in list(_unread):
-        token.tell()
+def report_unretrieved() -> None:
+    """Report every exception that was not retrieved yet: the process ends."""
+    for watch in list(_watches):
+        watch.report()
 
 
-def forget() -> None:
-    """Leave to the parent what a forked child has a copy of."""
-    for token in list(_unread):
-        token.error = None
+def reset_after_fork() -> None:
+    """Report no inherited future in a forked child: the parent reports it."""
+    for watch in list(_watches):
+        watch.error = None

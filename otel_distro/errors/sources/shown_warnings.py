@@ -1,6 +1,7 @@
-"""Warnings of :mod:`warnings` that the filters let through, as log records; what is printed stays as it is.
+"""Warnings of :mod:`warnings` that the filters let through, as log records.
 
-Not those that ``catch_warnings(record=True)`` keeps, nor those that ``logging.captureWarnings`` makes log records itself.
+What Python prints stays as it is. Not recorded are warnings that ``catch_warnings(record=True)``
+keeps, and those that ``logging.captureWarnings`` turns into log records itself.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 _limiter = Limiter()
 
 
-def showing(warnings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what wraps the function that every warning passes which is to be shown."""
+def wrap_showwarnmsg(warnings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the wrapper of ``warnings._showwarnmsg``, which gets every warning to be shown.
+
+    ``warnings``: the module.
+    """
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def _showwarnmsg(message: Any) -> Any:
             with guard("recording a warning"):
-                if _is_shown(warnings) and not _is_of_our_threads(message):
-                    _tell(message)
+                if _is_shown(warnings) and not _is_about_our_threads(message):
+                    _report(message)
             return original(message)
 
         return _showwarnmsg
@@ -40,9 +44,10 @@ def _is_shown(warnings: Any) -> bool:
     return not kept and getattr(warnings.showwarning, "__module__", None) != "logging"
 
 
-def _is_of_our_threads(message: Any) -> bool:
-    """Return whether Python 3.13.0 to 3.13.9 warn of a fork with threads that only the hooks after it have started again.
+def _is_about_our_threads(message: Any) -> bool:
+    """Return whether it is the warning of Python 3.13.0 to 3.13.9 about forking with threads.
 
+    Those versions count threads that were stopped for the fork and restarted by the hooks after it.
     https://github.com/python/cpython/issues/137109
     """
     return (
@@ -53,13 +58,13 @@ def _is_of_our_threads(message: Any) -> bool:
     )
 
 
-def _tell(message: Any) -> None:
+def _report(message: Any) -> None:
     kind = exception_report.type_name(message.category)
-    held_back = _limiter.take((kind, message.filename, message.lineno))
-    if held_back is None:
+    suppressed = _limiter.admit((kind, message.filename, message.lineno))
+    if suppressed is None:
         return
     text = text_of(message.message)
-    told = exception_report.Report(
+    report = exception_report.Report(
         {
             schema.EXCEPTION_TYPE.name: kind,
             schema.EXCEPTION_MESSAGE.name: text,
@@ -72,6 +77,6 @@ def _tell(message: Any) -> None:
         exception_report.current_span(),
         schema.WARNING,
     )
-    if held_back:
-        told.attributes[schema.LOG_REPEATS.name] = held_back
-    exception_report.emit(told)
+    if suppressed:
+        report.attributes[schema.LOG_REPEATS.name] = suppressed
+    exception_report.emit(report)

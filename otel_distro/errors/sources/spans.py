@@ -1,7 +1,9 @@
-"""Exceptions that are recorded on spans: the event on the span, the span as trace link, and a record where nobody else makes one.
+"""Exceptions recorded on spans.
 
-An exception that leaves a span may still be caught, logged or end the program. It is told by whoever sees it then, with the
-span it left first as its trace; and as ``span`` when it ends without having been seen by anybody else.
+Each adds the event to the span, remembers the innermost span on the exception, and defers a report.
+An exception that leaves a span may still be logged or end the program: then that is the report,
+with the remembered span as its trace. If nothing else reports the exception before it is freed,
+the deferred report is sent with the handler ``span``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_ESCA
 from otel_distro import schema
 from otel_distro._runtime.diagnostics import report_failure
 from otel_distro.errors import deferred, exception_report, exception_state
-from otel_distro.errors.frames import entries
+from otel_distro.errors.frames import traceback_entries
 from otel_distro.errors.stack_trace import stack_trace
 
 if TYPE_CHECKING:
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 _SDK = "opentelemetry.sdk.trace"
 
 
-def recording(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of ``Span.record_exception``."""
-    stock = getattr(inspect.unwrap(original), "__module__", "") == _SDK
+def wrap_record_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``Span.record_exception``."""
+    is_sdk = getattr(inspect.unwrap(original), "__module__", "") == _SDK
 
     def record_exception(
         span: Any, exception: BaseException, attributes: Any = None, timestamp: Any = None, escaped: Any = False
@@ -33,9 +35,9 @@ def recording(original: Callable[..., Any]) -> Callable[..., Any]:
         given = None
         try:
             if isinstance(exception, Exception):
-                found = _noted(span, exception)
-                if stock:
-                    given = {**_event(found, escaped), **(attributes or {})}
+                known = _remember_span(span, exception)
+                if is_sdk:
+                    given = {**_event_attributes(known, escaped), **(attributes or {})}
         except Exception as error:
             report_failure("an exception on a span", error)
         if given is None:
@@ -45,24 +47,24 @@ def recording(original: Callable[..., Any]) -> Callable[..., Any]:
     return record_exception
 
 
-def _noted(span: Any, error: Exception) -> dict[str, Any]:
-    """Remember the span on the exception, and return what is known of it."""
-    mark = exception_state.get(error)
-    if mark.span is None:
-        mark.span = span.get_span_context()
-    waiting: Any = mark.waiting
-    if isinstance(waiting, exception_report.Report) and waiting.attributes[schema.EXCEPTION_HANDLER.name] == "span":
-        # It leaves one span after the other.
+def _remember_span(span: Any, error: Exception) -> dict[str, Any]:
+    """Set the span in the state of the exception, defer a report, and return its attributes."""
+    state = exception_state.get_or_create(error)
+    if state.span is None:
+        state.span = span.get_span_context()
+    pending: Any = state.pending
+    if isinstance(pending, exception_report.Report) and pending.attributes[schema.EXCEPTION_HANDLER.name] == "span":
+        # It has left an inner span before; only the stack trace has grown.
         return {
-            **waiting.attributes,
-            schema.EXCEPTION_STACKTRACE.name: stack_trace(error, entries(error.__traceback__)),
+            **pending.attributes,
+            schema.EXCEPTION_STACKTRACE.name: stack_trace(error, traceback_entries(error.__traceback__)),
         }
-    found = exception_report.report_of(error, "span", handled=True)
-    if not mark.told:
-        deferred.defer(mark, found)
-    return found.attributes
+    report = exception_report.build_report(error, "span", handled=True)
+    if not state.reported:
+        deferred.defer(state, report)
+    return report.attributes
 
 
-def _event(known: dict[str, Any], escaped: object) -> dict[str, Any]:
+def _event_attributes(known: dict[str, Any], escaped: object) -> dict[str, Any]:
     names = (schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name)
     return {**{name: known[name] for name in names}, EXCEPTION_ESCAPED: str(escaped)}

@@ -1,8 +1,9 @@
-"""Exceptions that the application's own code catches and tells nobody of; on by ``OTEL_DISTRO_SILENT_EXCEPTIONS``.
+"""Exceptions that the application catches without reporting them.
 
-``sys.monitoring`` of Python 3.12 says which code has caught an exception. One that is then raised on, logged, captured or
-otherwise told is not silent; one that ends untold is. Each is counted; of one fingerprint a record is sent at once, and then
-one a minute with the number of those between.
+Enabled by ``OTEL_DISTRO_SILENT_EXCEPTIONS``. ``sys.monitoring`` (Python 3.12) reports which code
+has caught an exception. An exception that is then re-raised, logged, captured or reported by
+another source is not swallowed; one that is freed without that is. Each is counted; of each
+fingerprint one record is sent at once, then one per minute with the number suppressed.
 
 Source: https://docs.python.org/3.12/library/sys.monitoring.html
 """
@@ -24,14 +25,30 @@ if TYPE_CHECKING:
 
 _CONTROL_FLOW: Final = (StopIteration, StopAsyncIteration)
 _TOOL_IDS: Final = (4, 3)
+"""Tool ids of ``sys.monitoring`` that no well-known tool uses, in order of preference."""
 _NAME: Final = "otel_distro"
 
 _limiter = Limiter()
-_state: dict[str, Any] = {}
 
 
-class _Silent:
-    """What is to be told of an exception if it ends untold: of one in a minute everything, of the others their labels."""
+class _State:
+    """``tool``: our tool id of ``sys.monitoring``, None while nothing is monitored."""
+
+    __slots__ = ("tool",)
+
+    def __init__(self) -> None:
+        self.tool: int | None = None
+
+
+_state = _State()
+
+
+class _Swallowed:
+    """A caught exception that is reported if it is freed unreported.
+
+    ``attributes``: labels of the counter. ``report``: only of one exception per minute and
+    fingerprint, because building it is expensive.
+    """
 
     __slots__ = ("attributes", "done", "report")
 
@@ -42,29 +59,36 @@ class _Silent:
 
 
 def start() -> None:
-    """Listen, if the setting says so."""
+    """Register with ``sys.monitoring``, if the setting is on."""
     if not settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
         return
     monitoring: Any = getattr(sys, "monitoring", None)
     if monitoring is None:
-        say(f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name} needs Python 3.12: silent exceptions are not recorded")
+        say(
+            f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name} needs Python 3.12: swallowed exceptions are not recorded",
+            code="OD502",
+        )
         return
     tool = next((tool for tool in _TOOL_IDS if monitoring.get_tool(tool) in (None, _NAME)), None)
     if tool is None:
-        say(f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name}: other tools have taken all places of sys.monitoring; off")
+        say(
+            f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name}: no free tool id of sys.monitoring; "
+            "swallowed exceptions are not recorded",
+            code="OD503",
+        )
         return
     if monitoring.get_tool(tool) is None:
         monitoring.use_tool_id(tool, _NAME)
-    _state["tool"] = tool
+    _state.tool = tool
     events = monitoring.events
     monitoring.register_callback(tool, events.EXCEPTION_HANDLED, caught)
-    monitoring.register_callback(tool, events.RERAISE, _raised_on)
+    monitoring.register_callback(tool, events.RERAISE, _reraised)
     monitoring.set_events(tool, events.EXCEPTION_HANDLED | events.RERAISE)
 
 
 def stop() -> None:
-    """Listen no more."""
-    tool = _state.pop("tool", None)
+    """Free the tool id."""
+    tool, _state.tool = _state.tool, None
     if tool is not None:
         monitoring: Any = getattr(sys, "monitoring", None)
         monitoring.set_events(tool, 0)
@@ -74,46 +98,49 @@ def stop() -> None:
 
 
 def caught(code: CodeType, offset: int, error: BaseException) -> None:
-    """Called for each exception that arrives at an ``except``, a ``finally`` or the end of a ``with``."""
+    """Handle an exception that reached an ``except``, a ``finally`` or the end of a ``with``.
+
+    The callback of ``sys.monitoring``. Never raises.
+    """
     try:
         if (
-            not frames.own_name(code.co_filename)
+            not frames.app_file_name(code.co_filename)
             or not isinstance(error, Exception)
             or isinstance(error, _CONTROL_FLOW)
             or type(error).__name__ == "CancelledError"
         ):
             return
-        mark = exception_state.get(error)
-        if mark.told or (mark.waiting is not None and not isinstance(mark.waiting, _Silent)):
+        state = exception_state.get_or_create(error)
+        if state.reported or (state.pending is not None and not isinstance(state.pending, _Swallowed)):
             return
         for other in exception_state.linked(error):
-            _forget(other)
-        mark.wait(_noted(error), _ended)
+            _discard(other)
+        state.defer(_describe(error), _on_freed)
     except Exception as failure:
         report_failure("an exception that was caught", failure)
 
 
-def _raised_on(code: CodeType, offset: int, error: BaseException) -> None:
+def _reraised(code: CodeType, offset: int, error: BaseException) -> None:
     try:
-        if frames.own_name(code.co_filename):
-            _forget(error)
+        if frames.app_file_name(code.co_filename):
+            _discard(error)
     except Exception as failure:
-        report_failure("an exception that was raised on", failure)
+        report_failure("an exception that was re-raised", failure)
 
 
-def _forget(error: BaseException) -> None:
-    mark = exception_state.find(error)
-    if mark is not None and isinstance(mark.waiting, _Silent):
-        mark.drop()
+def _discard(error: BaseException) -> None:
+    state = exception_state.lookup(error)
+    if state is not None and isinstance(state.pending, _Swallowed):
+        state.discard_pending()
 
 
-def _noted(error: Exception) -> _Silent:
+def _describe(error: Exception) -> _Swallowed:
     kind = exception_report.type_name(type(error))
-    fingerprint = frames.fingerprint(kind, error, frames.entries(error.__traceback__))
-    if _limiter.would_tell(fingerprint):
-        report = exception_report.report_of(error, "silent", handled=True)
-        return _Silent(report.attributes, report)
-    return _Silent(
+    fingerprint = frames.fingerprint(kind, error, frames.traceback_entries(error.__traceback__))
+    if _limiter.would_admit(fingerprint):
+        report = exception_report.build_report(error, "silent", handled=True)
+        return _Swallowed(report.attributes, report)
+    return _Swallowed(
         {
             schema.EXCEPTION_TYPE.name: kind,
             schema.EXCEPTION_FINGERPRINT.name: fingerprint,
@@ -124,14 +151,14 @@ def _noted(error: Exception) -> _Silent:
     )
 
 
-def _ended(silent: _Silent) -> None:
-    deferred.run(_tell, silent)
+def _on_freed(swallowed: _Swallowed) -> None:
+    deferred.submit(_report, swallowed)
 
 
-def _tell(silent: _Silent) -> None:
-    exception_report.count(silent.attributes)
-    held_back = _limiter.take(silent.attributes[schema.EXCEPTION_FINGERPRINT.name])
-    if held_back is not None and silent.report is not None:
-        if held_back:
-            silent.attributes[schema.LOG_REPEATS.name] = held_back
-        exception_report.emit(silent.report)
+def _report(swallowed: _Swallowed) -> None:
+    exception_report.count(swallowed.attributes)
+    suppressed = _limiter.admit(swallowed.attributes[schema.EXCEPTION_FINGERPRINT.name])
+    if suppressed is not None and swallowed.report is not None:
+        if suppressed:
+            swallowed.attributes[schema.LOG_REPEATS.name] = suppressed
+        exception_report.emit(swallowed.report)

@@ -1,8 +1,9 @@
-"""Folds log records that repeat themselves, where ``OTEL_DISTRO_LOG_REPEATS`` says so; by default nothing is folded.
+"""Deduplication of log records; off unless ``OTEL_DISTRO_LOG_REPEATS`` is set.
 
-Equal are records of one logger, level and message template, and of one fingerprint where they carry an exception: the first
-error of its kind is always sent, and events do not come this way at all. Of each kind the first few in a window are sent,
-and the last one of those that followed, with the number of those before it: ``otel_distro.log.repeats``.
+Records are equal if they have the same logger, level and message template, and the same
+fingerprint if they carry an exception: the first error of its kind is always sent. Events are never
+deduplicated. Of equal records the first few in a window are sent, and of those that follow the last
+one, with the number suppressed before it: ``otel_distro.log.repeats``.
 """
 
 from __future__ import annotations
@@ -31,100 +32,113 @@ if TYPE_CHECKING:
     Arguments = tuple[Any, int, int, str, str, CodeLocation, dict[str, Any]]
     Send = Callable[[Arguments, Context | None], None]
 
-_MOST_KINDS = 2000
+_MAX_KEYS = 2000
 
 
-class _Run:
-    """Equal records within one window. ``last``: the newest that was not sent, which will be if none follows."""
+class _Window:
+    """Equal records within one window.
 
-    __slots__ = ("end", "folded", "last", "sent")
+    ``last``: the newest record that was not sent; it is sent when the window ends.
+    """
+
+    __slots__ = ("end", "last", "sent", "suppressed")
 
     def __init__(self, end: float) -> None:
         self.end = end
         self.sent = 0
-        self.folded = 0
+        self.suppressed = 0
         self.last: tuple[Arguments, Context] | None = None
 
 
-class Folding:
-    """Lets ``most`` equal records through in ``window`` seconds. ``now``: a clock in seconds."""
+class Deduplicator:
+    """Sends ``limit`` equal records in each window. Thread-safe.
 
-    def __init__(self, most: int, window: float, send: Send, now: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    Args:
+        limit: Equal records that are sent in one window.
+        window: Length of a window in seconds.
+        send: Emits a record.
+        now: Clock in seconds.
+    """
+
+    def __init__(self, limit: int, window: float, send: Send, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
         self._window = window
         self._send = send
         self._now = now
-        self.renew()
+        self.reset_after_fork()
 
-    def renew(self) -> None:
-        """Start empty: what a forked child inherits is its parent's to send."""
+    def reset_after_fork(self) -> None:
+        """Start empty: the parent sends the records that a forked child inherits."""
         self._lock = threading.Lock()
-        self._runs: dict[Hashable, _Run] = {}
+        self._windows: dict[Hashable, _Window] = {}
         self._next_end = float("inf")
-        self.folded = 0
-        """How many records were folded into a later one."""
+        self.suppressed = 0
+        """Number of records that were not sent because a later, equal one was."""
 
-    def take(self, kind: Hashable, arguments: Arguments) -> None:
-        """Send the record or hold it back."""
+    def submit(self, key: Hashable, arguments: Arguments) -> None:
+        """Send the record, or keep it as the last of its window.
+
+        ``key``: the same for equal records.
+        """
         now = self._now()
         if now >= self._next_end:
             self.release()
         with self._lock:
-            run = self._runs.get(kind)
-            if run is None:
-                if len(self._runs) >= _MOST_KINDS:
-                    # Too many kinds to tell apart: they are sent.
-                    run = _Run(now)
+            window = self._windows.get(key)
+            if window is None:
+                if len(self._windows) >= _MAX_KEYS:
+                    # Beyond the limit of keys every record is sent.
+                    window = _Window(now)
                 else:
-                    run = self._runs[kind] = _Run(now + self._window)
-                    self._next_end = min(self._next_end, run.end)
-            if run.sent < self._most:
-                run.sent += 1
+                    window = self._windows[key] = _Window(now + self._window)
+                    self._next_end = min(self._next_end, window.end)
+            if window.sent < self._limit:
+                window.sent += 1
             else:
-                if run.last is not None:
-                    run.folded += 1
-                    self.folded += 1
-                run.last = (arguments, get_current())
+                if window.last is not None:
+                    window.suppressed += 1
+                    self.suppressed += 1
+                window.last = (arguments, get_current())
                 return
         self._send(arguments, None)
 
     def release(self, *, everything: bool = False) -> None:
-        """Send what is held back of windows that are over, or of all."""
+        """Send the last records of windows that have ended, or of all windows."""
         now = self._now()
         with self._lock:
-            over = [kind for kind, run in self._runs.items() if everything or now >= run.end]
-            ended = [self._runs.pop(kind) for kind in over]
-            self._next_end = min((run.end for run in self._runs.values()), default=float("inf"))
-        for run in ended:
-            if run.last is not None:
-                arguments, context = run.last
-                if run.folded:
-                    arguments[-1][schema.LOG_REPEATS.name] = run.folded
+            ended = [key for key, window in self._windows.items() if everything or now >= window.end]
+            windows = [self._windows.pop(key) for key in ended]
+            self._next_end = min((window.end for window in self._windows.values()), default=float("inf"))
+        for window in windows:
+            if window.last is not None:
+                arguments, context = window.last
+                if window.suppressed:
+                    arguments[-1][schema.LOG_REPEATS.name] = window.suppressed
                 self._send(arguments, context)
 
 
-active: Folding | None = None
-"""What folds records in this process; None where nothing is folded."""
+active: Deduplicator | None = None
+"""The deduplicator of this process, None while deduplication is off."""
 
 
 def start(send: Send) -> None:
-    """Fold from now on, if the settings say so. ``send`` emits a record, in a context of its own where it has one."""
+    """Start deduplication, if the settings enable it. ``send``: emits a record in a context."""
     global active
-    most = settings.OTEL_DISTRO_LOG_REPEATS.get()
-    if not most:
+    limit = settings.OTEL_DISTRO_LOG_REPEATS.get()
+    if not limit:
         return
-    active = Folding(most, settings.OTEL_DISTRO_LOG_REPEATS_WINDOW.get(), send)
+    active = Deduplicator(limit, settings.OTEL_DISTRO_LOG_REPEATS_WINDOW.get(), send)
     lifecycle.before_end.append(_release_all)
     metric = schema.LOG_FOLDED
     metrics.get_meter("otel_distro.log_records", __version__).create_observable_counter(
         metric.name, [_observe], metric.unit, metric.brief
     )
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=active.renew)
+        os.register_at_fork(after_in_child=active.reset_after_fork)
 
 
 def stop() -> None:
-    """Send what is held back and fold nothing more."""
+    """Send the records that are kept and stop deduplication."""
     global active
     if active is not None:
         _release_all()
@@ -133,13 +147,16 @@ def stop() -> None:
 
 
 def _observe(_: CallbackOptions) -> Iterable[Observation]:
-    """Return the count. It is asked for every few seconds, also where no record comes any more: the time to release."""
-    folding = active
-    if folding is None:
+    """Return the count of the metric, and release ended windows.
+
+    Collections come every few seconds, also when no further record does.
+    """
+    deduplicator = active
+    if deduplicator is None:
         return
-    with guard("releasing folded log records"):
-        folding.release()
-    yield Observation(folding.folded)
+    with guard("releasing deduplicated log records"):
+        deduplicator.release()
+    yield Observation(deduplicator.suppressed)
 
 
 def _release_all() -> None:

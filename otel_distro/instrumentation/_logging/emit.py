@@ -1,6 +1,7 @@
-"""How a record of any logging library becomes a log record of OpenTelemetry: what :mod:`logging`, loguru and structlog share.
+"""Turn a record of any logging library into a log record of OpenTelemetry.
 
-A record takes the short way into our queue, and the SDK's own where something of the user's stands on that.
+Shared by :mod:`logging`, loguru and structlog. A record goes directly into the export queue where
+that is equivalent, and through the SDK's logger where the user has added parts to the SDK.
 """
 
 from __future__ import annotations
@@ -25,41 +26,47 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
 _OWN = ("opentelemetry", "otel_distro")
-_MOST_SOURCES = 2000
-_MOST_PLACES = 2000
+_MAX_SOURCES = 2000
+_MAX_LOCATIONS = 2000
 _NEVER = float("inf")
 
 
 class Source:
-    """What is known of one logger: its logger of OpenTelemetry, from which level on it is exported, and the short way."""
+    """Cached facts about one logger.
 
-    __slots__ = ("_config", "_fields", "_most", "_processors", "_put", "logger", "name", "scope", "threshold")
+    Its OpenTelemetry logger, the lowest level that is exported, and the fast path.
+    """
+
+    __slots__ = ("_config", "_fields", "_max_attributes", "_processors", "_put", "logger", "name", "scope", "threshold")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.logger: Any = sdk.get_logger(name)
-        # What OpenTelemetry says about itself is not exported: a failing export would feed itself.
+        # Records of OpenTelemetry itself are not exported: a failing export would feed itself.
         limit = _NEVER if name.partition(".")[0] in _OWN else levels.threshold(name)
         self.threshold: float = -_NEVER if limit is None else limit
         self._processors: Any = None
         of_sdk = type(self.logger) is sdk.Logger
         self._fields: Callable[[Any], Any] = sdk.LOGGER_FIELDS if of_sdk else lambda _: ((), None, None)
 
-    def way(self, attributes: int) -> tuple[Callable[[LogEntry], None], Any] | None:
-        """Return what queues a record with so many attributes, and its resource; None where the SDK must do it.
+    def fast_path(self, attributes: int) -> tuple[Callable[[LogEntry], None], Any] | None:
+        """Return the queue's ``put`` and the resource, or None where the SDK must emit the record.
 
-        It must where another processor was added, the logger is switched off, or a limit of attributes bites.
+        The SDK must where another processor was added, the logger is disabled, or a limit applies.
+
+        Args:
+            attributes: Number of attributes of the record.
         """
         processors, config, resource = self._fields(self.logger)
         if processors is not self._processors:
             if len(processors) != 1 or type(processors[0]) is not QueueLogRecordProcessor:
                 return None
-            most, longest = sdk.logger_limits(self.logger)
-            self._most = 0 if longest is not None else _NEVER if most is None else most
+            max_attributes, max_length = sdk.logger_limits(self.logger)
+            self._max_attributes = 0 if max_length is not None else _NEVER if max_attributes is None else max_attributes
             self._put = processors[0].put
             self.scope = self.logger.instrumentation_scope
             self._processors = processors
-        return (self._put, resource) if attributes <= self._most and config.is_enabled else None
+        return (self._put, resource) if attributes <= self._max_attributes and config.is_enabled else None
 
 
 class _Thread(threading.local):
@@ -67,17 +74,20 @@ class _Thread(threading.local):
 
 
 thread = _Thread()
-"""Whether this thread is making a record right now: what is logged meanwhile, by a ``__str__``, would never end."""
+"""``busy``: this thread is building a record.
+
+Records logged meanwhile, by a ``__str__``, are not exported: they would recurse without end.
+"""
 
 _sources: dict[str, Source] = {}
 _provider: Any = None
 _severities: dict[int, SeverityNumber] = {}
-_places: dict[tuple[str, int, str, int, str], CodeLocation] = {}
+_locations: dict[tuple[str, int, str, int, str], CodeLocation] = {}
 _NO_LOCATION = CodeLocation({})
 
 
 def source_of(name: str, level: float) -> Source | None:
-    """Return where a record of logger ``name`` goes, or None where nobody wants one of this level."""
+    """Return the source of logger ``name``, or None where ``level`` is not exported."""
     global _provider
     if thread.busy:
         return None
@@ -85,22 +95,22 @@ def source_of(name: str, level: float) -> Source | None:
     if provider is not _provider:
         _sources.clear()
         _provider = provider
-    levels.look()
+    levels.poll()
     source = _sources.get(name)
     if source is None:
-        if len(_sources) >= _MOST_SOURCES:
+        if len(_sources) >= _MAX_SOURCES:
             _sources.clear()
         source = _sources[name] = Source(name)
     return source if level >= source.threshold else None
 
 
-def forget() -> None:
-    """Read levels and providers anew."""
+def clear_cache() -> None:
+    """Forget levels and providers; they are looked up at the next record."""
     _sources.clear()
 
 
 def severity(level: int) -> SeverityNumber:
-    """Map a level to a severity number: ten levels of Python are four of OpenTelemetry, INFO is 9."""
+    """Map a level to a severity number: ten levels of Python are four numbers, INFO is 9."""
     found = _severities.get(level)
     if found is None:
         number = 1 + level // 3 if level < 10 else 5 + (level - 10) * 4 // 10
@@ -110,14 +120,14 @@ def severity(level: int) -> SeverityNumber:
     return found
 
 
-def place_of(path: str, line: int, function: str, thread_id: int, thread_name: str) -> CodeLocation:
-    """Return the attributes of a place in the code and a thread; records of one place share them."""
+def location_of(path: str, line: int, function: str, thread_id: int, thread_name: str) -> CodeLocation:
+    """Return the attributes of a code location and thread; records of one location share them."""
     key = (path, line, function, thread_id, thread_name)
-    place = _places.get(key)
-    if place is None:
-        if len(_places) >= _MOST_PLACES:
-            _places.clear()
-        place = _places[key] = CodeLocation(
+    location = _locations.get(key)
+    if location is None:
+        if len(_locations) >= _MAX_LOCATIONS:
+            _locations.clear()
+        location = _locations[key] = CodeLocation(
             {
                 schema.CODE_FILE_PATH.name: path,
                 schema.CODE_FUNCTION_NAME.name: function,
@@ -126,7 +136,7 @@ def place_of(path: str, line: int, function: str, thread_id: int, thread_name: s
                 schema.THREAD_NAME.name: thread_name,
             }
         )
-    return place
+    return location
 
 
 def emit(
@@ -135,42 +145,51 @@ def emit(
     level: int,
     level_name: str,
     body: str,
-    place: CodeLocation,
+    location: CodeLocation,
     extras: dict[str, AnyValue],
     template: object,
 ) -> None:
-    """Emit a record in the current context, or fold it into a later one.
+    """Emit a record in the current context, or hand it to deduplication.
 
-    ``timestamp``: nanoseconds since 1970. ``extras``: attributes besides those of ``place``; they win where both have one.
-    ``template``: the message before anything was put into it.
+    Args:
+        source: The logger.
+        timestamp: Nanoseconds since 1970.
+        level: Level of :mod:`logging`.
+        level_name: Its name.
+        body: The message.
+        location: Code location and thread.
+        extras: Further attributes; they win over those of ``location``.
+        template: The message before arguments were inserted.
     """
-    if extras and not place.attributes.keys().isdisjoint(extras):
-        place, extras = _NO_LOCATION, {**place.attributes, **extras}
-    folding = deduplicate.active
-    if folding is None:
-        send((source, timestamp, level, level_name, body, place, extras), None)
+    if extras and not location.attributes.keys().isdisjoint(extras):
+        location, extras = _NO_LOCATION, {**location.attributes, **extras}
+    deduplicator = deduplicate.active
+    if deduplicator is None:
+        send((source, timestamp, level, level_name, body, location, extras), None)
         return
     known = extras.get(schema.EXCEPTION_FINGERPRINT.name) or extras.get(schema.EXCEPTION_TYPE.name)
     text = template if isinstance(template, str) else type(template)
-    folding.take((source.name, level, text, known), (source, timestamp, level, level_name, body, place, extras))
+    deduplicator.submit(
+        (source.name, level, text, known), (source, timestamp, level, level_name, body, location, extras)
+    )
 
 
 def send(arguments: deduplicate.Arguments, context: Context | None) -> None:
     """Emit a record in ``context``, None for the current one."""
-    source, timestamp, level, level_name, body, place, extras = arguments
+    source, timestamp, level, level_name, body, location, extras = arguments
     number = _severities.get(level) or severity(level)
-    way = source.way(len(place.attributes) + len(extras))
-    if way is None:
+    path = source.fast_path(len(location.attributes) + len(extras))
+    if path is None:
         source.logger.emit(
             timestamp=timestamp,
             context=context,
             severity_number=number,
             severity_text=level_name,
             body=body,
-            attributes={**place.attributes, **extras},
+            attributes={**location.attributes, **extras},
         )
         return
-    put, resource = way
+    put, resource = path
     span = get_current_span(context).get_span_context()
     put(
         LogEntry(
@@ -182,7 +201,7 @@ def send(arguments: deduplicate.Arguments, context: Context | None) -> None:
             number,
             level_name,
             body,
-            place,
+            location,
             extras,
             resource,
             source.scope,
@@ -190,4 +209,4 @@ def send(arguments: deduplicate.Arguments, context: Context | None) -> None:
     )
 
 
-levels.on_change.append(forget)
+levels.on_change.append(clear_cache)

@@ -1,8 +1,10 @@
-"""Which records are exported, by logger: ``OTEL_DISTRO_LOG_LEVELS=myapp.db=DEBUG,urllib3=WARNING,*=INFO``.
+"""Export levels by logger: ``OTEL_DISTRO_LOG_LEVELS=myapp.db=DEBUG,urllib3=WARNING,*=INFO``.
 
-A level above the application's own keeps records from the export. One below it makes records exist that the application
-would not have made: for export only, its handlers do not get them. Where no rule fits, what the application lets through is
-exported. A file (``OTEL_DISTRO_LOG_LEVELS_FILE``) or a signal (``OTEL_DISTRO_LOG_DEBUG_SIGNAL``) adds rules for a while.
+A level above the application's own keeps records from the export. A level below it creates records
+that the application would not have made: they are exported, and its handlers do not get them.
+Without a rule, everything that the application's level passes is exported. A file
+(``OTEL_DISTRO_LOG_LEVELS_FILE``) or a signal (``OTEL_DISTRO_LOG_DEBUG_SIGNAL``) adds temporary
+rules.
 """
 
 from __future__ import annotations
@@ -21,14 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OFF: Final = float("inf")
-_ALL: Final = ("*", "root", "")
-_LOOK_EVERY: Final = 1.0
-_LARGEST_FILE: Final = 64 * 1024
+"""The level of ``OFF``: nothing is exported. As a time: never."""
+_ROOT: Final = ("*", "root", "")
+_POLL_INTERVAL_S: Final = 1.0
+_MAX_FILE_CHARS: Final = 64 * 1024
 _OWN: Final = ("opentelemetry", "otel_distro")
 
 
 def parse(text: str, origin: str) -> dict[str, float]:
-    """Return logger name -> level. A bad entry costs one line that names it and ``origin``; the others hold."""
+    """Parse rules ``logger=LEVEL``, separated by commas or lines.
+
+    A bad entry is ignored and named on stderr.
+
+    Args:
+        text: The rules. Lines that begin with ``#`` are comments.
+        origin: Where they come from, for the message.
+
+    Returns:
+        Logger name -> level; the empty name stands for all loggers.
+    """
     rules: dict[str, float] = {}
     for entry in text.replace("\n", ",").split(","):
         name, equals, word = (part.strip() for part in entry.partition("="))
@@ -36,9 +49,12 @@ def parse(text: str, origin: str) -> dict[str, float]:
             continue
         level = _level(word)
         if not equals or level is None or " " in name:
-            say(f"{origin}: {entry.strip()[:100]!r} is not logger=LEVEL; it is left out, the others hold")
+            say(
+                f"{origin}: {entry.strip()[:100]!r} is not logger=LEVEL and is ignored; the other rules apply",
+                code="OD450",
+            )
             continue
-        rules["" if name in _ALL else name] = level
+        rules["" if name in _ROOT else name] = level
     return rules
 
 
@@ -47,7 +63,7 @@ def _level(word: str) -> float | None:
         return OFF
     if word.isdigit():
         return int(word)
-    # A name the application has given a level may be in any case.
+    # Level names that the application has added may be in any case.
     for name in (word, word.upper()):
         level = logging.getLevelName(name)
         if isinstance(level, int):
@@ -56,36 +72,39 @@ def _level(word: str) -> float | None:
 
 
 class _Thread(threading.local):
-    asked: tuple[logging.Logger, int] | None = None
-    """The logger and level for which a record is about to be made, for export only."""
+    allowed: tuple[logging.Logger, int] | None = None
+    """Logger and level of the record that is about to be made for export only."""
     since = 0.0
 
 
 class _Rules:
-    """The rules that hold now: the fixed ones, and over them the temporary ones until their time is over."""
+    """The rules in force: configured ones, overridden by temporary ones until they expire."""
 
     def __init__(self) -> None:
         self.fixed: dict[str, float] = {}
         self.temporary: dict[str, float] = {}
         self.expiry = OFF
+        """Time (seconds since 1970) at which the temporary rules end."""
         self.all: dict[str, float] = {}
         self.file = ""
-        self.seen: tuple[int, ...] | None = None
-        self.next_look = OFF
-        self.places: tuple[Any, Any] | None = None
+        self.file_state: tuple[int, ...] | None = None
+        """Time of change, size and inode of the file when it was last read."""
+        self.next_poll = OFF
+        self.patches: tuple[Any, Any] | None = None
+        """``Logger.isEnabledFor`` before and after patching."""
 
 
 _rules = _Rules()
 _thread = _Thread()
 patched = False
-"""Whether records may be made for export only: ``Logger.isEnabledFor`` says yes to more than the application does."""
+"""Whether records may be made for export only: ``Logger.isEnabledFor`` is patched."""
 
 on_change: list[Callable[[], None]] = []
-"""Called when rules change: whoever remembers a threshold must ask again."""
+"""Called when rules change, to invalidate cached thresholds."""
 
 
 def threshold(name: str) -> float | None:
-    """Return the level from which on records of logger ``name`` are exported; None: what the application lets through."""
+    """Return the lowest exported level of logger ``name``; None: the application decides."""
     rules = _rules.all
     if not rules:
         return None
@@ -97,60 +116,60 @@ def threshold(name: str) -> float | None:
 
 
 def lowest() -> float | None:
-    """Return the lowest level of any rule, None where there is none."""
+    """Return the lowest level of all rules, None without rules."""
     return min(_rules.all.values(), default=None)
 
 
 def start() -> None:
-    """Read the settings and let them hold from now on."""
+    """Read the settings and apply them."""
     global _rules
     _rules = _Rules()
     _rules.fixed = parse(settings.OTEL_DISTRO_LOG_LEVELS.get(), settings.OTEL_DISTRO_LOG_LEVELS.name)
     _rules.file = settings.OTEL_DISTRO_LOG_LEVELS_FILE.get()
     if _rules.file:
-        _rules.next_look = 0.0
-    logging_hooks.on_signal.append(raise_debug)
+        _rules.next_poll = 0.0
+    logging_hooks.on_signal.append(enable_debug)
     _apply()
 
 
 def stop() -> None:
-    """Let no rule hold any more and put back what was patched."""
+    """Remove all rules and restore what was patched."""
     global _rules, patched
-    if raise_debug in logging_hooks.on_signal:
-        logging_hooks.on_signal.remove(raise_debug)
-    if _rules.places is not None and logging.Logger.isEnabledFor is _rules.places[1]:
-        logging.Logger.isEnabledFor = _rules.places[0]  # type: ignore[method-assign]
+    if enable_debug in logging_hooks.on_signal:
+        logging_hooks.on_signal.remove(enable_debug)
+    if _rules.patches is not None and logging.Logger.isEnabledFor is _rules.patches[1]:
+        logging.Logger.isEnabledFor = _rules.patches[0]  # type: ignore[method-assign]
     patched = False
     _rules = _Rules()
-    _changed()
+    _notify()
 
 
-def raise_debug() -> None:
-    """Export everything from DEBUG on for ``OTEL_DISTRO_LOG_DEBUG_SECONDS``, then fall back. Again: longer."""
+def enable_debug() -> None:
+    """Export from DEBUG on for ``OTEL_DISTRO_LOG_DEBUG_SECONDS``; another call extends the time."""
     seconds = settings.OTEL_DISTRO_LOG_DEBUG_SECONDS.get()
-    _raise({"": logging.DEBUG}, time() + seconds if seconds else OFF, "by signal")
+    _set_temporary({"": logging.DEBUG}, time() + seconds if seconds else OFF, "by signal")
 
 
-def look() -> None:
-    """See, at most once a second, whether the file has changed or the time of temporary rules is over."""
-    if monotonic() < _rules.next_look:
+def poll() -> None:
+    """Check, at most once a second, for a changed file and expired temporary rules."""
+    if monotonic() < _rules.next_poll:
         return
     with guard("looking for changed log levels"):
-        _look()
+        _poll()
 
 
-def _look() -> None:
+def _poll() -> None:
     rules = _rules
-    rules.next_look = monotonic() + _LOOK_EVERY
+    rules.next_poll = monotonic() + _POLL_INTERVAL_S
     if rules.file:
         found = _stat(rules.file)
-        if found != rules.seen:
-            rules.seen = found
-            _read(rules, found)
+        if found != rules.file_state:
+            rules.file_state = found
+            _read_file(rules, found)
     if time() >= rules.expiry:
-        _fall_back()
+        _expire()
     elif not rules.file and rules.expiry == OFF:
-        rules.next_look = OFF
+        rules.next_poll = OFF
 
 
 def _stat(path: str) -> tuple[int, ...] | None:
@@ -161,75 +180,89 @@ def _stat(path: str) -> tuple[int, ...] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(rules: _Rules, found: tuple[int, ...] | None) -> None:
-    """Take the rules of the file, for as long after its last change as the setting says."""
+def _read_file(rules: _Rules, found: tuple[int, ...] | None) -> None:
+    """Apply the rules of the file until the configured time after its last change is over."""
     seconds = settings.OTEL_DISTRO_LOG_DEBUG_SECONDS.get()
     expiry = min(found[0] / 1e9, time()) + seconds if found is not None and seconds else OFF
     if found is None or time() >= expiry:
         if rules.temporary:
-            _fall_back()
+            _expire()
         return
     try:
         with open(rules.file, encoding="utf-8", errors="replace") as file:
-            text = file.read(_LARGEST_FILE)
+            text = file.read(_MAX_FILE_CHARS)
     except OSError as error:
-        say(f"{settings.OTEL_DISTRO_LOG_LEVELS_FILE.name}: {rules.file} cannot be read ({error.strerror})")
+        say(
+            f"{settings.OTEL_DISTRO_LOG_LEVELS_FILE.name}: {rules.file} cannot be read ({error.strerror}); "
+            "log levels stay as they are",
+            code="OD451",
+        )
         return
-    _raise(parse(text, rules.file), expiry, f"by {rules.file}")
+    _set_temporary(parse(text, rules.file), expiry, f"by {rules.file}")
 
 
-def _fall_back() -> None:
-    _raise({}, OFF, "")
-    say("log levels are what they were before", cause=f"log levels fell back {time()}")
+def _expire() -> None:
+    _set_temporary({}, OFF, "")
+    say(
+        "log levels expired that were set by file or signal; the configured ones apply",
+        cause=f"log levels expired {time()}",
+        code="OD453",
+    )
 
 
-def _raise(temporary: dict[str, float], expiry: float, why: str) -> None:
+def _set_temporary(temporary: dict[str, float], expiry: float, reason: str) -> None:
     _rules.temporary, _rules.expiry = temporary, expiry
     if temporary:
         until = f" until {strftime('%H:%M:%S', localtime(expiry))}" if expiry != OFF else ""
-        say(f"log levels changed {why}{until}", cause=f"log levels changed {time()}")
-        _rules.next_look = min(_rules.next_look, 0.0)
+        say(f"log levels changed {reason}{until}", cause=f"log levels changed {time()}", code="OD452")
+        _rules.next_poll = min(_rules.next_poll, 0.0)
     _apply()
 
 
 def _apply() -> None:
     global patched
     _rules.all = {**_rules.fixed, **_rules.temporary}
-    if (_rules.all or _rules.file) and not _rules.places:
+    if (_rules.all or _rules.file) and not _rules.patches:
         original: Any = logging.Logger.isEnabledFor
-        ours = _is_enabled_for(original)
-        logging.Logger.isEnabledFor = ours  # type: ignore[method-assign]
-        _rules.places = (original, ours)
+        replacement = _wrap_is_enabled_for(original)
+        logging.Logger.isEnabledFor = replacement  # type: ignore[method-assign]
+        _rules.patches = (original, replacement)
         patched = True
-    _changed()
+    _notify()
 
 
-def _changed() -> None:
+def _notify() -> None:
     for callback in on_change:
         callback()
 
 
-def _is_enabled_for(original: Callable[..., Any]) -> Any:
+def _wrap_is_enabled_for(original: Callable[..., Any]) -> Any:
     def isEnabledFor(logger: logging.Logger, level: int) -> Any:  # noqa: N802 - logging's name
-        return original(logger, level) or _wanted_besides(logger, level)
+        return original(logger, level) or _allow_for_export(logger, level)
 
     return isEnabledFor
 
 
-def _wanted_besides(logger: logging.Logger, level: int) -> bool:
-    """Return whether a record that the application does not want is to be exported, and remember that it is coming."""
-    look()
+def _allow_for_export(logger: logging.Logger, level: int) -> bool:
+    """Return whether a record below the application's level is exported.
+
+    If so, it is remembered for this thread: the record follows, and must not reach the handlers.
+    """
+    poll()
     limit = threshold(logger.name)
     if limit is None or level < limit or logger.name.partition(".")[0] in _OWN:
         return False
     if logger.disabled and logger not in logging_hooks.silenced:
-        # The application itself has switched it off.
+        # The application itself has disabled the logger.
         return False
-    _thread.asked, _thread.since = (logger, level), time()
+    _thread.allowed, _thread.since = (logger, level), time()
     return True
 
 
 def is_for_export_only(logger: logging.Logger, record: logging.LogRecord) -> bool:
-    """Return whether the record was made because of a rule only: it has passed the logger's filters and goes no further."""
-    asked, _thread.asked = _thread.asked, None
-    return asked is not None and asked == (logger, record.levelno) and record.created >= _thread.since
+    """Return whether the record exists because of a rule only: no handler may get it.
+
+    It has passed the filters of the logger.
+    """
+    allowed, _thread.allowed = _thread.allowed, None
+    return allowed is not None and allowed == (logger, record.levelno) and record.created >= _thread.since

@@ -1,4 +1,4 @@
-"""Values that come with log records, as attributes: their types kept, and nothing the application may still change."""
+"""Copy values of log records into attributes: types are kept, later changes are not seen."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ if TYPE_CHECKING:
 
 PLAIN = (str, bool, int, float)
 _PLAIN_TYPES = frozenset((*PLAIN, bytes))
-_DEEPEST = 10
-_MOST = 2000
+_MAX_DEPTH = 10
+_MAX_MEMBERS = 2000
 
 
 def snapshot(value: Any) -> AnyValue:
-    """Return ``value`` as it is now: scalars, bytes, lists and dictionaries keep their types, anything else is its text.
+    """Return a copy of ``value`` in attribute types.
 
-    Containers are copied to a depth of 10 and 2,000 members in all; what is deeper becomes the text ``...``.
+    Scalars, bytes, lists and dictionaries keep their types; anything else becomes its text.
+    Containers are copied to a depth of 10 and 2,000 members in all; deeper ones become ``...``.
     """
     if type(value) in _PLAIN_TYPES:
         return value  # type: ignore[no-any-return]
-    return _copy(value, [_MOST], 0)
+    return _copy(value, [_MAX_MEMBERS], 0)
 
 
-def _copy(value: Any, room: list[int], depth: int) -> AnyValue:
-    room[0] -= 1
+def _copy(value: Any, members_left: list[int], depth: int) -> AnyValue:
+    members_left[0] -= 1
     if value is None or isinstance(value, (*PLAIN, bytes)):
         return value
     if isinstance(value, dict):
-        if depth >= _DEEPEST:
+        if depth >= _MAX_DEPTH:
             return "..."
-        # A dictionary of another thread may change while we go through it; made a list, it is one step.
-        pairs = list(islice(dict.items(value), max(room[0], 0)))
-        return {key if type(key) is str else text_of(key): _copy(member, room, depth + 1) for key, member in pairs}
+        # Other threads may change the dictionary; building a list of it is one step under the GIL.
+        pairs = list(islice(dict.items(value), max(members_left[0], 0)))
+        return {
+            key if type(key) is str else text_of(key): _copy(member, members_left, depth + 1) for key, member in pairs
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
-        if depth >= _DEEPEST:
+        if depth >= _MAX_DEPTH:
             return "..."
-        members = list(islice(value, max(room[0], 0)))
-        return [_copy(member, room, depth + 1) for member in members]
+        members = list(islice(value, max(members_left[0], 0)))
+        return [_copy(member, members_left, depth + 1) for member in members]
     return text_of(value)

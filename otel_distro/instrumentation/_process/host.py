@@ -1,4 +1,4 @@
-"""The host's half of ``process_metrics``: what is read of the host, and which process of the host reports it."""
+"""Host metrics of ``process_metrics``, and the lease that selects the process that reports them."""
 
 from __future__ import annotations
 
@@ -25,25 +25,31 @@ if TYPE_CHECKING:
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "interrupt", "steal")
 _CPU_FIELDS = {"interrupt": ("irq", "softirq", "interrupt")}
 _REMOTE = ("nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs", "ceph", "fuse.glusterfs")
-"""File systems whose server may be away: asking for their size could block for ever."""
+"""Network file systems: asking for their size can block for ever while the server is down."""
 
-_MOUNTS_FRESH = 60.0
-_NOT_TO_BE_HAD = (psutil.Error, OSError, AttributeError, NotImplementedError, RuntimeWarning, KeyError)
-"""What psutil raises where the system has something not or hides it; it warns of files of ``/proc`` that are missing."""
+_MOUNTS_CACHE_S = 60.0
+_UNAVAILABLE = (psutil.Error, OSError, AttributeError, NotImplementedError, RuntimeWarning, KeyError)
+"""Exceptions of psutil for values that the system lacks or hides.
+
+It warns of missing files of ``/proc``.
+"""
 
 
 class HostLease:
-    """The right to report the host: the lock on a file that one process at a time can hold.
+    """The lease to report the host: a file lock that one process at a time can hold.
 
-    The kernel gives it back when the process ends, however it ends.
+    The kernel releases it when the process ends, also by a kill.
     """
 
     def __init__(self) -> None:
         self._fd: int | None = None
         self._path = os.path.join(tempfile.gettempdir(), "otel-distro-host-metrics.lock")
 
-    def taken(self) -> bool:
-        """Return whether this process has the seat, taking it if it is free. Where files cannot be locked: True."""
+    def acquire(self) -> bool:
+        """Return whether this process has the lease, and acquire it if it is free.
+
+        True where files cannot be locked: metrics twice are better than no metrics.
+        """
         if self._fd is not None:
             return True
         try:
@@ -64,32 +70,33 @@ class HostLease:
     def _open(self) -> int | None:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         for attempt in (flags, flags | os.O_CREAT):
-            # Another user's file first: a kernel with protected_regular refuses O_CREAT on it even for root.
+            # First without O_CREAT: a kernel with protected_regular refuses that flag for a file of
+            # another user, even to root.
             try:
                 return os.open(self._path, attempt, 0o644)
             except OSError:
                 continue
         return None
 
-    def leave(self) -> None:
-        """Give the seat back; in a forked child, which has a copy of the descriptor, it stays the parent's."""
+    def release(self) -> None:
+        """Release the lease. A forked child closes its copy only: the parent keeps the lock."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
 
 def read_parts(parts: Iterable[Callable[[], Readings]], readings: Readings) -> None:
-    """Add what each part reads; a part that this system has not, or does not let us read, is left out.
+    """Add the readings of each part; skip a part that the system lacks or denies.
 
-    Hardened kernels and sandboxes hide some of it, even of the process itself.
+    Hardened kernels and sandboxes hide some values, even of the process itself.
     """
     for part in parts:
-        with guard(f"reading metrics ({part.__name__.lstrip('_')})"), suppress(*_NOT_TO_BE_HAD):
+        with guard(f"reading metrics ({part.__name__.lstrip('_')})"), suppress(*_UNAVAILABLE):
             readings.update(part())
 
 
 class HostReadings:
-    """Reads the host's metrics; keeps what the next reading needs: processor times, mounts, names of disks."""
+    """Reads the host's metrics. Keeps processor times, mounts and disk names between readings."""
 
     def __init__(self) -> None:
         self._cpu: dict[str, float] | None = None
@@ -100,8 +107,8 @@ class HostReadings:
         self._cpus = psutil.cpu_count() or 1
 
     def read(self, readings: Readings) -> None:
-        """Add the observations of one cycle by metric."""
-        if time.monotonic() - self._mounts_read > _MOUNTS_FRESH:
+        """Add the observations of one collection by metric."""
+        if time.monotonic() - self._mounts_read > _MOUNTS_CACHE_S:
             self._mounts_read = time.monotonic()
             self._mounts = _local_mounts()
             self._disks = _whole_disks()
@@ -123,12 +130,12 @@ class HostReadings:
         now = {mode: sum(getattr(times, field, 0.0) for field in _CPU_FIELDS.get(mode, (mode,))) for mode in _CPU_MODES}
         last, self._cpu = self._cpu, now
         readings = {
-            s.SYSTEM_CPU_TIME: _by(s.CPU_MODE, now),
+            s.SYSTEM_CPU_TIME: by_attribute(s.CPU_MODE, now),
             s.SYSTEM_CPU_COUNT: [Observation(self._cpus)],
         }
         if last is not None and (total := sum(now.values()) - sum(last.values())) > 0:
             shares = {mode: max(0.0, now[mode] - last[mode]) / total for mode in now}
-            readings[s.SYSTEM_CPU_UTILIZATION] = _by(s.CPU_MODE, shares)
+            readings[s.SYSTEM_CPU_UTILIZATION] = by_attribute(s.CPU_MODE, shares)
         return readings
 
     def _read_disks(self) -> Readings:
@@ -185,14 +192,15 @@ def _read_memory() -> Readings:
     states.update({state: getattr(memory, state) for state in ("buffers", "cached") if hasattr(memory, state)})
     return {
         s.SYSTEM_MEMORY_LIMIT: [Observation(memory.total)],
-        s.SYSTEM_MEMORY_USAGE: _by(s.MEMORY_STATE, states),
-        s.SYSTEM_MEMORY_UTILIZATION: _by(s.MEMORY_STATE, {k: v / memory.total for k, v in states.items()}),
+        s.SYSTEM_MEMORY_USAGE: by_attribute(s.MEMORY_STATE, states),
+        s.SYSTEM_MEMORY_UTILIZATION: by_attribute(s.MEMORY_STATE, {k: v / memory.total for k, v in states.items()}),
     }
 
 
 def _read_swap() -> Readings:
     if sys.platform == "linux":
-        # psutil also counts pages, which takes five times as long, and warns on stderr where a sandbox hides them.
+        # psutil also counts pages: that takes five times as long, and warns on stderr in sandboxes
+        # that hide them.
         with open(f"{psutil.PROCFS_PATH}/meminfo", "rb") as file:
             fields = dict(line.split(b":", 1) for line in file)
         total, free = (int(fields[name].split()[0]) * 1024 for name in (b"SwapTotal", b"SwapFree"))
@@ -200,7 +208,7 @@ def _read_swap() -> Readings:
     else:
         swap = psutil.swap_memory()
         states = {"used": swap.used, "free": swap.free}
-    return {s.SYSTEM_PAGING_USAGE: _by(s.PAGING_STATE, states)}
+    return {s.SYSTEM_PAGING_USAGE: by_attribute(s.PAGING_STATE, states)}
 
 
 def _read_load() -> Readings:
@@ -216,7 +224,7 @@ def _read_network() -> Readings:
         s.SYSTEM_NETWORK_ERRORS: [],
     }
     for name, card in psutil.net_io_counters(pernic=True, nowrap=False).items():
-        # The device of packet.count is a `system.device`, that of the others a `network.interface.name`: semconv's choice.
+        # semconv: packet.count has `system.device`, the others have `network.interface.name`.
         for direction, sent, suffix in (("transmit", "sent", "out"), ("receive", "recv", "in")):
             attributes = {s.NETWORK_INTERFACE_NAME.name: name, s.NETWORK_IO_DIRECTION.name: direction}
             device = {s.SYSTEM_DEVICE.name: name, s.NETWORK_IO_DIRECTION.name: direction}
@@ -232,7 +240,7 @@ def _local_mounts() -> list[tuple[str, str, str]]:
     for part in psutil.disk_partitions(all=False):
         if part.fstype not in _REMOTE and part.fstype != "squashfs":
             mounts.setdefault(part.device, (part.device, part.mountpoint, part.fstype))
-    # In a container no physical device is mounted; its root is what fills up.
+    # In a container no physical device is mounted; its root file system is the one that fills up.
     return list(mounts.values()) or [("rootfs", "/", "overlay")]
 
 
@@ -243,5 +251,6 @@ def _whole_disks() -> frozenset[str]:
         return frozenset()
 
 
-def _by(attribute: Attribute, values: Mapping[str, float]) -> list[Observation]:
+def by_attribute(attribute: Attribute, values: Mapping[str, float]) -> list[Observation]:
+    """Return an observation for each value, with its key as the value of ``attribute``."""
     return [Observation(value, {attribute.name: key}) for key, value in values.items()]

@@ -1,4 +1,4 @@
-"""Audit events: what they carry, that they never raise, and that every one is in the audit file before the call returns."""
+"""Audit events: fields, bad input, and the audit file, written before the call returns."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another test had said is said again."""
+def reset_diagnostics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset the rate limit of messages."""
     monkeypatch.setattr(diagnostics, "_last", {})
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The audit file of this test, in a folder that is not there yet."""
+    """The audit file of this test, in a folder that does not exist yet."""
     file = tmp_path / "log" / "audit.jsonl"
     monkeypatch.setenv("OTEL_DISTRO_AUDIT_FILE", str(file))
     return file
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Return what the lines of a file say."""
+    """Return the parsed lines of a file."""
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def states(telemetry: Telemetry) -> dict[str, float]:
-    """Collect, and return the state of the chain."""
+    """Collect metrics and return the state of the chain."""
     found = telemetry.metric(schema.AUDIT_CHAIN_STATUS.name)
     return {point.attributes[schema.AUDIT_CHAIN_STATE.name]: point.value for point in found}
 
 
-def test_event_says_who_did_what_to_what(telemetry: Telemetry) -> None:
-    """The example of the documentation: name, severity, sentence, attributes, trace, and one step of the counter."""
+def test_event_has_severity_body_attributes_and_trace(telemetry: Telemetry) -> None:
+    """The example of the documentation, and one step of the counter."""
     with trace.get_tracer("app").start_as_current_span("request") as span:
         audit.event("auth.login", outcome="failure", actor=7, target="admin-console", reason="bad password", tries=3)
 
@@ -82,7 +82,7 @@ def test_event_says_who_did_what_to_what(telemetry: Telemetry) -> None:
 
 @pytest.mark.parametrize(("outcome", "severity"), [("success", 9), ("failure", 13), ("unknown", 9)])
 def test_severity_follows_the_outcome(telemetry: Telemetry, outcome: Any, severity: int) -> None:
-    """A failure is WARN, all else is INFO; ``attributes`` take names with dots, what is empty is left out."""
+    """A failure is WARN, others are INFO; empty attributes are left out."""
     audit.event(
         "auth.login", outcome=outcome, source="http", attributes={"client.address": "192.0.2.1", "user.id": None}
     )
@@ -112,10 +112,10 @@ def test_severity_follows_the_outcome(telemetry: Telemetry, outcome: Any, severi
         (4711, "audit.unnamed"),
     ],
 )
-def test_bad_name_costs_one_line(
+def test_bad_name_is_repaired_and_reported_once(
     telemetry: Telemetry, capfd: pytest.CaptureFixture[str], given: Any, sent: str
 ) -> None:
-    """The event is sent under the nearest good name or none, keeps what it was given, and one line says so."""
+    """The event has the nearest good name or ``unnamed``, and keeps the given one."""
     audit.event(given)
     audit.event(given)
 
@@ -126,10 +126,10 @@ def test_bad_name_costs_one_line(
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
-def test_names_without_end_become_one(
+def test_names_beyond_the_limit_become_unnamed(
     telemetry: Telemetry, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that is made of data, as many as come, ends in one name and one line."""
+    """Names that are made of data end in one name and one message."""
     monkeypatch.setattr(events, "_names", set())
     words = ["".join(chr(97 + int(digit)) for digit in f"{number:03d}") for number in range(600)]
     for word in words:
@@ -142,7 +142,7 @@ def test_names_without_end_become_one(
 
 
 class Hostile:
-    """Raises wherever it is looked at."""
+    """Raises in every conversion."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -150,10 +150,10 @@ class Hostile:
     __repr__ = __bool__ = __len__ = __str__
 
 
-def test_it_never_raises(
+def test_hostile_values_are_recorded_as_text(
     telemetry: Telemetry, path: Path, capfd: pytest.CaptureFixture[str], swallowed: list[str]
 ) -> None:
-    """Hostile values, a bad outcome and surrogates come out as text, here and in the file."""
+    """Values that raise, a bad outcome and surrogates, exported and in the file."""
     bad: Any = Hostile()
     audit.event("a.b", outcome=bad, actor=bad, target="\ud800", reason=b"\xff", x=bad, y=[bad], z={bad: 1})
     audit.event("a.b", outcome="perhaps", attributes=bad)  # type: ignore[arg-type]
@@ -168,8 +168,10 @@ def test_it_never_raises(
     assert verify(path)[0] == 0
 
 
-def test_line_is_redacted_and_private(telemetry: Telemetry, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file has what Loki gets, under its names; secrets are hidden; only the owner can read it."""
+def test_line_is_redacted_and_readable_by_owner_only(
+    telemetry: Telemetry, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has the fields that Loki shows; secrets are redacted; the mode is 0600."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
     old = os.umask(0)
     try:
@@ -202,8 +204,8 @@ def test_line_is_redacted_and_private(telemetry: Telemetry, path: Path, monkeypa
         assert stat.S_IMODE((path.parent / name).stat().st_mode) == 0o600
 
 
-def test_line_is_bounded(path: Path) -> None:
-    """However much an event is given, its line stays one that can be read."""
+def test_line_of_large_event_is_truncated(path: Path) -> None:
+    """The line of an event with large fields stays below the maximum length."""
     many: dict[str, Any] = {f"field_{number}": number for number in range(1000)}
     audit.event("a.b", reason="x" * 10_000_000, big=["y" * 1000] * 1000, **many)
     assert path.stat().st_size < 100_000
@@ -211,13 +213,13 @@ def test_line_is_bounded(path: Path) -> None:
 
 
 def test_file_is_written_without_telemetry(path: Path) -> None:
-    """Where no telemetry runs in the process, the audit file is written all the same."""
+    """In a process without telemetry the audit file is written too."""
     audit.event("a.b")
     assert [line["event_name"] for line in lines(path)] == ["audit.chain.start", "audit.a.b"]
 
 
-def test_change_is_told_once_and_stays_visible(telemetry: Telemetry, path: Path) -> None:
-    """A line that is changed while the file is in use: found by reading on, one audit event, the state stays broken."""
+def test_change_is_reported_once_and_state_stays_broken(telemetry: Telemetry, path: Path) -> None:
+    """A line changed while the file is in use is found at collection, as one audit event."""
     audit.watch()
     for _ in range(10):
         audit.event("a.b")
@@ -229,20 +231,20 @@ def test_change_is_told_once_and_stays_visible(telemetry: Telemetry, path: Path)
     audit.event("a.b")
     assert states(telemetry) == {"intact": 0, "broken": 1}
 
-    told = [found.log_record for found in telemetry.logs() if found.log_record.event_name == "audit.chain.broken"]
-    assert [record.severity_text for record in told] == ["WARN"]
-    assert "line 2 was changed" in str(told[0].body)
+    reports = [found.log_record for found in telemetry.logs() if found.log_record.event_name == "audit.chain.broken"]
+    assert [record.severity_text for record in reports] == ["WARN"]
+    assert "line 2 was changed" in str(reports[0].body)
     assert [line["event_name"] for line in lines(path)][-3:] == ["audit.chain.start", "audit.chain.broken", "audit.a.b"]
     status, said = verify(path)
     assert status == 1
     assert f"{path}:2: this line was changed" in said
-    assert f"{path}:12: this line is where the chain was found broken and was begun anew" in said
+    assert f"{path}:12: this line marks where the chain was found broken and restarted" in said
     assert "2 findings" in said
 
 
 @pytest.mark.parametrize("damage", ["shorter", "head gone", "head changed", "longer"])
-def test_next_event_finds_what_is_wrong_at_the_end(telemetry: Telemetry, path: Path, damage: str) -> None:
-    """Lines that are missing at the end, a foreign line there and a head that is another one are found by the next event."""
+def test_damage_at_the_end_is_found_by_the_next_event(telemetry: Telemetry, path: Path, damage: str) -> None:
+    """Missing or additional lines at the end, and a changed or missing head."""
     for _ in range(3):
         audit.event("a.b")
     head = path.with_name("audit.jsonl.head")
@@ -263,8 +265,8 @@ def test_next_event_finds_what_is_wrong_at_the_end(telemetry: Telemetry, path: P
     assert "the chain was found broken" in said
 
 
-def test_key_of_the_settings(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a key in a file the lines are sealed with it, and only who has it can verify them."""
+def test_key_file_of_the_settings_seals_the_lines(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key file the lines are sealed with the key, and need it for verification."""
     key = tmp_path / "key"
     key.write_bytes(KEY + b"\n")
     monkeypatch.setenv("OTEL_DISTRO_AUDIT_KEY_FILE", str(key))
@@ -279,23 +281,25 @@ def test_key_of_the_settings(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert Redactor().argv(named) == [*named[:2], MASK, *named[3:]]
 
 
-def test_key_file_that_is_none(path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """A key that cannot be read costs one line; the file is written without one."""
+def test_unreadable_key_file_is_reported_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One message; the audit file is written without a key."""
     monkeypatch.setenv("OTEL_DISTRO_AUDIT_KEY_FILE", "/nowhere/key")
     audit.event("a.b")
     audit.event("a.b")
     assert capfd.readouterr().err == (
         "otel-distro: OTEL_DISTRO_AUDIT_KEY_FILE=/nowhere/key: No such file or directory; the audit file is written "
-        "without a key\n"
+        "without a key [OD623]\n"
     )
     assert lines(path)[0]["algorithm"] == "sha256"
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "below a file"])
-def test_path_that_cannot_be_written(
+def test_unwritable_path_is_reported_and_events_are_sent(
     telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """One line says so, what a link points to is not touched, and the events are sent."""
+    """One message; the target of a link is unchanged."""
     file, target = tmp_path / "audit.jsonl", tmp_path / "target"
     target.write_text("mine", encoding="utf-8")
     if kind == "link":

@@ -1,4 +1,4 @@
-"""An exception carries its mark itself: once told, told, however it travels, and nothing is kept alive."""
+"""The state on an exception: reported once, wherever it propagates, and nothing is kept alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.raising import error_of
 
 
 class Slotted(Exception):
-    """Has slots, and hides its dictionary."""
+    """Has slots, and hides its ``__dict__``."""
 
     __slots__ = ("code",)
 
@@ -21,8 +21,8 @@ class Slotted(Exception):
         raise OSError
 
 
-class Waiting:
-    """Something that waits for the end of an exception."""
+class Pending:
+    """A report that waits for the end of an exception."""
 
     done = False
 
@@ -40,68 +40,68 @@ def raise_again(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("work", [fail, fail_slotted])
-def test_told_once(work: Any) -> None:
-    """Also while it is raised on through other frames, and also with slots."""
+def test_exception_is_claimed_once(work: Any) -> None:
+    """Also after it propagates through other frames, and for a class with slots."""
     error = error_of(work)
-    assert not exception_state.was_told(error)
-    assert exception_state.tell(error, final=False)
-    assert exception_state.was_told(error)
-    assert not exception_state.tell(error_of(raise_again, error), final=True)
+    assert not exception_state.was_reported(error)
+    assert exception_state.claim(error, final=False)
+    assert exception_state.was_reported(error)
+    assert not exception_state.claim(error_of(raise_again, error), final=True)
 
 
-def test_raised_anew_after_its_end() -> None:
-    """An exception that ended a thread and is raised once more is another failure; the same end seen twice is not."""
+def test_exception_reraised_after_final_hook_is_claimed_again() -> None:
+    """Re-raised after it ended a thread it is another failure; seen twice unchanged it is not."""
     error = error_of(fail)
-    assert exception_state.tell(error, final=True)
-    assert not exception_state.tell(error, final=True)
-    assert exception_state.tell(error_of(raise_again, error), final=True)
+    assert exception_state.claim(error, final=True)
+    assert not exception_state.claim(error, final=True)
+    assert exception_state.claim(error_of(raise_again, error), final=True)
 
 
-def test_without_its_traceback_it_is_new() -> None:
-    """Raised anew from the start it is another failure."""
+def test_exception_without_traceback_is_not_reported() -> None:
+    """With its traceback removed it counts as another failure."""
     error = error_of(fail)
-    exception_state.tell(error, final=False)
-    assert not exception_state.was_told(error.with_traceback(None))
+    exception_state.claim(error, final=False)
+    assert not exception_state.was_reported(error.with_traceback(None))
 
 
-def test_what_led_to_it_is_told_with_it() -> None:
-    """Cause, context and members of groups stand in its stack trace."""
+def test_linked_exceptions_are_reported_with_it() -> None:
+    """Cause and context are marked too: its stack trace shows them."""
     cause, context = error_of(fail), error_of(fail)
-    for one in (cause, context):
-        exception_state.get(one)
+    for each in (cause, context):
+        exception_state.get_or_create(each)
     error = error_of(fail)
     error.__cause__, error.__context__ = cause, context
-    # A chain that bites its tail ends all the same.
+    # A circular chain must not loop for ever.
     context.__context__ = error
-    exception_state.tell(error, final=False)
-    assert exception_state.was_told(cause)
-    assert exception_state.was_told(context)
+    exception_state.claim(error, final=False)
+    assert exception_state.was_reported(cause)
+    assert exception_state.was_reported(context)
 
 
-def test_what_waits_is_called_at_the_end_of_the_exception() -> None:
-    """It is called once, and not where the exception was told before."""
+def test_pending_report_runs_when_exception_is_freed() -> None:
+    """It runs once, and not if the exception was reported before."""
     ended: list[object] = []
-    error, told = error_of(fail), error_of(fail)
-    waiting = [Waiting(), Waiting()]
-    exception_state.get(error).wait(waiting[0], ended.append)
-    exception_state.get(told).wait(waiting[1], ended.append)
-    exception_state.tell(told, final=False)
-    del told
+    error, reported = error_of(fail), error_of(fail)
+    pending = [Pending(), Pending()]
+    exception_state.get_or_create(error).defer(pending[0], ended.append)
+    exception_state.get_or_create(reported).defer(pending[1], ended.append)
+    exception_state.claim(reported, final=False)
+    del reported
     assert ended == []
-    assert waiting[1].done
+    assert pending[1].done
     del error
-    assert ended == [waiting[0]]
+    assert ended == [pending[0]]
 
 
-def test_pickled_it_is_told_here() -> None:
-    """What waits is told by this process; the copy is known to be told, and needs nothing of ours to be read."""
+def test_pickled_exception_is_reported_by_this_process() -> None:
+    """The pending report runs here; the copy counts as reported and needs none of our classes."""
     ended: list[object] = []
     error = error_of(fail)
-    exception_state.get(error).wait(Waiting(), ended.append)
+    exception_state.get_or_create(error).defer(Pending(), ended.append)
     data = pickle.dumps(error)
     assert len(ended) == 1
     assert b"otel_distro.errors" not in data
-    assert exception_state.was_told(pickle.loads(data))
-    assert not exception_state.tell(error_of(raise_again, pickle.loads(data)), final=False)
+    assert exception_state.was_reported(pickle.loads(data))
+    assert not exception_state.claim(error_of(raise_again, pickle.loads(data)), final=False)
     del error
     assert len(ended) == 1

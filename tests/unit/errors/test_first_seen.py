@@ -1,4 +1,4 @@
-"""A fingerprint is new once in a version of a service, in whichever of its processes it shows first."""
+"""A fingerprint is new once per version of a service, over all of its processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from otel_distro.testing import Telemetry
 
 FIRST, SECOND = "0123456789abcdef", "fedcba9876543210"
-MANY = """
+ASK_FOR_300 = """
 import sys
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -37,7 +37,7 @@ print(sum(first_seen.is_new(f"{number:016x}") for number in range(300)))
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The state directory of a user for this test."""
+    """A state directory for this test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(diagnostics, "_last", {})
     yield tmp_path
@@ -45,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def start_process(**resource: str) -> None:
-    """Be a process that has just started, of a service with this resource."""
+    """Simulate a new process of a service with this resource."""
     first_seen._known.clear()
     first_seen._service = (None, "")
     provider = TracerProvider(resource=Resource({key.replace("_", "."): value for key, value in resource.items()}))
@@ -55,11 +55,11 @@ def start_process(**resource: str) -> None:
 
 @pytest.fixture(autouse=True)
 def providers(telemetry: Telemetry) -> None:
-    """The global providers are put back after the test."""
+    """Restore the global providers after the test."""
 
 
-def test_new_once_in_a_version_of_a_service(home: Path) -> None:
-    """A restart remembers; another version, or another service, begins anew."""
+def test_fingerprint_is_new_once_per_service_version(home: Path) -> None:
+    """A restart remembers; another version, or another service, starts empty."""
     start_process(service_name="shop", service_version="1")
     assert [first_seen.is_new(one) for one in (FIRST, SECOND, FIRST)] == [True, True, False]
     start_process(service_name="shop", service_version="1")
@@ -73,8 +73,8 @@ def test_new_once_in_a_version_of_a_service(home: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_line_that_was_cut_off_costs_no_other(home: Path) -> None:
-    """After a crash in the middle of a line the next fingerprint stands on a line of its own."""
+def test_truncated_line_does_not_damage_the_next(home: Path) -> None:
+    """After a crash in the middle of a line the next fingerprint gets a line of its own."""
     start_process(service_name="shop")
     first_seen.is_new(FIRST)
     (file,) = (home / "otel-distro" / "errors").iterdir()
@@ -86,11 +86,13 @@ def test_line_that_was_cut_off_costs_no_other(home: Path) -> None:
     assert not first_seen.is_new(SECOND)
 
 
-def test_exactly_once_over_processes(home: Path) -> None:
-    """Of three processes that meet the same three hundred errors at the same time, one calls each of them new."""
+def test_concurrent_processes_report_each_fingerprint_once(home: Path) -> None:
+    """Three processes with the same 300 errors at the same time: each is new in one of them."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [
-        subprocess.Popen([sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+        subprocess.Popen(
+            [sys.executable, "-c", ASK_FOR_300], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
+        )
         for _ in range(3)
     ]
     for process in running:
@@ -100,9 +102,9 @@ def test_exactly_once_over_processes(home: Path) -> None:
     assert sum(int(process.communicate()[0]) for process in running) == 300
 
 
-def test_bounded(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """A service that makes errors without end does not fill the disk: beyond the bound nothing is new."""
-    monkeypatch.setattr(first_seen, "_MOST", 3)
+def test_fingerprints_beyond_the_limit_are_not_new(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Beyond the limit nothing is new and nothing is written: the disk does not fill up."""
+    monkeypatch.setattr(first_seen, "_MAX_FINGERPRINTS", 3)
     start_process(service_name="shop")
     assert [first_seen.is_new(f"{number:016x}") for number in range(5)] == [True, True, True, False, False]
     start_process(service_name="shop")
@@ -111,17 +113,17 @@ def test_bounded(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     assert len(file.read_text().split()) == 3
 
 
-def test_disk_that_cannot_be_written(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The process remembers for itself, and says so in one line."""
+def test_unwritable_folder_falls_back_to_memory(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Only this process is considered, and one line on stderr explains it."""
     (home / "otel-distro").write_text("not a folder")
     start_process(service_name="shop")
     assert [first_seen.is_new(one) for one in (FIRST, SECOND, FIRST)] == [True, True, False]
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("otel-distro: new errors are told apart by each process for itself: ")
+    assert line.startswith("otel-distro: first occurrences of errors are tracked per process, ")
 
 
-def test_planted_file_is_not_followed(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A link in the place of the file is not written through."""
+def test_symlink_in_place_of_the_file_is_not_followed(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The target of a planted link is not written to."""
     start_process(service_name="shop")
     os.close(state.open_folder())
     target = home / "precious"
@@ -129,11 +131,11 @@ def test_planted_file_is_not_followed(home: Path, capfd: pytest.CaptureFixture[s
     (home / "otel-distro" / "errors" / f"{first_seen._key()}.seen").symlink_to(target)
     assert first_seen.is_new(FIRST)
     assert target.read_text() == "as it was"
-    assert "for itself" in capfd.readouterr().err
+    assert "tracked per process" in capfd.readouterr().err
 
 
-def test_service_without_a_name_leaves_nothing(home: Path) -> None:
-    """What has no name cannot be told apart from others: the process remembers for itself."""
+def test_service_without_name_writes_no_file(home: Path) -> None:
+    """A service without a name cannot be identified: only this process is considered."""
     start_process()
     assert [first_seen.is_new(one) for one in (FIRST, FIRST)] == [True, False]
     assert not (home / "otel-distro").exists()

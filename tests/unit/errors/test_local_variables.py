@@ -1,4 +1,4 @@
-"""Local variables are shown bounded and redacted, and no code of the application runs for it."""
+"""Local variables are shown bounded and redacted, without running code of the application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.raising import error_of
 
 
 class Trap:
-    """Whatever of it runs fails the test, by being seen."""
+    """Records every method of it that is called."""
 
     ran: list[str] = []  # noqa: RUF012 - one list for all
 
@@ -34,7 +34,7 @@ class Trap:
 
 
 class Text(str):
-    """A text that is none of the plain ones."""
+    """A subclass of a built-in type."""
 
     __slots__ = ()
 
@@ -43,8 +43,8 @@ class Text(str):
 
 
 def shown(work: Any, *args: Any) -> list[str]:
-    """Return the lines that are shown for an error of ``work``, its innermost frame only."""
-    lines = local_variables(frames.entries(error_of(work, *args).__traceback__)).splitlines()
+    """Return the lines of the innermost frame of the error that ``work`` raises."""
+    lines = local_variables(frames.traceback_entries(error_of(work, *args).__traceback__)).splitlines()
     ends = [number for number, line in enumerate(lines[1:], 1) if not line.startswith(" ")]
     return lines[: ends[0]] if ends else lines
 
@@ -56,8 +56,8 @@ def with_plain_values() -> None:
     raise ValueError
 
 
-def test_plain_values_are_shown_as_python_shows_them() -> None:
-    """Numbers, texts, times, paths and containers of them."""
+def test_built_in_values_are_shown_by_repr() -> None:
+    """Numbers, texts, dates, paths and containers of them."""
     head, *lines = shown(with_plain_values)
     assert head.startswith("with_plain_values (test_local_variables.py:")
     assert lines == [
@@ -81,8 +81,8 @@ def with_secrets() -> None:
     raise ValueError
 
 
-def test_secrets_are_hidden() -> None:
-    """By the name of a variable, a key or an attribute, and by their form."""
+def test_secrets_are_redacted_by_name_and_form() -> None:
+    """By the name of a variable, a key or an attribute, and by patterns."""
     text = "\n".join(shown(with_secrets))
     assert "hunter2" not in text
     assert "4111" not in text
@@ -96,8 +96,8 @@ def with_traps() -> None:
     raise ValueError
 
 
-def test_no_code_of_the_application_runs() -> None:
-    """Objects are shown by class and attributes, read without asking them."""
+def test_objects_are_shown_without_running_their_code() -> None:
+    """Objects are shown by class and attributes; none of their methods is called."""
     Trap.ran.clear()
     lines = shown(with_traps)
     assert Trap.ran == []
@@ -105,7 +105,7 @@ def test_no_code_of_the_application_runs() -> None:
     assert lines[3] == f"  text = <{__name__}.Text>"
 
 
-def with_much() -> None:
+def with_large_values() -> None:
     long, huge = "x" * 10_000, 10**100_000  # noqa: F841
     deep: list[Any] = []
     deep.append(deep)
@@ -115,17 +115,17 @@ def with_much() -> None:
     raise ValueError
 
 
-def test_bounded_whatever_lies_there() -> None:
-    """Long, huge, wide and circular values are cut; the whole is too, however deep the stack."""
-    for line in shown(with_much):
+def test_large_values_and_deep_stacks_are_truncated() -> None:
+    """Long, huge, wide and circular values are truncated, and so is the whole text."""
+    for line in shown(with_large_values):
         assert len(line) <= 260
-    assert any("and 9990 more" in line or line.endswith("…") for line in shown(with_much))
+    assert any("and 9990 more" in line or line.endswith("…") for line in shown(with_large_values))
 
     def recurse(depth: int) -> None:
-        """Hold something large in every frame."""
+        """Hold a large value in every frame."""
         held = ["x" * 150] * 9  # noqa: F841
         if depth:
             recurse(depth - 1)
-        with_much()
+        with_large_values()
 
-    assert len(local_variables(frames.entries(error_of(recurse, 60).__traceback__))) <= 8000
+    assert len(local_variables(frames.traceback_entries(error_of(recurse, 60).__traceback__))) <= 8000

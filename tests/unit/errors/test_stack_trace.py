@@ -1,4 +1,4 @@
-"""The stack trace is, byte for byte, what Python prints."""
+"""The stack trace equals, byte for byte, what Python prints."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Mute(Exception):
-    """Cannot be printed."""
+class Unprintable(Exception):
+    """Raises in ``str()``."""
 
     def __str__(self) -> str:
         raise RuntimeError
@@ -27,12 +27,12 @@ def plain() -> None:
     raise ValueError("two\nlines")
 
 
-def wordless() -> None:
+def without_message() -> None:
     raise ValueError
 
 
-def mute() -> None:
-    raise Mute
+def unprintable() -> None:
+    raise Unprintable
 
 
 def chained() -> None:
@@ -46,21 +46,21 @@ def in_handler() -> None:
     try:
         plain()
     except ValueError:
-        wordless()
+        without_message()
 
 
-def cut_off() -> None:
+def without_context() -> None:
     try:
         plain()
     except ValueError:
         raise TypeError("alone") from None
 
 
-def suggesting() -> None:
+def with_suggestion() -> None:
     sys.pth  # type: ignore[attr-defined]  # noqa: B018
 
 
-def broken_source() -> None:
+def syntax_error() -> None:
     compile("x = = 1", "<text>", "exec")
 
 
@@ -74,7 +74,7 @@ def shallow() -> None:
     deep(2)
 
 
-def noted() -> None:
+def with_note() -> None:
     error = ValueError("with a note")
     if sys.version_info >= (3, 11):
         error.add_note("the note")
@@ -89,36 +89,36 @@ def grouped() -> None:
 
 
 WORKS = (
-    plain, wordless, mute, chained, in_handler, cut_off, suggesting, broken_source, deep, shallow, noted, grouped
+    plain, without_message, unprintable, chained, in_handler, without_context, with_suggestion, syntax_error, deep, shallow, with_note, grouped
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: str(work.__name__))
-def test_trace_is_that_of_python(work: Callable[[], None]) -> None:
-    """With causes, groups, notes, repeats and suggestions, at the first time and from memory."""
+def test_stack_trace_equals_format_exception(work: Callable[[], None]) -> None:
+    """With causes, groups, notes, repeats and suggestions; at first and from the cache."""
     for _ in range(2):
         error = error_of(work)
         expected = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        assert stack_trace.stack_trace(error, frames.entries(error.__traceback__)) == expected
+        assert stack_trace.stack_trace(error, frames.traceback_entries(error.__traceback__)) == expected
 
 
-def test_exception_that_was_never_raised() -> None:
-    """It has no frames, and its line is there."""
+def test_stack_trace_of_exception_never_raised_is_one_line() -> None:
+    """It has no frames, only the last line."""
     assert stack_trace.stack_trace(ValueError("never"), []) == "ValueError: never\n"
 
 
-def test_lines_of_another_file_of_the_same_name(tmp_path: Path) -> None:
-    """What is remembered of one place is not shown of another."""
+def test_cached_frame_of_another_file_is_not_shown(tmp_path: Path) -> None:
+    """Two files of the same name in different folders have their own source lines."""
     first = fails_in(tmp_path / "a", "x = 1\nraise ValueError(x)\n")
     second = fails_in(tmp_path / "b", "y = 2\nraise ValueError(y)\n")
     for error, line in ((first, "raise ValueError(x)"), (second, "raise ValueError(y)")):
-        assert line in stack_trace.stack_trace(error, frames.entries(error.__traceback__))
+        assert line in stack_trace.stack_trace(error, frames.traceback_entries(error.__traceback__))
 
 
-def test_limit_of_the_application_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``sys.tracebacklimit`` is obeyed."""
+def test_tracebacklimit_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``sys.tracebacklimit`` of the application limits the frames."""
     monkeypatch.setattr(sys, "tracebacklimit", 1, raising=False)
     error = error_of(shallow)
-    assert stack_trace.stack_trace(error, frames.entries(error.__traceback__)) == "".join(
+    assert stack_trace.stack_trace(error, frames.traceback_entries(error.__traceback__)) == "".join(
         traceback.format_exception(error)
     )

@@ -1,4 +1,4 @@
-"""What every instrumentor of ours promises, found through its entry point: a new one is tested by being registered."""
+"""What every instrumentor promises. A new one is tested once its entry point is registered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from otel_distro.testing import Telemetry
 
-OURS = {
+ENTRY_POINTS = {
     point.name: point
     for point in distribution("otel-distro").entry_points
     if point.group == "opentelemetry_instrumentor"
@@ -34,20 +34,20 @@ OURS = {
 
 
 def raise_in_main() -> None:
-    """End the main thread, as the interpreter does it."""
+    """Call ``sys.excepthook`` as the interpreter does when an exception ends the main thread."""
     error = ValueError("application")
     sys.excepthook(type(error), error, error.__traceback__)
 
 
 def raise_in_thread() -> None:
-    """End a thread by an exception."""
+    """End a thread with an exception."""
     thread = threading.Thread(target=lambda: int("application"))
     thread.start()
     thread.join()
 
 
 def raise_in_task() -> None:
-    """Leave the exception of a task to nobody."""
+    """Create a task whose exception is never retrieved."""
 
     async def main() -> None:
         task = asyncio.ensure_future(asyncio.wait_for(asyncio.Event().wait(), 0))
@@ -64,23 +64,23 @@ def log() -> None:
 
 
 def log_with_loguru() -> None:
-    """Log a line by loguru."""
+    """Log a line with loguru."""
     loguru.logger.error("application")
 
 
 def log_with_structlog() -> None:
-    """Log an event by structlog, which prints it."""
+    """Log an event with structlog, which prints it."""
     structlog.get_logger().error("application")
 
 
 def change_group() -> None:
-    """Change the group to what it is, and let what is audited be told."""
+    """Call ``setgid`` with the current group, and emit the audit event."""
     os.setgid(os.getgid())
-    security_audit._teller.tell_all()
+    security_audit._emitter.drain()
 
 
 def be_refused() -> None:
-    """Ask a Flask application for what it refuses."""
+    """Send a request to a Flask application that answers 403."""
     app: Any = flask.Flask("made")
     app.add_url_rule("/secret", view_func=lambda: ("no", 403))
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/secret", "REMOTE_ADDR": "192.0.2.7", "SERVER_NAME": "made",
@@ -90,15 +90,17 @@ def be_refused() -> None:
 
 
 def collect() -> None:
-    """Do nothing: metrics are read when they are collected."""
+    """Do nothing: metrics are read at collection."""
 
 
 class Case:
-    """What an application does to be seen by an instrumentor, what of ours it runs into, and what may be recorded.
+    """How to exercise an instrumentor.
 
-    ``inside``: a place of ours that is broken to see whether the application notices. ``suppressible``: whether
-    ``suppress_instrumentation()`` applies: it is for calls that somebody makes, to keep their spans from being made. A
-    line that is logged or an exception that ends a thread are facts about the process, whoever's code is running.
+    - ``work``: functions of an application that the instrumentor records.
+    - ``inside``: a function of the instrumentor, which is broken to see that the application works.
+    - ``names``: what may be recorded.
+    - ``suppressible``: whether ``suppress_instrumentation()`` applies. It is meant for the spans of
+      calls; a logged line or an exception that ends a thread are facts about the process.
     """
 
     def __init__(self, *work: Callable[[], None], inside: str, names: set[str], suppressible: bool) -> None:
@@ -111,13 +113,13 @@ class Case:
 CASES = {
     "security_audit": Case(
         change_group,
-        inside="otel_distro.instrumentation.security_audit._tell",
+        inside="otel_distro.instrumentation.security_audit._emit",
         names={s.AUDIT_PRIVILEGE_CHANGE.name, s.AUDIT_EVENTS.name},
         suppressible=True,
     ),
     "refused_attempts": Case(
         be_refused,
-        inside="otel_distro.instrumentation._refusals.reports.Reports.refused",
+        inside="otel_distro.instrumentation._access.audit_events.AccessAudit.refused",
         names={s.AUDIT_HTTP_REFUSED.name, s.AUDIT_EVENTS.name},
         suppressible=False,
     ),
@@ -137,7 +139,10 @@ CASES = {
         suppressible=False,
     ),
     "structlog_records": Case(
-        log_with_structlog, inside="otel_distro.instrumentation.structlog_records._told", names={""}, suppressible=False
+        log_with_structlog,
+        inside="otel_distro.instrumentation.structlog_records._fields_of",
+        names={""},
+        suppressible=False,
     ),
     "process_metrics": Case(
         collect,
@@ -148,16 +153,16 @@ CASES = {
 }
 
 
-@pytest.fixture(params=sorted(OURS))
+@pytest.fixture(params=sorted(ENTRY_POINTS))
 def name(request: pytest.FixtureRequest) -> str:
-    """Each instrumentor of ours in turn."""
+    """The name of each instrumentor in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def instrumentor(name: str, telemetry: Telemetry, quiet: object) -> Iterator[Instrumentor]:
-    """The instrumentor, not instrumented, and taken out again at the end."""
-    made: Instrumentor = OURS[name].load()()
+    """The instrumentor, not installed yet; it is uninstalled at the end."""
+    made: Instrumentor = ENTRY_POINTS[name].load()()
     yield made
     if made.is_instrumented_by_opentelemetry:
         made.uninstrument()
@@ -165,16 +170,16 @@ def instrumentor(name: str, telemetry: Telemetry, quiet: object) -> Iterator[Ins
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
-    """The errors that hooks of the application get."""
-    heard: list[BaseException] = []
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, tb: heard.append(error))
-    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
+    """The errors that the application's hooks were called with."""
+    errors: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, tb: errors.append(error))
+    monkeypatch.setattr(threading, "excepthook", lambda args: errors.append(args.exc_value))
     monkeypatch.setenv("OTEL_DISTRO_HOST_METRICS", "true")
-    return heard
+    return errors
 
 
 def places() -> dict[str, object]:
-    """Return everything that instrumentors could patch in the modules they patch."""
+    """Return every attribute that instrumentors could patch."""
     owners: list[Any] = [
         os,
         sys,
@@ -189,7 +194,7 @@ def places() -> dict[str, object]:
 
 
 def recorded(telemetry: Telemetry) -> set[str]:
-    """Return the names of all spans, events and metrics; a plain log record has the empty name."""
+    """Return the names of all spans, events and metrics; that of a log record is empty."""
     return {
         *(span.name for span in telemetry.spans()),
         *(found.log_record.event_name or "" for found in telemetry.logs()),
@@ -197,31 +202,31 @@ def recorded(telemetry: Telemetry) -> set[str]:
     }
 
 
-def test_each_has_its_case() -> None:
-    """Every entry point of the distribution is known here, and lies where its name says."""
-    assert OURS.keys() == CASES.keys()
-    for name, point in OURS.items():
+def test_every_entry_point_has_a_case_and_its_path() -> None:
+    """Every entry point is tested here, and its class lies where its name says."""
+    assert ENTRY_POINTS.keys() == CASES.keys()
+    for name, point in ENTRY_POINTS.items():
         words = "".join(word.capitalize() for word in name.split("_"))
         assert point.value == f"otel_distro.instrumentation.{name}:{words}Instrumentor"
 
 
-def test_each_is_loaded_by_the_boot() -> None:
-    """Every entry point of ours has a row in the tables that bring it, with the same place."""
+def test_every_entry_point_has_a_trigger() -> None:
+    """Every entry point has a row in a table of triggers, with the same path."""
     rows = {row[0]: row[1] for row in triggers.ALWAYS} | {row[1]: row[2] for row in triggers.ON_IMPORT}
     rows |= {row[3]: row[4] for row in triggers.FIRST_CALL if row[4]}
-    assert {name: point.value for name, point in OURS.items()}.items() <= rows.items()
+    assert {name: point.value for name, point in ENTRY_POINTS.items()}.items() <= rows.items()
 
 
-def test_registered_under_our_distribution_only() -> None:
-    """No other installed package registers an instrumentor by one of our names."""
+def test_entry_point_names_are_registered_once() -> None:
+    """No other installed package registers an instrumentor under one of these names."""
     from importlib.metadata import entry_points
 
-    points: list[EntryPoint] = [p for p in entry_points(group="opentelemetry_instrumentor") if p.name in OURS]
-    assert sorted(p.value for p in points) == sorted(p.value for p in OURS.values())
+    points: list[EntryPoint] = [p for p in entry_points(group="opentelemetry_instrumentor") if p.name in ENTRY_POINTS]
+    assert sorted(p.value for p in points) == sorted(p.value for p in ENTRY_POINTS.values())
 
 
-def test_uninstrument_restores_the_very_same_objects(instrumentor: Instrumentor) -> None:
-    """After ``uninstrument()`` every place holds the very object it held before."""
+def test_uninstrument_restores_the_original_objects(instrumentor: Instrumentor) -> None:
+    """After ``uninstrument()`` every attribute is the object it was before."""
     before = places()
     instrumentor.instrument()
     instrumentor.uninstrument()
@@ -230,8 +235,10 @@ def test_uninstrument_restores_the_very_same_objects(instrumentor: Instrumentor)
     assert [key for key in before if before[key] is not after[key]] == []
 
 
-def test_twice_is_harmless(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Instrumenting twice records once; uninstrumenting twice restores once; afterwards nothing is recorded."""
+def test_second_instrument_and_uninstrument_change_nothing(
+    instrumentor: Instrumentor, telemetry: Telemetry, name: str
+) -> None:
+    """Installed twice it records once; uninstalled twice it records nothing."""
     before = places()
     instrumentor.instrument()
     once = places()
@@ -249,8 +256,8 @@ def test_twice_is_harmless(instrumentor: Instrumentor, telemetry: Telemetry, nam
     assert not {key for key in telemetry.metrics() if key.startswith(("process.", "system."))}
 
 
-def test_can_be_instrumented_again(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Taken out and put in again it records as at first."""
+def test_reinstalled_instrumentor_records_again(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
+    """Uninstalled and installed again it records as at first."""
     instrumentor.instrument()
     instrumentor.uninstrument()
     instrumentor.instrument()
@@ -258,24 +265,26 @@ def test_can_be_instrumented_again(instrumentor: Instrumentor, telemetry: Teleme
     assert recorded(telemetry) & CASES[name].names
 
 
-def test_other_tool_that_patched_over_us_keeps_its_place(instrumentor: Instrumentor) -> None:
-    """``uninstrument()`` takes out what is ours only: what somebody put over it stays."""
+def test_uninstrument_keeps_patches_of_other_tools(instrumentor: Instrumentor) -> None:
+    """``uninstrument()`` removes its own patches only: later patches of other tools stay."""
     instrumentor.instrument()
-    patched = [(owner, key) for owner, key, _, _ in instrumentor._places()]
+    patched = [(owner, key) for owner, key, _, _ in instrumentor._patches()]
     before = [getattr(owner, key) for owner, key in patched]
-    theirs = [lambda *args, found=found, **kwargs: found(*args, **kwargs) for found in before]
-    for (owner, key), function in zip(patched, theirs, strict=True):
+    other_tool = [lambda *args, found=found, **kwargs: found(*args, **kwargs) for found in before]
+    for (owner, key), function in zip(patched, other_tool, strict=True):
         setattr(owner, key, function)
     instrumentor.uninstrument()
     try:
-        assert [getattr(owner, key) for owner, key in patched] == theirs
+        assert [getattr(owner, key) for owner, key in patched] == other_tool
     finally:
         for (owner, key), found in zip(patched, before, strict=True):
             setattr(owner, key, found.__wrapped__)
 
 
-def test_only_declared_names(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Whatever happens, what is recorded has the names that are declared for it."""
+def test_recorded_names_and_attributes_are_declared(
+    instrumentor: Instrumentor, telemetry: Telemetry, name: str
+) -> None:
+    """Everything recorded has names and attributes of the schema."""
     instrumentor.instrument()
     for work in CASES[name].work:
         work()
@@ -288,8 +297,8 @@ def test_only_declared_names(instrumentor: Instrumentor, telemetry: Telemetry, n
         assert {key for point in metric.data.data_points for key in point.attributes or {}} <= declared
 
 
-def test_suppressed(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Case` for what is no call."""
+def test_suppress_instrumentation_applies_to_calls(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
+    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Case`."""
     instrumentor.instrument()
     with suppress_instrumentation():
         CASES[name].work[0]()
@@ -298,7 +307,7 @@ def test_suppressed(instrumentor: Instrumentor, telemetry: Telemetry, name: str)
     assert bool(seen) is not CASES[name].suppressible
 
 
-def test_error_of_ours_does_not_reach_the_application(
+def test_broken_instrumentor_does_not_affect_the_application(
     instrumentor: Instrumentor,
     telemetry: Telemetry,
     name: str,
@@ -306,7 +315,7 @@ def test_error_of_ours_does_not_reach_the_application(
     swallowed: list[str],
     quiet: list[BaseException],
 ) -> None:
-    """With our half broken the application does what it does, its hooks are called, and we say so."""
+    """The application and its hooks work, and the failure is reported."""
 
     def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("ours")
@@ -322,8 +331,8 @@ def test_error_of_ours_does_not_reach_the_application(
     swallowed.clear()
 
 
-def test_error_of_the_application_passes_unchanged(instrumentor: Instrumentor, quiet: list[BaseException]) -> None:
-    """What the application raises through a place that we patch is the very object it raised."""
+def test_application_exception_passes_unchanged(instrumentor: Instrumentor, quiet: list[BaseException]) -> None:
+    """An exception raised through a patched function is the same object."""
     error = ValueError("application")
 
     class Failing(logging.Handler):
@@ -338,6 +347,6 @@ def test_error_of_the_application_passes_unchanged(instrumentor: Instrumentor, q
             log()
         assert caught.value is error
         raise_in_main()
-        assert [str(heard) for heard in quiet] == ["application"]
+        assert [str(each) for each in quiet] == ["application"]
     finally:
         logger.handlers.clear()

@@ -1,14 +1,13 @@
-"""Every record that a logger lets through becomes one log record; what the application prints stays as it is."""
+"""Every record that passes its logger is exported once; the application's output is unchanged."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry import trace
 
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
@@ -26,14 +25,14 @@ STOCK: dict[str, int] = {}
 
 
 class Kept(logging.Handler):
-    """The application's handler."""
+    """A handler of the application."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the formatted message."""
+        """Store the formatted message."""
         try:
             self.messages.append(self.format(record))
         except TypeError:
@@ -42,13 +41,13 @@ class Kept(logging.Handler):
 
 @pytest.fixture
 def handler() -> Kept:
-    """A handler that keeps what it gets."""
+    """A handler that stores its messages."""
     return Kept()
 
 
 @pytest.fixture
 def logger(handler: Kept) -> Iterator[logging.Logger]:
-    """A logger of the application that does not propagate, with a handler of its own."""
+    """A logger that does not propagate, with a handler of its own."""
     made = logging.getLogger("made.shop")
     made.propagate, made.handlers = False, [handler]
     made.setLevel(1)
@@ -59,20 +58,22 @@ def logger(handler: Kept) -> Iterator[logging.Logger]:
 
 @pytest.fixture
 def instrumented(telemetry: Telemetry) -> Iterator[None]:
-    """The instrumentor at work."""
+    """Install the instrumentor."""
     LogRecordsInstrumentor().instrument()
     yield
     LogRecordsInstrumentor().uninstrument()
 
 
 def only(telemetry: Telemetry) -> ReadableLogRecord:
-    """Return the one record there is."""
+    """Return the only record."""
     (found,) = telemetry.logs()
     return found
 
 
-def test_whole_record(telemetry: Telemetry, instrumented: object, logger: logging.Logger, handler: Kept) -> None:
-    """Message, time, level, place and thread arrive, with their types, under the names of the conventions."""
+def test_record_arrives_with_all_fields(
+    telemetry: Telemetry, instrumented: object, logger: logging.Logger, handler: Kept
+) -> None:
+    """Message, time, level, code location and thread, named as in the semantic conventions."""
     record = logger.makeRecord("made.shop", logging.WARNING, "/app/shop.py", 7, "%s is out", ("tea",), None, "sell")
     logger.handle(record)
     found = only(telemetry)
@@ -91,50 +92,10 @@ def test_whole_record(telemetry: Telemetry, instrumented: object, logger: loggin
     assert handler.messages == ["tea is out"]
 
 
-@pytest.mark.parametrize(
-    ("level", "number"),
-    [
-        (1, 1), (5, 2), (9, 4), (10, 5), (15, 7), (19, 8), (20, 9), (25, 11), (29, 12), (30, 13), (35, 15), (39, 16),
-        (40, 17), (45, 19), (49, 20), (50, 21), (55, 23), (60, 24), (1000, 24),
-    ],
-)  # fmt: skip
-def test_severity(telemetry: Telemetry, instrumented: object, logger: logging.Logger, level: int, number: int) -> None:
-    """Ten levels of Python are four of OpenTelemetry: DEBUG 5, INFO 9, WARNING 13, ERROR 17, CRITICAL 21."""
-    logger.log(level, "x")
-    assert only(telemetry).log_record.severity_number == SeverityNumber(number)
-
-
-def test_severity_never_falls(telemetry: Telemetry, instrumented: object, logger: logging.Logger) -> None:
-    """A higher level never has a lower severity, and every level from 0 to 60 has one."""
-    for level in range(61):
-        logger.handle(logging.LogRecord("made.shop", level, "", 0, "x", (), None))
-    numbers = [found.log_record.severity_number for found in telemetry.logs()]
-    assert len(numbers) == 61
-    assert [number.value for number in numbers if number] == sorted(number.value for number in numbers if number)
-    assert numbers[0] == SeverityNumber.TRACE
-
-
-def test_extras(telemetry: Telemetry, instrumented: object, logger: logging.Logger) -> None:
-    """Extras are attributes in their own types; what is no plain value becomes text; nothing becomes nothing."""
-
-    class Odd:
-        def __str__(self) -> str:
-            raise RuntimeError
-
-    extra: dict[str, Any] = {
-        "shop.order": "A1", "n": 3, "price": 1.5, "paid": True, "items": ["tea", 2], "none": None, "odd": Odd()
-    }  # fmt: skip
-    logger.info("x", extra=extra)
-    attributes = dict(only(telemetry).log_record.attributes or {})
-    found = {key: attributes[key] for key in extra if key in attributes}
-    assert found == {
-        "shop.order": "A1", "n": 3, "price": 1.5, "paid": True, "items": ("tea", 2), "odd": "<unprintable>"
-    }  # fmt: skip
-    assert {key: type(value) for key, value in found.items()}["paid"] is bool
-
-
-def test_exception_of_a_record(telemetry: Telemetry, instrumented: object, logger: logging.Logger) -> None:
-    """``exc_info`` becomes class, message and the trace as Python prints it."""
+def test_exc_info_becomes_exception_attributes(
+    telemetry: Telemetry, instrumented: object, logger: logging.Logger
+) -> None:
+    """Class, message, and the stack trace as Python prints it."""
     try:
         STOCK["missing"]
     except KeyError as error:
@@ -146,16 +107,18 @@ def test_exception_of_a_record(telemetry: Telemetry, instrumented: object, logge
     assert attributes["exception.stacktrace"] == printed
 
 
-def test_exc_info_without_an_exception(telemetry: Telemetry, instrumented: object, logger: logging.Logger) -> None:
-    """``exc_info=True`` outside of a handler adds nothing."""
+def test_exc_info_without_exception_adds_nothing(
+    telemetry: Telemetry, instrumented: object, logger: logging.Logger
+) -> None:
+    """``exc_info=True`` outside of an ``except`` block adds no attribute."""
     logger.error("x", exc_info=True)  # noqa: LOG014 - the mistake is the point
     assert "exception.type" not in dict(only(telemetry).log_record.attributes or {})
 
 
-def test_bad_arguments(
+def test_bad_arguments_export_the_template(
     telemetry: Telemetry, instrumented: object, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Arguments that do not fit the message give the message as it stands; logging itself reports them as ever."""
+    """Arguments that do not fit leave the message as it is; logging itself reports them."""
     monkeypatch.setattr(logging, "raiseExceptions", False)
     logger.warning("%s of %s", "one")  # noqa: PLE1206 - the mistake is the point
     logger.warning("%d", "two")
@@ -163,32 +126,8 @@ def test_bad_arguments(
     assert [found.log_record.body for found in telemetry.logs()] == ["%s of %s", "%d", "an object"]
 
 
-def test_trace_is_the_current_one(telemetry: Telemetry, instrumented: object, logger: logging.Logger) -> None:
-    """A record within a span belongs to it."""
-    with trace.get_tracer("made").start_as_current_span("work") as span:
-        logger.info("inside")
-    context = span.get_span_context()
-    log = only(telemetry).log_record
-    assert (log.trace_id, log.span_id) == (context.trace_id, context.span_id)
-
-
-@pytest.mark.parametrize("name", ["opentelemetry", "opentelemetry.sdk.trace", "otel_distro.export"])
-def test_own_loggers_are_left_out(telemetry: Telemetry, instrumented: object, name: str) -> None:
-    """What OpenTelemetry says about itself is not exported: a failing export would feed itself."""
-    own = logging.getLogger(name)
-    own.handle(logging.LogRecord(name, logging.ERROR, "", 0, "x", (), None))
-    assert list(telemetry.logs()) == []
-
-
-def test_application_with_a_similar_name(telemetry: Telemetry, instrumented: object) -> None:
-    """A logger whose name only begins alike is the application's."""
-    name = "opentelemetry_shop"
-    logging.getLogger(name).handle(logging.LogRecord(name, logging.ERROR, "", 0, "x", (), None))
-    assert only(telemetry).log_record.body == "x"
-
-
-def test_no_record_comes_twice(telemetry: Telemetry, instrumented: object, handler: Kept) -> None:
-    """However many loggers and handlers see a record on its way up, it is exported once."""
+def test_record_of_several_handlers_is_exported_once(telemetry: Telemetry, instrumented: object, handler: Kept) -> None:
+    """A record that propagates through several loggers and handlers is exported once."""
     loggers = [logging.getLogger(name) for name in ("made", "made.inner", "made.inner.deep")]
     for each in loggers:
         each.addHandler(handler)
@@ -201,36 +140,36 @@ def test_no_record_comes_twice(telemetry: Telemetry, instrumented: object, handl
     assert only(telemetry).log_record.body == "once"
 
 
-def test_what_a_logger_stops_is_not_exported(
+def test_record_rejected_by_its_logger_is_not_exported(
     telemetry: Telemetry, instrumented: object, logger: logging.Logger, handler: Kept
 ) -> None:
-    """Levels and filters of loggers hold; those of handlers are the handlers' own affair."""
+    """Levels and filters of loggers apply; those of handlers do not."""
     logger.setLevel(logging.WARNING)
     logger.info("too low")
     logger.addFilter(lambda record: "secret" not in record.getMessage())
     handler.setLevel(logging.CRITICAL)
     try:
         logger.warning("secret")
-        logger.warning("told")
+        logger.warning("passed")
     finally:
         logger.filters.clear()
     assert handler.messages == []
-    assert only(telemetry).log_record.body == "told"
+    assert only(telemetry).log_record.body == "passed"
 
 
-def test_handlers_are_not_touched(telemetry: Telemetry, logger: logging.Logger) -> None:
-    """Instrumenting adds no handler anywhere, so ``basicConfig`` and ``lastResort`` work as ever."""
+def test_instrumenting_adds_no_handler(telemetry: Telemetry, logger: logging.Logger) -> None:
+    """No handler is added anywhere, so ``basicConfig`` and ``lastResort`` work as before."""
     before = (list(logging.getLogger().handlers), list(logger.handlers), logging.lastResort)
     LogRecordsInstrumentor().instrument()
     LogRecordsInstrumentor().uninstrument()
     assert (logging.getLogger().handlers, logger.handlers, logging.lastResort) == before
 
 
-def test_error_of_ours_and_error_of_a_handler(
+def test_errors_of_handler_and_exporter_are_kept_apart(
     telemetry: Telemetry, instrumented: object, logger: logging.Logger, handler: Kept, swallowed: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """An error of ours does not reach the application; what its handler raises does, and the record is exported."""
+    """An error of the handler reaches the application; an error of the export does not."""
 
     class Closed(logging.Handler):
         def handle(self, record: logging.LogRecord) -> bool:
@@ -238,8 +177,8 @@ def test_error_of_ours_and_error_of_a_handler(
 
     logger.handlers = [Closed()]
     with pytest.raises(OSError, match="closed"):
-        logger.warning("told")
-    assert only(telemetry).log_record.body == "told"
+        logger.warning("exported")
+    assert only(telemetry).log_record.body == "exported"
 
     logger.handlers = [handler]
     monkeypatch.setattr("otel_distro.instrumentation.log_records._extras", lambda _: 1 / 0)
@@ -263,8 +202,8 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_program_prints_what_it_prints_bare(tmp_path: Path, name: str) -> None:
-    """Exit status, stdout and stderr are byte for byte those of the program without us."""
+def test_logging_program_prints_as_without_instrumentation(tmp_path: Path, name: str) -> None:
+    """Exit status, stdout and stderr are byte for byte those of the bare program."""
     bare, ours = bare_and_ours(tmp_path, PROGRAMS[name])
     assert bare[2]
     assert ours == bare

@@ -1,4 +1,4 @@
-"""Every record of loguru that a sink's level lets through becomes one log record; no sink is added and none is missed."""
+"""Every record that the level of a sink accepts is exported once; no sink is added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from loguru import logger as shared
 from opentelemetry import trace
 
-from otel_distro import correlation
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.loguru_records import LoguruRecordsInstrumentor
@@ -32,12 +31,12 @@ def printed() -> Iterator[list[str]]:
     yield lines
     shared.remove()
     shared.configure(patcher=None)
-    shared.add(sys.stderr)  # as it comes
+    shared.add(sys.stderr)  # the default
 
 
 @pytest.fixture(autouse=True)
 def instrumented(telemetry: Telemetry) -> Iterator[None]:
-    """Both libraries instrumented."""
+    """Install both instrumentors."""
     LogRecordsInstrumentor().instrument()
     LoguruRecordsInstrumentor().instrument()
     yield
@@ -46,12 +45,12 @@ def instrumented(telemetry: Telemetry) -> Iterator[None]:
 
 
 def bodies(telemetry: Telemetry) -> list[Any]:
-    """Return the texts that were exported."""
+    """Return the messages that were exported."""
     return [found.log_record.body for found in telemetry.logs()]
 
 
-def test_whole_record(telemetry: Telemetry, printed: list[str]) -> None:
-    """Text, level, time, place, thread, bound values and exception arrive; loguru prints what it prints."""
+def test_record_arrives_with_all_fields(telemetry: Telemetry, printed: list[str]) -> None:
+    """Message, level, location, thread, bound values, exception; the output is unchanged."""
     with trace.get_tracer("made").start_as_current_span("work") as span:
         try:
             int("tea")
@@ -68,7 +67,7 @@ def test_whole_record(telemetry: Telemetry, printed: list[str]) -> None:
     line = attributes["code.line.number"]
     assert {key: attributes[key] for key in attributes if not key.startswith("python.")} == {
         "code.file.path": __file__,
-        "code.function.name": "test_whole_record",
+        "code.function.name": "test_record_arrives_with_all_fields",
         "code.line.number": line,
         "thread.id": threading.get_ident(),
         "thread.name": "MainThread",
@@ -77,11 +76,11 @@ def test_whole_record(telemetry: Telemetry, printed: list[str]) -> None:
         "exception.type": "ValueError",
         "exception.message": "invalid literal for int() with base 10: 'tea'",
     }
-    assert printed[0].startswith(f"test_whole_record:{line} tea is out")
+    assert printed[0].startswith(f"test_record_arrives_with_all_fields:{line} tea is out")
 
 
-def test_once_however_many_sinks(telemetry: Telemetry, printed: list[str]) -> None:
-    """A record that several sinks get is exported once; one that no sink's level takes is not; nor is any without sinks."""
+def test_record_of_several_sinks_is_exported_once(telemetry: Telemetry, printed: list[str]) -> None:
+    """A record that several sinks get is exported once; one that no sink accepts is not."""
     other = shared.add(lambda _: None, level="DEBUG")
     last = shared.add(lambda _: None, level="ERROR")
     for _ in range(3):
@@ -92,29 +91,29 @@ def test_once_however_many_sinks(telemetry: Telemetry, printed: list[str]) -> No
     shared.debug("none any more")
     shared.remove(last)
     shared.remove()
-    shared.error("nobody listens")
+    shared.error("without a sink")
     assert bodies(telemetry) == ["all", "all", "all", "one"]
 
 
-def test_lazy_and_patched(telemetry: Telemetry, printed: list[str]) -> None:
-    """A lazy value is asked once, and what patchers and contexts add is there."""
-    asked: list[int] = []
+def test_lazy_values_patchers_and_contexts_are_applied(telemetry: Telemetry, printed: list[str]) -> None:
+    """A lazy value is computed once; values of patchers and contexts are attributes."""
+    computed: list[int] = []
 
     def value() -> str:
-        asked.append(1)
+        computed.append(1)
         return "dear"
 
     patched = shared.patch(lambda record: record["extra"].update(patched=True))
     with shared.contextualize(request="r1"):
         patched.opt(lazy=True).warning("{}", value)
-    assert asked == [1]
+    assert computed == [1]
     (found,) = telemetry.logs()
     attributes = dict(found.log_record.attributes or {})
     assert (found.log_record.body, attributes["patched"], attributes["request"]) == ("dear", True, "r1")
 
 
-def test_what_passes_both_libraries_comes_once(telemetry: Telemetry, printed: list[str]) -> None:
-    """Handlers that send loguru's records to logging, or those of logging to loguru, make nothing come twice."""
+def test_record_passed_between_libraries_is_exported_once(telemetry: Telemetry, printed: list[str]) -> None:
+    """Handlers that pass records from one library to the other cause no duplicates."""
 
     class ToLoguru(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -139,7 +138,7 @@ def test_what_passes_both_libraries_comes_once(telemetry: Telemetry, printed: li
 def test_lower_level_makes_records_for_export_only(
     telemetry: Telemetry, printed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rule for a module lets its records exist below the level of every sink, and no other module's."""
+    """A rule for a module exports its records below the level of every sink, and no others."""
     LogRecordsInstrumentor().uninstrument()
     monkeypatch.setenv("OTEL_DISTRO_LOG_LEVELS", f"{__name__}=DEBUG")
     LogRecordsInstrumentor().instrument()
@@ -150,10 +149,10 @@ def test_lower_level_makes_records_for_export_only(
     assert printed == []
 
 
-def test_error_of_ours(
+def test_broken_export_does_not_affect_the_application(
     telemetry: Telemetry, printed: list[str], swallowed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of ours leaves the application's line alone."""
+    """The application's line is printed, and the failure is reported."""
     monkeypatch.setattr("otel_distro.instrumentation.loguru_records._extras", lambda *_: 1 / 0)
     shared.info("printed all the same")
     assert printed[0].endswith("printed all the same")
@@ -161,24 +160,8 @@ def test_error_of_ours(
     swallowed.clear()
 
 
-def test_trace_in_formats_of_the_application(telemetry: Telemetry) -> None:
-    """The patcher gives formats the current trace, and zeros outside; it is no attribute of what is exported."""
-    lines: list[str] = []
-    shared.remove()
-    shared.configure(patcher=correlation.loguru_patcher)
-    shared.add(lines.append, format="{extra[otelTraceID]} {message}")
-    with trace.get_tracer("made").start_as_current_span("work") as span:
-        shared.info("in")
-    shared.info("out")
-    shared.remove()
-    shared.configure(patcher=None)
-    shared.add(sys.stderr)
-    assert [str(line).rstrip() for line in lines] == [f"{span.get_span_context().trace_id:032x} in", "0 out"]
-    assert not any(key.startswith("otel") for found in telemetry.logs() for key in found.log_record.attributes or {})
-
-
-def test_put_back() -> None:
-    """Taken out, loguru's classes are what they were."""
+def test_uninstrument_restores_the_classes_of_loguru() -> None:
+    """Uninstrumented, the classes of loguru are unchanged."""
     LoguruRecordsInstrumentor().uninstrument()
     core: Any = loguru._logger.Core  # type: ignore[attr-defined]
     assert "min_level" not in vars(core)

@@ -1,4 +1,4 @@
-"""Process and host metrics: what is declared, with values that are right for this process, at little cost."""
+"""Process and host metrics: declared names, correct values, one reading per collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from otel_distro import schema as s
-from otel_distro.instrumentation._process.host import HostLease
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 
 if TYPE_CHECKING:
@@ -26,28 +25,28 @@ if TYPE_CHECKING:
 DECLARED = {m.name: m for m in s.metrics() if m.name.startswith(("process.", "system.", "cpython.gc."))}
 DATA = {"counter": ("Sum", True), "updowncounter": ("Sum", False), "gauge": ("Gauge", None)}
 PLATFORM: Any = type(vars(psutil.Process())["_proc"])
-"""What psutil asks the system with, below what it remembers itself."""
+"""The class by which psutil queries the system, below its own caches."""
 
-# What a process shows about itself, in a process of its own: who comes first on a host keeps the seat.
+# A program that prints what it reports: the first process of a host keeps the lease.
 CHILD = """
 import os, sys
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 from otel_distro.testing import Telemetry
 from otel_distro._otel import sdk
 from opentelemetry.sdk.resources import Resource
-shown = Telemetry(Resource.get_empty())
-sdk.replace_providers(*shown.providers)
+recorded = Telemetry(Resource.get_empty())
+sdk.replace_providers(*recorded.providers)
 ProcessMetricsInstrumentor().instrument()
-def tell():
-    names = shown.metrics()
-    memory = shown.metric("process.memory.usage")
+def report():
+    names = recorded.metrics()
+    memory = recorded.metric("process.memory.usage")
     print(os.getpid(), "host" if "system.cpu.time" in names else "process", len(memory), flush=True)
 """
 
 
 @pytest.fixture
 def instrumented(monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry) -> Iterator[ProcessMetricsInstrumentor]:
-    """The instrumentor at work, with metrics of the host from this process."""
+    """Install the instrumentor; this process reports the host."""
     monkeypatch.setenv("OTEL_DISTRO_HOST_METRICS", "true")
     instrumentor = ProcessMetricsInstrumentor()
     instrumentor.instrument()
@@ -56,7 +55,7 @@ def instrumented(monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry) -> Itera
 
 
 def two_cycles(telemetry: Telemetry) -> dict[str, Any]:
-    """Return the metrics of a second collection: shares of processor time need two."""
+    """Return the metrics of a second collection: CPU utilization needs two."""
     telemetry.metrics()
     wait_for(lambda: telemetry.metric("process.cpu.utilization"))
     return telemetry.metrics()
@@ -75,8 +74,8 @@ def values(points: Any, attribute: s.Attribute | None = None) -> dict[Any, float
     return {point.attributes[attribute.name] if attribute else None: point.value for point in points}
 
 
-def test_all_that_is_declared_and_nothing_else(telemetry: Telemetry, instrumented: object) -> None:
-    """Every declared metric of process and host comes, with its instrument, unit, description and attributes."""
+def test_collection_has_all_declared_metrics_and_no_others(telemetry: Telemetry, instrumented: object) -> None:
+    """Each has its instrument, unit, description and attributes."""
     found = two_cycles(telemetry)
     hidden = (
         set()
@@ -97,8 +96,8 @@ def test_all_that_is_declared_and_nothing_else(telemetry: Telemetry, instrumente
                 assert not attribute.values or value in attribute.values, (name, value)
 
 
-def test_values_are_those_of_this_process(telemetry: Telemetry, instrumented: object) -> None:
-    """Memory, threads, descriptors, processor time and age agree with what psutil says at the same time."""
+def test_process_values_agree_with_psutil(telemetry: Telemetry, instrumented: object) -> None:
+    """Memory, threads, descriptors, CPU time and uptime agree with psutil at the same time."""
     process = psutil.Process()
     stop = threading.Event()
     threads = [threading.Thread(target=stop.wait) for _ in range(5)]
@@ -127,8 +126,8 @@ def test_values_are_those_of_this_process(telemetry: Telemetry, instrumented: ob
             thread.join()
 
 
-def test_values_of_the_host_are_sane(telemetry: Telemetry, instrumented: object) -> None:
-    """Shares add up, memory is within what there is, space of file systems as the system says."""
+def test_host_values_are_plausible(telemetry: Telemetry, instrumented: object) -> None:
+    """Utilization adds up to 1, memory is within its limit, file systems agree with statvfs."""
     found = {name: metric.data.data_points for name, metric in two_cycles(telemetry).items()}
     assert sum(values(found["system.cpu.utilization"], s.CPU_MODE).values()) == pytest.approx(1.0)
     assert values(found["system.cpu.logical.count"]) == {None: psutil.cpu_count()}
@@ -147,10 +146,10 @@ def test_values_of_the_host_are_sane(telemetry: Telemetry, instrumented: object)
     assert total == system.f_blocks * system.f_frsize
 
 
-def test_one_reading_serves_one_collection(
+def test_collection_reads_the_process_once(
     telemetry: Telemetry, instrumented: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many metrics are observed, the process is read once for all of them."""
+    """All instruments of a collection share one reading."""
     calls: list[str] = []
 
     def count(owner: Any, name: str) -> None:
@@ -178,10 +177,10 @@ def test_one_reading_serves_one_collection(
         ("cpu_times", {"process.cpu.time", "process.cpu.utilization"}),
     ],
 )
-def test_what_is_denied_costs_that_metric_only(
+def test_denied_value_loses_its_own_metric_only(
     telemetry: Telemetry, instrumented: object, monkeypatch: pytest.MonkeyPatch, call: str, lost: set[str]
 ) -> None:
-    """A call that the system refuses loses its own metrics, quietly, and no other."""
+    """A system call that is denied loses its own metrics without a message, and no others."""
     everything = two_cycles(telemetry).keys()
 
     def denied(_: object) -> None:
@@ -193,10 +192,10 @@ def test_what_is_denied_costs_that_metric_only(
     assert telemetry.metrics().keys() == everything - lost
 
 
-def test_what_breaks_is_told_and_costs_its_own_metrics(
+def test_unexpected_error_is_reported_and_loses_its_own_metrics_only(
     telemetry: Telemetry, instrumented: object, monkeypatch: pytest.MonkeyPatch, swallowed: list[str]
 ) -> None:
-    """An error that nobody foresaw is reported and loses its own metrics only."""
+    """An unexpected exception is reported, and the other metrics are collected."""
     telemetry.metrics()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: 1 / 0)
     wait_for(lambda: "system.memory.usage" not in telemetry.metrics())
@@ -205,10 +204,10 @@ def test_what_breaks_is_told_and_costs_its_own_metrics(
     swallowed.clear()
 
 
-def test_uninstrumented_observes_nothing_and_can_come_back(
+def test_uninstrumented_observes_nothing_until_reinstalled(
     telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After ``uninstrument()`` nothing is observed; instrumented again, everything is, by the same instruments."""
+    """After ``uninstrument()`` nothing is observed; installed again, the same instruments are."""
     monkeypatch.setenv("OTEL_DISTRO_HOST_METRICS", "false")
     instrumentor = ProcessMetricsInstrumentor()
     instrumentor.instrument()
@@ -221,9 +220,9 @@ def test_uninstrumented_observes_nothing_and_can_come_back(
 
 
 class Program:
-    """A process that instruments itself and tells at each line of input what it shows."""
+    """A process that prints what it reports, once for each line of its input."""
 
-    def __init__(self, folder: Path, script: str = "for _ in sys.stdin: tell()", **environ: str) -> None:
+    def __init__(self, folder: Path, script: str = "for _ in sys.stdin: report()", **environ: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", CHILD + script],
             env={**os.environ, "TMPDIR": str(folder), **environ},
@@ -232,27 +231,27 @@ class Program:
             text=True,
         )
 
-    def tell(self) -> str:
-        """Let it collect and return whether it shows the host or only the process."""
+    def report(self) -> str:
+        """Let it collect; return ``host`` if it reports the host, else ``process``."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self.line().split()[1]
 
     def line(self) -> str:
-        """Return its next line."""
+        """Return its next line of output."""
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
     def kill(self) -> None:
-        """End it without any chance to tidy up."""
+        """Kill it with SIGKILL."""
         self._process.kill()
         self._process.communicate()
 
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Starts programs on a host of the test's own."""
+    """Start programs that share a lock file of this test."""
     started: list[Program] = []
 
     def start(*args: str, **environ: str) -> Program:
@@ -264,37 +263,39 @@ def programs(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         program.kill()
 
 
-def test_one_process_of_the_host_reports_it(programs: Callable[..., Program]) -> None:
-    """Of two processes one shows the host; when it is killed, the other does from its next collection on."""
+def test_host_is_reported_by_one_process_and_taken_over(programs: Callable[..., Program]) -> None:
+    """One of two processes reports the host; when it is killed, the other takes over."""
     first, second = programs(), programs()
-    assert [first.tell(), second.tell(), first.tell(), second.tell()] == ["host", "process", "host", "process"]
+    assert [first.report(), second.report(), first.report(), second.report()] == ["host", "process", "host", "process"]
     first.kill()
-    wait_for(lambda: second.tell() == "host")
+    wait_for(lambda: second.report() == "host")
 
 
 @pytest.mark.parametrize(("value", "shown"), [("true", ["host", "host"]), ("false", ["process", "process"])])
-def test_setting_decides_who_reports_the_host(programs: Callable[..., Program], value: str, shown: list[str]) -> None:
-    """``OTEL_DISTRO_HOST_METRICS``: true shows the host from every process, false from none."""
+def test_host_metrics_setting_overrides_the_lease(
+    programs: Callable[..., Program], value: str, shown: list[str]
+) -> None:
+    """``OTEL_DISTRO_HOST_METRICS``: with true every process reports the host, with false none."""
     environ: Mapping[str, str] = {"OTEL_DISTRO_HOST_METRICS": value}
     first, second = programs(**environ), programs(**environ)
-    assert [first.tell(), second.tell()] == shown
+    assert [first.report(), second.report()] == shown
 
 
 def test_forked_child_reports_itself(programs: Callable[..., Program]) -> None:
-    """A forked child shows its own numbers, not its parent's, and leaves the host to the parent."""
+    """A forked child reports its own values, and the parent still reports the host."""
     script = (
-        "tell()\n"
+        "report()\n"
         "block = bytearray(b'x') * (64 * 1024 * 1024)\n"
         "if not os.fork():\n"
         "    del block\n"
-        "    points = shown.metrics()\n"
-        "    rss, = shown.metric('process.memory.usage'); up, = shown.metric('process.uptime')\n"
-        "    threads, = shown.metric('process.thread.count')\n"
+        "    points = recorded.metrics()\n"
+        "    rss, = recorded.metric('process.memory.usage'); up, = recorded.metric('process.uptime')\n"
+        "    threads, = recorded.metric('process.thread.count')\n"
         "    print(os.getpid(), 'system.cpu.time' in points, rss.value, up.value, threads.value, flush=True)\n"
         "    os._exit(0)\n"
-        "os.wait(); tell()\n"
-        "while shown.metric('process.memory.usage')[0].value < len(block): pass\n"
-        "rss, = shown.metric('process.memory.usage'); up, = shown.metric('process.uptime')\n"
+        "os.wait(); report()\n"
+        "while recorded.metric('process.memory.usage')[0].value < len(block): pass\n"
+        "rss, = recorded.metric('process.memory.usage'); up, = recorded.metric('process.uptime')\n"
         "print(rss.value, up.value, flush=True)\n"
     )
     program = programs(script)
@@ -309,26 +310,6 @@ def test_forked_child_reports_itself(programs: Callable[..., Program]) -> None:
     assert threads == "1"
 
 
-def test_seat_that_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the file cannot be made or is a link of somebody's, the process reports the host: twice is better than never."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    assert HostLease().taken()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / "otel-distro-host-metrics.lock").symlink_to(tmp_path / "elsewhere")
-    assert HostLease().taken()
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_seat_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who leaves makes room for the next."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    first, second = HostLease(), HostLease()
-    assert (first.taken(), second.taken(), first.taken()) == (True, False, True)
-    first.leave()
-    assert (second.taken(), first.taken()) == (True, False)
-    second.leave()
-
-
-def test_signals_are_not_touched(instrumented: object) -> None:
-    """Reading metrics installs no handler."""
+def test_signal_handlers_are_unchanged(instrumented: object) -> None:
+    """Reading metrics installs no signal handler."""
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,4 +1,4 @@
-"""What the process does is told by kind, once, redacted and bounded, and the application notices nothing of it."""
+"""Operations of the process become audit events, once, bounded, without affecting it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = schema.AUDIT_NAME.name
 
 @pytest.fixture
 def audited(monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry) -> Iterator[Callable[..., None]]:
-    """A function that starts the audit with these settings; it ends with the test at the latest."""
+    """A function that installs the instrumentor with these settings."""
 
     def start(kinds: str, **settings: str) -> None:
         monkeypatch.setenv("OTEL_DISTRO_AUDIT_KINDS", kinds)
@@ -44,19 +44,19 @@ def audited(monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry) -> Iterator[C
         SecurityAuditInstrumentor().uninstrument()
 
 
-def told(telemetry: Telemetry) -> list[dict[str, Any]]:
-    """End the audit, which tells what waits, and return the attributes of all events, with their name as ``event``."""
+def audit_events(telemetry: Telemetry) -> list[dict[str, Any]]:
+    """Uninstall, which emits queued events; return attributes and name (``event``) of all."""
     SecurityAuditInstrumentor().uninstrument()
     return [{**(found.log_record.attributes or {}), "event": found.log_record.event_name} for found in telemetry.logs()]
 
 
 def targets(telemetry: Telemetry, event: schema.Event) -> list[Any]:
-    """Return the targets of the events called so."""
-    return [each["audit.target"] for each in told(telemetry) if each["event"] == event.name]
+    """Return the targets of the events with this name."""
+    return [each["audit.target"] for each in audit_events(telemetry) if each["event"] == event.name]
 
 
 def make(folder: Path, *names: str) -> list[str]:
-    """Make files and return their paths."""
+    """Create files and return their paths."""
     paths = []
     for name in names:
         path = folder / name
@@ -66,8 +66,10 @@ def make(folder: Path, *names: str) -> list[str]:
     return paths
 
 
-def test_sensitive_files(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
-    """Whoever opens one, and however, it is told; public keys, samples and modules that are only called so are not."""
+def test_opening_a_sensitive_file_is_audited(
+    audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path
+) -> None:
+    """By any function that opens files; not for public keys, samples and modules."""
     sensitive = make(
         tmp_path, "id_rsa", "app/.env", ".aws/credentials", "deep/.ssh/any", "tls/server.key", "x/db.token"
     )
@@ -84,7 +86,7 @@ def test_sensitive_files(audited: Callable[..., None], telemetry: Telemetry, tmp
     os.close(os.open(pathlib.Path(sensitive[5]), os.O_RDONLY))
     with pytest.raises(FileNotFoundError):
         os.open("/etc/shadow.not.there", os.O_RDONLY)
-    found = told(telemetry)
+    found = audit_events(telemetry)
     assert [each["audit.target"] for each in found] == [*sensitive, "/etc/shadow.not.there"]
     assert [each["audit.reason"].rpartition(" ")[2] for each in found] == [
         "reading", "reading", "reading", "writing", "writing", "reading", "reading",
@@ -100,10 +102,10 @@ def test_sensitive_files(audited: Callable[..., None], telemetry: Telemetry, tmp
     }
 
 
-def test_relative_paths_follow_the_working_folder(
+def test_relative_path_is_resolved_by_the_working_folder(
     audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative path is sensitive or not by where the process stands when it opens it."""
+    """A relative path is sensitive or not depending on the folder at the time of opening."""
     (secret, plain) = make(tmp_path, ".ssh/data", "other/data")
     monkeypatch.chdir(os.path.dirname(plain))
     audited("files")
@@ -113,8 +115,8 @@ def test_relative_paths_follow_the_working_folder(
     assert targets(telemetry, schema.AUDIT_FILE_SENSITIVE) == [secret]
 
 
-def test_globs_of_the_setting(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
-    """Globs add, `!` takes out, the last that matches decides, and `!*` begins with nothing."""
+def test_file_globs_add_and_exclude(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
+    """Globs add files, `!` excludes, the last match decides, and `!*` clears the list."""
     paths = make(tmp_path, "id_rsa", "a.secret", "b.secret", "vault/x")
     audited("files", FILES=f"!*, *.secret ,!b.*,{tmp_path}/vault/*")
     for path in paths:
@@ -122,14 +124,14 @@ def test_globs_of_the_setting(audited: Callable[..., None], telemetry: Telemetry
     assert targets(telemetry, schema.AUDIT_FILE_SENSITIVE) == [paths[1], paths[3]]
 
 
-def test_processes(audited: Callable[..., None], telemetry: Telemetry) -> None:
-    """Every way to start a program is told once, with its arguments and without its environment."""
+def test_starting_a_program_is_audited_once(audited: Callable[..., None], telemetry: Telemetry) -> None:
+    """By any function, with its arguments and without its environment."""
     audited("processes")
     subprocess.run(["true", b"one", pathlib.Path("two")], check=True)
     subprocess.run("true three", shell=True, check=True, close_fds=False)
     os.system("true four")
     os.waitpid(os.posix_spawn("/bin/true", ["true", "five"], {"SECRET": "x"}), 0)
-    found = told(telemetry)
+    found = audit_events(telemetry)
     assert [(each["audit.target"], each["process.command_args"]) for each in found] == [
         ("true", ("true", "one", "two")),
         ("/bin/sh", ("/bin/sh", "-c", "true three")),
@@ -139,8 +141,8 @@ def test_processes(audited: Callable[..., None], telemetry: Telemetry) -> None:
     assert {each["event"] for each in found} == {"audit.process.start"}
 
 
-def test_peers(audited: Callable[..., None], telemetry: Telemetry) -> None:
-    """A peer is told when it is met for the first time, however often it is called after that."""
+def test_first_connection_to_a_peer_is_audited(audited: Callable[..., None], telemetry: Telemetry) -> None:
+    """Later connections to the same peer are not audited."""
     audited("peers")
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [first.getsockname()[1], second.getsockname()[1]]
@@ -150,35 +152,35 @@ def test_peers(audited: Callable[..., None], telemetry: Telemetry) -> None:
             socket.create_connection(("127.0.0.1", ports[0])).close()
     with socket.socket(socket.AF_UNIX) as unix, pytest.raises(FileNotFoundError):
         unix.connect("/not/there")
-    found = told(telemetry)
+    found = audit_events(telemetry)
     assert [each["audit.target"] for each in found] == [*(f"127.0.0.1:{port}" for port in ports), "unix:/not/there"]
     assert (found[0]["network.peer.address"], found[0]["network.peer.port"]) == ("127.0.0.1", ports[0])
     assert "network.peer.port" not in found[2]
 
 
-def test_code_from_texts(audited: Callable[..., None], telemetry: Telemetry) -> None:
-    """The application's own eval, exec and compile are told by place; what the standard library makes of texts is not."""
+def test_eval_exec_and_compile_are_audited_by_location(audited: Callable[..., None], telemetry: Telemetry) -> None:
+    """Calls of the application are audited; those of the standard library are not."""
     from collections import namedtuple
     from dataclasses import make_dataclass
 
     audited("code")
-    namedtuple("Made", "a b")  # noqa: PYI024 - it executes a text
+    namedtuple("Made", "a b")  # noqa: PYI024 - it calls exec
     make_dataclass("Made", ["a"])
     eval("1 + 1")
     exec("x = 1")
     compile("y = 2", "made", "exec")
-    found = told(telemetry)
+    found = audit_events(telemetry)
     assert [each["audit.reason"] for each in found] == ["5 characters"] * 3
     assert {each["code.file.path"] for each in found} == {__file__}
-    assert {each["code.function.name"] for each in found} == {"test_code_from_texts"}
+    assert {each["code.function.name"] for each in found} == {"test_eval_exec_and_compile_are_audited_by_location"}
     line = found[0]["code.line.number"]
     assert [each["audit.target"] for each in found] == [f"{__file__}:{line + more}" for more in range(3)]
 
 
-def test_native_and_temporary(
+def test_native_library_and_temporary_module_are_audited(
     audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Libraries of ctypes and modules from folders for temporary files are told, the program's own symbols are not."""
+    """Ctypes libraries and modules in temporary folders; not the program's own symbols."""
     (path,) = make(tmp_path, "made_for_the_audit.py")
     (tmp_path / "made_for_the_audit.py").write_text("X = 1\n", encoding="utf-8")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -188,15 +190,15 @@ def test_native_and_temporary(
     with pytest.raises(OSError, match="not_there"):
         ctypes.CDLL("libnot_there.so")
     __import__("made_for_the_audit")
-    found = told(telemetry)
+    found = audit_events(telemetry)
     assert [(each["event"], each["audit.target"]) for each in found] == [
         ("audit.code.native", "libnot_there.so"),
         ("audit.code.temporary", path),
     ]
 
 
-def test_privileges_need_no_hook(audited: Callable[..., None], telemetry: Telemetry) -> None:
-    """By default calls that change user and group are told with their outcome, and the hook is not looked for anything."""
+def test_privilege_changes_are_audited_without_the_hook(audited: Callable[..., None], telemetry: Telemetry) -> None:
+    """By default they are audited with their outcome, and the audit hook handles no event."""
     audited("privileges")
     assert not {"open", "subprocess.Popen", "exec"} & audit_hook._handlers.keys()
     os.setgid(os.getgid())
@@ -205,15 +207,15 @@ def test_privileges_need_no_hook(audited: Callable[..., None], telemetry: Teleme
         os.setns(10**6)  # type: ignore[attr-defined,unused-ignore]
     except (OSError, AttributeError) as failure:
         error = failure if isinstance(failure, OSError) else None
-    found = told(telemetry)
+    found = audit_events(telemetry)
     assert (found[0]["audit.target"], found[0]["audit.outcome"]) == (f"setgid {os.getgid()}", "success")
     if error is not None:
         assert (found[1]["audit.outcome"], found[1]["audit.reason"]) == ("failure", error.strerror)
     assert not hasattr(os.setgid, "__wrapped__")
 
 
-def test_special_bits(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
-    """With the hook a file that is given the rights of its owner is told, a common change of its mode is not."""
+def test_chmod_with_setuid_is_audited(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
+    """With the hook, ``chmod`` with the setuid bit is audited, other modes are not."""
     (path,) = make(tmp_path, "program")
     audited("privileges,native")
     os.chmod(path, 0o755)
@@ -221,10 +223,10 @@ def test_special_bits(audited: Callable[..., None], telemetry: Telemetry, tmp_pa
     assert targets(telemetry, schema.AUDIT_PRIVILEGE_CHANGE) == [f"chmod 4755 {path}"]
 
 
-def test_off_and_bad_kinds(
+def test_kinds_off_and_unknown_kind(
     audited: Callable[..., None], telemetry: Telemetry, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """`off` tells nothing; a word that is no kind costs one line and the others hold."""
+    """`off` audits nothing; an unknown kind is named in one line and the others apply."""
     assert audit_rules.kinds_wanted({"OTEL_DISTRO_AUDIT_KINDS": "off"}) == frozenset()
     assert audit_rules.kinds_wanted({"OTEL_DISTRO_AUDIT_KINDS": "ALL"}) == frozenset(EVENTS)
     audited("files,fils")
@@ -233,18 +235,20 @@ def test_off_and_bad_kinds(
     assert targets(telemetry, schema.AUDIT_FILE_SENSITIVE) == ["/etc/passwd"]
 
 
-def test_event_belongs_to_the_trace_it_happened_in(audited: Callable[..., None], telemetry: Telemetry) -> None:
-    """Although another thread tells it."""
+def test_event_has_the_trace_in_which_it_happened(audited: Callable[..., None], telemetry: Telemetry) -> None:
+    """Although another thread emits it."""
     audited("files")
     with trace.get_tracer("made").start_as_current_span("work") as span:
         open("/etc/passwd").close()
-    told(telemetry)
+    audit_events(telemetry)
     (log,) = (found.log_record for found in telemetry.logs())
     assert (log.trace_id, log.span_id) == (span.get_span_context().trace_id, span.get_span_context().span_id)
 
 
-def test_limit_and_what_is_beyond_it(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
-    """Of one file only so many are told in a minute, of other files still; what is not told is counted."""
+def test_events_beyond_the_rate_limit_are_counted(
+    audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path
+) -> None:
+    """The limit applies per file and minute; suppressed events are counted."""
     first, second = make(tmp_path, "id_rsa", "id_dsa")
     audited("files", RATE="5")
 
@@ -262,7 +266,7 @@ def test_limit_and_what_is_beyond_it(audited: Callable[..., None], telemetry: Te
     assert dict(point.attributes) == {KINDS: "file.sensitive"}
     found = targets(telemetry, schema.AUDIT_FILE_SENSITIVE)
     assert found.count(second) == 1
-    # Threads that meet at the limit may pass it together.
+    # Concurrent threads may exceed the limit slightly.
     assert 5 <= found.count(first) <= 8
     assert found.count(first) + point.value == 8000
 
@@ -279,27 +283,27 @@ HOSTILE: list[tuple[Any, ...]] = [
 ]  # fmt: skip
 
 
-def test_hook_never_raises(
+def test_hook_with_malformed_events_never_raises(
     audited: Callable[..., None], telemetry: Telemetry, swallowed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever stands in an event, whoever raised it comes through; an error of ours is said, not raised."""
+    """Malformed events pass; a failure of the hook is reported, not raised."""
     audited("all")
     for event in HOSTILE:
         sys.audit(*event)
-    told(telemetry)
+    audit_events(telemetry)
     swallowed.clear()
     audited("files")
     monkeypatch.setattr(audit_rules.Limit, "allow", "not callable")
     open("/etc/passwd").close()
-    told(telemetry)
-    assert swallowed == ["looking at an audit event: TypeError: 'str' object is not callable"]
+    audit_events(telemetry)
+    assert swallowed == ["processing an audit event: TypeError: 'str' object is not callable"]
     swallowed.clear()
 
 
-def test_exception_of_a_signal_handler_passes(
+def test_exception_of_signal_handler_in_the_hook_is_raised(
     audited: Callable[..., None], telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A handler of the application that raises while the hook runs interrupts the application as it wants to."""
+    """A signal handler that raises while the hook runs interrupts the application."""
     audited("files")
 
     def interrupt(number: int, frame: object) -> None:

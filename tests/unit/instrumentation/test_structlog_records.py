@@ -1,4 +1,4 @@
-"""Every event of structlog becomes one log record, whether it is printed or goes on to logging."""
+"""Every event of structlog is exported once, whether it is printed or goes to logging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import structlog
 from opentelemetry import trace
 
-from otel_distro import correlation
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.structlog_records import StructlogRecordsInstrumentor
@@ -32,7 +31,7 @@ STEPS = (
 
 
 class Kept(logging.Handler):
-    """The application's handler."""
+    """A handler of the application."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +43,7 @@ class Kept(logging.Handler):
 
 @pytest.fixture
 def handler() -> Iterator[Kept]:
-    """The handler of ``made.structlog``, whose level is INFO."""
+    """A handler of the logger ``made.structlog``, whose level is INFO."""
     logger, made = logging.getLogger("made.structlog"), Kept()
     logger.addHandler(made)
     logger.setLevel(logging.INFO)
@@ -57,7 +56,7 @@ def handler() -> Iterator[Kept]:
 
 @pytest.fixture(autouse=True)
 def instrumented(telemetry: Telemetry) -> Iterator[None]:
-    """Both libraries instrumented, and structlog as it comes."""
+    """Install both instrumentors; structlog has its default configuration."""
     LogRecordsInstrumentor().instrument()
     StructlogRecordsInstrumentor().instrument()
     yield
@@ -68,7 +67,7 @@ def instrumented(telemetry: Telemetry) -> Iterator[None]:
 
 
 def to_logging(last: Callable[..., Any]) -> Any:
-    """Return a logger whose events go to ``made.structlog``."""
+    """Return a logger whose events go to the logger ``made.structlog``."""
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, last],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -83,8 +82,8 @@ def to_print() -> Any:
     return structlog.get_logger()
 
 
-def test_printed_event(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
-    """Keys arrive in their types, with level, place and trace; what processors add beside that does not; it is printed."""
+def test_printed_event_arrives_with_all_fields(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys with their types, level, code location, trace; keys of processors are left out."""
     structlog.contextvars.bind_contextvars(request="r1")
     log = to_print().bind(order=7)
     with trace.get_tracer("made").start_as_current_span("work") as span:
@@ -98,7 +97,7 @@ def test_printed_event(telemetry: Telemetry, capsys: pytest.CaptureFixture[str])
     printed = json.loads(capsys.readouterr().out)
     assert dict(record.attributes or {}) == {
         "code.file.path": __file__,
-        "code.function.name": "test_printed_event",
+        "code.function.name": "test_printed_event_arrives_with_all_fields",
         "code.line.number": printed["lineno"],
         "thread.id": threading.get_ident(),
         "thread.name": "MainThread",
@@ -106,7 +105,7 @@ def test_printed_event(telemetry: Telemetry, capsys: pytest.CaptureFixture[str])
         "order": 7,
         "items": ("tea", 2),
     }
-    assert (printed["event"], printed["func_name"]) == ("sold out", "test_printed_event")
+    assert (printed["event"], printed["func_name"]) == ("sold out", "test_printed_event_arrives_with_all_fields")
 
 
 @pytest.mark.parametrize(
@@ -118,11 +117,13 @@ def test_printed_event(telemetry: Telemetry, capsys: pytest.CaptureFixture[str])
     ],
     ids=["text", "formatter", "keywords"],
 )
-def test_event_that_goes_to_logging_comes_once(telemetry: Telemetry, handler: Kept, last: Callable[..., Any]) -> None:
-    """It has the event's text and keys, and the logger's name; below the logger's level it does not exist."""
+def test_event_passed_to_logging_is_exported_once(
+    telemetry: Telemetry, handler: Kept, last: Callable[..., Any]
+) -> None:
+    """It has message and keys of the event and the name of the logger, whose level applies."""
     log = to_logging(last)
     log.info("sold out", order=7)
-    log.debug("not told")
+    log.debug("below the level")
     logging.getLogger("made.structlog").info("plain")
     first, second = telemetry.logs()
     assert (first.log_record.body, second.log_record.body) == ("sold out", "plain")
@@ -130,13 +131,13 @@ def test_event_that_goes_to_logging_comes_once(telemetry: Telemetry, handler: Ke
     assert first.instrumentation_scope.name == "made.structlog"
     attributes = dict(first.log_record.attributes or {})
     assert attributes["order"] == 7
-    assert attributes["code.function.name"] == "test_event_that_goes_to_logging_comes_once"
+    assert attributes["code.function.name"] == "test_event_passed_to_logging_is_exported_once"
     assert "order" not in (second.log_record.attributes or {})
     assert len(handler.messages) == 2
 
 
-def test_keys_of_the_application_are_kept(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
-    """A key that processors like to add is an attribute where the application itself gave it; its ``_`` keys are not."""
+def test_application_keys_become_attributes(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also keys that processors usually add, if the application gave them; not ``_`` keys."""
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     structlog.get_logger().info("read", filename="mine.csv", timestamp=12, thread="blue", _hidden=1, nothing=None)
     (found,) = telemetry.logs()
@@ -146,8 +147,8 @@ def test_keys_of_the_application_are_kept(telemetry: Telemetry, capsys: pytest.C
 
 
 @pytest.mark.parametrize("given", ["exception", "exc_info", "object"])
-def test_exception(telemetry: Telemetry, capsys: pytest.CaptureFixture[str], given: str) -> None:
-    """The exception itself is told, although a processor has made a text of it by then."""
+def test_exception_becomes_attributes(telemetry: Telemetry, capsys: pytest.CaptureFixture[str], given: str) -> None:
+    """The exception is recorded, although a processor has formatted it before."""
     log = to_print()
     try:
         int("tea")
@@ -165,7 +166,7 @@ def test_exception(telemetry: Telemetry, capsys: pytest.CaptureFixture[str], giv
 
 
 def test_dropped_event_is_not_exported(telemetry: Telemetry) -> None:
-    """An event that a processor drops is not told, and ``capture_logs`` of bound loggers works as ever."""
+    """An event that a processor drops is not exported, and ``capture_logs`` works."""
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     log = structlog.get_logger().bind(order=7)
     with structlog.testing.capture_logs() as captured:
@@ -175,8 +176,8 @@ def test_dropped_event_is_not_exported(telemetry: Telemetry) -> None:
     assert list(telemetry.logs()) == []
 
 
-def test_configuration_is_the_applications(telemetry: Telemetry) -> None:
-    """Nothing is added to the processors that the application configured, as far as it can see."""
+def test_configuration_looks_unchanged_to_the_application(telemetry: Telemetry) -> None:
+    """The application sees its own processors, and gets them back when uninstrumented."""
     chain = [structlog.processors.JSONRenderer()]
     structlog.configure(processors=chain)
     log = structlog.get_logger().bind()
@@ -187,25 +188,12 @@ def test_configuration_is_the_applications(telemetry: Telemetry) -> None:
     assert log._processors is chain
 
 
-def test_error_of_ours(
+def test_broken_export_does_not_affect_the_application(
     telemetry: Telemetry, capsys: pytest.CaptureFixture[str], swallowed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of ours leaves the application's line alone."""
-    monkeypatch.setattr("otel_distro.instrumentation.structlog_records._told", lambda *_: 1 / 0)
+    """The application's line is printed, and the failure is reported."""
+    monkeypatch.setattr("otel_distro.instrumentation.structlog_records._fields_of", lambda *_: 1 / 0)
     to_print().info("printed all the same")
     assert json.loads(capsys.readouterr().out)["event"] == "printed all the same"
     assert swallowed == ["exporting an event of structlog: ZeroDivisionError: division by zero"]
     swallowed.clear()
-
-
-def test_trace_in_what_the_application_prints(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
-    """The processor adds the current trace, and zeros outside; it is no attribute of what is exported."""
-    structlog.configure(processors=[correlation.structlog_processor, structlog.processors.JSONRenderer()])
-    with trace.get_tracer("made").start_as_current_span("work") as span:
-        structlog.get_logger().info("in")
-    structlog.get_logger().info("out", otelSpanID="mine")
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    context = span.get_span_context()
-    assert (first["otelTraceID"], first["otelSpanID"]) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
-    assert (second["otelTraceID"], second["otelSpanID"]) == ("0", "mine")
-    assert not any(key.startswith("otel") for found in telemetry.logs() for key in found.log_record.attributes or {})

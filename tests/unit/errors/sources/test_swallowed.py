@@ -1,4 +1,4 @@
-"""Exceptions that own code catches and tells nobody of, where Python can say so; where it cannot, one line says that."""
+"""Swallowed exceptions are recorded from Python 3.12 on; older versions print one line."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
     from otel_distro.testing import Telemetry
 
-CAN = sys.version_info >= (3, 12)
-MONITORED = pytest.mark.skipif(not CAN, reason="Python says what was caught from 3.12 on; see the test of older ones")
+SUPPORTED = sys.version_info >= (3, 12)
+MONITORED = pytest.mark.skipif(
+    not SUPPORTED, reason="needs sys.monitoring (3.12); older versions have a test of their own"
+)
 
 
 @pytest.fixture
-def listening(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
-    """The setting is on."""
+def monitored(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Switch the setting on."""
     monkeypatch.setenv("OTEL_DISTRO_SILENT_EXCEPTIONS", "true")
     monkeypatch.setattr(swallowed, "_limiter", rate_limit.Limiter())
     monkeypatch.setattr(diagnostics, "_last", {})
@@ -39,20 +41,20 @@ def listening(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
 
 
 def refuse(message: str = "no") -> None:
-    """Fail."""
+    """Raise the exception of the application."""
     raise RefusedError(message)
 
 
 def swallow() -> None:
-    """Catch a failure and tell nobody."""
+    """Catch an exception without reporting it."""
     try:
         refuse()
     except RefusedError:
         return
 
 
-def raise_on() -> None:
-    """Catch a failure and raise it on."""
+def reraise() -> None:
+    """Catch an exception and re-raise it."""
     try:
         refuse()
     except RefusedError as error:
@@ -63,7 +65,7 @@ def raise_on() -> None:
 
 
 def control_flow() -> None:
-    """What iterators, generators and cancelled tasks do is no failure."""
+    """Raise exceptions of iterators, generators and cancelled tasks, which are no failures."""
     with contextlib.suppress(StopIteration):
         next(iter(()))
     generator = (number for number in range(3))
@@ -83,7 +85,7 @@ def control_flow() -> None:
 
 
 def total(telemetry: Telemetry) -> float:
-    """Return how many silent exceptions were counted."""
+    """Return how many swallowed exceptions were counted."""
     deferred.drain()
     return sum(
         float(point.value)
@@ -92,23 +94,25 @@ def total(telemetry: Telemetry) -> float:
     )
 
 
-@pytest.mark.skipif(CAN, reason="this Python can")
-def test_older_versions_say_so(
+@pytest.mark.skipif(SUPPORTED, reason="this Python has sys.monitoring")
+def test_start_before_python_312_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, instrumented: object, telemetry: Telemetry, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One line says what is missing, and nothing is recorded."""
+    """The line names the version needed, and nothing is recorded."""
     monkeypatch.setenv("OTEL_DISTRO_SILENT_EXCEPTIONS", "true")
     monkeypatch.setattr(diagnostics, "_last", {})
     swallowed.start()
     swallow()
     assert capfd.readouterr().err == (
-        "otel-distro: OTEL_DISTRO_SILENT_EXCEPTIONS needs Python 3.12: silent exceptions are not recorded\n"
+        "otel-distro: OTEL_DISTRO_SILENT_EXCEPTIONS needs Python 3.12: swallowed exceptions are not recorded [OD502]\n"
     )
     assert logs(telemetry, 0) == []
 
 
-def test_off_by_default(instrumented: object, telemetry: Telemetry, capfd: pytest.CaptureFixture[str]) -> None:
-    """Without the setting nothing is recorded, and nothing said."""
+def test_swallowed_exception_is_not_recorded_by_default(
+    instrumented: object, telemetry: Telemetry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without the setting nothing is recorded and nothing is printed."""
     swallow()
     assert logs(telemetry, 0) == []
     assert capfd.readouterr().err == ""
@@ -117,8 +121,8 @@ def test_off_by_default(instrumented: object, telemetry: Telemetry, capfd: pytes
 
 
 @MONITORED
-def test_swallowed_exception_is_told(listening: object, telemetry: Telemetry) -> None:
-    """With its stack trace and the function that caught it; of equal ones each is counted and the first is sent."""
+def test_swallowed_exceptions_are_counted_and_the_first_is_sent(monitored: object, telemetry: Telemetry) -> None:
+    """The record has the stack trace and the function that caught the exception."""
     for _ in range(5):
         swallow()
     assert total(telemetry) == 5
@@ -129,15 +133,15 @@ def test_swallowed_exception_is_told(listening: object, telemetry: Telemetry) ->
 
 
 @MONITORED
-def test_once_a_minute_with_the_number_of_those_between(
-    listening: object, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+def test_next_window_sends_the_number_suppressed(
+    monitored: object, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the window is over the next one says how many there were."""
+    """After the window the next record has the number of those suppressed in it."""
     monkeypatch.setattr(swallowed, "_limiter", rate_limit.Limiter(window=3600))
     for _ in range(3):
         swallow()
     deferred.drain()
-    for entry in swallowed._limiter._told.values():
+    for entry in swallowed._limiter._entries.values():
         entry[0] = 0.0
     swallow()
     _, second = logs(telemetry, 2)
@@ -145,10 +149,10 @@ def test_once_a_minute_with_the_number_of_those_between(
 
 
 @MONITORED
-def test_what_is_told_is_not_silent(listening: object, telemetry: Telemetry) -> None:
-    """Raised on and uncaught, captured, logged, or the reason of another that is told: no silent one."""
+def test_reported_exception_is_not_swallowed(monitored: object, telemetry: Telemetry) -> None:
+    """Re-raised and uncaught, captured, logged, or linked to one that is captured."""
     try:
-        raise_on()
+        reraise()
     except RefusedError as error:
         uncaught(error)
     with capture("work"):
@@ -169,19 +173,19 @@ def test_what_is_told_is_not_silent(listening: object, telemetry: Telemetry) -> 
 
 
 @MONITORED
-def test_raised_on_and_swallowed_then(listening: object, telemetry: Telemetry) -> None:
-    """It is told once, with the function that caught it in the end."""
+def test_exception_reraised_then_swallowed_is_counted_once(monitored: object, telemetry: Telemetry) -> None:
+    """It is counted once, when it is freed."""
     with contextlib.suppress(RefusedError):
         try:
-            raise_on()
+            reraise()
         except RefusedError:
             json.dumps({})
     assert total(telemetry) == 1
 
 
 @MONITORED
-def test_control_flow_and_libraries_are_left_out(listening: object, telemetry: Telemetry) -> None:
-    """What a library catches itself, and what is no failure, is not told."""
+def test_control_flow_and_library_exceptions_are_ignored(monitored: object, telemetry: Telemetry) -> None:
+    """Exceptions that a library catches itself, or that are no failures, are not counted."""
     control_flow()
     json.loads('{"a": 1}')
     assert not hasattr(json, "missing")
@@ -189,8 +193,8 @@ def test_control_flow_and_libraries_are_left_out(listening: object, telemetry: T
 
 
 @MONITORED
-def test_place_is_given_back(listening: object) -> None:
-    """Taken out, the place for another tool is free again; where there is none, one line says so."""
+def test_stop_frees_the_tool_id(monitored: object) -> None:
+    """After ``stop()`` another tool can use the id."""
     monitoring: Any = getattr(sys, "monitoring", None)
     assert monitoring.get_tool(4) == "otel_distro"
     swallowed.stop()

@@ -1,4 +1,4 @@
-"""Levels by logger decide what is exported, by settings, file and signal; what the application prints stays the same."""
+"""Levels by setting, file and signal select what is exported; the output is unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Kept(logging.Handler):
-    """The application's handler."""
+    """A handler of the application."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Kept(logging.Handler):
 
 @pytest.fixture
 def printed() -> Iterator[list[str]]:
-    """What the application's handler got from the loggers under ``made``, whose level is WARNING."""
+    """Messages that the handler of ``made``, whose level is WARNING, has received."""
     logger, handler = logging.getLogger("made"), Kept()
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
@@ -46,7 +46,7 @@ def printed() -> Iterator[list[str]]:
 
 @pytest.fixture
 def instrument(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Starts the instrumentor with these settings."""
+    """Install the instrumentor with these settings."""
 
     def start(levels: str = "", **changes: str) -> None:
         for name, value in {"OTEL_DISTRO_LOG_LEVELS": levels, **changes}.items():
@@ -58,19 +58,19 @@ def instrument(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def bodies(telemetry: Telemetry) -> list[Any]:
-    """Return the texts that were exported."""
+    """Return the messages that were exported."""
     return [found.log_record.body for found in telemetry.logs()]
 
 
 def test_lower_level_makes_records_for_export_only(
     telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
 ) -> None:
-    """Below its logger's level a record is exported, with its place, and no handler of the application gets it."""
+    """A record below its logger's level is exported with its location, and reaches no handler."""
     instrument("made.db=DEBUG")
     database = logging.getLogger("made.db.pool")
     database.debug("opened %d", 3)
     database.warning("slow")
-    logging.getLogger("made.web").info("not asked for")
+    logging.getLogger("made.web").info("no rule")
     assert bodies(telemetry) == ["opened 3", "slow"]
     assert printed == ["test_lower_level_makes_records_for_export_only: slow"]
     attributes = dict(telemetry.logs()[0].log_record.attributes or {})
@@ -81,7 +81,7 @@ def test_lower_level_makes_records_for_export_only(
 def test_higher_level_keeps_records_from_export(
     telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
 ) -> None:
-    """Above its logger's level a rule keeps records from the export; they are printed as ever."""
+    """A rule above its logger's level keeps records from the export; they are printed."""
     instrument("made=ERROR, made.web = OFF")
     logging.getLogger("made.db").warning("a")
     logging.getLogger("made.db").error("b")
@@ -91,10 +91,10 @@ def test_higher_level_keeps_records_from_export(
 
 
 @pytest.mark.parametrize("everything", ["*", "root"])
-def test_rule_for_everything(
+def test_rule_for_all_loggers_applies_without_a_closer_rule(
     telemetry: Telemetry, printed: list[str], instrument: Callable[..., None], everything: str
 ) -> None:
-    """``*`` and ``root`` are every logger that has no rule of its own, and never OpenTelemetry's own."""
+    """``*`` and ``root`` apply to loggers without a rule of their own, not to OpenTelemetry's."""
     instrument(f"{everything}=INFO,made.db=40")
     logging.getLogger("made.web").info("web")
     logging.getLogger("made.db").warning("db")
@@ -103,10 +103,10 @@ def test_rule_for_everything(
     assert [line.rpartition(" ")[2] for line in printed] == ["db"]
 
 
-def test_what_the_application_hands_on_itself_is_printed(
+def test_record_given_to_handle_reaches_the_handlers(
     telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
 ) -> None:
-    """``Logger.handle`` asks for no level: a record given to it reaches the handlers, asked for or not."""
+    """``Logger.handle`` checks no level: its records reach the handlers, also below the level."""
     instrument("made=DEBUG")
     logger = logging.getLogger("made.db")
     record = logger.makeRecord("made.db", logging.DEBUG, "", 0, "handled", (), None, "f")
@@ -116,23 +116,25 @@ def test_what_the_application_hands_on_itself_is_printed(
     assert bodies(telemetry) == ["handled"]
 
 
-def test_filters_of_the_logger_hold(telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]) -> None:
-    """What a filter of the logger stops is not exported either."""
+def test_logger_filter_applies_to_exported_records(
+    telemetry: Telemetry, printed: list[str], instrument: Callable[..., None]
+) -> None:
+    """A record that a filter of the logger rejects is not exported."""
     instrument("made=DEBUG")
     logger = logging.getLogger("made.db")
     logger.addFilter(lambda record: "secret" not in record.getMessage())
     try:
         logger.debug("secret")
-        logger.debug("told")
+        logger.debug("passed")
     finally:
         logger.filters.clear()
-    assert bodies(telemetry) == ["told"]
+    assert bodies(telemetry) == ["passed"]
 
 
-def test_logger_that_the_application_switched_off_stays_off(
+def test_logger_disabled_by_the_application_is_not_exported(
     telemetry: Telemetry, printed: list[str], instrument: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``logger.disabled = True`` is the application's word, whatever a rule says."""
+    """``logger.disabled = True`` wins over any rule."""
     instrument("made=DEBUG")
     logger = logging.getLogger("made.off")
     monkeypatch.setattr(logger, "disabled", True)
@@ -141,8 +143,8 @@ def test_logger_that_the_application_switched_off_stays_off(
     assert printed == []
 
 
-def test_bad_entries(capfd: pytest.CaptureFixture[str]) -> None:
-    """Each bad entry costs one line that names it; the others hold."""
+def test_bad_rule_is_ignored_and_named(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each bad entry is named in one line on stderr; the other rules apply."""
     rules = levels.parse("a=INFO,b=loud,c,=DEBUG,d e=INFO,,x.y=error", "OTEL_DISTRO_LOG_LEVELS")
     assert rules == {"a": logging.INFO, "": logging.DEBUG, "x.y": logging.ERROR}
     lines = capfd.readouterr().err.splitlines()
@@ -150,7 +152,7 @@ def test_bad_entries(capfd: pytest.CaptureFixture[str]) -> None:
     assert all(line.startswith("otel-distro: OTEL_DISTRO_LOG_LEVELS: ") for line in lines)
 
 
-def test_file_changes_levels_for_a_while(
+def test_levels_file_applies_until_it_expires(
     telemetry: Telemetry,
     printed: list[str],
     instrument: Callable[..., None],
@@ -158,14 +160,14 @@ def test_file_changes_levels_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A file that appears adds its rules, at the next record a second later; when their time is over they are gone."""
+    """The rules of a new file apply within a second, until their time is over."""
     file = tmp_path / "levels"
     now = [1000.0]
     monkeypatch.setattr(levels, "monotonic", lambda: now[0])
     instrument(OTEL_DISTRO_LOG_LEVELS_FILE=str(file), OTEL_DISTRO_LOG_DEBUG_SECONDS="60")
     logger = logging.getLogger("made.db")
     logger.debug("before")
-    file.write_text("# while we look for it\nmade.db=DEBUG\n", encoding="utf-8")
+    file.write_text("# during the search\nmade.db=DEBUG\n", encoding="utf-8")
     now[0] += 2
     logger.debug("while")
     old = time.time() - 100
@@ -176,14 +178,14 @@ def test_file_changes_levels_for_a_while(
     assert printed == []
     assert [line.partition("log levels ")[2].split(" ")[0] for line in capfd.readouterr().err.splitlines()] == [
         "changed",
-        "are",
+        "expired",
     ]
 
 
-def test_signal_raises_debug_for_a_while(
+def test_signal_enables_debug_until_it_expires(
     telemetry: Telemetry, printed: list[str], instrument: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the signal calls lets everything from DEBUG on be exported, until its time is over."""
+    """The callback of the signal exports everything from DEBUG on, until the time is over."""
     instrument(OTEL_DISTRO_LOG_DEBUG_SECONDS="60")
     logger = logging.getLogger("made.db")
     logger.debug("before")
@@ -197,8 +199,8 @@ def test_signal_raises_debug_for_a_while(
     assert bodies(telemetry) == ["while"]
 
 
-def test_all_is_put_back(telemetry: Telemetry, instrument: Callable[..., None]) -> None:
-    """Taken out, no place of :mod:`logging` is changed and no rule holds."""
+def test_uninstrument_removes_rules_and_patches(telemetry: Telemetry, instrument: Callable[..., None]) -> None:
+    """Uninstrumented, :mod:`logging` is unchanged and no rule applies."""
     before = {name: vars(logging.Logger)[name] for name in ("isEnabledFor", "handle", "callHandlers")}
     instrument("made=DEBUG")
     assert logging.Logger.isEnabledFor is not before["isEnabledFor"]

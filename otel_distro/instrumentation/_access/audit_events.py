@@ -1,4 +1,4 @@
-"""What is told of a refused request or a login: by whom, of what, and how often at most."""
+"""Audit events of refused requests and logins: fields, client address, rate limit."""
 
 from __future__ import annotations
 
@@ -17,53 +17,60 @@ REFUSED: Final = {401: "401 Unauthorized", 403: "403 Forbidden"}
 _SCOPE: Final = "otel_distro.refused_attempts"
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 _OTHER: Final = "_OTHER"
-_LONGEST_PATH: Final = 256
-_LONGEST_NAME: Final = 100
-_LONGEST_ADDRESS: Final = 64
-_LONGEST_HEADER: Final = 512
+_MAX_PATH_CHARS: Final = 256
+_MAX_NAME_CHARS: Final = 100
+_MAX_ADDRESS_CHARS: Final = 64
+_MAX_HEADER_CHARS: Final = 512
 _HTTP: Final = "http.refused"
 _LOGIN: Final = "auth.login"
 
 
-class Reports:
-    """Tells of refused requests and of logins; of each client only as many in a minute as the settings allow."""
+class AccessAudit:
+    """Emits audit events of refused requests and logins, rate-limited per client."""
 
     def __init__(self) -> None:
-        each = settings.OTEL_DISTRO_AUDIT_RATE.get()
-        self._limits = {_HTTP: Limit(each), _LOGIN: Limit(each)}
+        per_minute = settings.OTEL_DISTRO_AUDIT_RATE.get()
+        self._limits = {_HTTP: Limit(per_minute), _LOGIN: Limit(per_minute)}
         self._trust_proxy = settings.OTEL_DISTRO_AUDIT_TRUST_PROXY.get()
 
     def client(self, address: object, forwarded: Iterable[str]) -> str:
-        """Return the client's address. ``address``: as the server says. ``forwarded``: values of X-Forwarded-For, in order."""
+        """Return the client's address.
+
+        Args:
+            address: The peer address that the server reports.
+            forwarded: Values of ``X-Forwarded-For``, in order.
+        """
         if self._trust_proxy:
-            # What stands before the last one was written by who knows whom.
-            last = ",".join(forwarded)[-_LONGEST_HEADER:].rpartition(",")[2]
+            # The proxy has appended the last address; any client can send the ones before it.
+            last = ",".join(forwarded)[-_MAX_HEADER_CHARS:].rpartition(",")[2]
             if found := _ip(last):
                 return found
-        return _ip(address) or plain(address, _LONGEST_ADDRESS)
+        return _ip(address) or printable(address, _MAX_ADDRESS_CHARS)
 
     def refused(self, status: int, *, method: object, path: object, route: str, client: str) -> None:
-        """Tell of a request that was answered with 401 or 403."""
-        where = plain(path, _LONGEST_PATH)
+        """Audit a request that was answered with 401 or 403."""
+        shown = printable(path, _MAX_PATH_CHARS)
         attributes = {
             schema.HTTP_REQUEST_METHOD.name: method if method in _METHODS else _OTHER,
             schema.HTTP_RESPONSE_STATUS_CODE.name: status,
-            schema.URL_PATH.name: where,
+            schema.URL_PATH.name: shown,
         }
         if route:
-            attributes[schema.HTTP_ROUTE.name] = plain(route, _LONGEST_PATH)
-        self._tell(
-            _HTTP, client, attributes, outcome="failure", target=route or where, reason=REFUSED[status], source="http"
+            attributes[schema.HTTP_ROUTE.name] = printable(route, _MAX_PATH_CHARS)
+        self._emit(
+            _HTTP, client, attributes, outcome="failure", target=route or shown, reason=REFUSED[status], source="http"
         )
 
     def login(self, outcome: Literal["success", "failure"], *, name: object, user_id: object, client: str) -> None:
-        """Tell that somebody logged in, or failed to."""
+        """Audit a successful or failed login."""
         attributes: dict[str, Any] = {}
         if user_id is not None:
-            attributes[schema.USER_ID.name] = plain(user_id, _LONGEST_NAME)
-        self._tell(_LOGIN, client, attributes, outcome=outcome, actor=plain(name, _LONGEST_NAME), source="framework")
+            attributes[schema.USER_ID.name] = printable(user_id, _MAX_NAME_CHARS)
+        self._emit(
+            _LOGIN, client, attributes, outcome=outcome, actor=printable(name, _MAX_NAME_CHARS), source="framework"
+        )
 
-    def _tell(self, name: str, client: str, attributes: dict[str, Any], **fields: Any) -> None:
+    def _emit(self, name: str, client: str, attributes: dict[str, Any], **fields: Any) -> None:
         if not self._limits[name].allow(client):
             events.count(_SCOPE, schema.AUDIT_SUPPRESSED, {schema.AUDIT_NAME.name: name})
             return
@@ -73,21 +80,21 @@ class Reports:
 
 
 def forwarded_of(environ: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a WSGI environment, or a request's ``META``, says of the clients before the proxy."""
+    """Return the values of ``X-Forwarded-For`` in a WSGI environment or a request's ``META``."""
     value = environ.get("HTTP_X_FORWARDED_FOR")
     return (value,) if isinstance(value, str) else ()
 
 
-def plain(value: object, longest: int) -> str:
-    """Return the text of a value that a client may have chosen: one line, printable, bounded."""
-    text = events.text_of(value)[: longest + 1]
+def printable(value: object, max_chars: int) -> str:
+    """Return the text of an untrusted value: one line, printable, truncated."""
+    text = events.text_of(value)[: max_chars + 1]
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
 def _ip(value: object) -> str:
-    """Return an address as it is usually written, without port or brackets; empty for what is none."""
-    text = events.text_of(value).strip()[:_LONGEST_ADDRESS]
+    """Return an IP address in canonical form, without port or brackets; empty if it is invalid."""
+    text = events.text_of(value).strip()[:_MAX_ADDRESS_CHARS]
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

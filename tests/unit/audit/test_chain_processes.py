@@ -1,4 +1,4 @@
-"""The audit file and its writers: processes, threads, forks, signals and kills at once, and disks that are full."""
+"""Concurrent writers of one audit file: processes, threads, forks, signals, kills, full disks."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ while True:
 """
 
 
-def test_processes_append_to_one_chain_and_one_is_killed(tmp_path: Path) -> None:
-    """Four processes, one of which forks, one of which is killed at work: every event that returned is there, once."""
+def test_concurrent_processes_lose_no_event_when_one_is_killed(tmp_path: Path) -> None:
+    """Four processes, one forks, one is killed: every event whose call returned is there once."""
     file = tmp_path / NAME
     environ = environment(
         tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), OTEL_DISTRO_AUDIT_FILE_BYTES="20000", PYTHONPATH=str(ROOT)
@@ -62,34 +62,36 @@ def test_processes_append_to_one_chain_and_one_is_killed(tmp_path: Path) -> None
 
     finite = [start(WRITER, "100"), start(WRITER, "100"), start(PARENT)]
     killed = start(WRITER, "1000000")
-    said: list[bytes] = []
+    acknowledged: list[bytes] = []
     assert killed.stdout is not None
-    while len(said) < 60:
-        said.append(killed.stdout.readline())
+    while len(acknowledged) < 60:
+        acknowledged.append(killed.stdout.readline())
     killed.send_signal(signal.SIGKILL)
-    said += killed.stdout.read().splitlines(keepends=True)
+    acknowledged += killed.stdout.read().splitlines(keepends=True)
     killed.wait()
     killed.stdout.close()
     for process in finite:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
-        said += output.splitlines(keepends=True)
+        acknowledged += output.splitlines(keepends=True)
 
-    told = [json.loads(line) for part in sorted(tmp_path.glob(f"{NAME}.0*")) for line in part.read_bytes().splitlines()]
-    told += [json.loads(line) for line in file.read_bytes().splitlines()]
-    written = [(line["audit_actor"], line["audit_reason"]) for line in told if "audit_actor" in line]
-    promised = [tuple(line.decode().split()) for line in said if line.endswith(b"\n")]
+    records = [
+        json.loads(line) for part in sorted(tmp_path.glob(f"{NAME}.0*")) for line in part.read_bytes().splitlines()
+    ]
+    records += [json.loads(line) for line in file.read_bytes().splitlines()]
+    written = [(line["audit_actor"], line["audit_reason"]) for line in records if "audit_actor" in line]
+    promised = [tuple(line.decode().split()) for line in acknowledged if line.endswith(b"\n")]
     assert len(written) == len(set(written))
     assert set(promised) <= set(written)
-    # The killed one may have written one event more than it could tell of.
+    # The killed process may have written one event more than it has printed.
     assert len(written) - len(promised) in (0, 1)
-    assert len([line for line in told if line["event_name"] == "audit.parent.before"]) == 1
-    status, verdict = verify(file)
-    assert status == 0, verdict
+    assert len([line for line in records if line["event_name"] == "audit.parent.before"]) == 1
+    status, output_of_verify = verify(file)
+    assert status == 0, output_of_verify
 
 
-def test_file_is_verified_while_it_is_written(tmp_path: Path) -> None:
-    """Whoever verifies sees a whole chain, however often, while another process writes as fast as it can."""
+def test_file_being_written_verifies_as_intact(tmp_path: Path) -> None:
+    """Repeated verification finds an intact chain while another process writes."""
     file = tmp_path / NAME
     environ = environment(tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), PYTHONPATH=str(ROOT))
     command = [sys.executable, "-c", WRITER, "1000000"]
@@ -105,9 +107,9 @@ def test_file_is_verified_while_it_is_written(tmp_path: Path) -> None:
             writer.kill()
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["a whole line", "half a line"])
-def test_process_killed_between_line_and_head(tmp_path: Path, half: bool, capfd: pytest.CaptureFixture[str]) -> None:
-    """What the head does not know yet is taken up by the next process; half a line, which nobody was promised, goes."""
+@pytest.mark.parametrize("half", [False, True], ids=["complete line", "incomplete line"])
+def test_kill_between_line_and_head_is_recovered(tmp_path: Path, half: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """The next process accepts a complete line beyond the head and removes an incomplete one."""
     file = tmp_path / NAME
     write(file, 3)
     head = file.with_name(f"{NAME}.head")
@@ -124,11 +126,11 @@ def test_process_killed_between_line_and_head(tmp_path: Path, half: bool, capfd:
     assert link is not None
     assert link.sequence == (4 if half else 5)
     assert verify(file)[0] == 0
-    assert ("half a line" in capfd.readouterr().err) is half
+    assert ("an incomplete line" in capfd.readouterr().err) is half
 
 
-def test_signal_handler_in_the_middle_of_an_event(tmp_path: Path) -> None:
-    """An event that comes in the middle of another one, in the same thread, is written after it and nothing hangs."""
+def test_event_of_signal_handler_during_append_is_written_next(tmp_path: Path) -> None:
+    """An event within another one, in the same thread, is written after it, without deadlock."""
     audit = AuditFile(str(tmp_path / NAME), Seal())
     inner: list[object] = []
 
@@ -156,10 +158,10 @@ def handler(*_):
     signals.append(1)
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-def work(who):
+def work(name):
     for number in range(100):
-        audit.event("a.thread", actor=who, reason=str(number))
-threads = [threading.Thread(target=work, args=(who,)) for who in range(4)]
+        audit.event("a.thread", actor=name, reason=str(number))
+threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
 for thread in threads:
     thread.start()
 for _ in range(20):
@@ -177,8 +179,8 @@ print(len(signals))
 """
 
 
-def test_threads_forks_and_signals_at_once(tmp_path: Path) -> None:
-    """Threads that all write, children forked in the middle of it and events of signal handlers: none hangs, all are there."""
+def test_threads_forks_and_signals_lose_no_event(tmp_path: Path) -> None:
+    """Writing threads, forked children and signal handlers: no deadlock, all events are there."""
     environ = environment(tmp_path, OTEL_DISTRO_AUDIT_FILE=NAME, PYTHONPATH=str(ROOT))
     command = [sys.executable, "-W", "ignore", "-c", BUSY]
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
@@ -210,15 +212,15 @@ audit.event("order.paid", reason="4")
 """
 
 
-def test_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
-    """No half line stays, one line says so and one that it is over, and the events that waited are written in order."""
+def test_events_wait_while_the_disk_is_full(tmp_path: Path) -> None:
+    """No incomplete line stays; two messages on stderr; waiting events are written in order."""
     environ = environment(tmp_path, OTEL_DISTRO_AUDIT_FILE=NAME, PYTHONPATH=str(ROOT))
     command = [sys.executable, "-c", FULL_DISK]
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
-    told = [json.loads(line) for line in (tmp_path / NAME).read_bytes().splitlines()]
-    assert [line["audit_reason"] for line in told[1:]] == ["0", "1", "2", "3", "4"]
+    records = [json.loads(line) for line in (tmp_path / NAME).read_bytes().splitlines()]
+    assert [line["audit_reason"] for line in records[1:]] == ["0", "1", "2", "3", "4"]
     first, second = ended.stderr.splitlines()
     assert first.startswith("otel-distro: audit events cannot be written to ")
-    assert second.endswith("is written again; 0 events are missing in it")
+    assert second.endswith("is written again; 0 events are missing in it [OD621]")
     assert verify(tmp_path / NAME)[0] == 0
