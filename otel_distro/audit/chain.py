@@ -14,13 +14,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro._runtime import threads
+from otel_distro._runtime import fork, threads
 from otel_distro._runtime.diagnostics import say
+from otel_distro._runtime.json_lines import iso
 from otel_distro.audit.files import Files
 from otel_distro.audit.head import BROKEN, INTACT, SUFFIX, Head, read_head
 from otel_distro.audit.scan import Scan
 from otel_distro.audit.seal import END, LONGEST_LINE, NOTHING, START, Link, Seal, Walk
-from otel_distro.export.log_file.json_lines import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,11 +75,10 @@ class AuditFile:
         self._durable = durable
         self._files = Files(self.path)
         self._waiting: deque[_Entry] = deque()
-        self._renew()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
+        self.reset_after_fork()
+        fork.register(f"audit file {self.path}", fork.Order.AUDIT_FILE, after_in_child=self.reset_after_fork)
 
-    def _renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start anew, in a forked child too: what waits, and who holds which lock, is the parent's."""
         self._files.close()
         self._gate = threads.allocate_lock()

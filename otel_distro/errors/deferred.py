@@ -6,12 +6,11 @@ wait for ever. There a report is only queued, and a thread of ours sends it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro._runtime import threads
+from otel_distro._runtime import fork, threads
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.worker import Worker
 from otel_distro.errors import exception_report
@@ -50,8 +49,13 @@ def _wake() -> None:
     worker = _state.get("worker")
     if worker is None:
         worker = _state["worker"] = Worker("sending an exception", _work)
-        with guard("following forks"):
-            _follow_forks()
+        fork.register(
+            "deferred errors",
+            fork.Order.DEFERRED_ERRORS,
+            before=worker.stop_and_join,
+            after_in_parent=_in_parent,
+            after_in_child=reset_after_fork,
+        )
     worker.start()
     worker.notify()
 
@@ -110,16 +114,6 @@ def _work() -> float:
     return _LONGEST_WAIT if _held else _IDLE
 
 
-def _follow_forks() -> None:
-    if "forks" not in _state and hasattr(os, "register_at_fork"):
-        _state["forks"] = True
-        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
-
-
-def _before() -> None:
-    _state["worker"].stop_and_join()
-
-
 def _in_parent() -> None:
     worker = _state["worker"]
     worker.alive = False
@@ -129,7 +123,8 @@ def _in_parent() -> None:
         worker.notify()
 
 
-def _in_child() -> None:
+def reset_after_fork() -> None:
+    """Leave to the parent what a forked child has a copy of."""
     global _sending
     _sending = threads.allocate_lock()
     _state["armed"] = False
@@ -138,4 +133,4 @@ def _in_child() -> None:
         # The exception was copied with the process, and the parent tells of it.
         report.done = True
     _held.clear()
-    _state["worker"].renew()
+    _state["worker"].reset_after_fork()

@@ -8,7 +8,6 @@ other tools go on running. It stands in the place of upstream's ``opentelemetry-
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import Span
 
 from otel_distro import schema
-from otel_distro._runtime import import_hooks
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork, import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import deferred, first_seen
 from otel_distro.errors.exception_report import record, reread_settings, take, type_name, was_recorded
 from otel_distro.errors.sources import crashes, futures, shown_warnings, spans, swallowed
-from otel_distro.export import lifecycle
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorTrackingInstrumentor", "record", "type_name", "was_recorded"]
 
+_NAME = "error tracking"
 _THREADING = "opentelemetry.instrumentation.threading"
 
 
@@ -77,20 +77,14 @@ class ErrorTrackingInstrumentor(Instrumentor):
             self.patch(module, "_showwarnmsg", shown_warnings.showing(module))
 
 
-_following = {"forks": False}
-
-
 def _follow_the_process() -> None:
-    if _end not in lifecycle.before_end:
-        lifecycle.before_end.append(_end)
-    if not _following["forks"] and hasattr(os, "register_at_fork"):
-        _following["forks"] = True
-        os.register_at_fork(after_in_child=_in_child)
+    process_exit.register(_NAME, process_exit.Order.ERROR_TRACKING, before_end=_end)
+    fork.register(_NAME, fork.Order.ERROR_TRACKING, after_in_child=reset_after_fork)
 
 
 def _leave_the_process() -> None:
-    if _end in lifecycle.before_end:
-        lifecycle.before_end.remove(_end)
+    process_exit.unregister(_NAME)
+    fork.unregister(_NAME)
 
 
 def _end() -> None:
@@ -99,7 +93,8 @@ def _end() -> None:
     crashes.stop()
 
 
-def _in_child() -> None:
+def reset_after_fork() -> None:
+    """Leave to the parent what a forked child has a copy of."""
     first_seen.renew()
     futures.forget()
     crashes.renew()

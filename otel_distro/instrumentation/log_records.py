@@ -14,6 +14,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro._startup import logging_hooks
 from otel_distro.errors import exception_report as errors
@@ -211,11 +212,11 @@ def _was_told(record: logging.LogRecord) -> bool:
     return record.processName != "MainProcess" or process == os.getppid()
 
 
-def _note_pid() -> None:
+def reset_after_fork() -> None:
+    """Note the pid of a forked child."""
     global _pid
     _pid = os.getpid()
 
 
 _pid = os.getpid()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_pid)
+fork.register("log records", fork.Order.LOG_RECORDS, after_in_child=reset_after_fork)

@@ -7,7 +7,6 @@ asks for it, and then at the very start of the process. Changes of privileges ne
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, metrics
@@ -15,14 +14,14 @@ from opentelemetry.metrics import Observation
 
 from otel_distro import audit, schema
 from otel_distro._otel import sdk
-from otel_distro._runtime import threads
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork, threads
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._runtime.worker import Worker
 from otel_distro._startup import audit_hook
 from otel_distro._startup import audit_rules as rules
 from otel_distro._startup.audit_hook import OURS, state
 from otel_distro._version import __version__
-from otel_distro.export import lifecycle
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 _PATIENCE = 0.5
 _NAP = 3600.0
 _ROOT = "audit."
+_NAME = "audit events"
 
 EVENTS = {
     rules.FILES: schema.AUDIT_FILE_SENSITIVE,
@@ -57,12 +57,7 @@ class SecurityAuditInstrumentor(Instrumentor):
             return
         if not state.limits:
             audit_hook.start(kinds)
-        _teller.attach()
-        self.patch(os, "_exit", _vanishing_call)
-        if rules.PROCESSES in kinds:
-            for name in ("execv", "execve"):
-                if hasattr(os, name):
-                    self.patch(os, name, _replacing_call)
+        _teller.attach(executed=rules.PROCESSES in kinds)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _teller.detach()
@@ -76,12 +71,11 @@ class _Teller:
     def __init__(self) -> None:
         self._worker = Worker("telling of audit events", self._work)
         self._telling = threads.allocate_lock()
-        self._follows_forks = False
         self._context_before: Callable[[], Any] | None = None
         self._had_thread = False
 
-    def attach(self) -> None:
-        """Tell what waits and what comes."""
+    def attach(self, *, executed: bool) -> None:
+        """Tell what waits and what comes; ``executed``: also the programs that take the place of this one."""
         if self._context_before is not None:
             return
         before, read = state.context, sdk.context_reader()
@@ -94,16 +88,24 @@ class _Teller:
             return OURS if found is None else found
 
         state.context, state.wake = current, self._wake
-        lifecycle.before_end.append(self.tell_all)
+        process_exit.register(
+            _NAME,
+            process_exit.Order.AUDIT_EVENTS,
+            before_end=self.tell_all,
+            before_exit=self._before_exit,
+            before_exec=self._before_exec if executed else None,
+        )
         metric = schema.AUDIT_SUPPRESSED
         metrics.get_meter("otel_distro.audit", __version__).create_observable_counter(
             metric.name, [_observe], metric.unit, metric.brief
         )
-        if not self._follows_forks and hasattr(os, "register_at_fork"):
-            self._follows_forks = True
-            os.register_at_fork(
-                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
-            )
+        fork.register(
+            _NAME,
+            fork.Order.AUDIT_EVENTS,
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self.reset_after_fork,
+        )
         if state.waiting:
             self._wake()
 
@@ -114,7 +116,8 @@ class _Teller:
         self.tell_all()
         state.context, self._context_before = self._context_before, None
         state.wake = lambda: None
-        lifecycle.before_end.remove(self.tell_all)
+        process_exit.unregister(_NAME)
+        fork.unregister(_NAME)
 
     def _wake(self) -> None:
         self._worker.start()
@@ -148,10 +151,24 @@ class _Teller:
         if self._had_thread:
             self._worker.restart()
 
-    def _after_fork_in_child(self) -> None:
+    def reset_after_fork(self) -> None:
+        """Leave to the parent what a forked child has a copy of."""
         self._telling = threads.allocate_lock()
-        self._worker.renew()
-        audit_hook.renew()
+        self._worker.reset_after_fork()
+        audit_hook.reset_after_fork()
+
+    def _before_exit(self) -> None:
+        # What delivers at this end looks first whether there is anything to deliver.
+        if state.waiting:
+            self.tell_all()
+
+    def _before_exec(self, path: Any, argv: Any) -> None:
+        # The interpreter's own event comes when nothing of ours runs any more.
+        if argv is None:
+            return
+        words = [audit_hook.text_of(each) for each in argv]
+        audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
+        self.tell_all()
 
 
 def _tell(seen: Seen) -> None:
@@ -189,29 +206,6 @@ def _observe(_: CallbackOptions) -> Iterable[Observation]:
     for kind, count in list(state.suppressed.items()):
         if count:
             yield Observation(count, {schema.AUDIT_NAME.name: EVENTS[kind].name.removeprefix(_ROOT)})
-
-
-def _vanishing_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        # What delivers at this end looks first whether there is anything to deliver.
-        if state.waiting:
-            with guard("telling of audit events before the process vanishes"):
-                _teller.tell_all()
-        return original(*args, **kwargs)
-
-    return call
-
-
-def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    def call(path: Any, argv: Any, *rest: Any, **kwargs: Any) -> Any:
-        # The interpreter's own event comes when nothing of ours runs any more.
-        with guard("auditing a program that takes the place of this one"):
-            words = [audit_hook.text_of(each) for each in argv]
-            audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
-            _teller.tell_all()
-        return original(path, argv, *rest, **kwargs)
-
-    return call
 
 
 _teller = _Teller()

@@ -88,9 +88,9 @@ def test_without_telemetry_nothing_happens(capfd: pytest.CaptureFixture[str]) ->
 
 PROGRAM = """
 from otel_distro import _boot, log
-print(_boot._state["active"])
+print(_boot.state.active)
 log.event("order.paid")
-print(_boot._state["active"])
+print(_boot.state.active)
 """
 
 

@@ -7,7 +7,6 @@ and the last one of those that followed, with the number of those before it: ``o
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Observation
 
 from otel_distro import schema, settings
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
-from otel_distro.export import lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Send = Callable[[Arguments, Context | None], None]
 
 _MOST_KINDS = 2000
+_NAME = "log deduplication"
 
 
 class _Run:
@@ -54,9 +55,9 @@ class Folding:
         self._window = window
         self._send = send
         self._now = now
-        self.renew()
+        self.reset_after_fork()
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start empty: what a forked child inherits is its parent's to send."""
         self._lock = threading.Lock()
         self._runs: dict[Hashable, _Run] = {}
@@ -114,13 +115,12 @@ def start(send: Send) -> None:
     if not most:
         return
     active = Folding(most, settings.OTEL_DISTRO_LOG_REPEATS_WINDOW.get(), send)
-    lifecycle.before_end.append(_release_all)
+    process_exit.register(_NAME, process_exit.Order.LOG_DEDUPLICATION, before_end=_release_all)
     metric = schema.LOG_FOLDED
     metrics.get_meter("otel_distro.log_records", __version__).create_observable_counter(
         metric.name, [_observe], metric.unit, metric.brief
     )
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=active.renew)
+    fork.register(_NAME, fork.Order.LOG_DEDUPLICATION, after_in_child=active.reset_after_fork)
 
 
 def stop() -> None:
@@ -128,7 +128,8 @@ def stop() -> None:
     global active
     if active is not None:
         _release_all()
-        lifecycle.before_end.remove(_release_all)
+        process_exit.unregister(_NAME)
+        fork.unregister(_NAME)
     active = None
 
 

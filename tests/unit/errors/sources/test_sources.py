@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
+from otel_distro._runtime import exit as process_exit
 from otel_distro.errors import deferred
-from otel_distro.export import lifecycle
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from tests.support.failing import RefusedError, counts, logs, raised, uncaught
 
@@ -102,8 +102,7 @@ def test_what_is_still_alive_at_the_end_is_told(telemetry: Telemetry, instrument
         kept.append(error)
     future: Future[None] = Future()
     future.set_exception(raised(ValueError("unread")))
-    for callback in list(lifecycle.before_end):
-        callback()
+    process_exit.run_before_end()
     uncaught(kept[0])
     kept.clear()
     del future
