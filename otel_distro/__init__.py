@@ -4,7 +4,9 @@
 that prefers one calls :func:`instrument` first thing. Importing this package imports nothing of OpenTelemetry.
 """
 
-from otel_distro._version import __version__
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from otel_distro._version import __version__
 
 __all__ = ["__version__", "instrument"]
 
@@ -18,3 +20,12 @@ def instrument() -> None:
     from otel_distro import _boot
 
     _boot.start()
+
+
+def __getattr__(name: str) -> str:
+    # Imported on access: one module less at the start of every process.
+    if name == "__version__":
+        from otel_distro._version import __version__
+
+        return __version__
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

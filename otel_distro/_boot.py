@@ -9,12 +9,13 @@ import atexit
 import os
 import sys
 
-from otel_distro._runtime import import_hooks, signals, threads
+from otel_distro._runtime import fork, import_hooks, signals, threads
 from otel_distro._runtime.diagnostics import report_failure, say
 from otel_distro._startup import exception_hooks, triggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Mapping
     from types import ModuleType
     from typing import Any
@@ -22,16 +23,39 @@ if TYPE_CHECKING:
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
 _UPSTREAM_SITE = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
 
-_state: "dict[str, Any]" = {
-    "started": False,
-    "active": False,
-    "activating": 0,
-    "stepped_aside": False,
-    "delay": -1.0,
-    "finishing": False,
-    "ended": False,
-    "killed_by": 0,
-}
+
+class _State:
+    """How far telemetry has come in this process."""
+
+    __slots__ = (
+        "activating", "active", "after_fork_anchor", "audit_queue", "delay", "ended", "finishing", "killed_by", "started",
+        "stepped_aside",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.started = False
+        """The hooks are installed, or telemetry is switched off."""
+        self.activating = 0
+        """Identity of the thread that is building the SDK; 0 for none."""
+        self.active = False
+        """Activation is over; telemetry is on unless it has stepped aside."""
+        self.stepped_aside = False
+        """Activation has failed or declined; the application runs without telemetry."""
+        self.delay = -1.0
+        """Seconds until a process that does nothing else activates telemetry; negative before the start."""
+        self.finishing = False
+        """The last delivery is in progress."""
+        self.ended = False
+        """The exit function has run."""
+        self.killed_by = 0
+        """Number of the signal that ends the process; 0 for none."""
+        self.audit_queue: deque[Any] | None = None
+        """Queue of the audit hook where it runs from the start: what it holds activates telemetry at the end."""
+        self.after_fork_anchor: object = None
+        """Keeps the registration with :mod:`multiprocessing` alive."""
+
+
+state = _State()
 _PATIENCE = 2.0
 _FORK_PATIENCE = 10.0
 """Longer, because a child of a process that is importing may wait for ever for what was imported by halves."""
@@ -87,9 +111,9 @@ def _check_environment() -> None:
 
 def start() -> None:
     """Lay the traps. Never raises; a second call does nothing."""
-    if _state["started"]:
+    if state.started:
         return
-    _state["started"] = True
+    state.started = True
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return
     try:
@@ -121,16 +145,21 @@ def _start() -> None:
     import_hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
         exception_hooks.install_main_hook(_tell)
-        exception_hooks.install_unraisable_hook(_tell, lambda: bool(_state["ended"]))
+        exception_hooks.install_unraisable_hook(_tell, lambda: state.ended)
         if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
             from otel_distro.errors import frames
 
             exception_hooks.install_monitoring(_tell, frames.app_file_name)
     atexit.register(_at_exit)
     signals.handle(_die)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_end_timer, after_in_parent=_start_timer, after_in_child=_after_fork_in_child)
-    _state["delay"] = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
+    fork.register(
+        "activation timer",
+        fork.Order.ACTIVATION_TIMER,
+        before=_end_timer,
+        after_in_parent=_start_timer,
+        after_in_child=reset_after_fork,
+    )
+    state.delay = settings.OTEL_DISTRO_PROCESS_METRICS_DELAY.get()
     _start_timer()
 
 
@@ -141,11 +170,10 @@ def _audit_from_the_start() -> None:
     kinds = audit_rules.kinds_wanted()
     if kinds <= audit_rules.WITHOUT_HOOK:
         return
-    state = audit_hook.state
-    state.context = lambda: audit_hook.OURS if _state["activating"] == threads.get_ident() else None
+    audit_hook.state.context = lambda: audit_hook.OURS if state.activating == threads.get_ident() else None
     # Called where nothing more may be done: inside the audit hook.
-    state.wake = _timer.hurry
-    _state["audited"] = state.waiting
+    audit_hook.state.wake = _timer.hurry
+    state.audit_queue = audit_hook.state.waiting
     audit_hook.start(kinds)
 
 
@@ -155,23 +183,23 @@ def activate(patience: float = _PATIENCE) -> bool:
     Called by whatever happens first. While one thread is at it, others wait a moment for it, so that what they are about
     to tell is not lost; but not longer than ``patience`` seconds, for they may hold an import lock that it needs.
     """
-    if _state["active"]:
-        return not _state["stepped_aside"]
-    if _state["activating"] == threads.get_ident():
+    if state.active:
+        return not state.stepped_aside
+    if state.activating == threads.get_ident():
         return False
     if not _activation_lock.acquire(False):
         if _activation_lock.acquire(True, patience):
             _activation_lock.release()
-        return _state["active"] and not _state["stepped_aside"]
-    if _state["active"]:
+        return state.active and not state.stepped_aside
+    if state.active:
         # Another thread has come to its end with it just now.
         _activation_lock.release()
-        return not _state["stepped_aside"]
-    fork: Any = getattr(os, "fork", None)
-    later = _fork_later(fork) if fork is not None else None
+        return not state.stepped_aside
+    os_fork: Any = getattr(os, "fork", None)
+    later = _fork_later(os_fork) if os_fork is not None else None
     if later is not None:
         os.fork = later
-    _state["activating"] = threads.get_ident()
+    state.activating = threads.get_ident()
     _timer.stop()
     on = False
     release("api")
@@ -182,11 +210,11 @@ def activate(patience: float = _PATIENCE) -> bool:
     except Exception as error:
         report_failure("starting telemetry", error)
     finally:
-        _state["stepped_aside"] = not on
-        _state["active"] = True
-        _state["activating"] = 0
+        state.stepped_aside = not on
+        state.active = True
+        state.activating = 0
         if later is not None and os.fork is later:
-            os.fork = fork
+            os.fork = os_fork
         _activation_lock.release()
     if not on:
         import_hooks.forget_imports()
@@ -207,7 +235,7 @@ def _load(name: str, where: str) -> None:
 
         release(name)
         _activation.load(name, where)
-    elif not _state["active"]:
+    elif not state.active:
         # The thread that is starting telemetry does it when it is through.
         _pending.append(lambda: _load(name, where))
 
@@ -218,7 +246,7 @@ def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None
 
 def _trampoline_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
     def install(module: "ModuleType") -> None:
-        if (_state["active"] or _state["activating"]) and not where:
+        if (state.active or state.activating) and not where:
             return
         place = getattr(module, owner) if owner else module
         if not hasattr(place, attribute):
@@ -284,10 +312,10 @@ def _at_exit() -> None:
     if hook is not sys.__excepthook__ and not getattr(hook, "is_otel_distro", False):
         # The application's own hook stood last: whether it passed the exception on to us or not, this is the one.
         error = getattr(sys, "last_value", None)
-    if (isinstance(error, Exception) or _state.get("audited")) and not _state["active"]:
+    if (isinstance(error, Exception) or state.audit_queue) and not state.active:
         activate()
-    _state["ended"] = True
-    if _state["active"] and not _state["stepped_aside"]:
+    state.ended = True
+    if state.active and not state.stepped_aside:
         from otel_distro import _activation
 
         if isinstance(error, Exception):
@@ -299,23 +327,23 @@ def _finish() -> None:
     """Deliver what waits. A signal that comes meanwhile ends the process when that is done: it takes a bounded time."""
     from otel_distro import _activation
 
-    _state["finishing"] = True
+    state.finishing = True
     try:
         _activation.finish()
     finally:
-        _state["finishing"] = False
-        if _state["killed_by"]:
-            os.kill(os.getpid(), _state["killed_by"])
+        state.finishing = False
+        if state.killed_by:
+            os.kill(os.getpid(), state.killed_by)
 
 
 def _die(number: int, _: object) -> None:
     # Raised again with its default disposition, so that the exit status stays what it was.
-    if not signals.let_go(number):
+    if not signals.restore_default(number):
         return
-    _state["killed_by"] = number
-    if _state["finishing"]:
+    state.killed_by = number
+    if state.finishing:
         return
-    if _state["active"] and not _state["stepped_aside"]:
+    if state.active and not state.stepped_aside:
         _finish()
     else:
         os.kill(os.getpid(), number)
@@ -330,12 +358,12 @@ def _finish_with_multiprocessing(util: "Any") -> None:
     class Anchor:
         pass
 
-    _state["anchor"] = anchor = Anchor()
+    state.after_fork_anchor = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
     exception_hooks.install_multiprocessing_hook(util, _tell)
 
 
-def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
+def _fork_later(os_fork: "Callable[[], int]") -> "Callable[[], int]":
     """Return an ``os.fork`` for the time in which telemetry starts: another thread that forks waits a moment for that.
 
     The child would have half of it, and imports that never end. Functions registered to be called before a fork come too
@@ -344,20 +372,21 @@ def _fork_later(fork: "Callable[[], int]") -> "Callable[[], int]":
 
     def wait_and_fork() -> int:
         activate(_FORK_PATIENCE)
-        return fork()
+        return os_fork()
 
     return wait_and_fork
 
 
-def _after_fork_in_child() -> None:
-    if _activation_lock.locked() and _state["activating"] != threads.get_ident():
+def reset_after_fork() -> None:
+    """Go on without the thread that was starting telemetry, in a forked child."""
+    if _activation_lock.locked() and state.activating != threads.get_ident():
         # The thread that was starting telemetry is the parent's, and so is what it has imported by halves.
-        _state["activating"], _state["active"], _state["stepped_aside"] = 0, True, True
+        state.activating, state.active, state.stepped_aside = 0, True, True
     _start_timer()
 
 
 def _start_timer() -> None:
-    if _state["active"] or _state["delay"] < 0:
+    if state.active or state.delay < 0:
         return
     main = threads.get_ident()
 
@@ -365,7 +394,7 @@ def _start_timer() -> None:
         threads.import_threading(main)
         activate()
 
-    _timer.start(_URGENT_DELAY_S if _timer.hurried else _state["delay"], run_out)
+    _timer.start(_URGENT_DELAY_S if _timer.hurried else state.delay, run_out)
 
 
 def _end_timer() -> None:

@@ -16,6 +16,7 @@ from otel_distro import schema, settings
 from otel_distro._otel import sdk
 from otel_distro._otel.safe_api import install_safe_api
 from otel_distro._otel.sdk import BatchLogRecordProcessor, LoggerProvider
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
 from otel_distro.environment.otlp import speaks_grpc
@@ -29,7 +30,7 @@ from otel_distro.export.self_metrics import report_span_and_log_counters
 from otel_distro.export.send import last_delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otel_distro.export.log_file.writer import LogFile
     from otel_distro.export.pipeline import Pipeline
@@ -153,14 +154,20 @@ def _build(resource: Resource) -> Lifecycle:
         # Who has set the time means it.
         longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
     )
-    lifecycle.after_fork.extend((spans.counter.renew, logs.counter.renew, redact.renew))
+    _reset_after_fork("count of spans", spans.counter.renew)
+    _reset_after_fork("count of log records", logs.counter.renew)
+    _reset_after_fork("count of redacted values", redact.renew)
     if file is not None:
-        lifecycle.after_fork.append(file.renew)
+        _reset_after_fork("log file", file.renew)
     with guard("guarding the SDK"):
         install_safe_api(QueueSpanProcessor)
     with guard("following forks"):
         lifecycle.bind()
     return lifecycle
+
+
+def _reset_after_fork(name: str, callback: Callable[[], object]) -> None:
+    fork.register(name, fork.Order.EXPORT_STATE, after_in_child=callback)
 
 
 def _log_file(pipeline: Pipeline) -> LogFile | None:

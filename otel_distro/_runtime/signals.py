@@ -1,14 +1,27 @@
-"""Signals that end a process which has no handler for them: what waits is delivered before they take their course.
+"""Signals that end a process: queued telemetry is delivered first, then the default disposition applies.
 
-To the application nothing is there: it sees the default handler, and setting it again, as servers do in their workers and
-asyncio does when it takes its own away, brings ours back.
+Two parts. The handler stands in for the default one and is invisible: the application sees ``SIG_DFL``,
+and setting that again, as servers do in their workers and as asyncio does when it removes its own
+handler, reinstalls ours.
 
-Imported at the start of every instrumented process, and :mod:`signal` itself is slow to import.
+The wakeup pipe covers a gap that a Python handler opens. The kernel gives a signal of the process to any
+of its threads; the interpreter records it there, and the main thread runs the handler at its next
+instruction. A main thread that is blocked in a system call stays blocked unless the signal arrived in that
+thread itself. So a program could sleep through a SIGTERM that would have killed it without this handler. The
+interpreter writes the number of each signal that it records to a descriptor
+(https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd); the thread of
+:mod:`otel_distro._runtime.signal_watcher` reads ours and interrupts the main thread. The descriptor is
+invisible too: one that the application sets replaces ours for as long as it is set, and calls that
+close all descriptors leave ours open, because a signal that finds it closed prints a warning on stderr.
+
+Imported at the start of every instrumented process; :mod:`signal` itself is slow to import.
 """
 
 import _signal  # type: ignore[import-not-found]
+import os
+import sys
 
-from otel_distro._runtime import import_hooks, signal_wakeup
+from otel_distro._runtime import fork, import_hooks, threads
 from otel_distro._runtime.diagnostics import guard
 
 TYPE_CHECKING = False
@@ -18,55 +31,78 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NAMES = ("SIGTERM", "SIGHUP")
+_MAX_DESCRIPTOR = 1000
+"""Ours get high numbers, so that the application gets the numbers that it would get without us."""
+_MIN_DESCRIPTOR = 100
+_READ_BYTES = 64
+_CREDENTIALS_BYTES = 12
+_EBADF = 9
+_WAKEUP = "the wakeup pipe for signals"
+
+_close = os.close
+_set_wakeup_fd = _signal.set_wakeup_fd
+
+_pending: "dict[int, Callable[[int, Any], None]]" = {}
+"""Handlers by signal number that stand for the default one and have not run; no entry where the application has its own."""
+_descriptors: "list[int]" = []
+"""Read end and write end of the wakeup pipe; empty where there is none."""
 
 
-_ours: "dict[int, Callable[[int, Any], None]]" = {}
-"""By number, the handler that stands for the default one; none where it has begun, nor where the application has one."""
+class _MainThread:
+    """The main thread, as :func:`interrupt_main_thread` needs it."""
+
+    __slots__ = ("ident",)
+
+    def __init__(self) -> None:
+        self.ident = 0
 
 
-def handle(die: "Callable[[int, Any], None]") -> None:
-    """Call ``die(number, frame)`` when one of the signals comes and the disposition is the default.
+_main = _MainThread()
 
-    Only the main thread may do this; in another one, and in a sub-interpreter, nothing happens.
+
+def handle(on_signal: "Callable[[int, Any], None]") -> None:
+    """Call ``on_signal(number, frame)`` when SIGTERM or SIGHUP comes and its disposition is the default.
+
+    Only the main thread can do this; in another thread, and in a sub-interpreter, nothing happens.
     """
     numbers = {getattr(_signal, name) for name in _NAMES if hasattr(_signal, name)}
     for number in numbers:
         if _signal.getsignal(number) == _signal.SIG_DFL:
-            _ours[number] = die
+            _pending[number] = on_signal
             try:
-                _signal.signal(number, die)
+                _signal.signal(number, on_signal)
             except ValueError:
-                _ours.clear()
+                _pending.clear()
                 return
-    import_hooks.when_imported("signal", lambda module: _stay(module, numbers, die))
-    signal_wakeup.open_pair()
+    import_hooks.when_imported("signal", lambda module: _hide_handler(module, numbers, on_signal))
+    _open_wakeup_pipe()
 
 
 def interrupt_main_thread(number: int) -> None:
-    """Send a signal to the main thread itself, unless its handler is the application's or has begun."""
-    # No other thread comes between these two: there the handler could begin, and what is sent would find none.
-    if number in _ours:
-        _signal.pthread_kill(signal_wakeup.main[0], number)
+    """Send a signal to the main thread itself, unless its handler is the application's or has begun to run."""
+    # No other thread runs between these two steps; the handler could begin there and remove itself.
+    if number in _pending:
+        _signal.pthread_kill(_main.ident, number)
 
 
-def is_unheard(number: int) -> bool:
-    """Whether the handler of a signal is ours and has not begun."""
-    return number in _ours
+def is_pending(number: int) -> bool:
+    """Return whether the handler of a signal is ours and has not begun to run."""
+    return number in _pending
 
 
-def let_go(number: int) -> bool:
-    """Set the default disposition itself; return False where the handler has begun already. It calls this first of all."""
-    if _ours.pop(number, None) is None:
+def restore_default(number: int) -> bool:
+    """Set the default disposition. The handler calls this first; returns False where it ran before."""
+    if _pending.pop(number, None) is None:
         return False
     if hasattr(_signal, "pthread_sigmask"):
-        # What is on its way from tell_main_thread() comes now, while there is a handler for it.
+        # Delivers what interrupt_main_thread() has sent while there is still a handler for it.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
     _signal.signal(number, _signal.SIG_DFL)
     return True
 
 
-def _stay(module: "ModuleType", numbers: "set[int]", die: "Callable[[int, Any], None]") -> None:
-    """Stand in for the default handler wherever the application asks for it or sets it."""
+def _hide_handler(module: "ModuleType", numbers: "set[int]", on_signal: "Callable[[int, Any], None]") -> None:
+    """Show ``SIG_DFL`` to the application wherever our handler stands, and install ours where it sets that."""
     with guard("following signal handlers"):
         import functools
 
@@ -74,24 +110,185 @@ def _stay(module: "ModuleType", numbers: "set[int]", die: "Callable[[int, Any], 
         set_handler, get_handler = signal.signal, signal.getsignal
 
         @functools.wraps(set_handler)
-        def set_or_ours(number: "Any", handler: "Any") -> "Any":
-            ours = handler == _signal.SIG_DFL and number in numbers
-            known = dict(_ours)
-            if ours:
-                _ours[number] = die
+        def set_handler_or_ours(number: "Any", handler: "Any") -> "Any":
+            is_default = handler == _signal.SIG_DFL and number in numbers
+            known = dict(_pending)
+            if is_default:
+                _pending[number] = on_signal
             try:
-                before = set_handler(number, die if ours else handler)
+                before = set_handler(number, on_signal if is_default else handler)
             except BaseException:
-                _ours.clear()
-                _ours.update(known)
+                _pending.clear()
+                _pending.update(known)
                 raise
-            if not ours:
-                _ours.pop(int(number), None)
-            return signal.SIG_DFL if before is die else before
+            if not is_default:
+                _pending.pop(int(number), None)
+            return signal.SIG_DFL if before is on_signal else before
 
         @functools.wraps(get_handler)
-        def get_or_default(number: "Any") -> "Any":
+        def get_handler_or_default(number: "Any") -> "Any":
             handler = get_handler(number)
-            return signal.SIG_DFL if handler is die else handler
+            return signal.SIG_DFL if handler is on_signal else handler
 
-        signal.signal, signal.getsignal = set_or_ours, get_or_default
+        signal.signal, signal.getsignal = set_handler_or_ours, get_handler_or_default
+
+
+def has_wakeup_pipe() -> bool:
+    """Return whether the interpreter writes the numbers of signals to our pipe."""
+    return bool(_descriptors)
+
+
+def _open_wakeup_pipe() -> None:
+    """Let the interpreter write to a pipe of ours, unless the application has set a descriptor. Main thread only."""
+    if sys.platform != "linux":
+        # Elsewhere a socket does not name the process that has written.
+        return
+    with guard(_WAKEUP):
+        if not _install_pair(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)):
+            return
+        if not _set_our_wakeup_fd():
+            for descriptor in _descriptors:
+                _close(descriptor)
+            _descriptors.clear()
+            return
+        _main.ident = threads.get_ident()
+        _keep_open()
+        import_hooks.when_imported("signal", _hide_wakeup_fd)
+        fork.register("signals", fork.Order.SIGNALS, after_in_child=reset_after_fork)
+
+
+def reset_after_fork() -> None:
+    """Open a pipe of its own in a forked child."""
+    _main.ident = threads.get_ident()
+    if _descriptors:
+        _install_pair(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def _install_pair(reader: int, writer: int) -> bool:
+    """Move a pair to its high numbers, the present ones if there are any; return False where that fails."""
+    try:
+        numbers = _descriptors or _free_numbers()
+        for number, descriptor in zip(numbers, (reader, writer), strict=True):
+            os.dup2(descriptor, number, False)
+        _descriptors[:] = numbers
+    except OSError:
+        # The limit of open files is lower.
+        return False
+    finally:
+        _close(reader)
+        _close(writer)
+    return True
+
+
+def _free_numbers() -> "list[int]":
+    found = []
+    for number in range(_MAX_DESCRIPTOR, _MIN_DESCRIPTOR, -1):
+        try:
+            os.fstat(number)
+        except OSError:
+            found.append(number)
+            if len(found) == 2:
+                return found
+    raise OSError(_EBADF, "no number is free")
+
+
+def _set_our_wakeup_fd() -> bool:
+    """Return False, and change nothing, where the application has set a wakeup descriptor."""
+    before = _set_wakeup_fd(_descriptors[1], warn_on_full_buffer=False)
+    if before in (-1, _descriptors[1]):
+        return True
+    _set_wakeup_fd(before)
+    return False
+
+
+def _hide_wakeup_fd(module: "ModuleType") -> None:
+    """Give way to a descriptor of the application, and set ours again when it is removed."""
+    signal: Any = module
+    set_wakeup_fd = signal.set_wakeup_fd
+
+    def set_or_ours(*args: "Any", **kwargs: "Any") -> "Any":
+        before = set_wakeup_fd(*args, **kwargs)
+        if _descriptors and args[0] == -1:
+            with guard(_WAKEUP):
+                _set_wakeup_fd(_descriptors[1], warn_on_full_buffer=False)
+        return -1 if before in _descriptors else before
+
+    set_or_ours.__name__ = set_or_ours.__qualname__ = "set_wakeup_fd"
+    set_or_ours.__doc__ = set_wakeup_fd.__doc__
+    signal.set_wakeup_fd = set_or_ours
+
+
+def _keep_open() -> None:
+    """Exclude our descriptors from ``os.close`` and ``os.closerange``: daemons close all descriptors."""
+    close_one, close_many, ours = os.close, os.closerange, _descriptors
+
+    def close(fd: int) -> None:
+        if fd in ours:
+            raise OSError(_EBADF, os.strerror(_EBADF))
+        close_one(fd)
+
+    def closerange(fd_low: int, fd_high: int, /) -> None:
+        for descriptor in sorted(ours):
+            if fd_low <= descriptor < fd_high:
+                close_many(fd_low, descriptor)
+                fd_low = descriptor + 1
+        close_many(fd_low, fd_high)
+
+    for function, original in ((close, close_one), (closerange, close_many)):
+        function.__qualname__ = function.__name__
+        function.__module__ = "os"
+        function.__doc__ = original.__doc__
+    os.close, os.closerange = close, closerange
+
+
+class SignalPipe:
+    """The read end of the wakeup pipe, as a lock that each signal releases. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.received: set[int] = set()
+        """Numbers of the signals since it was last emptied."""
+        self._has_credentials = False
+
+    def acquire(self, _: bool = True, timeout: float = 0.0) -> None:
+        """Wait for a signal, or for :meth:`release`, at most ``timeout`` seconds. Raises ``OSError``."""
+        import _socket
+
+        if not self._has_credentials:
+            self._request_credentials()
+            self._has_credentials = True
+        reader = _socket.socket(fileno=_descriptors[0])
+        try:
+            reader.settimeout(timeout)
+            data, more = reader.recvmsg(_READ_BYTES, _socket.CMSG_SPACE(_CREDENTIALS_BYTES))[:2]
+        except (TimeoutError, BlockingIOError):
+            return
+        finally:
+            reader.detach()
+        if any(int.from_bytes(credentials[:4], sys.byteorder) == os.getpid() for _, _, credentials in more):
+            # A child forked without the callbacks of the interpreter writes to the same socket.
+            self.received.update(data)
+
+    def release(self) -> None:
+        """End the wait of :meth:`acquire`."""
+        try:
+            os.write(_descriptors[1], b"\0")
+        except (OSError, IndexError):
+            # Full of signals, so the reader does not wait; or not open.
+            return
+
+    def _request_credentials(self) -> None:
+        """Replace the pipe by a pair of sockets, which name the process that writes; keep what the pipe holds."""
+        import _socket
+
+        reader, writer = _socket.socketpair(
+            _socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+        )
+        reader.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+        earlier = os.dup(_descriptors[0])
+        try:
+            _install_pair(reader.detach(), writer.detach())
+            self.received.update(os.read(earlier, _READ_BYTES))
+        except BlockingIOError:
+            pass
+        finally:
+            _close(earlier)

@@ -22,11 +22,6 @@ _start = _thread.start_new_thread
 LockType = _thread.LockType
 TIMEOUT_MAX = _thread.TIMEOUT_MAX
 
-_QUICK = 0.0005
-_PIECE = 0.00015
-_PAUSE = 0.0005
-_LONG = 0.002
-_NEVER = float("inf")
 _OWN_SIGNALS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS", "SIGTRAP")
 _thread_state = _thread._local()
 """In a thread of ours: ``outside``, the signals that were blocked where it was started."""
@@ -37,45 +32,6 @@ def nap(seconds: float) -> None:
     lock = allocate_lock()
     lock.acquire()
     lock.acquire(True, seconds)
-
-
-class GilYield:
-    """Short pauses in long work, for whoever waits for the interpreter; none at all where they are not ``wanted``.
-
-    Whoever waits for it is mostly answering a request: a pause is about as long as such an answer takes, so that each of
-    them waits for one piece of our work at most. There are no more pauses once one was much longer: then somebody computes,
-    and the interpreter shares the time itself.
-    """
-
-    in_a_hurry = 0
-    """More than 0 while nobody is to pause."""
-
-    def __init__(self, *, wanted: bool = True) -> None:
-        self._due = time.monotonic() + _PIECE if wanted else _NEVER
-
-    def take(self, *, due: bool = False) -> None:
-        """Let others have the interpreter for a moment if this thread has had it for some time, or if it is ``due``."""
-        begin = time.monotonic()
-        if (begin >= self._due or (due and self._due != _NEVER)) and not GilYield.in_a_hurry:
-            nap(_PAUSE)
-            end = time.monotonic()
-            self._due = end + _PIECE if end - begin < _LONG else _NEVER
-
-
-class short_switch_interval:
-    """For a while, let no thread of the program keep the interpreter for longer than half a millisecond, nor pause for others.
-
-    Threads that compute would do so for 5 ms each, every time that we have waited for anything.
-    """
-
-    def __enter__(self) -> None:
-        GilYield.in_a_hurry += 1
-        self._before = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._before, _QUICK))
-
-    def __exit__(self, *_: object) -> None:
-        sys.setswitchinterval(self._before)
-        GilYield.in_a_hurry -= 1
 
 
 def start_new_thread(function: "Callable[..., object]", arguments: "tuple[Any, ...]") -> None:

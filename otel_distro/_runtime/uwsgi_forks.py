@@ -1,89 +1,75 @@
-"""uWSGI forks its workers in C, where Python's at-fork functions are not called; this calls ours.
+"""Support for uWSGI, which forks its workers in C without the at-fork callbacks of Python: this runs ours.
 
-In the process that forks them no thread of ours may run: one that waits for the interpreter when the fork happens leaves
-its lock in a state that stops the child. There what ends is written to the disk at once, for the workers to deliver.
+The process that forks them must have no threads of ours: a thread that waits for the interpreter lock at
+the moment of the fork leaves that lock in a state that blocks the child. So in that process, ended
+items are written to disk at once, for the workers to deliver.
 
 Source: https://uwsgi-docs.readthedocs.io/en/latest/PythonModule.html
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from otel_distro._runtime import import_hooks, worker
+from otel_distro._runtime import fork, import_hooks, worker
 from otel_distro._runtime.diagnostics import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OURS = ("otel_distro.", "opentelemetry.")
-_in_child: list[Callable[[], object]] = []
-
 
 def prepare() -> None:
-    """Note what we and the SDK register to be called in forked children, from here on; only where uWSGI runs."""
-    uwsgi: Any = sys.modules.get("uwsgi")
-    register: Any = getattr(os, "register_at_fork", None)
-    if register is None or not hasattr(uwsgi, "worker_id"):
-        return
-
-    @functools.wraps(register)
-    def noting(**functions: Any) -> None:
-        in_child = functions.get("after_in_child")
-        if in_child is not None and str(getattr(in_child, "__module__", "")).startswith(_OURS):
-            _in_child.append(in_child)
-        register(**functions)
-
-    os.register_at_fork = noting
+    """Record what the SDK registers to run in forked children, from now on; only where uWSGI runs."""
+    if hasattr(sys.modules.get("uwsgi"), "worker_id"):
+        fork.intercept("opentelemetry")
 
 
-def follow(start: Callable[[], object], tell: Callable[[], object]) -> bool:
+def follow(start: Callable[[], object], report: Callable[[], object]) -> bool:
     """Follow the forks of uWSGI; return whether this process is the one that forks. Only after :func:`prepare`.
 
-    ``start`` starts the threads; it is called when this process turns out to serve requests itself. ``tell`` writes what
-    it has counted: the first worker does that with its copy, because the process that forks ends without a word.
+    Args:
+        start: Starts the threads; called when this process turns out to serve requests itself.
+        report: Writes what this process has counted. The first worker does that with its copy, because
+            the process that forks ends without running any exit function.
     """
     uwsgi: Any = sys.modules.get("uwsgi")
-    if not hasattr(os.register_at_fork, "__wrapped__") or not hasattr(uwsgi, "worker_id"):
+    if not hasattr(uwsgi, "worker_id"):
         return False
     if uwsgi.worker_id() or (hasattr(uwsgi, "mule_id") and uwsgi.mule_id()):
         return False
     parent = os.getpid()
 
-    def look() -> None:
+    def check_process() -> None:
         with guard("telemetry in a worker of uWSGI"):
             if os.getpid() != parent:
-                if worker.threads_forbidden is not look:
+                if worker.threads_forbidden is not check_process:
                     return
                 if uwsgi.worker_id() == 1:
                     with guard("the metrics of the process that forks workers"):
-                        tell()
+                        report()
                 worker.threads_forbidden = None
-                for callback in _in_child:
-                    with guard("telemetry after a fork of uWSGI"):
-                        callback()
-            elif uwsgi.worker_id() and worker.threads_forbidden is look:
+                fork.reset_after_fork()
+            elif uwsgi.worker_id() and worker.threads_forbidden is check_process:
                 worker.threads_forbidden = None
                 start()
 
-    def by_python() -> None:
+    def reset_after_fork() -> None:
         worker.threads_forbidden = None
         start()
 
-    worker.threads_forbidden = look
-    # With --py-call-osafterfork uWSGI has Python call them, and there is nothing left to be done.
-    os.register_at_fork(after_in_child=by_python)
+    worker.threads_forbidden = check_process
+    # With --py-call-osafterfork uWSGI lets Python run the callbacks, and check_process() finds nothing left to do.
+    fork.register("uWSGI", fork.Order.UWSGI, after_in_child=reset_after_fork)
     before = getattr(uwsgi, "post_fork_hook", None)
 
     def hook() -> None:
-        look()
+        check_process()
         if before is not None:
             before()
 
     uwsgi.post_fork_hook = hook
-    # It puts a hook of its own in this place when it is imported.
-    import_hooks.when_imported("uwsgidecorators", lambda module: module.postfork_chain.append(look))
+    # This module sets a hook of its own in the same place when it is imported.
+    import_hooks.when_imported("uwsgidecorators", lambda module: module.postfork_chain.append(check_process))
     return True

@@ -72,9 +72,9 @@ class Worker:
         self._work = work
         self._generation = 0
         self._stopped = False
-        self.renew()
+        self.reset_after_fork()
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Forget the thread: in a forked child it does not exist, and its locks may be held for ever."""
         self._wake = self._new_wake()
         self._running = threads.allocate_lock()

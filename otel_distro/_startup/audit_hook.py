@@ -15,6 +15,7 @@ from _thread import get_ident
 from collections import deque
 
 from otel_distro import settings
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._startup import audit_rules as rules
 
@@ -94,8 +95,7 @@ def start(kinds: "frozenset[str]") -> None:
     _handlers.update({event: handler for kind in sorted(kinds) for event, handler in _handlers_of(kind).items()})
     if not _installed[0]:
         _installed[0] = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=renew)
+        fork.register("audit hook", fork.Order.AUDIT_HOOK, after_in_child=reset_after_fork)
         sys.addaudithook(_hook_over(_handlers))
 
 
@@ -110,7 +110,7 @@ def stop() -> None:
     state.waiting.clear()
 
 
-def renew() -> None:
+def reset_after_fork() -> None:
     """Begin anew in a forked child: what waits is its parent's to tell, and so is what was counted."""
     state.waiting.clear()
     state.errors.clear()
@@ -118,7 +118,7 @@ def renew() -> None:
     for kind in state.suppressed:
         state.suppressed[kind] = 0
     for limit in state.limits.values():
-        limit.renew()
+        limit.reset()
 
 
 def tell(kind: str, target: str, more: "Any" = None) -> None:

@@ -159,9 +159,9 @@ class Limit:
     def __init__(self, each: int) -> None:
         self._each = each or sys.maxsize
         self._total = self._each * _TIMES
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Begin a new minute with the next event."""
         self._end = float("-inf")
         self._seen: dict[str, int] = {}
@@ -171,7 +171,7 @@ class Limit:
         """Return whether one more event of ``target`` may be told."""
         now = time.monotonic()
         if now >= self._end:
-            self.renew()
+            self.reset()
             self._end = now + _WINDOW
         seen = self._seen.get(target, 0)
         if seen >= self._each or self._all >= self._total:

@@ -15,13 +15,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_distro._runtime import threads
+from otel_distro._runtime import fork, threads
 from otel_distro._runtime.diagnostics import say
+from otel_distro._runtime.json_lines import iso
 from otel_distro.audit.files import LockedFiles
 from otel_distro.audit.head import BROKEN, INTACT, SUFFIX, Head, read_head
 from otel_distro.audit.scan import Scan
 from otel_distro.audit.seal import END, MAX_LINE_BYTES, START, ZERO_HASH, ChainCheck, Link, Seal
-from otel_distro.export.log_file.json_lines import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,8 +90,7 @@ class AuditFile:
         self._files = LockedFiles(self.path)
         self._waiting: deque[_Entry] = deque()
         self.reset_after_fork()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.reset_after_fork)
+        fork.register(f"audit file {self.path}", fork.Order.AUDIT_FILE, after_in_child=self.reset_after_fork)
 
     def reset_after_fork(self) -> None:
         """Reset locks and queue, at construction and in a forked child.

@@ -17,7 +17,7 @@ import hmac
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_distro.export.log_file.json_lines import line
+from otel_distro._runtime.json_lines import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

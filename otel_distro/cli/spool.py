@@ -12,8 +12,8 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from otel_distro._runtime.state_files import state_home
 from otel_distro._runtime.terminal import Page, clean, cut, duration, memory
-from otel_distro.export.spool.directory import state_home
 from otel_distro.export.spool.inspection import inspect
 
 if TYPE_CHECKING:

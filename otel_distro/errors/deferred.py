@@ -7,12 +7,11 @@ background thread sends.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_distro._runtime import threads
+from otel_distro._runtime import fork, threads
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.worker import Worker
 from otel_distro.errors import exception_report
@@ -42,12 +41,11 @@ _queue: deque[tuple[Callable[[Any], None], Any]] = deque(maxlen=_MAX_QUEUED)
 class _State:
     """The background thread. ``armed``: it wakes by itself to send deferred reports."""
 
-    __slots__ = ("armed", "follows_forks", "worker")
+    __slots__ = ("armed", "worker")
 
     def __init__(self) -> None:
         self.worker: Worker | None = None
         self.armed = False
-        self.follows_forks = False
 
 
 _state = _State()
@@ -68,8 +66,13 @@ def _wake() -> None:
     worker = _state.worker
     if worker is None:
         worker = _state.worker = Worker("sending an exception", _work)
-        with guard("following forks"):
-            _follow_forks()
+        fork.register(
+            "deferred errors",
+            fork.Order.DEFERRED_ERRORS,
+            before=worker.stop_and_join,
+            after_in_parent=_in_parent,
+            after_in_child=reset_after_fork,
+        )
     worker.start()
     worker.notify()
 
@@ -133,17 +136,6 @@ def _work() -> float:
     return _MAX_WAIT_S if _deferred else _IDLE_S
 
 
-def _follow_forks() -> None:
-    if not _state.follows_forks and hasattr(os, "register_at_fork"):
-        _state.follows_forks = True
-        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=reset_after_fork)
-
-
-def _before() -> None:
-    if _state.worker is not None:
-        _state.worker.stop_and_join()
-
-
 def _in_parent() -> None:
     worker = _state.worker
     if worker is None:
@@ -165,4 +157,4 @@ def reset_after_fork() -> None:
         report.done = True
     _deferred.clear()
     if _state.worker is not None:
-        _state.worker.renew()
+        _state.worker.reset_after_fork()

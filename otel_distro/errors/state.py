@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from otel_distro.export.spool.directory import open_safely, plain, state_home
+from otel_distro._runtime.state_files import is_private_file, open_safely, state_home
 
 _FOLDERS: Final = ("otel-distro", "errors")
 
@@ -40,7 +40,7 @@ def open_below(folder: int, name: str, flags: int) -> int:
     """Open a file relative to the descriptor of its folder, as :func:`open_file` does."""
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600, dir_fd=folder)
     found = os.fstat(descriptor)
-    if not plain(found) or found.st_mode & 0o022:
+    if not is_private_file(found) or found.st_mode & 0o022:
         os.close(descriptor)
         raise PermissionError(f"{name} is not a private file of this user's")
     return descriptor

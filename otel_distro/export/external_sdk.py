@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro._otel import sdk
-from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork
 from otel_distro._runtime.worker import run_in_thread
-from otel_distro.export.lifecycle import ABRUPT_EXIT_TIMEOUT_S, before_end, deliver_before
+from otel_distro.export.lifecycle import ABRUPT_EXIT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_NAME = "telemetry"
 
 
 class ExternalSdkLifecycle:
@@ -29,9 +32,8 @@ class ExternalSdkLifecycle:
     def bind(self) -> None:
         """Take the end of the process over from the providers, and follow forks and ``os._exit``, which ends the children of multiprocessing."""
         sdk.leave_no_exit_functions(self._providers)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._in_child)
-        deliver_before("_exit", lambda: self._finish(min(ABRUPT_EXIT_TIMEOUT_S, self._budget)))
+        fork.register(_NAME, fork.Order.TELEMETRY, after_in_child=self.reset_after_fork)
+        process_exit.register(_NAME, process_exit.Order.TELEMETRY, before_exit=self._before_exit)
 
     def finish(self) -> None:
         """Deliver what the SDK holds. A second call does nothing."""
@@ -41,9 +43,7 @@ class ExternalSdkLifecycle:
         if self._finished or self._pid != os.getpid():
             return
         self._finished = True
-        for callback in before_end:
-            with guard("what is told at the end of the process"):
-                callback()
+        process_exit.run_before_end()
         # Each by itself: one that waits for its collector must not cost the others their time. Metrics come last, the
         # other two report on themselves through them.
         metrics = [provider for provider in self._providers if isinstance(provider, MeterProvider)]
@@ -53,10 +53,13 @@ class ExternalSdkLifecycle:
             for done in [run_in_thread("the shutdown of a provider", provider.shutdown) for provider in providers]:
                 done.acquire(True, max(0.0, deadline - time.monotonic()))
 
-    def _in_child(self) -> None:
-        with guard("telemetry after a fork"):
-            self._finished = False
-            self._pid = os.getpid()
-            for provider in self._providers:
-                if isinstance(provider, MeterProvider):
-                    sdk.forget_measurements(provider)
+    def reset_after_fork(self) -> None:
+        """Start empty in a forked child: what the SDK has counted is the parent's."""
+        self._finished = False
+        self._pid = os.getpid()
+        for provider in self._providers:
+            if isinstance(provider, MeterProvider):
+                sdk.forget_measurements(provider)
+
+    def _before_exit(self) -> None:
+        self._finish(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))

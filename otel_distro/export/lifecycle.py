@@ -1,22 +1,20 @@
-"""What the end of a process and the birth of a child do to telemetry."""
+"""Binds the pipeline to the life of the process: the last delivery, and what a fork does to telemetry."""
 
 from __future__ import annotations
 
-import functools
 import os
-import signal
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_distro import schema
 from otel_distro._otel import sdk
-from otel_distro._runtime import uwsgi_forks
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork, uwsgi_forks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.worker import run_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
@@ -26,47 +24,12 @@ if TYPE_CHECKING:
 
 
 ABRUPT_EXIT_TIMEOUT_S = 0.5
-"""Seconds that ``os._exit``, ``os.abort`` and exec may take at most to deliver; what is left is in the spool."""
-
-_WHAT = "delivering before the process vanishes"
-_FINAL = ("_exit", "abort")
-_DEADLY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name)]
-
-before_end: list[Callable[[], None]] = []
-"""Called before the last delivery of the process: instrumentors that hold something back."""
-
-
-def deliver_before(name: str, deliver: Callable[[], None]) -> None:
-    """Call ``deliver()`` before ``os.name``, after which this program is gone without any exit function."""
-    vanish = getattr(os, name, None)
-    if vanish is None:
-        return
-
-    @functools.wraps(vanish)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if name in _FINAL:
-            _deliver_at_last(deliver)
-        else:
-            with guard(_WHAT):
-                deliver()
-        return vanish(*args, **kwargs)
-
-    setattr(os, name, wrapper)
-
-
-def _deliver_at_last(deliver: Callable[[], None]) -> None:
-    """Deliver where the process would be gone without us before a signal's handler could raise anything, as Celery's do."""
-    for _ in range(2):
-        with suppress(BaseException), guard(_WHAT):
-            deliver()
-            return
+"""Longest delivery before ``os._exit``, ``os.abort`` and exec; what is left stays in the spool."""
+_NAME = "telemetry"
 
 
 class Lifecycle:
-    """Binds a pipeline and its providers to the life of the process. One of it exists in a process.
-
-    ``budget``: seconds that the last delivery may take; ``longest``: the same where the collector is known to be slow.
-    """
+    """Binds a pipeline and its providers to the life of the process. A process has one instance."""
 
     def __init__(
         self,
@@ -77,72 +40,80 @@ class Lifecycle:
         budget: float,
         longest: float = 0.0,
     ) -> None:
+        """Keep what the end of the process and forks concern.
+
+        Args:
+            pipeline: The pipeline, not yet started.
+            tracer: Shut down at the end, like ``meter`` and ``logger``.
+            meter: See ``tracer``; its measurements are reset in a forked child.
+            logger: See ``tracer``.
+            budget: Seconds that the last delivery may take.
+            longest: The same where the collector is known to be slow.
+        """
         self._pipeline = pipeline
         self._providers = (tracer, meter, logger)
         self._meter = meter
         self._budget = budget
         self._longest = longest
         self._pid = os.getpid()
-        self.after_fork: list[Callable[[], None]] = []
-        """Called in a forked child once telemetry stands again: instrumentors that keep state of the process."""
 
     def bind(self) -> None:
-        """Start the pipeline and follow forks from here on."""
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=self._pipeline.before_fork,
-                after_in_parent=self._pipeline.after_fork_in_parent,
-                after_in_child=self._in_child,
-            )
-        for name in _FINAL:
-            deliver_before(name, self._vanish)
-        self._before_raised()
-        # An exec may fail, and then life goes on.
-        for name in ("execv", "execve"):
-            deliver_before(name, self._flush_pipeline)
+        """Start the pipeline; from here on it follows forks and delivers before the process ends."""
+        fork.register(
+            _NAME,
+            fork.Order.TELEMETRY,
+            before=self._pipeline.before_fork,
+            after_in_parent=self._pipeline.after_fork_in_parent,
+            after_in_child=self.reset_after_fork,
+        )
+        process_exit.register(
+            _NAME,
+            process_exit.Order.TELEMETRY,
+            before_exit=self._before_exit,
+            before_exec=self._before_exec,
+            before_signal=self._before_signal,
+        )
         if uwsgi_forks.follow(self._pipeline.start, self._pipeline.leave_metrics):
             self._pipeline._has_children = True
         self._pipeline.start()
 
-    def _before_raised(self) -> None:
-        """Deliver before a program kills itself by a signal whose disposition it has set to the default, as uvicorn does."""
-        raise_signal = signal.raise_signal
-
-        @functools.wraps(raise_signal)
-        def wrapper(number: int, /) -> None:
-            if number in _DEADLY and signal.getsignal(number) == signal.SIG_DFL and self._pid == os.getpid():
-                _deliver_at_last(lambda: self._finish_pipeline(self._budget, self._longest))
-            raise_signal(number)
-
-        signal.raise_signal = wrapper
-
     def finish(self) -> None:
         """Deliver everything within the exit budget, for all signals together."""
         if self._pid != os.getpid():
-            # A child that dies before its life began holds only its parent's telemetry.
+            # A forked child that ends before its callbacks ran: the queues are the parent's.
             return
         deadline = time.monotonic() + self._budget
         self._finish_pipeline(self._budget, self._longest)
-        # Exporters that are not ours (console, gRPC, a processor the application added) have their own ends.
+        # Other exporters (console, a processor the application added) have their own shutdown.
         done = run_in_thread("the shutdown of the providers", self._shut_down_providers)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)
+
+    def reset_after_fork(self) -> None:
+        """Start empty in a forked child: what the pipeline and the SDK hold is the parent's."""
+        sdk.forget_measurements(self._meter)
+        self._set_own_instance_id()
+        self._pipeline.after_fork_in_child(lambda: sdk.has_measurements(self._meter))
+        self._pid = os.getpid()
 
     @property
     def _has_work(self) -> bool:
         return self._pid == os.getpid() and not self._pipeline.idle
 
-    def _vanish(self) -> None:
+    def _before_exit(self) -> None:
         if self._has_work:
             self._finish_pipeline(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))
 
-    def _flush_pipeline(self) -> None:
+    def _before_exec(self, path: object, argv: object) -> None:
+        # It may fail, and then the process goes on: nothing is closed.
         if self._has_work:
             self._pipeline.flush(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))
 
+    def _before_signal(self) -> None:
+        if self._pid == os.getpid():
+            self._finish_pipeline(self._budget, self._longest)
+
     def _finish_pipeline(self, budget: float, longest: float = 0.0) -> None:
-        for callback in before_end:
-            with guard("what is told at the end of the process"):
-                callback()
+        process_exit.run_before_end()
         self._pipeline.finish(budget, longest)
 
     def _shut_down_providers(self) -> None:
@@ -150,17 +121,8 @@ class Lifecycle:
             with guard("the shutdown of a provider"):
                 provider.shutdown()
 
-    def _in_child(self) -> None:
-        with guard("telemetry after a fork"):
-            sdk.forget_measurements(self._meter)
-            self._renew_instance()
-            self._pipeline.after_fork_in_child(lambda: sdk.has_measurements(self._meter))
-            self._pid = os.getpid()
-            for callback in self.after_fork:
-                callback()
-
-    def _renew_instance(self) -> None:
-        """Keep an instance id that the user chose recognisable; the SDK puts a random one in its place."""
+    def _set_own_instance_id(self) -> None:
+        """Derive the instance id from the one that the user chose; the SDK has set a random one."""
         chosen = chosen_instance_id(os.environ)
         if chosen:
             from opentelemetry.sdk.resources import Resource

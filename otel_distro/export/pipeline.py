@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_distro._otel import sdk
-from otel_distro._runtime import threads, worker
+from otel_distro._runtime import gil, threads, worker
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.token_bucket import TokenBucket
 from otel_distro._runtime.worker import Worker
@@ -197,7 +197,7 @@ class Pipeline:
             # From here on the writer may come by itself.
             self._closed = True
         # Else another thread is at it, or what a signal's handler raised has cut off whoever was.
-        with threads.short_switch_interval():
+        with gil.short_switch_interval():
             self._finish_within(max(0.0, min(budget, self._deadline - time.monotonic())))
 
     def _finish_within(self, budget: float) -> None:
@@ -267,8 +267,8 @@ class Pipeline:
             delivery.link.forget()
         self._renew()
         self._gathering.renew()
-        self._writer.renew()
-        self._sender.renew()
+        self._writer.reset_after_fork()
+        self._sender.reset_after_fork()
         self.start()
 
     # What the writer does
@@ -312,7 +312,7 @@ class Pipeline:
         return since + self._write_delay
 
     def _spool_all(self, *, gently: bool = False) -> None:
-        pauses = threads.GilYield(wanted=gently)
+        pauses = gil.GilYield(enabled=gently)
         for queue in self.queues.values():
             # Somebody may be at the last ones.
             if queue.items or queue.lock.locked():
@@ -320,7 +320,7 @@ class Pipeline:
                     # What comes meanwhile has its own turn: the other signals wait.
                     for _ in range(len(queue.items) // queue.batch + 1):
                         queue.spool_batch(pauses)
-                pauses.take()
+                pauses.pause()
         self._early_writes.spend(_WRITE_COST)
 
     def _finish(self) -> None:

@@ -10,6 +10,7 @@ from otel_distro._runtime import threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from otel_distro._runtime.gil import GilYield
     from otel_distro.export.encode.request import Encoded
     from otel_distro.export.self_metrics import ExporterMetrics
     from otel_distro.export.spool.spool import Spool
@@ -89,7 +90,7 @@ class SignalQueue:
             pass
         self._metrics.dropped(dropped, "queue_full")
 
-    def spool_batch(self, pauses: threads.GilYield | None = None) -> bool:
+    def spool_batch(self, pauses: GilYield | None = None) -> bool:
         """Make one body of at most a batch of waiting items and spool it; return whether any waited.
 
         ``pauses``: those in which other threads have the interpreter. They would wait some 15 us for each item.
@@ -131,7 +132,7 @@ class SignalQueue:
         self.lock = threads.allocate_lock()
 
 
-def _with(pauses: threads.GilYield, items: Iterable[Any]) -> Iterator[Any]:
+def _with(pauses: GilYield, items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
         yield item
-        pauses.take()
+        pauses.pause()

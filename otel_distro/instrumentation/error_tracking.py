@@ -9,21 +9,22 @@ tools are still called. Replaces upstream's ``opentelemetry-instrumentation-exce
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import Any
 
 from opentelemetry.sdk.trace import Span
 
-from otel_distro._runtime import import_hooks
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork, import_hooks
 from otel_distro.errors import deferred, first_seen
 from otel_distro.errors.exception_report import reload_settings
 from otel_distro.errors.sources import crashes, futures, hooks, shown_warnings, spans, swallowed
-from otel_distro.export import lifecycle
 from otel_distro.instrumentation import Instrumentor
 
 __all__ = ["ErrorTrackingInstrumentor"]
+
+_NAME = "error tracking"
 
 
 class ErrorTrackingInstrumentor(Instrumentor):
@@ -68,20 +69,14 @@ class ErrorTrackingInstrumentor(Instrumentor):
             self.patch(module, "_showwarnmsg", shown_warnings.wrap_showwarnmsg(module))
 
 
-_following = {"forks": False}
-
-
 def _follow_the_process() -> None:
-    if _end not in lifecycle.before_end:
-        lifecycle.before_end.append(_end)
-    if not _following["forks"] and hasattr(os, "register_at_fork"):
-        _following["forks"] = True
-        os.register_at_fork(after_in_child=reset_after_fork)
+    process_exit.register(_NAME, process_exit.Order.ERROR_TRACKING, before_end=_end)
+    fork.register(_NAME, fork.Order.ERROR_TRACKING, after_in_child=reset_after_fork)
 
 
 def _leave_the_process() -> None:
-    if _end in lifecycle.before_end:
-        lifecycle.before_end.remove(_end)
+    process_exit.unregister(_NAME)
+    fork.unregister(_NAME)
 
 
 def _end() -> None:

@@ -15,6 +15,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro._startup import logging_hooks
 from otel_distro.errors import exception_report as errors
@@ -232,5 +233,4 @@ def reset_after_fork() -> None:
 
 
 _pid = os.getpid()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=reset_after_fork)
+fork.register("log records", fork.Order.LOG_RECORDS, after_in_child=reset_after_fork)

@@ -8,7 +8,6 @@ of the process. Changes of privileges need no hook and are audited by default.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, metrics
@@ -16,14 +15,14 @@ from opentelemetry.metrics import Observation
 
 from otel_distro import audit, schema
 from otel_distro._otel import sdk
-from otel_distro._runtime import threads
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork, threads
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._runtime.worker import Worker
 from otel_distro._startup import audit_hook
 from otel_distro._startup import audit_rules as rules
 from otel_distro._startup.audit_hook import OURS, state
 from otel_distro._version import __version__
-from otel_distro.export import lifecycle
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ _DRAIN_TIMEOUT_S = 0.5
 """How long :meth:`_Emitter.drain` waits for another thread that is emitting."""
 _IDLE_S = 3600.0
 _ROOT = "audit."
+_NAME = "audit events"
 
 EVENTS = {
     rules.FILES: schema.AUDIT_FILE_SENSITIVE,
@@ -59,12 +59,7 @@ class SecurityAuditInstrumentor(Instrumentor):
             return
         if not state.limits:
             audit_hook.start(kinds)
-        _emitter.attach()
-        self.patch(os, "_exit", _vanishing_call)
-        if rules.PROCESSES in kinds:
-            for name in ("execv", "execve"):
-                if hasattr(os, name):
-                    self.patch(os, name, _replacing_call)
+        _emitter.attach(executed=rules.PROCESSES in kinds)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _emitter.detach()
@@ -78,12 +73,14 @@ class _Emitter:
     def __init__(self) -> None:
         self._worker = Worker("emitting audit events", self._work)
         self._emitting = threads.allocate_lock()
-        self._follows_forks = False
         self._context_before: Callable[[], Any] | None = None
         self._had_thread = False
 
-    def attach(self) -> None:
-        """Start emitting, beginning with the events that are queued already."""
+    def attach(self, *, executed: bool) -> None:
+        """Start emitting, beginning with the events that are queued already.
+
+        ``executed``: also emit before another program replaces this one.
+        """
         if self._context_before is not None:
             return
         before, read = state.context, sdk.context_reader()
@@ -96,16 +93,24 @@ class _Emitter:
             return OURS if found is None else found
 
         state.context, state.wake = current, self._wake
-        lifecycle.before_end.append(self.drain)
+        process_exit.register(
+            _NAME,
+            process_exit.Order.AUDIT_EVENTS,
+            before_end=self.drain,
+            before_exit=self._before_exit,
+            before_exec=self._before_exec if executed else None,
+        )
         metric = schema.AUDIT_SUPPRESSED
         metrics.get_meter("otel_distro.audit", __version__).create_observable_counter(
             metric.name, [_observe], metric.unit, metric.brief
         )
-        if not self._follows_forks and hasattr(os, "register_at_fork"):
-            self._follows_forks = True
-            os.register_at_fork(
-                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self.reset_after_fork
-            )
+        fork.register(
+            _NAME,
+            fork.Order.AUDIT_EVENTS,
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self.reset_after_fork,
+        )
         if state.waiting:
             self._wake()
 
@@ -116,7 +121,8 @@ class _Emitter:
         self.drain()
         state.context, self._context_before = self._context_before, None
         state.wake = lambda: None
-        lifecycle.before_end.remove(self.drain)
+        process_exit.unregister(_NAME)
+        fork.unregister(_NAME)
 
     def _wake(self) -> None:
         self._worker.start()
@@ -156,8 +162,21 @@ class _Emitter:
     def reset_after_fork(self) -> None:
         """Reset thread, lock and queue in a forked child."""
         self._emitting = threads.allocate_lock()
-        self._worker.renew()
-        audit_hook.renew()
+        self._worker.reset_after_fork()
+        audit_hook.reset_after_fork()
+
+    def _before_exit(self) -> None:
+        # Before delivery, which checks first whether anything is queued.
+        if state.waiting:
+            self.drain()
+
+    def _before_exec(self, path: Any, argv: Any) -> None:
+        # The interpreter raises its own event when no telemetry can be sent any more.
+        if argv is None:
+            return
+        words = [audit_hook.text_of(each) for each in argv]
+        audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
+        self.drain()
 
 
 def _emit(seen: Seen) -> None:
@@ -195,29 +214,6 @@ def _observe(_: CallbackOptions) -> Iterable[Observation]:
     for kind, count in list(state.suppressed.items()):
         if count:
             yield Observation(count, {schema.AUDIT_NAME.name: EVENTS[kind].name.removeprefix(_ROOT)})
-
-
-def _vanishing_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        # Before delivery, which checks first whether anything is queued.
-        if state.waiting:
-            with guard("emitting audit events before os._exit"):
-                _emitter.drain()
-        return original(*args, **kwargs)
-
-    return call
-
-
-def _replacing_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    def call(path: Any, argv: Any, *rest: Any, **kwargs: Any) -> Any:
-        # The interpreter raises its own event when no telemetry can be sent any more.
-        with guard("auditing a program that replaces this one"):
-            words = [audit_hook.text_of(each) for each in argv]
-            audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
-            _emitter.drain()
-        return original(path, argv, *rest, **kwargs)
-
-    return call
 
 
 _emitter = _Emitter()

@@ -13,7 +13,7 @@ from tests.support.processes import NOWHERE, RUN, bare_and_ours, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-ACTIVE = "import otel_distro._boot as b; print(b._state['active'], b._state['stepped_aside'])"
+ACTIVE = "import otel_distro._boot as b; print(b.state.active, b.state.stepped_aside)"
 
 
 def python(folder: Path, script: str, *options: str, **changes: str) -> str:
@@ -89,7 +89,7 @@ def test_what_starts_telemetry(tmp_path: Path, script: str, active: bool) -> Non
 
 def test_process_that_lives_on(tmp_path: Path) -> None:
     """A process that only lives is told of by its metrics after the delay."""
-    script = f"import time\nimport otel_distro._boot as b\nwhile not b._state['active']: time.sleep(0.01)\n{ACTIVE}"
+    script = f"import time\nimport otel_distro._boot as b\nwhile not b.state.active: time.sleep(0.01)\n{ACTIVE}"
     assert python(tmp_path, script, OTEL_DISTRO_PROCESS_METRICS_DELAY="0.05") == "True False\n"
 
 

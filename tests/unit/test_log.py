@@ -88,9 +88,9 @@ def test_event_without_telemetry_does_nothing(capfd: pytest.CaptureFixture[str])
 
 PROGRAM = """
 from otel_distro import _boot, log
-print(_boot._state["active"])
+print(_boot.state.active)
 log.event("order.paid")
-print(_boot._state["active"])
+print(_boot.state.active)
 """
 
 

@@ -10,9 +10,7 @@ dictionary becomes a field for each of its members. One that is named as a fixed
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_distro import schema
 from otel_distro._otel.events import LONGEST_TEXT, simple, text_of
 from otel_distro._runtime.diagnostics import UNPRINTABLE
+from otel_distro._runtime.json_lines import iso, line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +44,8 @@ _MOST_VALUES: Final = 5000
 _MARGIN: Final = 1024
 _REMEMBERED: Final = 4096
 _NO_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 _labels: dict[str, str] = {}
-_seconds: tuple[int, str] = (-1, "")
 
 
 def encode_lines(items: Sequence[Any], redactor: Redactor) -> Encoded:
@@ -151,19 +148,3 @@ def label(key: Any) -> str:
     if type(key) is str:
         _labels[key] = name
     return name
-
-
-def line(fields: Mapping[str, Any]) -> bytes:
-    """Return one line, its end included, in UTF-8; a lone surrogate stays as the escape that JSON has for it."""
-    return f"{_encode(fields)}\n".encode("utf-8", "backslashreplace")
-
-
-def iso(nanoseconds: int) -> str:
-    """Return a time in UTC as ISO 8601 has it, with nine digits after the second."""
-    global _seconds
-    seconds, rest = divmod(max(0, nanoseconds), 1_000_000_000)
-    known, text = _seconds
-    if known != seconds:
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        _seconds = (seconds, text)
-    return f"{text}.{rest:09d}Z"

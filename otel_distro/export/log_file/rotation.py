@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.files import hold
 from otel_distro._runtime.worker import Worker
@@ -34,7 +35,6 @@ class Archives:
         self._folder, self._name = os.path.split(path)
         self._keep = keep
         self._pattern = re.compile(re.escape(self._name) + f"({_STAMP})" + r"(\.gz|\.gz\.part)?")
-        self._follows_forks = False
         self._worker = Worker("the thread that compresses log files", self._tidy)
 
     def put_away(self) -> bool:
@@ -63,16 +63,16 @@ class Archives:
     def stop(self) -> None:
         """Let the thread end."""
         self._worker.stop_and_join()
-        self._worker.renew()
+        self._worker.reset_after_fork()
 
     def _begin(self) -> None:
-        if not self._follows_forks and hasattr(os, "register_at_fork"):
-            self._follows_forks = True
-            os.register_at_fork(
-                before=self._worker.stop_and_join,
-                after_in_parent=self._call_back,
-                after_in_child=self._worker.renew,
-            )
+        fork.register(
+            f"rotation of {self._path}",
+            fork.Order.LOG_FILE_ROTATION,
+            before=self._worker.stop_and_join,
+            after_in_parent=self._call_back,
+            after_in_child=self._worker.reset_after_fork,
+        )
         self._worker.start()
         self._worker.notify()
 

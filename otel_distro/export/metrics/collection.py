@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from otel_distro._otel.metrics import Flag
-from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import guard, say
+from otel_distro._runtime.gil import GilYield
 from otel_distro._runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ class Collection:
             self._recorded.up = False
             with guard("keeping what was counted"):
                 # It would keep the interpreter for half a millisecond.
-                pauses = threads.GilYield(wanted=self._gently)
-                pauses.take(due=True)
-                found = self._source.recent(pauses.take)
-                pauses.take()
-                encoded = self._encode(found, pauses.take) if found is not None else None
-                pauses.take()
+                pauses = GilYield(enabled=self._gently)
+                pauses.pause(due=True)
+                found = self._source.recent(pauses.pause)
+                pauses.pause()
+                encoded = self._encode(found, pauses.pause) if found is not None else None
+                pauses.pause()
                 if encoded is not None:
                     self._last.keep(encoded.body, encoded.count)
             # The first one pays for what it imports; the others do not wait for that.

@@ -56,7 +56,7 @@ class Gathering:
         self._renew()
         if self._collection is not None:
             self._collection.renew()
-        self.worker.renew()
+        self.worker.reset_after_fork()
 
     def start(self) -> bool:
         """Start the thread unless it runs, and look at what is counted; return whether it runs."""

@@ -15,10 +15,10 @@ import fcntl
 import os
 import re
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from otel_distro._runtime.diagnostics import say
+from otel_distro._runtime.state_files import is_private_file, open_safely
 from otel_distro.export.spool.segment import Entry
 
 if TYPE_CHECKING:
@@ -29,29 +29,7 @@ _TARGET = "target"
 REJECTED = "rejected"
 _SEGMENT = re.compile(r"(\d{1,20})-\d{1,10}-([0-9a-f]{16})\.([a-z]{1,12})\.seg", re.ASCII)
 _REJECTED_FILES = 1000
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-def state_home(environ: Mapping[str, str]) -> str:
-    """Return the user's state directory.
-
-    https://specifications.freedesktop.org/basedir-spec/latest/ says where. Raises ``FileNotFoundError`` for a user without a home.
-    """
-    path = environ.get("XDG_STATE_HOME", "")
-    if os.path.isabs(path):
-        return path
-    home = environ.get("HOME", "")
-    if not os.path.isabs(home):
-        import pwd
-
-        try:
-            home = pwd.getpwuid(os.geteuid()).pw_dir
-        except KeyError:
-            home = ""
-    if not os.path.isabs(home):
-        raise FileNotFoundError("the user has no home directory; set XDG_STATE_HOME")
-    return os.path.join(home, ".local", "state")
 
 
 class Directory:
@@ -125,14 +103,14 @@ class Directory:
         FIFOs and devices are never opened.
         """
         try:
-            if not plain(os.lstat(entry.name, dir_fd=folder)):
+            if not is_private_file(os.lstat(entry.name, dir_fd=folder)):
                 return None
             descriptor = _apart(os.open(entry.name, _FILE, dir_fd=folder))
         except OSError:
             return None
         try:
             # Without a name it was delivered and deleted between the listing and our lock.
-            if _lock(descriptor) and plain(os.fstat(descriptor)):
+            if _lock(descriptor) and is_private_file(os.fstat(descriptor)):
                 return descriptor
         except OSError as error:
             say(f"cannot lock files in {self.path}: {error}", cause=f"lock {self.path}")
@@ -217,55 +195,11 @@ def destinations(base: str) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def open_safely(base: str, names: Iterable[str], *, create: bool) -> int:
-    """Return a descriptor of the folder ``names`` below ``base``, which the caller closes; ``create`` makes what is missing.
-
-    Raises ``OSError`` where it is not there or another user may change it.
-    """
-    if create:
-        os.makedirs(base, 0o700, exist_ok=True)
-    descriptor = os.open(base, _DIRECTORY)
-    try:
-        _check_base(base, descriptor)
-        for name in names:
-            descriptor = _descend(descriptor, name, create=create)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _check_base(base: str, descriptor: int) -> None:
-    """Raise ``PermissionError`` for a place that another user may change, such as HOME under ``sudo``, which keeps it."""
-    if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
-        raise PermissionError(f"{base} belongs to another user")
-
-
-def _descend(parent: int, name: str, *, create: bool) -> int:
-    """Open a folder of ours and close its parent. Raises ``OSError``, and leaves the parent open, if it is not safe."""
-    if create:
-        # What it is that exists gets checked next.
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-    child = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-    found = os.fstat(child)
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        os.close(child)
-        raise PermissionError(f"{name!r} belongs to another user or is writable by others")
-    os.close(parent)
-    return child
-
-
 def _entry(name: str, found: os.stat_result) -> Entry:
     match = _SEGMENT.fullmatch(name)
     if match is None:
         return Entry(name, found.st_mtime_ns, "", b"", found.st_size)
     return Entry(name, int(match[1]), match[3], bytes.fromhex(match[2]), found.st_size)
-
-
-def plain(found: os.stat_result) -> bool:
-    """Return whether this is a file of this user's with one name: a second one may be a trap."""
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
 
 
 def _lock(descriptor: int) -> bool:

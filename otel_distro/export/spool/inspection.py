@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_distro.export.spool.directory import REJECTED, Directory, destinations, plain, state_home
+from otel_distro._runtime.state_files import is_private_file, state_home
+from otel_distro.export.spool.directory import REJECTED, Directory, destinations
 from otel_distro.export.spool.segment import Damage, Entry, header_of, scan
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _waiting(directory: Directory, targets: tuple[str, ...]) -> Iterator[Backlog
     try:
         for entry in entries:
             try:
-                if not plain(os.lstat(entry.name, dir_fd=folder)):
+                if not is_private_file(os.lstat(entry.name, dir_fd=folder)):
                     continue
                 descriptor = os.open(entry.name, _READ, dir_fd=folder)
             except OSError:

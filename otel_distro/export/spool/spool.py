@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING
 from otel_distro import settings
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import guard, report_failure, say
+from otel_distro._runtime.gil import GilYield
+from otel_distro._runtime.state_files import state_home
 from otel_distro.export.spool.accounting import SpoolAccounting
-from otel_distro.export.spool.directory import Directory, state_home
+from otel_distro.export.spool.directory import Directory
 from otel_distro.export.spool.reading import Taken, read_bodies
 from otel_distro.export.spool.segment import SIGNALS, Clock, Record
 from otel_distro.export.spool.store import SegmentStore
@@ -209,7 +211,7 @@ class Spool:
 
     def _read(self, signal: str, taken: list[Taken]) -> Batch | None:
         """Read the bodies, without the lock, and join them. What cannot be read any more is counted and left out."""
-        found = read_bodies(taken, threads.GilYield().take)
+        found = read_bodies(taken, GilYield().pause)
         bodies = [body for body in found if body is not None]
         sound = [each.record for each, body in zip(taken, found, strict=True) if body is not None]
         broken = [each.record for each, body in zip(taken, found, strict=True) if body is None]

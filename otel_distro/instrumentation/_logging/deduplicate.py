@@ -8,7 +8,6 @@ one, with the number suppressed before it: ``otel_distro.log.repeats``.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,10 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Observation
 
 from otel_distro import schema, settings
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._version import __version__
-from otel_distro.export import lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Send = Callable[[Arguments, Context | None], None]
 
 _MAX_KEYS = 2000
+_NAME = "log deduplication"
 
 
 class _Window:
@@ -128,13 +129,12 @@ def start(send: Send) -> None:
     if not limit:
         return
     active = Deduplicator(limit, settings.OTEL_DISTRO_LOG_REPEATS_WINDOW.get(), send)
-    lifecycle.before_end.append(_release_all)
+    process_exit.register(_NAME, process_exit.Order.LOG_DEDUPLICATION, before_end=_release_all)
     metric = schema.LOG_FOLDED
     metrics.get_meter("otel_distro.log_records", __version__).create_observable_counter(
         metric.name, [_observe], metric.unit, metric.brief
     )
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=active.reset_after_fork)
+    fork.register(_NAME, fork.Order.LOG_DEDUPLICATION, after_in_child=active.reset_after_fork)
 
 
 def stop() -> None:
@@ -142,7 +142,8 @@ def stop() -> None:
     global active
     if active is not None:
         _release_all()
-        lifecycle.before_end.remove(_release_all)
+        process_exit.unregister(_NAME)
+        fork.unregister(_NAME)
     active = None
 
 

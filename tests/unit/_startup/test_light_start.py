@@ -28,7 +28,6 @@ HEAVY = {
 }
 OURS_AT_START = {
     "otel_distro",
-    "otel_distro._version",
     "otel_distro._boot",
     "otel_distro._runtime",
     "otel_distro._startup",
@@ -37,7 +36,7 @@ OURS_AT_START = {
     "otel_distro._runtime.import_hooks",
     "otel_distro._runtime.threads",
     "otel_distro._runtime.signals",
-    "otel_distro._runtime.signal_wakeup",
+    "otel_distro._runtime.fork",
     "otel_distro.environment",
     "otel_distro.settings",
     "otel_distro._startup.triggers",

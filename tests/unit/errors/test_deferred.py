@@ -8,8 +8,8 @@ import os
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from otel_distro._runtime import exit as process_exit
 from otel_distro.errors import deferred
-from otel_distro.export import lifecycle
 from tests.support.failing import RefusedError, logs, raised, uncaught
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def test_live_exception_and_future_are_reported_at_process_end(telemetry: Teleme
         kept.append(error)
     future: Future[None] = Future()
     future.set_exception(raised(ValueError("unread")))
-    for callback in list(lifecycle.before_end):
-        callback()
+    process_exit.run_before_end()
     uncaught(kept[0])
     kept.clear()
     del future

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_distro import schema as s
-from otel_distro._runtime.threads import GilYield
+from otel_distro._runtime.gil import GilYield
 from otel_distro.export.encode.request import PreEncoded, encode_spans, prepare_spans
 from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.signal_queue import PRE_ENCODE_EVERY, SignalQueue
@@ -63,7 +63,7 @@ def test_with_pauses_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     items: list[Any] = [span(str(number)) for number in range(100)]
     items[70] = object()
     bodies = []
-    for pauses in (None, GilYield(wanted=False), GilYield()):
+    for pauses in (None, GilYield(enabled=False), GilYield()):
         for item in items:
             queue.put(item)
         assert queue.spool_batch(pauses)

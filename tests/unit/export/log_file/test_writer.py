@@ -22,7 +22,8 @@ from opentelemetry import trace
 
 from otel_distro._otel.sdk import SeverityNumber, get_logger
 from otel_distro._runtime import diagnostics
-from otel_distro.export.log_file.json_lines import encode_lines, iso, label
+from otel_distro._runtime.json_lines import iso
+from otel_distro.export.log_file.json_lines import encode_lines, label
 from otel_distro.export.log_file.writer import SIGNAL, LogFile, add_log_file
 from otel_distro.redaction import Redactor
 from tests.support.processes import environment

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry import trace
 
 from otel_distro import schema
-from otel_distro.export import lifecycle
+from otel_distro._runtime import exit as process_exit
 from otel_distro.instrumentation._logging import deduplicate
 from otel_distro.instrumentation._logging.deduplicate import Deduplicator
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
@@ -122,8 +122,7 @@ def test_last_record_is_sent_at_process_end(logger: logging.Logger, telemetry: T
         for number in range(5):
             logger.warning("again %d", number)
     assert exported(telemetry) == [("again 0", 0), ("again 1", 0)]
-    for callback in lifecycle.before_end:
-        callback()
+    process_exit.run_before_end()
     assert exported(telemetry)[2:] == [("again 4", 2)]
     assert telemetry.logs()[-1].log_record.trace_id == span.get_span_context().trace_id
     assert [point.value for point in telemetry.metric(schema.LOG_FOLDED.name)] == [2]
