@@ -143,9 +143,11 @@ def _build(resource: Resource) -> Lifecycle:
         # Who has set the time means it.
         longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
     )
-    lifecycle.after_fork.extend((spans.counter.renew, logs.counter.renew, redact.renew))
+    lifecycle.after_fork.extend(
+        (spans.counter.reset_after_fork, logs.counter.reset_after_fork, redact.reset_after_fork)
+    )
     if file is not None:
-        lifecycle.after_fork.append(file.renew)
+        lifecycle.after_fork.append(file.reset_after_fork)
     with guard("guarding the SDK"):
         install_safe_api(QueueSpanProcessor)
     with guard("following forks"):
@@ -158,7 +160,7 @@ def _log_file(pipeline: Pipeline) -> LogFile | None:
         return None
     from otel_distro.export.log_file.writer import add_log_file
 
-    return add_log_file(pipeline)
+    return add_log_file(pipeline.queues)
 
 
 def _reader(name: str) -> MetricReader:

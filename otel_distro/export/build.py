@@ -9,9 +9,9 @@ from otel_distro._otel import sdk
 from otel_distro._otel.cardinality import limit_cardinality
 from otel_distro._otel.metrics import MetricSource
 from otel_distro.export.encode.redact import redactor, report_hidden
-from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, prepare_spans
+from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, pre_encode_spans
 from otel_distro.export.metrics.checkpoint import CounterCheckpoint
-from otel_distro.export.metrics.collection import Collection
+from otel_distro.export.metrics.collector import MetricCollector
 from otel_distro.export.pipeline import Pipeline
 from otel_distro.export.processors import QueueMetricReader
 from otel_distro.export.self_metrics import ExporterMetrics
@@ -88,29 +88,35 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
     found = targets()
     spool = spool_of(found, service)
     queues = {signal: _lane(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
-    reader = collection = None
+    reader = collector = None
     if "metrics" in queues:
         limit_cardinality()
-        reader = QueueMetricReader(queues["metrics"], **sdk.metric_preferences())
-        collection = Collection(
-            MetricSource(reader), queues["metrics"].spool, encode_metrics, CounterCheckpoint(spool.store)
+
+        def flush(timeout: float) -> bool:
+            # Built below: the pipeline needs the collector, and that needs this reader.
+            return pipeline.flush(timeout)
+
+        reader = QueueMetricReader(queues["metrics"], flush, **sdk.metric_preferences())
+        collector = MetricCollector(
+            MetricSource(reader),
+            queues["metrics"].spool,
+            encode_metrics,
+            CounterCheckpoint(spool.store),
+            number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
         )
     pipeline = Pipeline(
         queues,
         deliveries(found, spool),
         spool,
         delay=min(number(f"OTEL_{prefix}_SCHEDULE_DELAY", 1000) for prefix in _PREFIXES.values()) / 1000,
-        interval=number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
-        collection=collection,
+        collector=collector,
     )
-    if reader is not None:
-        reader.flush = pipeline.flush
     return pipeline, reader
 
 
 def report_to(pipeline: Pipeline, meter: Meter) -> None:
     """Let the pipeline report on itself through ``meter``."""
-    for signal, delivery in pipeline.deliveries.items():
+    for signal, delivery in pipeline.exporters.items():
         queue = pipeline.queues.get(signal)
         endpoint_of = delivery.sender.target
         capacity = queue.capacity if queue is not None else 0
@@ -131,7 +137,7 @@ def _lane(signal: str, spool: Spool) -> SignalQueue:
         capacity=int(number(f"OTEL_{prefix}_MAX_QUEUE_SIZE", 2048)) if prefix else 1,
         batch=int(number(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE", 512)) if prefix else 1,
         # A log record costs half as much again where it is encoded between the lines of the application, not with others.
-        prepare=prepare_spans if signal == "traces" else None,
+        pre_encode=pre_encode_spans if signal == "traces" else None,
     )
 
 

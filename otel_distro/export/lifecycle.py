@@ -101,7 +101,7 @@ class Lifecycle:
         for name in ("execv", "execve"):
             deliver_before(name, self._flush_pipeline)
         if uwsgi_forks.follow(self._pipeline.start, self._pipeline.leave_metrics):
-            self._pipeline._has_children = True
+            self._pipeline.note_children()
         self._pipeline.start()
 
     def _before_raised(self) -> None:

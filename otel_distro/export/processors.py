@@ -61,7 +61,7 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 
     def __init__(self, pipeline: Pipeline, queues: Sequence[str] = ("logs",)) -> None:
         self._pipeline = pipeline
-        self._lanes = queues
+        self._queues = queues
         self.counter = AtomicCounter()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -79,13 +79,13 @@ class QueueLogRecordProcessor(LogRecordProcessor):
             instrumentation_scope=log_record.instrumentation_scope,
             limits=log_record.limits,
         )
-        for queue in self._lanes:
+        for queue in self._queues:
             self._pipeline.put(queue, snapshot)
 
     def put(self, entry: LogEntry) -> None:
         """Queue a record that nobody else can see."""
         self.counter.start()
-        for queue in self._lanes:
+        for queue in self._queues:
             self._pipeline.put(queue, entry)
 
     def shutdown(self) -> None:
@@ -100,18 +100,18 @@ class QueueLogRecordProcessor(LogRecordProcessor):
 class QueueMetricReader(MetricReader):
     """Collects when the pipeline's thread says so; it has no thread of its own."""
 
-    def __init__(self, queue: SignalQueue, **kwargs: Any) -> None:
+    def __init__(self, queue: SignalQueue, flush: Callable[[float], bool], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._lane = queue
-        self.flush: Callable[[float], bool] = lambda _: False
+        self._queue = queue
+        self._flush = flush
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self._lane.spool(metrics_data)
+        self._queue.spool(metrics_data)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect and deliver; return whether all was taken within ``timeout_millis`` milliseconds."""
-        return self.flush(timeout_millis / 1000)
+        return self._flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Collect and deliver a last time."""
-        self.flush(timeout_millis / 1000)
+        self._flush(timeout_millis / 1000)

@@ -35,9 +35,9 @@ class AtomicCounter:
     """
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset_after_fork()
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start again at zero: in a forked child."""
         self._started = itertools.count()
         self._ended = itertools.count()

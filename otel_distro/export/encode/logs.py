@@ -111,7 +111,7 @@ def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     shared = place.encoded
     if shared is None or shared[0] is not redactor():
         shared = _shared(place)
-    budget.values -= len(place.attributes)
+    budget.values_left -= len(place.attributes)
     # By identity: the hash of a member of an Enum is a function written in Python.
     level = _levels.get((id(severity), severity_text)) or _level(severity, severity_text)
     # The time of a record is whatever somebody put there.

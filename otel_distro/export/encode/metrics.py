@@ -83,7 +83,7 @@ def encode_metric(metric: Any, budget: SizeLimit, drop: Callable[[BaseException]
     parts: list[bytes] = []
     count = 0
     for point in members(read(_points, data)):
-        budget.renew()
+        budget.reset()
         try:
             message = encode(point, budget)
         except BaseException as error:

@@ -74,24 +74,24 @@ _KNOWN = {
 class SizeLimit:
     """How much one item may still cost, so that none takes more than some milliseconds. ``renew`` it for the next."""
 
-    __slots__ = ("room", "values")
+    __slots__ = ("bytes_left", "values_left")
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Start again."""
-        self.values = MAX_VALUES
-        self.room = MAX_VALUE_BYTES
+        self.values_left = MAX_VALUES
+        self.bytes_left = MAX_VALUE_BYTES
 
     def text(self, text: str, limit: int = MAX_TEXT, redact: Callable[[Any], Any] | None = None) -> bytes:
         """Return ``text`` redacted and in UTF-8, cut at ``limit`` bytes and at the room that is left."""
-        limit = min(limit, self.room)
+        limit = min(limit, self.bytes_left)
         if limit <= 0:
             return b""
         raw = utf8(redacted(text, limit, redact or redactor().text), limit)
         # What was hidden had to be read all the same.
-        self.room -= max(len(raw), min(len(text), limit))
+        self.bytes_left -= max(len(raw), min(len(text), limit))
         return raw
 
 

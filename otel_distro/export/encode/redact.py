@@ -51,7 +51,7 @@ def redacted(value: _Text, limit: int, redact: Callable[[Any], Any]) -> Any:
     return redact(value[: limit + MARGIN])[:-MARGIN] or MASK
 
 
-def renew() -> None:
+def reset_after_fork() -> None:
     """Count from zero: in a forked child."""
     if _redactor is not None:
         _redactor.hidden.clear()

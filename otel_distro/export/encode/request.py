@@ -96,7 +96,7 @@ def encode_logs(items: Sequence[ReadableLogRecord]) -> Encoded:
     return _with_room(lambda: _encode(items, encode_log))
 
 
-def prepare_spans(items: deque[Any], first: int, end: int) -> int:
+def pre_encode_spans(items: deque[Any], first: int, end: int) -> int:
     """Put :class:`PreEncoded` spans in the place of those from ``first`` to before ``end``; return the first that is none.
 
     Never raises, as :func:`encode_spans`. What cannot be encoded stays, to be counted there. Others may put items at the
@@ -107,7 +107,7 @@ def prepare_spans(items: deque[Any], first: int, end: int) -> int:
         try:
             item = items[index]
             if type(item) is not PreEncoded:
-                budget.renew()
+                budget.reset()
                 ready = PreEncoded(*encode_span(item, budget))
                 # Nobody comes between these two: one that was taken from the front has moved all others.
                 if items[index] is item:
@@ -135,7 +135,7 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, SizeLimit], tuple[bytes
         if type(item) is PreEncoded:
             message, resource, scope = item
         else:
-            budget.renew()
+            budget.reset()
             try:
                 message, resource, scope = encode(item, budget)
             except BaseException as error:

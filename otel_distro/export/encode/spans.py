@@ -225,10 +225,10 @@ def _repeated(
         except ValueError:
             lost = 1
     for member in found:
-        if budget.values <= 0:
+        if budget.values_left <= 0:
             lost += 1
             continue
-        budget.values -= 1
+        budget.values_left -= 1
         try:
             message = encode(member, budget)
         except BaseException as error:

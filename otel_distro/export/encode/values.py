@@ -167,10 +167,10 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
             return b"", count
         items = found
     lost = 0
-    if count > budget.values:
-        lost = count - max(budget.values, 0)
-        items = islice(items, max(budget.values, 0))
-    budget.values -= count
+    if count > budget.values_left:
+        lost = count - max(budget.values_left, 0)
+        items = islice(items, max(budget.values_left, 0))
+    budget.values_left -= count
     pairs = [b""]
     append = pairs.append
     for key, value in items:
@@ -203,7 +203,7 @@ def body(value: Any, budget: SizeLimit) -> bytes:
     if type(value) is str and len(value) <= MAX_NAME:
         # The usual case, within all limits: what looks after those costs a quarter of the whole record.
         raw = utf8(redaction_policy.redact(value), MAX_BODY)
-        budget.room -= max(len(raw), len(value))
+        budget.bytes_left -= max(len(raw), len(value))
         return FIELD_1[len(raw)] + raw
     if issubclass(type(value), str):
         return _text(plain_text(value), budget, redaction_policy, MAX_BODY)
@@ -212,7 +212,7 @@ def body(value: Any, budget: SizeLimit) -> bytes:
 
 def any_value(value: Any, budget: SizeLimit, redaction_policy: RedactionPolicy, depth: int = 0) -> bytes:
     """Return the ``AnyValue`` of anything: types that OTLP does not have become a text."""
-    budget.values -= 1
+    budget.values_left -= 1
     kind = type(value)
     if kind is str:
         return _text(value, budget, redaction_policy)
@@ -253,10 +253,10 @@ def _number(value: float, redaction_policy: RedactionPolicy) -> bytes:
 
 
 def _bytes(value: Any, base: Any, budget: SizeLimit, redaction_policy: RedactionPolicy) -> bytes:
-    limit = max(0, min(MAX_TEXT, budget.room))
+    limit = max(0, min(MAX_TEXT, budget.bytes_left))
     raw = bytes(base.__getitem__(value, slice(0, limit + MARGIN + 1)))
     shown = redacted(raw, limit, redaction_policy.redact)
-    budget.room -= min(len(raw), limit)
+    budget.bytes_left -= min(len(raw), limit)
     if type(shown) is str:
         return _mask(shown)
     sent: bytes = shown[:limit]
@@ -273,7 +273,7 @@ def _array(elements: Sequence[Any], budget: SizeLimit, redaction_policy: Redacti
         elements = redactor().arguments(elements)
     parts: list[bytes] = []
     for index, element in enumerate(elements):
-        if budget.values <= 0:
+        if budget.values_left <= 0:
             break
         if index == 1 and depth > 1 and len(elements) == 2:
             redaction_policy = _after(elements[0], redaction_policy)
@@ -300,9 +300,9 @@ def _mapping(
         return _mask(redactor().mask())
     parts = [b""]
     for key, value in pairs:
-        if budget.values <= 0:
+        if budget.values_left <= 0:
             break
-        budget.values -= 1
+        budget.values_left -= 1
         known = (_keys.get(key) if type(key) is str else None) or _known(key)
         parts.append(
             known.pair(
@@ -318,13 +318,13 @@ def _mapping(
 def _elements_of(value: Any, kind: type, budget: SizeLimit) -> Sequence[Any] | None:
     """Return as many elements of a sequence or set as fit, None for what is neither. Never raises."""
     if kind is tuple or kind is list:
-        return value if len(value) <= budget.values else value[: max(budget.values, 0)]  # type: ignore[no-any-return]
+        return value if len(value) <= budget.values_left else value[: max(budget.values_left, 0)]  # type: ignore[no-any-return]
     for base in (list, tuple, set, frozenset):
         if issubclass(kind, base):
-            return list(islice(base.__iter__(value), max(budget.values, 0)))
+            return list(islice(base.__iter__(value), max(budget.values_left, 0)))
     try:
         if read(_is_sequence, kind):
-            return read(list, islice(value, max(budget.values, 0)))
+            return read(list, islice(value, max(budget.values_left, 0)))
     except ValueError:
         return None
     return None
@@ -335,7 +335,7 @@ def _pairs_of(value: Any, kind: type, budget: SizeLimit) -> tuple[list[tuple[Any
 
     Never raises.
     """
-    limit = max(budget.values, 0)
+    limit = max(budget.values_left, 0)
     try:
         if kind is MappingProxyType or kind is BoundedAttributes:
             value = read(lambda mapping: mapping.copy(), value)

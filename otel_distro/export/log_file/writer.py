@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.metrics import Observation
 
@@ -20,13 +20,12 @@ from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.files import append_whole, hold, open_shared
 from otel_distro.export.log_file.json_lines import encode_lines
 from otel_distro.export.log_file.rotation import Archives
-from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import Meter
+    from collections.abc import Callable
 
-    from otel_distro.export.pipeline import Pipeline
+    from opentelemetry.metrics import Meter
 
 SIGNAL: Final = "log_file"
 """The lane of the pipeline whose bodies are lines of the file."""
@@ -54,7 +53,7 @@ class LogFile:
         self._failing = False
         self._inode = (0, 0)
         self._expires = 0.0
-        self.renew()
+        self.reset_after_fork()
 
     def append(self, signal: str, body: bytes, count: int) -> None:
         """Write lines. Never raises: what cannot be written waits, up to four megabytes, and goes with what comes next.
@@ -62,7 +61,7 @@ class LogFile:
         What is beyond is counted in :attr:`lost`. That it begins and ends is said.
         """
         if self._pid != os.getpid():
-            self.renew()
+            self.reset_after_fork()
         self._waiting.append((body, count))
         self._waiting_bytes += len(body)
         if time.monotonic() >= self._retry_at:
@@ -87,7 +86,7 @@ class LogFile:
                 cause=f"log file {self.path}",
             )
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start again in a forked child: the descriptor, the lock with it, and what waits are the parent's."""
         self._pid = os.getpid()
         self._close()
@@ -180,20 +179,25 @@ class LogFile:
             self._descriptor = -1
 
 
-class _LaneMetrics(ExporterMetrics):
-    """Counts what the lane drops before it comes to the file: the rest is not to be reported."""
+class _DropCounter:
+    """Counts the records that the queue drops as missing in the file; the queue reports nothing else."""
 
     def __init__(self, file: LogFile) -> None:
-        super().__init__("logs", None, "", 0)
         self._file = file
+
+    def watch_queue(self, size: Callable[[], int]) -> None:
+        """Do nothing."""
+
+    def processed(self, count: int) -> None:
+        """Do nothing."""
 
     def dropped(self, count: int, error_type: str) -> None:
         """Count records that will not be in the file."""
         self._file.lost += count
 
 
-def add_log_file(pipeline: Pipeline) -> LogFile:
-    """Give the pipeline a lane that ends in the file that ``OTEL_DISTRO_LOG_FILE`` names, and return the file."""
+def add_log_file(queues: dict[str, SignalQueue]) -> LogFile:
+    """Add the queue that ends in the file of ``OTEL_DISTRO_LOG_FILE``, and return the file."""
     from otel_distro.redaction import Redactor
 
     file = LogFile(
@@ -204,7 +208,5 @@ def add_log_file(pipeline: Pipeline) -> LogFile:
     )
     # Not the redactor of what is sent: what it hid is counted once.
     redactor = Redactor.from_environment()
-    sink: Any = file
-    queue = SignalQueue(SIGNAL, lambda items: encode_lines(items, redactor), sink, _LaneMetrics(file))
-    pipeline.queues = {**pipeline.queues, SIGNAL: queue}
+    queues[SIGNAL] = SignalQueue(SIGNAL, lambda items: encode_lines(items, redactor), file, _DropCounter(file))
     return file

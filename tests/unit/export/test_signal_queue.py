@@ -11,7 +11,7 @@ import pytest
 
 from otel_distro import schema as s
 from otel_distro._runtime.threads import GilYield
-from otel_distro.export.encode.request import PreEncoded, encode_spans, prepare_spans
+from otel_distro.export.encode.request import PreEncoded, encode_spans, pre_encode_spans
 from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.signal_queue import PRE_ENCODE_EVERY, SignalQueue
 from otel_distro.export.spool.spool import Spool, open_spool, spool_key
@@ -83,11 +83,11 @@ def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     items[40] = object()
     bodies = []
     for every in (1000, 1, 4, 7):
-        queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, batch=30, prepare=prepare_spans)
+        queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, batch=30, pre_encode=pre_encode_spans)
         for number, item in enumerate(items, 1):
             queue.put(item)
             if not number % every:
-                queue.prepare()
+                queue.pre_encode()
                 assert type(queue.items[-1]) is not PreEncoded
             if number == 50:
                 assert queue.spool_batch()
@@ -106,17 +106,17 @@ def test_prepare_leaves_the_rest_to_others(queue: SignalQueue, spool: Spool, tel
     """Not without a function for it, not while somebody is at it, and only a few items at once."""
     for number in range(9):
         queue.put(span(str(number)))
-    queue.prepare()
+    queue.pre_encode()
     assert PreEncoded not in map(type, queue.items)
     meter = telemetry.providers[1].get_meter("test")
     metrics = ExporterMetrics("traces", meter, "http://x:4318", 200)
-    other = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, prepare=prepare_spans)
+    other = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, pre_encode=pre_encode_spans)
     for number in range(100):
         other.put(span(str(number)))
     with other.lock:
-        other.prepare()
+        other.pre_encode()
     assert PreEncoded not in map(type, other.items)
-    other.prepare()
+    other.pre_encode()
     assert [type(item) is PreEncoded for item in other.items] == [True] * 2 * PRE_ENCODE_EVERY + [False] * (
         100 - 2 * PRE_ENCODE_EVERY
     )
@@ -126,14 +126,14 @@ def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Teleme
     """Of many threads that do all of it at once, each span arrives once or is counted as dropped."""
     meter = telemetry.providers[1].get_meter("test")
     metrics = ExporterMetrics("traces", meter, "http://x:4318", 20)
-    queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=20, batch=6, prepare=prepare_spans)
+    queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=20, batch=6, pre_encode=pre_encode_spans)
     spans = [[span(f"<{thread}.{number}>") for number in range(400)] for thread in range(4)]
 
     def work(own: list[Any]) -> None:
         for number, item in enumerate(own):
             queue.put(item)
             if not number % 2:
-                queue.prepare()
+                queue.pre_encode()
             if not number % 5:
                 queue.drop_beyond_capacity()
             if not number % 7:
@@ -198,7 +198,7 @@ def test_length_and_room_are_observed(queue: SignalQueue, telemetry: Telemetry) 
 def test_child_starts_empty(queue: SignalQueue, spool: Spool) -> None:
     """What waited is the parent's: a child forgets it."""
     queue.put(span("a"))
-    queue.forget()
+    queue.reset_after_fork()
     assert (list(queue.items), queue.spool_batch(), spool.pending()) == ([], False, {})
 
 

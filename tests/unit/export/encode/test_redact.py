@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from otel_distro import schema
-from otel_distro.export.encode.redact import redactor, renew, report_hidden
+from otel_distro.export.encode.redact import redactor, report_hidden, reset_after_fork
 from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans
 from otel_distro.redaction import MASK
 from tests.support.messages import CONTEXT, RESOURCE, SCOPE, log, logs_of, span, spans_of, value_of
@@ -41,7 +41,7 @@ SECRET = f"password={CANARY}"
 
 @pytest.fixture(autouse=True)
 def _from_zero() -> None:
-    renew()
+    reset_after_fork()
 
 
 def spans_with(attributes: dict[str, Any], text: str) -> list[Any]:
@@ -201,5 +201,5 @@ def test_what_is_hidden_is_a_metric() -> None:
     points = {str((point.attributes or {})[schema.REDACTION_KIND.name]): point for point in metric.data.data_points}
     values = {kind: point.value for kind, point in points.items() if isinstance(point, NumberDataPoint)}
     assert values == {"key": 2, "token": 1}
-    renew()
+    reset_after_fork()
     assert redactor().hidden == {}

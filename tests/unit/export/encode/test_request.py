@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from otel_distro.export.encode.redact import redactor, renew
+from otel_distro.export.encode.redact import redactor, reset_after_fork
 from otel_distro.export.encode.request import Encoded, encode_logs, encode_metrics, encode_spans
 from tests.support import strategies
 
@@ -56,7 +56,7 @@ def assert_equal(ours: Encoded, theirs: Message) -> None:
 
 def without_secrets(request: Callable[[Any], Encoded], items: Any) -> Encoded:
     """Encode what nothing is hidden in: a number made at random may be one of a payment card."""
-    renew()
+    reset_after_fork()
     encoded = request(items)
     assume(not redactor().hidden)
     return encoded

@@ -14,7 +14,6 @@ import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +29,7 @@ from tests.support.processes import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from otel_distro.export.signal_queue import SignalQueue
     from otel_distro.testing import Telemetry
 
 ROOT = Path(__file__).parents[4]
@@ -311,9 +311,9 @@ def test_lock_that_somebody_keeps(tmp_path: Path, make: Callable[..., LogFile]) 
 def test_what_the_queue_drops_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that no line can be made of, and one that the queue had no room for, are missing in the file too."""
     monkeypatch.setenv("OTEL_DISTRO_LOG_FILE", str(tmp_path / NAME))
-    pipeline: Any = SimpleNamespace(queues={})
-    file = add_log_file(pipeline)
-    queue = pipeline.queues[SIGNAL]
+    queues: dict[str, SignalQueue] = {}
+    file = add_log_file(queues)
+    queue = queues[SIGNAL]
     for _ in range(queue.capacity + 5):
         queue.put(object())
     queue.drop_beyond_capacity()

@@ -142,17 +142,17 @@ def test_only_the_newest_is_kept(tmp_path: Path) -> None:
     """However often numbers are kept, one file of bounded size has them, and one body of it waits; told ones are gone."""
     last = numbers(tmp_path)
     for number in range(200):
-        last.keep(str(number).encode() * 2000, number)
+        last.write(str(number).encode() * 2000, number)
         assert len(segments(tmp_path)) == 1
         assert segments(tmp_path)[0].stat().st_size < 300 * 1024
     sibling = open_spool({"XDG_STATE_HOME": str(tmp_path)}, "key", "sibling")
     assert not sibling.adopt()
-    last.forget()
+    last.reset_after_fork()
     assert sibling.adopt()
     batch = sibling.next("metrics", 1 << 20)
     assert batch is not None
     assert (batch.body, batch.count) == (b"199" * 2000, 199)
-    last.keep(b"x", 1)
+    last.write(b"x", 1)
     last.drop()
     last.drop()
     sibling.done(batch)
@@ -162,10 +162,10 @@ def test_only_the_newest_is_kept(tmp_path: Path) -> None:
 def test_prepared_file_is_used(tmp_path: Path) -> None:
     """What is opened beforehand is one file, the first numbers go into it, and nothing of it is left in the end."""
     last = numbers(tmp_path)
-    last.prepare()
+    last.open()
     prepared = segments(tmp_path)
-    last.prepare()
-    last.keep(b"1", 1)
+    last.open()
+    last.write(b"1", 1)
     assert len(prepared) == 1
     assert segments(tmp_path) == prepared
     last.drop()
@@ -175,18 +175,18 @@ def test_prepared_file_is_used(tmp_path: Path) -> None:
 def test_kept_nowhere(tmp_path: Path) -> None:
     """Without a spool, with a full one and on a disk that refuses nothing is kept, and nothing is raised."""
     off = numbers(tmp_path, OTEL_DISTRO_SPOOL="off")
-    off.prepare()
-    off.keep(b"x", 1)
+    off.open()
+    off.write(b"x", 1)
     assert (off.possible, off.wanted) == (False, False)
     small = numbers(tmp_path, OTEL_DISTRO_SPOOL_BYTES="4096")
-    small.prepare()
-    small.keep(b"x" * 8000, 1)
+    small.open()
+    small.write(b"x" * 8000, 1)
     assert not small.wanted
     small.drop()
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     refusing = numbers(tmp_path / "file")
     assert refusing.wanted
-    refusing.prepare()
-    refusing.keep(b"x", 1)
+    refusing.open()
+    refusing.write(b"x", 1)
     assert not refusing.wanted
     assert not segments(tmp_path)
