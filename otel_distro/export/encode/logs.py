@@ -1,6 +1,7 @@
-"""A log record as OTLP ``LogRecord``.
+"""A log record as OTLP ``LogRecord``, from the SDK's record or from our own short-cut entry.
 
-Message: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/logs/v1/logs.proto
+Message: opentelemetry/proto/logs/v1/logs.proto in
+https://github.com/open-telemetry/opentelemetry-proto
 """
 
 from __future__ import annotations
@@ -46,20 +47,24 @@ _fields = attrgetter(
     "instrumentation_scope",
 )
 
-# By identity: the hash of a member of an Enum is a function written in Python.
+# By identity: hashing an Enum member calls a Python function.
 _SEVERITIES = {id(severity): b"\x10" + VARINT[severity.value] if severity.value else b"" for severity in SeverityNumber}
 
 _pack_flags = struct.Struct("<BI").pack
 _MAX_TRACE_ID = (1 << 128) - 1
 
 _FLAGS = {flags: struct.pack("<BI", 0x45, flags) for flags in range(256)}
-_MOST_LEVELS = 200
+_MAX_LEVELS = 200
 
 _levels: dict[tuple[int, str], bytes] = {}
 
 
 def encode_log(item: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
-    """Return the message, the resource and the scope of a ``ReadableLogRecord``. Raises ``ValueError`` where it cannot be read at all."""
+    """Return the message, the resource and the scope of a ``ReadableLogRecord`` or a ``LogEntry``.
+
+    Raises:
+        ValueError: If it cannot be read at all.
+    """
     if type(item) is LogEntry:
         return encode_entry(item, budget)
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, mapping, event, resource, scope = (
@@ -91,7 +96,7 @@ def encode_log(item: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
 
 
 def _ids(trace_id: Any, span_id: Any) -> bytes:
-    """Return those of the identifiers that there are: a record without them is still worth reading."""
+    """Return the valid identifiers: a record without them is still useful."""
     if type(trace_id) is int and type(span_id) is int and 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= UINT64:
         return pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id)
     encoded = b""
@@ -103,7 +108,11 @@ def _ids(trace_id: Any, span_id: Any) -> bytes:
 
 
 def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
-    """Return the message, the resource and the scope of an entry."""
+    """Return the message, the resource and the scope of an entry.
+
+    Its fields are known to be valid. The message equals that of :func:`encode_log` for the same
+    record.
+    """
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, place, extras, resource, scope = (
         entry
     )
@@ -112,9 +121,9 @@ def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     if shared is None or shared[0] is not redactor():
         shared = _shared(place)
     budget.values_left -= len(place.attributes)
-    # By identity: the hash of a member of an Enum is a function written in Python.
+    # By identity: hashing an Enum member calls a Python function.
     level = _levels.get((id(severity), severity_text)) or _level(severity, severity_text)
-    # The time of a record is whatever somebody put there.
+    # The application may have set the time of the record to anything.
     times = pack_times(0x09, min(max(timestamp, 0), UINT64), 0x59, observed)
     parts = [times, level, b"\x2a", VARINT[len(content)], content, shared[1]]
     if extras:
@@ -136,6 +145,6 @@ def _shared(place: CodeLocation) -> tuple[Any, bytes]:
 
 def _level(severity: Any, text: str) -> bytes:
     encoded = b"\x10" + VARINT[severity.value] + named(b"\x1a", text)
-    if len(_levels) < _MOST_LEVELS:
+    if len(_levels) < _MAX_LEVELS:
         _levels[id(severity), text] = encoded
     return encoded
