@@ -96,7 +96,8 @@ class Pipeline:
             queue.since = time.monotonic()
             threads_forbidden = worker.threads_forbidden is not None
             if queue.new or threads_forbidden:
-                # Opening the file takes two dozen system calls; after each the writer would wait for the GIL.
+                # Not in the writer: opening the file takes two dozen system calls, and after each
+                # the writer would wait for the GIL.
                 queue.new = False
                 self._writer.spool_batch(queue, _LOCK_TIMEOUT_S if threads_forbidden else 0.0)
             self._writer.notify()
@@ -165,7 +166,7 @@ class Pipeline:
             self._sender.deadline = time.monotonic() + budget
             # From now on the writer may call _finish() by itself.
             self._closed = self._writer.closed = True
-        # Otherwise another thread is at it, or an exception from a signal handler interrupted the first call.
+        # Otherwise another thread is finishing, or a signal handler interrupted the first call.
         with threads.short_switch_interval():
             self._finish_within(max(0.0, min(budget, self._sender.deadline - time.monotonic())))
 
@@ -192,7 +193,10 @@ class Pipeline:
         self._losses.say_what_is_left(left)
 
     def _finish(self) -> None:
-        """Spool the rest, adopt what children have left, and send it all; once, in the writer's thread."""
+        """Spool the rest, adopt what children have left, and send everything.
+
+        Does so once, in the writer's thread or, without threads, in the caller's.
+        """
         if self._finishing:
             return
         self._finishing = True
@@ -212,7 +216,7 @@ class Pipeline:
 
     @property
     def idle(self) -> bool:
-        """Whether this is a forked child that recorded nothing: its process metrics are not worth a report."""
+        """Whether this is a forked child that recorded nothing but its process metrics."""
         return not self._used and not self._has_measurements()
 
     # Threads and forks
@@ -242,7 +246,7 @@ class Pipeline:
         locks = [queue.lock for queue in self.queues.values()]
         if self._collector is not None:
             locks.insert(0, self._collector.lock)
-        # The very thread that forks may hold one, in a callback of the application: hence the timeout.
+        # With a timeout: the thread that forks may hold one, in a callback of the application.
         end = time.monotonic() + _FORK_LOCK_TIMEOUT_S
         held = [lock for lock in locks if lock.acquire(True, max(0.0, end - time.monotonic()))]
         self._locks_of_fork[threads.get_ident()] = held

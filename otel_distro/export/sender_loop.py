@@ -19,7 +19,7 @@ ADOPT_INTERVAL_S = 5.0
 """Seconds between two searches for segments of processes that are gone."""
 
 FIRST_ADOPTION_S = 1.0
-"""Seconds until the first search: a process that ends sooner has no time for the backlog of others."""
+"""Seconds until the first search: a process that ends sooner has no time for others' backlog."""
 
 FLUSH_THRESHOLD_BYTES = 512 * 1024
 """Bytes in the spool that are sent without waiting for more."""
@@ -59,7 +59,7 @@ class SenderLoop:
         self.worker.notify()
 
     def notify_spooled(self) -> None:
-        """Wake the thread after something was spooled, unless it is due soon and has no reason to hurry."""
+        """Wake the thread after something was spooled, unless it is due soon anyway."""
         if self._send_due == _NEVER or self._waiters or self._spool.waiting > FLUSH_THRESHOLD_BYTES:
             self.worker.notify()
 
@@ -106,7 +106,7 @@ class SenderLoop:
         return min(self._send_due, self._next_adoption) - now
 
     def _send(self) -> None:
-        """Send one request of each signal in turn until nothing can be sent, or another flush begins.
+        """Send one request of each signal in turn, until nothing can be sent or a flush begins.
 
         In turn, because with a slow collector a single signal could occupy this thread for good.
         """

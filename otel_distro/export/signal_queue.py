@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 PRE_ENCODE_EVERY = 2
-"""Every N-th put, the producing thread pre-encodes N items. So the writer has less to do at once."""
+"""Every N-th put, the producing thread pre-encodes N items: less work for the writer."""
 
 
 class Sink(Protocol):
@@ -95,7 +95,7 @@ class SignalQueue:
     def pre_encode(self) -> None:
         """Encode a few waiting items in their places, unless another thread holds the lock.
 
-        The newest item is left: a processor that runs after ours may still change it.
+        The newest item is left: a processor of the application that runs later may still change it.
         """
         if self._pre_encode is not None and self.lock.acquire(False):
             try:
@@ -139,17 +139,17 @@ class SignalQueue:
         try:
             self.spool(batch if pauses is None else _with_pauses(batch, pauses))
         except Exception:
-            # Neither encoder nor sink raises. If one does all the same, a second attempt would never end.
+            # A bug, for neither encoder nor sink raises: the same items would fail at each attempt.
             self._metrics.dropped(len(batch), "unencodable")
             raise
         except BaseException:
-            # A signal handler interrupts the application in the thread that spools: its items stay queued.
+            # A signal handler raised in the application's thread: the items stay queued.
             self.items.extendleft(reversed(batch))
             raise
         return True
 
     def spool(self, items: Any) -> None:
-        """Encode ``items`` (a list, or all metrics of a collection) and append the body to the sink."""
+        """Encode ``items`` (a list, or the metrics of a collection) and append the body."""
         encoded = self._encode(items)
         for reason, lost in encoded.dropped.items():
             self._metrics.dropped(lost, reason)

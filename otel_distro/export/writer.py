@@ -79,7 +79,7 @@ class Writer:
         self.worker.notify()
 
     def add_waiters(self, waiters: list[LockType]) -> None:
-        """Release these locks once everything queued so far is spooled and sent; at once at the end."""
+        """Release these locks once what is queued now is sent; at once when :attr:`closed`."""
         if self.closed:
             for done in waiters:
                 done.release()
@@ -151,7 +151,7 @@ class Writer:
             # Another thread may be spooling the last items.
             if queue.items or queue.lock.locked():
                 with queue.lock, guard(f"spooling {queue.signal}"):
-                    # Bounded: what is queued meanwhile is left for the next turn, after the other signals.
+                    # Bounded: items queued meanwhile wait for the next turn, after other signals.
                     for _ in range(len(queue.items) // queue.batch + 1):
                         queue.spool_batch(pauses)
                 pauses.take()

@@ -113,14 +113,14 @@ def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     Its fields are known to be valid. The message equals that of :func:`encode_log` for the same
     record.
     """
-    timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, place, extras, resource, scope = (
+    timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, location, extras, resource, scope = (
         entry
     )
     content = body(value, budget)
-    shared = place.encoded
+    shared = location.encoded
     if shared is None or shared[0] is not redactor():
-        shared = _shared(place)
-    budget.values_left -= len(place.attributes)
+        shared = _encode_shared(location)
+    budget.values_left -= len(location.attributes)
     # By identity: hashing an Enum member calls a Python function.
     level = _levels.get((id(severity), severity_text)) or _level(severity, severity_text)
     # The application may have set the time of the record to anything.
@@ -137,9 +137,9 @@ def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     return b"".join(parts), resource, scope
 
 
-def _shared(place: CodeLocation) -> tuple[Any, bytes]:
-    encoded = redactor(), attributes(b"\x32", place.attributes, SizeLimit())[0]
-    place.encoded = encoded
+def _encode_shared(location: CodeLocation) -> tuple[Any, bytes]:
+    encoded = redactor(), attributes(b"\x32", location.attributes, SizeLimit())[0]
+    location.encoded = encoded
     return encoded
 
 

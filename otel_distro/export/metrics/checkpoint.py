@@ -1,4 +1,4 @@
-"""The latest checkpoint of the counters, in a segment that only another process sends, after a kill."""
+"""The latest checkpoint of the counters, in a segment that only another process sends."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class CounterCheckpoint:
 
     @property
     def wanted(self) -> bool:
-        """Whether a body would be kept now: only with a store, and not shortly after a disk error."""
+        """Whether a body would be kept now: not without a store, nor shortly after a disk error."""
         return self.possible and time.monotonic() >= self._retry_at
 
     def open(self) -> None:
-        """Create the segment for the first body, unless there is one or the disk has no room for it."""
+        """Create the segment for the first body, if there is none and the disk has room."""
         store = self._store
         if store is not None and self._segment is None and store.has_room(FRAME_SIZE):
             with suppress(OSError):
                 self._segment = store.begin(_SIGNAL)
 
     def write(self, body: bytes, count: int) -> None:
-        """Replace the kept body. At every moment one of the two is valid; after a disk error none is."""
+        """Replace the kept body. At any time one of the two is valid; after a disk error, none."""
         store = self._store
         if store is None:
             return
@@ -58,7 +58,7 @@ class CounterCheckpoint:
         try:
             self._replace(store, record)
         except OSError:
-            # Not reported: the spool reports a failing disk, and the next collection holds these counts.
+            # Not reported: the spool reports disk errors, and the next collection has these counts.
             self._retry_at = time.monotonic() + _RETRY_S
 
     def _replace(self, store: SegmentStore, record: Record) -> None:

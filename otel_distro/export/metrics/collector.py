@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from otel_distro.export.writer import Writer
 
 CALLBACK_TIMEOUT_S = 2.0
-"""Seconds that a callback of the application may take before the collection continues without it."""
+"""Seconds that a callback may take before the collection continues without it."""
 
 _FINAL_TIMEOUT_S = 0.2
 """The same while the process ends, and the longest wait for the collector's lock there."""
@@ -103,7 +103,7 @@ class MetricCollector:
         self._checkpoint_tokens = TokenBucket(_CHECKPOINT_SHARE, _CHECKPOINT_BURST_S)
 
     def reset_after_fork(self) -> None:
-        """Start without waiters, without the parent's checkpoint, and with every callback enabled."""
+        """Start without waiters and checkpoint, and with every callback enabled."""
         self._reset()
         self._checkpoint.reset_after_fork()
         self.worker.renew()
@@ -236,7 +236,7 @@ class MetricCollector:
         self._checkpoint.drop()
 
     def _replace_hanging_thread(self, timeout: float) -> None:
-        """If a callback runs for longer than ``timeout`` seconds, collect in a new thread without it.
+        """If a callback runs longer than ``timeout`` seconds, collect in a new thread without it.
 
         The callback is skipped until it returns.
         """
@@ -256,7 +256,8 @@ class MetricCollector:
     def start_clock(self, now: float) -> None:
         """Set when the next checkpoint is due if something was recorded and no time is set yet.
 
-        The writer calls this before its other work, so that this work does not delay the checkpoint.
+        The writer calls this before its other work, so that this work does not delay the
+        checkpoint.
         """
         if self._recorded.up and self._checkpoint_due == _NEVER:
             wait = self._checkpoint_tokens.wait(now)
