@@ -43,7 +43,7 @@ class CounterCheckpoint:
         return self.possible and time.monotonic() >= self._retry_at
 
     def open(self) -> None:
-        """Create the segment for the first body, if there is none and the disk has room."""
+        """Create the segment for the first body, if it is missing and the disk has room."""
         store = self._store
         if store is not None and self._segment is None and store.has_room(FRAME_SIZE):
             with suppress(OSError):

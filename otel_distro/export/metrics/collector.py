@@ -186,8 +186,10 @@ class MetricCollector:
             except (Exception, SystemExit) as error:
                 name = type(error).__name__
                 say(
-                    f"a callback of the metric {instrument.name} failed: {name}: {error}",
+                    f"a callback of the metric {instrument.name} failed: {name}: {error}; "
+                    "its values are missing in this collection",
                     cause=f"asks {instrument.name}",
+                    code="OD750",
                 )
             if generation != self._generation:
                 # It has returned after all: the next collection calls it again.
@@ -248,7 +250,12 @@ class MetricCollector:
         self._hanging[id(callback)] = callback
         self._generation += 1
         waited = time.monotonic() - since
-        say(f"a callback of the metric {name} does not return after {waited:.1f} s: left out", cause=f"hangs {name}")
+        say(
+            f"a callback of the metric {name} does not return after {waited:.1f} s; "
+            "it is skipped until it returns, other metrics are not affected",
+            cause=f"hangs {name}",
+            code="OD751",
+        )
         self.worker.abandon()
 
     # Checkpoints, in the writer's thread
