@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     class SpanQueue(Protocol):
         """A processor that takes ended spans themselves."""
 
-        def take(self, span: Any, flags: int, attributes: dict[str, Any], /) -> None:
+        def queue_span(self, span: Any, flags: int, attributes: dict[str, Any], /) -> None:
             """Queue a span that has ended."""
 
 
