@@ -154,7 +154,7 @@ class Lifecycle:
         with guard("telemetry after a fork"):
             sdk.forget_measurements(self._meter)
             self._renew_instance()
-            self._pipeline.after_fork_in_child(lambda: sdk.has_measurements(self._meter))
+            self._pipeline.reset_after_fork(lambda: sdk.has_measurements(self._meter))
             self._pid = os.getpid()
             for callback in self.after_fork:
                 callback()

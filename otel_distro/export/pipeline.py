@@ -93,12 +93,12 @@ class Pipeline:
         queue = self.queues[signal]
         waiting = queue.put(item)
         if waiting == 1:
-            queue.since = time.monotonic()
+            queue.oldest_at = time.monotonic()
             threads_forbidden = worker.threads_forbidden is not None
-            if queue.new or threads_forbidden:
+            if queue.unwritten or threads_forbidden:
                 # Not in the writer: opening the file takes two dozen system calls, and after each
                 # the writer would wait for the GIL.
-                queue.new = False
+                queue.unwritten = False
                 self._writer.spool_batch(queue, _LOCK_TIMEOUT_S if threads_forbidden else 0.0)
             self._writer.notify()
             if threads_forbidden:
@@ -106,7 +106,7 @@ class Pipeline:
                 self.spool.hand_over()
         elif waiting == queue.batch:
             self._writer.notify()
-        elif not waiting % _CLOCK_EVERY and time.monotonic() - queue.since > self._writer.delay:
+        elif not waiting % _CLOCK_EVERY and time.monotonic() - queue.oldest_at > self._writer.delay:
             # A thread that computes for long keeps the GIL from the writer.
             self._writer.spool_batch(queue, _SHORT_LOCK_TIMEOUT_S)
         elif queue.pre_encodes and not waiting % PRE_ENCODE_EVERY:
@@ -260,7 +260,7 @@ class Pipeline:
         for each in self._workers():
             each.restart()
 
-    def after_fork_in_child(self, has_measurements: Callable[[], bool]) -> None:
+    def reset_after_fork(self, has_measurements: Callable[[], bool]) -> None:
         """Start with empty queues: the parent delivers what they held.
 
         Args:

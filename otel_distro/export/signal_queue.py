@@ -69,9 +69,9 @@ class SignalQueue:
         self.capacity = capacity
         self.batch = min(batch, capacity)
         self.items: deque[Any] = deque()
-        self.since = 0.0
+        self.oldest_at = 0.0
         """When the oldest waiting item was queued, as ``time.monotonic()``."""
-        self.new = True
+        self.unwritten = True
         """Whether nothing was written yet."""
         self.lock = threads.allocate_lock()
         self.pre_encodes = pre_encode is not None
@@ -161,7 +161,7 @@ class SignalQueue:
         """Start empty: the parent delivers what waited."""
         self.items.clear()
         self._pre_encoded = 0
-        self.new = True
+        self.unwritten = True
         self.lock = threads.allocate_lock()
 
 

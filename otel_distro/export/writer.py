@@ -140,9 +140,9 @@ class Writer:
 
         Its age counts, because a busy program may have kept the GIL from this thread for some time.
         """
-        since = min((queue.since for queue in self._queues.values() if queue.items), default=_NEVER)
+        oldest_at = min((queue.oldest_at for queue in self._queues.values() if queue.items), default=_NEVER)
         self.delay = min(WRITE_DELAY_S, max(FIRST_DELAY_S, self._early_writes.wait(now)))
-        return since + self.delay
+        return oldest_at + self.delay
 
     def spool_all(self, *, yielding: bool = False) -> None:
         """Spool what is queued of all signals, with pauses for other threads if ``yielding``."""

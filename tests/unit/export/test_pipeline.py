@@ -84,7 +84,7 @@ def test_first_item_is_spooled_by_the_producer(start: Callable[..., Pipeline], m
     put(pipeline, "first", "second")
     assert pipeline.spool.pending()["traces"][0] == 1
     pipeline.before_fork()
-    pipeline.after_fork_in_child(lambda: False)
+    pipeline.reset_after_fork(lambda: False)
     assert pipeline.spool.pending() == {}
     put(pipeline, "first", "second")
     assert pipeline.spool.pending()["traces"][0] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
@@ -79,6 +80,21 @@ def test_finish_delivers_everything_and_stops(server: Server, start: Callable[..
     assert not pipeline.flush(1)
     pipeline.finish(60)
     assert span_names(server.requests) == ["a"]
+
+
+def test_finish_closes_idle_connections(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A connection that was kept for the next request is closed at the end."""
+
+    def connections() -> int:
+        found = psutil.Process().net_connections("tcp4")
+        return sum(bool(each.raddr) and each.raddr.port == server.port for each in found)
+
+    pipeline = start()
+    put(pipeline, "a")
+    assert pipeline.flush(60)
+    assert connections() == 1
+    pipeline.finish(60)
+    assert connections() == 0
 
 
 def test_finish_called_twice_waits_for_the_first(server: Server, start: Callable[..., Pipeline]) -> None:
