@@ -41,7 +41,7 @@ def compare(rows: dict[str, Row], stored: dict[str, float], tolerance: float) ->
     Returns:
         The names of the rows that got worse, and of stored ones that were not measured.
     """
-    print(f"{'':<44} {'ours':>12} {'upstream':>12} {'ratio':>7} {'stored':>7} {'change':>7}")
+    print(f"{'':<44} {'distro':>12} {'upstream':>12} {'ratio':>7} {'stored':>7} {'change':>7}")
     worse = [name for name in stored if name not in rows]
     for name, row in rows.items():
         known = stored.get(name)
@@ -53,7 +53,7 @@ def compare(rows: dict[str, Row], stored: dict[str, float], tolerance: float) ->
             verdict = "WORSE"
             worse.append(name)
         old = f"{known:7.3f} {change:+7.0%}" if known else f"{'':>15}"
-        costs = f"{row.ours:9.2f} {row.unit:<2} {row.upstream:9.2f} {row.unit:<2}"
+        costs = f"{row.distro:9.2f} {row.unit:<2} {row.upstream:9.2f} {row.unit:<2}"
         print(f"{name:<44} {costs} {row.ratio:7.3f} {old} {verdict}".rstrip())
     return worse
 

@@ -168,8 +168,8 @@ def cost(batch: Any, encode: Callable[[Any], Any]) -> float:
 
 def measure(rounds: int) -> Iterator[row.Row]:
     """Encode new batches of each kind with both encoders in turns."""
-    for name, make, ours, theirs in KINDS:
-        costs = [(cost(make(), ours), cost(make(), theirs)) for _ in range(rounds)]
+    for name, make, distro, theirs in KINDS:
+        costs = [(cost(make(), distro), cost(make(), theirs)) for _ in range(rounds)]
         yield row.row(name, [each for each, _ in costs], [each for _, each in costs], "us")
 
 

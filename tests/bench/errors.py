@@ -114,16 +114,16 @@ def measure(rounds: int) -> Iterator[row.Row]:
         sdk.get_logger_provider()
         instrumentor = ErrorTrackingInstrumentor()
         alone: dict[str, list[float]] = {name: [] for name, _, _, _ in WORKS}
-        ours: dict[str, list[float]] = {name: [] for name, _, _, _ in WORKS}
+        distro: dict[str, list[float]] = {name: [] for name, _, _, _ in WORKS}
         for _ in range(rounds):
             for name, _, counterpart, _ in WORKS:
                 alone[name].append(cost(counterpart))
             instrumentor.instrument()
             for name, work, _, local_variables in WORKS:
                 os.environ["OTEL_DISTRO_ERROR_LOCALS"] = local_variables
-                ours[name].append(cost(work))
+                distro[name].append(cost(work))
             instrumentor.uninstrument()
-    for name, costs in ours.items():
+    for name, costs in distro.items():
         yield row.row(name, costs, alone[name], "us")
 
 

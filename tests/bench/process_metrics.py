@@ -53,12 +53,12 @@ def constant(count: int) -> InMemoryMetricReader:
 
 def measure(rounds: int) -> Iterator[row.Row]:
     """Collect both in turns."""
-    ours = InMemoryMetricReader()
-    metrics.set_meter_provider(MeterProvider([ours], shutdown_on_exit=False))
+    distro = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([distro], shutdown_on_exit=False))
     instrumentor = ProcessMetricsInstrumentor()
     instrumentor.instrument()
     source = instrumentor.__dict__["_source"]
-    plain = constant(points(ours))
+    plain = constant(points(distro))
 
     def read() -> None:
         source._read_at = float("-inf")
@@ -66,7 +66,7 @@ def measure(rounds: int) -> Iterator[row.Row]:
 
     def collect() -> None:
         source._read_at = float("-inf")
-        ours.get_metrics_data()
+        distro.get_metrics_data()
 
     costs = [(cost(read), cost(collect), cost(plain.get_metrics_data)) for _ in range(rounds)]
     upstream = [each for _, _, each in costs]

@@ -18,25 +18,25 @@ class Row:
 
     Attributes:
         name: What was measured.
-        ours: Cost with the distribution.
+        distro: Cost with the distribution.
         upstream: Cost with the plain upstream SDK.
         unit: Unit of both.
     """
 
     name: str
-    ours: float
+    distro: float
     upstream: float
     unit: str
 
     @property
     def ratio(self) -> float:
         """Cost relative to upstream: it is comparable between machines, the costs are not."""
-        return self.ours / self.upstream
+        return self.distro / self.upstream
 
 
-def row(name: str, ours: Sequence[float], upstream: Sequence[float], unit: str) -> Row:
+def row(name: str, distro: Sequence[float], upstream: Sequence[float], unit: str) -> Row:
     """Return the row of two series of costs: the medians, which other programs disturb least."""
-    return Row(name, statistics.median(ours), statistics.median(upstream), unit)
+    return Row(name, statistics.median(distro), statistics.median(upstream), unit)
 
 
 def main(description: str | None, measure: Callable[[int], Iterable[Row]], rounds: int) -> None:
@@ -56,7 +56,7 @@ def main(description: str | None, measure: Callable[[int], Iterable[Row]], round
             print(json.dumps(asdict(each)), flush=True)
         else:
             print(
-                f"{each.name:<44} {each.ours:9.2f} {each.unit}   upstream {each.upstream:9.2f} {each.unit}   "
+                f"{each.name:<44} {each.distro:9.2f} {each.unit}   upstream {each.upstream:9.2f} {each.unit}   "
                 f"ratio {each.ratio:.3f}",
                 flush=True,
             )

@@ -64,11 +64,11 @@ def measure(rounds: int) -> Iterator[row.Row]:
     with Server() as server, tempfile.TemporaryDirectory() as folder:
         plain = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "PYTHON"))}
         plain |= {"OTEL_EXPORTER_OTLP_ENDPOINT": server.endpoint, "XDG_STATE_HOME": folder, "TMPDIR": folder}
-        ours = run.environment(plain)
+        distro = run.environment(plain)
         for name, program in (("idle program", IDLE), ("program with a span", SPAN)):
             # The first run writes the byte code.
-            cost(program, ours), cost(SET_UP + program, plain)
-            costs = [(cost(program, ours), cost(SET_UP + program, plain)) for _ in range(rounds)]
+            cost(program, distro), cost(SET_UP + program, plain)
+            costs = [(cost(program, distro), cost(SET_UP + program, plain)) for _ in range(rounds)]
             yield row.row(name, [cost for cost, _ in costs], [cost for _, cost in costs], "ms")
 
 
