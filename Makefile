@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The package is installed as users install it, not editable: a .pth file belongs to it. A changed source installs anew.
 SOURCES := $(shell git ls-files otel_distro collector backends grafana 2>/dev/null) pyproject.toml otel_distro.pth docker-compose.yml docker-compose.auditd.yml
 
-.PHONY: demo test test-fast coverage test-other test-stack build-stack check secrets clean
+.PHONY: demo test test-fast coverage test-other test-stack build-stack bench check secrets clean
 
 # The demo has an environment of its own with what a user would have: the package, the shop, its instrumentations.
 demo: .venv-demo/.ready
@@ -50,6 +50,10 @@ build-stack:
 
 test-stack: $(VENV)/.ready build-stack
 	$(BIN)/python -m pytest tests/stack $(ARGS)
+
+# Costs beside the plain upstream SDK, compared with tests/bench/baseline.json; ARGS=--update stores this run's.
+bench: $(VENV)/.ready
+	$(BIN)/python -m tests.bench $(ARGS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

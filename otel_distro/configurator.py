@@ -154,11 +154,11 @@ def _build(resource: Resource) -> Lifecycle:
         # Who has set the time means it.
         longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
     )
-    _reset_after_fork("count of spans", spans.counter.renew)
-    _reset_after_fork("count of log records", logs.counter.renew)
-    _reset_after_fork("count of redacted values", redact.renew)
+    _reset_after_fork("count of spans", spans.counter.reset_after_fork)
+    _reset_after_fork("count of log records", logs.counter.reset_after_fork)
+    _reset_after_fork("count of redacted values", redact.reset_after_fork)
     if file is not None:
-        _reset_after_fork("log file", file.renew)
+        _reset_after_fork("log file", file.reset_after_fork)
     with guard("guarding the SDK"):
         install_safe_api(QueueSpanProcessor)
     with guard("following forks"):
@@ -175,7 +175,7 @@ def _log_file(pipeline: Pipeline) -> LogFile | None:
         return None
     from otel_distro.export.log_file.writer import add_log_file
 
-    return add_log_file(pipeline)
+    return add_log_file(pipeline.queues)
 
 
 def _reader(name: str) -> MetricReader:

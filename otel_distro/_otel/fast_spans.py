@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     class SpanQueue(Protocol):
         """A processor that takes ended spans themselves."""
 
-        def take(self, span: Any, flags: int, attributes: dict[str, Any], /) -> None:
+        def queue_span(self, span: Any, flags: int, attributes: dict[str, Any], /) -> None:
             """Queue a span that has ended."""
 
 
@@ -165,7 +165,7 @@ def _ending(slow: Callable[..., Any], queue_type: type[SpanQueue]) -> Callable[.
                 span._end_time = time.time_ns() if end_time is None else end_time
                 span._attributes._immutable = True
         if is_first:
-            queue.take(span, span._context[3], span._attributes._dict)
+            queue.queue_span(span, span._context[3], span._attributes._dict)
         else:
             slow(span, end_time)
 

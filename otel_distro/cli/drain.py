@@ -12,7 +12,7 @@ from otel_distro import environment, settings
 from otel_distro._otel import sdk
 from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.terminal import clean
-from otel_distro.export.build import deliveries, spool_of, targets
+from otel_distro.export.build import endpoints, shared_spool, spool_exporters
 from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.send.delivery import EndpointHealth
 from otel_distro.export.spool.inspection import inspect
@@ -37,11 +37,11 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     for line in environment.prepare(os.environ):
         say(line)
-    found = targets()
+    found = endpoints()
     # Whether new telemetry may lie on the disk is not asked here: what lies there is to go.
     ours = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_BYTES.name)
-    spool = spool_of(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ours})
-    drain = _Drain(spool, deliveries(found, spool))
+    spool = shared_spool(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ours})
+    drain = _Drain(spool, spool_exporters(found, spool))
     try:
         with sdk.suppressed():
             drain.run(time.monotonic() + options.timeout)

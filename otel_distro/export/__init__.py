@@ -1,1 +1,1 @@
-"""The way of an ended item to the collector: queue, bytes, HTTP; what fork, signals and exit do to it."""
+"""Exports ended items: queue, encode, spool, send; and log records to a local file."""

@@ -1,4 +1,4 @@
-"""Puts the export path together from a checked environment."""
+"""Builds the export path from the checked environment."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from otel_distro._otel import sdk
 from otel_distro._otel.cardinality import limit_cardinality
 from otel_distro._otel.metrics import MetricSource
 from otel_distro.export.encode.redact import redactor, report_hidden
-from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, prepare_spans
+from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, pre_encode_spans
 from otel_distro.export.metrics.checkpoint import CounterCheckpoint
-from otel_distro.export.metrics.collection import Collection
+from otel_distro.export.metrics.collector import MetricCollector
 from otel_distro.export.pipeline import Pipeline
 from otel_distro.export.processors import QueueMetricReader
 from otel_distro.export.self_metrics import ExporterMetrics
@@ -39,89 +39,104 @@ _CREDENTIALS = ("auth", "token", "key", "secret", "cookie", "password")
 _PREFIXES = {"traces": "BSP", "logs": "BLRP"}
 
 
-def targets(environ: Mapping[str, str] = os.environ) -> dict[str, OtlpEndpoint]:
-    """Return the target of each signal."""
+def endpoints(environ: Mapping[str, str] = os.environ) -> dict[str, OtlpEndpoint]:
+    """Return the endpoint of each signal."""
     return {signal: target(signal, environ) for signal in sdk.SIGNALS}
 
 
-def spool_of(found: Mapping[str, OtlpEndpoint], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
-    """Return the spool that processes with these targets share.
+def shared_spool(found: Mapping[str, OtlpEndpoint], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
+    """Return the spool that all processes with these endpoints share.
 
-    Headers that tell tenants apart belong to the destination, credentials do not: they change, and the backlog must not be
-    stranded by that.
+    Headers that distinguish tenants are part of its key. Credentials are not: they change, and the
+    backlog must still be delivered then.
     """
-    parts = [destination.url for destination in found.values()]
-    for signal, destination in found.items():
+    parts = [endpoint.url for endpoint in found.values()]
+    for signal, endpoint in found.items():
         parts.extend(
             f"{signal} {name}={value}"
-            for name, value in destination.headers.items()
+            for name, value in endpoint.headers.items()
             if name not in _NOT_TENANT and not any(word in name for word in _CREDENTIALS)
         )
-    return open_spool(environ, spool_key(*parts), service, sorted({t.origin for t in found.values()}))
+    return open_spool(environ, spool_key(*parts), service, sorted({endpoint.origin for endpoint in found.values()}))
 
 
-def deliveries(found: Mapping[str, OtlpEndpoint], spool: Spool) -> dict[str, SpoolExporter]:
-    """Return a delivery for each signal; signals of one origin share what is known of it."""
-    links: dict[str, EndpointHealth] = {}
-    made: dict[str, SpoolExporter] = {}
-    for signal, destination in found.items():
-        link = links.setdefault(destination.origin, EndpointHealth(destination.origin, spool))
-        sender = _grpc_sender(destination, signal) if destination.grpc else Sender(destination)
-        made[signal] = SpoolExporter(signal, sender, spool, link, ExporterMetrics(signal, None, destination.url, 0))
-    return made
+def spool_exporters(found: Mapping[str, OtlpEndpoint], spool: Spool) -> dict[str, SpoolExporter]:
+    """Return an exporter for each signal; signals of one origin share the state of its health."""
+    health: dict[str, EndpointHealth] = {}
+    exporters: dict[str, SpoolExporter] = {}
+    for signal, endpoint in found.items():
+        shared = health.setdefault(endpoint.origin, EndpointHealth(endpoint.origin, spool))
+        sender = _grpc_sender(endpoint, signal) if endpoint.grpc else Sender(endpoint)
+        metrics = ExporterMetrics(signal, None, endpoint.url, 0)
+        exporters[signal] = SpoolExporter(signal, sender, spool, shared, metrics)
+    return exporters
 
 
-def _grpc_sender(destination: OtlpEndpoint, signal: str) -> Transport:
+def _grpc_sender(endpoint: OtlpEndpoint, signal: str) -> Transport:
     from otel_distro.export.send.grpc_sender import GrpcSender
 
-    return GrpcSender(destination, signal)
+    return GrpcSender(endpoint, signal)
 
 
 def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetricReader | None]:
-    """Return the pipeline of ``signals`` and, where metrics are among them, the reader that feeds it.
+    """Build the pipeline, and the metric reader that feeds it.
 
-    Nothing of it reports on itself before :func:`report_to` is called: the provider of metrics stands on the reader.
+    Neither reports on itself before :func:`report_to` is called, because the meter provider needs
+    the reader.
+
+    Args:
+        signals: The signals to export.
+        service: The name of the service.
+
+    Returns:
+        The pipeline; and the reader, or None if metrics are not exported.
     """
-    # Now, not at the first item: a process that has run out of descriptors can import nothing any more.
+    # Imported now, not for the first item: a process without free descriptors cannot import.
     redactor()
     chosen = set(signals)
-    found = targets()
-    spool = spool_of(found, service)
-    queues = {signal: _lane(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
-    reader = collection = None
+    found = endpoints()
+    spool = shared_spool(found, service)
+    queues = {signal: _queue(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
+    reader = collector = None
     if "metrics" in queues:
         limit_cardinality()
-        reader = QueueMetricReader(queues["metrics"], **sdk.metric_preferences())
-        collection = Collection(
-            MetricSource(reader), queues["metrics"].spool, encode_metrics, CounterCheckpoint(spool.store)
+
+        def flush(timeout: float) -> bool:
+            # Built below: the pipeline needs the collector, and that needs this reader.
+            return pipeline.flush(timeout)
+
+        reader = QueueMetricReader(queues["metrics"], flush, **sdk.metric_preferences())
+        collector = MetricCollector(
+            MetricSource(reader),
+            queues["metrics"].spool,
+            encode_metrics,
+            CounterCheckpoint(spool.store),
+            number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
         )
     pipeline = Pipeline(
         queues,
-        deliveries(found, spool),
+        spool_exporters(found, spool),
         spool,
         delay=min(number(f"OTEL_{prefix}_SCHEDULE_DELAY", 1000) for prefix in _PREFIXES.values()) / 1000,
-        interval=number("OTEL_METRIC_EXPORT_INTERVAL", 15000) / 1000,
-        collection=collection,
+        collector=collector,
     )
-    if reader is not None:
-        reader.flush = pipeline.flush
     return pipeline, reader
 
 
 def report_to(pipeline: Pipeline, meter: Meter) -> None:
-    """Let the pipeline report on itself through ``meter``."""
-    for signal, delivery in pipeline.deliveries.items():
+    """Have the pipeline report on itself through ``meter``."""
+    for signal, exporter in pipeline.exporters.items():
         queue = pipeline.queues.get(signal)
-        endpoint_of = delivery.sender.target
+        endpoint = exporter.sender.target
         capacity = queue.capacity if queue is not None else 0
-        metrics = ExporterMetrics(signal, meter, endpoint_of.url, capacity, grpc=endpoint_of.grpc)
-        delivery.report_to(metrics)
+        metrics = ExporterMetrics(signal, meter, endpoint.url, capacity, grpc=endpoint.grpc)
+        exporter.report_to(metrics)
         if queue is not None:
             queue.report_to(metrics)
     report_hidden(meter)
 
 
-def _lane(signal: str, spool: Spool) -> SignalQueue:
+def _queue(signal: str, spool: Spool) -> SignalQueue:
     prefix = _PREFIXES.get(signal, "")
     return SignalQueue(
         signal,
@@ -130,13 +145,13 @@ def _lane(signal: str, spool: Spool) -> SignalQueue:
         ExporterMetrics(signal, None, "", 0),
         capacity=int(number(f"OTEL_{prefix}_MAX_QUEUE_SIZE", 2048)) if prefix else 1,
         batch=int(number(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE", 512)) if prefix else 1,
-        # A log record costs half as much again where it is encoded between the lines of the application, not with others.
-        prepare=prepare_spans if signal == "traces" else None,
+        # Not log records: encoding them one by one instead of in a batch costs half as much again.
+        pre_encode=pre_encode_spans if signal == "traces" else None,
     )
 
 
 def number(name: str, default: float) -> float:
-    """Read a number that the check of the environment has passed; a later change of it falls back to the default."""
+    """Read a number from a checked variable; the default if it has become invalid since."""
     try:
         value = float(os.environ.get(name) or default)
     except ValueError:

@@ -74,7 +74,7 @@ class Lifecycle:
             before_signal=self._before_signal,
         )
         if uwsgi_forks.follow(self._pipeline.start, self._pipeline.leave_metrics):
-            self._pipeline._has_children = True
+            self._pipeline.note_children()
         self._pipeline.start()
 
     def finish(self) -> None:
@@ -92,7 +92,7 @@ class Lifecycle:
         """Start empty in a forked child: what the pipeline and the SDK hold is the parent's."""
         sdk.forget_measurements(self._meter)
         self._set_own_instance_id()
-        self._pipeline.after_fork_in_child(lambda: sdk.has_measurements(self._meter))
+        self._pipeline.reset_after_fork(lambda: sdk.has_measurements(self._meter))
         self._pid = os.getpid()
 
     @property

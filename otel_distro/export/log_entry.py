@@ -1,4 +1,4 @@
-"""A log record of a logging library on the short way to the queue, past what the SDK would build around it."""
+"""A log record on the fast path to the queue, which bypasses the SDK's objects."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class CodeLocation:
-    """Attributes that many records share: where in the code, and in which thread. Nobody changes them.
+    """Attributes that many records share: the place in the code, and the thread. Immutable.
 
-    ``encoded``: for the encoder, which writes them once.
+    ``encoded`` is the encoder's cache of them.
     """
 
     __slots__ = ("attributes", "encoded")
@@ -24,9 +24,9 @@ class CodeLocation:
 
 
 class LogEntry(NamedTuple):
-    """What an encoder reads of a ``ReadableLogRecord``, under the same names. Nobody changes it.
+    """The fields of a ``ReadableLogRecord`` that an encoder reads, under the same names. Immutable.
 
-    ``extras``: attributes besides those of ``place``, with other keys.
+    ``extras`` are attributes besides those of ``location``, with other keys.
     """
 
     timestamp: int
@@ -37,21 +37,21 @@ class LogEntry(NamedTuple):
     severity_number: SeverityNumber
     severity_text: str
     body: Any
-    place: CodeLocation
+    location: CodeLocation
     extras: dict[str, Any]
     resource: Resource
     instrumentation_scope: Any
 
     @property
     def event_name(self) -> None:
-        """None: a log record is no event."""
+        """None: a log record is not an event."""
 
     @property
     def attributes(self) -> dict[str, Any]:
         """All attributes."""
-        return {**self.place.attributes, **self.extras}
+        return {**self.location.attributes, **self.extras}
 
     @property
     def log_record(self) -> LogEntry:
-        """The record itself: it is both halves of a ``ReadableLogRecord``."""
+        """The entry itself: it is both halves of a ``ReadableLogRecord``."""
         return self

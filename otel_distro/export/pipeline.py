@@ -1,7 +1,10 @@
-"""From ended items to acknowledged bytes: one thread writes, one thread sends, and the spool lies between them.
+"""From ended items to acknowledged bytes: threads queue, one thread writes, one thread sends.
 
-The writer makes bytes of what has ended within :data:`WRITE_DELAY` and spools them, whatever the sender is waiting for. So a
-kill, an outage, an exit without a collector and a fork are one case: the bytes are on disk, and whoever sends next has them.
+The spool lies between the writer (:mod:`otel_distro.export.writer`) and the sender
+(:mod:`otel_distro.export.sender_loop`). Items are encoded and spooled within
+:data:`~otel_distro.export.writer.WRITE_DELAY_S`, whatever the sender is waiting for. So a kill, an
+outage, an exit without a collector and a fork are one case: the bytes are on the disk, and the next
+process that sends to the same collector delivers them.
 """
 
 from __future__ import annotations
@@ -12,104 +15,76 @@ from typing import TYPE_CHECKING
 from otel_distro._otel import sdk
 from otel_distro._runtime import gil, threads, worker
 from otel_distro._runtime.diagnostics import guard
-from otel_distro._runtime.token_bucket import TokenBucket
-from otel_distro._runtime.worker import Worker
 from otel_distro.export.loss_report import Losses
-from otel_distro.export.metrics.gathering import Gathering
 from otel_distro.export.send import last_delivery
+from otel_distro.export.sender_loop import SenderLoop
 from otel_distro.export.signal_queue import PRE_ENCODE_EVERY
+from otel_distro.export.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
-    from otel_distro.export.metrics.collection import Collection
+    from otel_distro.export.metrics.collector import MetricCollector
     from otel_distro.export.send.delivery import SpoolExporter
     from otel_distro.export.signal_queue import SignalQueue
     from otel_distro.export.spool.spool import Spool
 
-WRITE_DELAY = 0.03
-"""Seconds within which an ended item is on its way to the disk. Each time costs a wake-up and a write.
-
-If the writer has not come to it, the thread that ends items does it.
-"""
-
-FIRST_DELAY = 0.0005
-"""The same for the first items of a busy time: a program that is killed soon after has little left to lose.
-
-The very first item of a signal is written by the thread that ended it.
-"""
-
-_WRITE_COST = 0.0001
-_WRITES_SAVED = 100
-
-ADOPT_INTERVAL = 5.0
-"""Seconds between two looks for what processes that are gone have left."""
-
-FIRST_ADOPTION = 1.0
-"""Seconds until the first such look: a process that ends sooner has no time for the backlog of others."""
-
-FLUSH_THRESHOLD_BYTES = 512 * 1024
-_LOCK_PATIENCE = 0.1
-_SHORT_PATIENCE = 0.001
-_FORK_PATIENCE = 1.0
-_LOOK_AT_THE_CLOCK = 8
-_NEVER = float("inf")
+_LOCK_TIMEOUT_S = 0.1
+_SHORT_LOCK_TIMEOUT_S = 0.001
+_FORK_LOCK_TIMEOUT_S = 1.0
+_CLOCK_EVERY = 8
 
 
 class Pipeline:
-    """The lanes and deliveries of all signals and the two threads that work on them.
+    """The queues and exporters of all signals, and the threads that work on them.
 
-    ``delay``: seconds a spooled body waits for company before it is sent. ``interval``: seconds between two collections of
-    metrics, which ``collection`` does, where there are any.
+    Args:
+        queues: The queue of each signal. More may be added before :meth:`start`.
+        exporters: The exporter of each signal.
+        spool: What lies between the two.
+        delay: Seconds that a spooled body waits for others before it is sent.
+        collector: The collector of metrics, where metrics are exported.
     """
 
     def __init__(
         self,
-        queues: Mapping[str, SignalQueue],
-        deliveries: Mapping[str, SpoolExporter],
+        queues: dict[str, SignalQueue],
+        exporters: dict[str, SpoolExporter],
         spool: Spool,
         *,
         delay: float,
-        interval: float,
-        collection: Collection | None = None,
+        collector: MetricCollector | None = None,
     ) -> None:
         self.queues = queues
-        self.deliveries = deliveries
+        self.exporters = exporters
         self.spool = spool
-        self._delay = delay
         self._closed = False
         self._ended = False
-        self._deadline = _NEVER
         self._used = True
-        self._forked = False
         self._has_children = False
-        self._measured: Callable[[], bool] = lambda: True
-        self._losses = Losses(spool, deliveries)
-        self._writer = Worker("the thread that writes telemetry", self._write)
-        self._sender = Worker("the thread that sends telemetry", self._send)
-        self._gathering = Gathering(collection, interval, self._writer.notify, self._sender.notify, self._gathered)
-        self._renew()
+        self._has_measurements: Callable[[], bool] = lambda: True
+        self._losses = Losses(spool, exporters)
+        self._collector = collector
+        self._sender = SenderLoop(exporters, spool, self._losses, delay)
+        self._writer = Writer(queues, collector, self._sender, self._finish)
+        if collector is not None:
+            collector.connect(self._writer, self._sender)
+        self._reset()
 
-    def _renew(self) -> None:
-        now = time.monotonic()
-        # Used up where all that happens is that something is written every WRITE_DELAY.
-        self._early_writes = TokenBucket(_WRITE_COST / WRITE_DELAY, _WRITES_SAVED * _WRITE_COST)
-        self._write_delay = FIRST_DELAY
+    def _reset(self) -> None:
         self._finished = threads.allocate_lock()
         self._finished.acquire()
         self._finishing = False
-        self._held: dict[int, list[threads.LockType]] = {}
-        self._written_waiters: list[Any] = []
-        self._sent_waiters: list[Any] = []
-        self._write_due = _NEVER
-        self._send_due = _NEVER
-        self._next_adoption = now + (FIRST_ADOPTION if not self._forked else ADOPT_INTERVAL)
+        self._locks_of_fork: dict[int, list[threads.LockType]] = {}
 
-    # What the application's threads call
+    # Called by the application's threads
 
     def put(self, signal: str, item: Any) -> None:
-        """Queue an ended item. When its queue is half full the caller spools a batch itself: back-pressure, not loss."""
+        """Queue an ended item.
+
+        When the queue is half full the caller spools a batch itself: back-pressure, not loss.
+        """
         if self._closed:
             return
         self._used = True
@@ -118,275 +93,197 @@ class Pipeline:
         queue = self.queues[signal]
         waiting = queue.put(item)
         if waiting == 1:
-            queue.since = time.monotonic()
+            queue.oldest_at = time.monotonic()
             threads_forbidden = worker.threads_forbidden is not None
-            if queue.new or threads_forbidden:
-                # To open a file takes two dozen calls, and after each another thread would wait for the interpreter.
-                queue.new = False
-                self._help(queue, _LOCK_PATIENCE if threads_forbidden else 0.0)
+            if queue.unwritten or threads_forbidden:
+                # Not in the writer: opening the file takes two dozen system calls, and after each
+                # the writer would wait for the GIL.
+                queue.unwritten = False
+                self._writer.spool_batch(queue, _LOCK_TIMEOUT_S if threads_forbidden else 0.0)
             self._writer.notify()
             if threads_forbidden:
                 # There is no thread that could send it: left to other processes.
                 self.spool.hand_over()
         elif waiting == queue.batch:
             self._writer.notify()
-        elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - queue.since > self._write_delay:
-            # The writer does not get to it: a thread that computes for long leaves it no time.
-            self._help(queue, _SHORT_PATIENCE)
-        elif queue.prepares and not waiting % PRE_ENCODE_EVERY:
-            with guard("making bytes of telemetry"):
-                queue.prepare()
+        elif not waiting % _CLOCK_EVERY and time.monotonic() - queue.oldest_at > self._writer.delay:
+            # A thread that computes for long keeps the GIL from the writer.
+            self._writer.spool_batch(queue, _SHORT_LOCK_TIMEOUT_S)
+        elif queue.pre_encodes and not waiting % PRE_ENCODE_EVERY:
+            with guard("encoding telemetry"):
+                queue.pre_encode()
         if waiting > queue.capacity // 2:
             full = waiting > queue.capacity
-            self._help(queue, _LOCK_PATIENCE if full else 0.0)
+            self._writer.spool_batch(queue, _LOCK_TIMEOUT_S if full else 0.0)
             if full and len(queue.items) > queue.capacity:
                 queue.drop_beyond_capacity()
 
-    def _help(self, queue: SignalQueue, patience: float = 0.0) -> None:
-        if queue.lock.acquire(True, patience):
-            try:
-                with guard("spooling telemetry"), sdk.suppressed():
-                    queue.spool_batch()
-                    self._early_writes.spend(_WRITE_COST)
-            finally:
-                queue.lock.release()
-            self._written()
-
-    def _written(self) -> None:
-        """Let the sender know that something was spooled, unless it is going to look in a moment and no sooner for this."""
-        if self._send_due == _NEVER or self._sent_waiters or self.spool.waiting > FLUSH_THRESHOLD_BYTES:
-            self._sender.notify()
-
     def leave_metrics(self) -> None:
-        """Collect the metrics, without threads, and leave them to other processes to send."""
-        self._gathering.collect()
+        """Collect the metrics in the calling thread and leave them to other processes to send."""
+        if self._collector is not None:
+            self._collector.collect()
         self.spool.hand_over()
 
     def flush(self, timeout: float, *, collect: bool = True) -> bool:
-        """Spool and send everything, metrics too if they are to be collected now.
+        """Spool and send everything.
 
-        Return whether all was taken within ``timeout`` seconds.
+        Args:
+            timeout: Seconds to wait for it.
+            collect: Whether the metrics are collected first.
+
+        Returns:
+            Whether everything was taken by the collector in time.
         """
         if self._closed:
             return False
         done = threads.allocate_lock()
         done.acquire()
-        if collect:
-            self._gathering.wait_for(done)
+        if collect and self._collector is not None:
+            self._collector.collect_for(done)
         else:
-            self._written_waiters.append(done)
-            self._writer.notify()
+            self._writer.add_waiters([done])
         if not self.start():
-            self._gathering.run()
-            self._write()
-            self._send()
+            if self._collector is not None:
+                self._collector.run()
+            self._writer.run()
+            self._sender.run()
         in_time = done.acquire(True, max(0.0, min(timeout, threads.TIMEOUT_MAX)))
         return bool(in_time) and not self.spool.pending()
 
     def finish(self, budget: float, longest: float = 0.0) -> None:
-        """Spool everything, deliver what can be delivered within ``budget`` seconds, and stop for good. Never raises.
+        """Spool everything, deliver what can be delivered in time, and stop for good. Never raises.
 
-        A collector that is known to need more time for an answer gets it, up to ``longest`` seconds. What is left stays
-        in the spool for the next process.
+        What is left stays in the spool for the next process.
+
+        Args:
+            budget: Seconds that this may take.
+            longest: Seconds that it may take with a collector that is known to answer slowly.
         """
         if self._ended:
             return
         if not self._closed:
-            budget = last_delivery.patience(self.deliveries.values(), budget, longest)
-            self._deadline = time.monotonic() + budget
-            # From here on the writer may come by itself.
-            self._closed = True
-        # Else another thread is at it, or what a signal's handler raised has cut off whoever was.
+            budget = last_delivery.patience(self.exporters.values(), budget, longest)
+            self._sender.deadline = time.monotonic() + budget
+            # From now on the writer may call _finish() by itself.
+            self._closed = self._writer.closed = True
+        # Otherwise another thread is finishing, or a signal handler interrupted the first call.
         with gil.short_switch_interval():
-            self._finish_within(max(0.0, min(budget, self._deadline - time.monotonic())))
+            self._finish_within(max(0.0, min(budget, self._sender.deadline - time.monotonic())))
 
     def _finish_within(self, budget: float) -> None:
-        self._sender.leave()
-        if self._writer.alive:
-            self._writer.stop()
+        self._sender.worker.leave()
+        if self._writer.worker.alive:
+            self._writer.worker.stop()
             if self._finished.acquire(True, budget):
                 self._finished.release()
         else:
-            # No threads can be had any more at the end of an interpreter: the caller does it.
+            # At the end of an interpreter no thread can be started: the caller delivers.
             with sdk.suppressed():
                 self._finish()
         if self._ended:
             return
         self._ended = True
-        # A closed spool holds nothing any more: what is left is read before.
+        # Read before the spool is closed: a closed one is empty.
         left = self.spool.pending()
         self.spool.close()
+        for signal, exporter in self.exporters.items():
+            # A signal that is still pending may be in the middle of a request.
+            if signal not in left:
+                exporter.sender.close()
         self._losses.say_what_is_left(left)
 
-    @property
-    def idle(self) -> bool:
-        """Whether this is a forked child that did nothing worth a report: its process metrics would be all of it."""
-        return not self._used and not self._measured()
-
-    # Life cycle
-
-    def start(self) -> bool:
-        """Start the threads unless they run; return whether they run."""
-        return all([self._gathering.start(), self._writer.start(), self._sender.start()])
-
-    def before_fork(self) -> None:
-        """Send the threads home and hold the locks under which SDK locks are taken, so that the child finds them open."""
-        self._has_children = True
-        worker.stop_all((self._gathering.worker, self._writer, self._sender))
-        for delivery in self.deliveries.values():
-            delivery.sender.before_fork()
-        # One of them may be held by the very thread that forks, in a callback of the application.
-        locks = (self._gathering.lock, *(queue.lock for queue in self.queues.values()))
-        until = time.monotonic() + _FORK_PATIENCE
-        held = [lock for lock in locks if lock.acquire(True, max(0.0, until - time.monotonic()))]
-        self._held[threads.get_ident()] = held
-        self.spool.before_fork()
-
-    def after_fork_in_parent(self) -> None:
-        """Take up the work again."""
-        self.spool.after_fork_in_parent()
-        for lock in self._held.pop(threads.get_ident(), ()):
-            lock.release()
-        self._gathering.worker.restart()
-        self._writer.restart()
-        self._sender.restart()
-
-    def after_fork_in_child(self, measured: Callable[[], bool]) -> None:
-        """Start empty: what waited is the parent's to deliver. ``measured``: whether metrics were recorded since."""
-        self._measured = measured
-        self._used = False
-        self._ended = self._closed
-        self._forked = True
-        self._has_children = False
-        self.spool.after_fork_in_child()
-        self._losses.forget()
-        for queue in self.queues.values():
-            queue.forget()
-        for delivery in self.deliveries.values():
-            delivery.forget()
-            delivery.link.forget()
-        self._renew()
-        self._gathering.renew()
-        self._writer.reset_after_fork()
-        self._sender.reset_after_fork()
-        self.start()
-
-    # What the writer does
-
-    def _write(self) -> float:
-        if self._closed:
-            self._finish()
-            return 0.0
-        now = time.monotonic()
-        self._gathering.note(now)
-        if self._write_due == _NEVER:
-            self._write_due = self._next_write(now)
-        waiters, self._written_waiters = self._written_waiters, []
-        if waiters or now >= self._write_due or any(len(queue.items) >= queue.batch for queue in self.queues.values()):
-            self._write_due = _NEVER
-            # What a busy time begins with is for a program that may be gone in a moment.
-            gently = not waiters and self._write_delay > FIRST_DELAY
-            self._spool_all(gently=gently)
-            now = time.monotonic()
-            if self._next_write(now) <= now:
-                # While it wrote of one signal, more of another came than the application could help with.
-                self._spool_all(gently=gently)
-            self._sent_waiters.extend(waiters)
-            self._written()
-        left = self._gathering.look_after()
-        return min(self._write_due - time.monotonic(), left)
-
-    def _gathered(self, waiters: list[Any]) -> None:
-        """Write, and then send, for those who waited for a collection; at the end they only wait for that."""
-        if self._closed:
-            for done in waiters:
-                done.release()
-        elif waiters:
-            self._written_waiters.extend(waiters)
-            self._writer.notify()
-
-    def _next_write(self, now: float) -> float:
-        """Return when to spool what waits: a program that computes may have kept this thread from its turn for some time."""
-        since = min((queue.since for queue in self.queues.values() if queue.items), default=_NEVER)
-        self._write_delay = min(WRITE_DELAY, max(FIRST_DELAY, self._early_writes.wait(now)))
-        return since + self._write_delay
-
-    def _spool_all(self, *, gently: bool = False) -> None:
-        pauses = gil.GilYield(enabled=gently)
-        for queue in self.queues.values():
-            # Somebody may be at the last ones.
-            if queue.items or queue.lock.locked():
-                with queue.lock, guard(f"spooling {queue.signal}"):
-                    # What comes meanwhile has its own turn: the other signals wait.
-                    for _ in range(len(queue.items) // queue.batch + 1):
-                        queue.spool_batch(pauses)
-                pauses.pause()
-        self._early_writes.spend(_WRITE_COST)
-
     def _finish(self) -> None:
-        """Spool the rest, take up what children have left, and send it all; once."""
+        """Spool the rest, adopt what children have left, and send everything.
+
+        Does so once, in the writer's thread or, without threads, in the caller's.
+        """
         if self._finishing:
             return
         self._finishing = True
-        waiters, self._written_waiters = self._written_waiters, []
-        self._spool_all()
-        if not self.idle:
-            self._gathering.run_last(self._deadline)
+        deadline = self._sender.deadline
+        waiters = self._writer.take_waiters()
+        self._writer.spool_all()
+        if self._collector is not None and not self.idle:
+            self._collector.collect_last(deadline)
         if self._has_children:
-            # Their last words may lie there, and nobody else may come by.
+            # They may have left their last items, and no other process may ever adopt them.
             self.spool.adopt()
         pending = self.spool.pending()
-        last_delivery.deliver((d for signal, d in self.deliveries.items() if signal in pending), self._deadline)
+        last_delivery.deliver((each for signal, each in self.exporters.items() if signal in pending), deadline)
         self._losses.report()
         for done in (*waiters, self._finished):
             done.release()
 
-    # What the sender does
+    @property
+    def idle(self) -> bool:
+        """Whether this is a forked child that recorded nothing but its process metrics."""
+        return not self._used and not self._has_measurements()
 
-    def _send(self) -> float:
-        now = time.monotonic()
-        waiters, self._sent_waiters = self._sent_waiters, []
-        if now >= self._next_adoption and not self._sender.stopping:
-            self._next_adoption = now + ADOPT_INTERVAL
-            self.spool.adopt()
-        pending = self.spool.pending()
-        if pending and self._send_due == _NEVER:
-            self._send_due = now + self._delay
-        if waiters:
-            for delivery in self.deliveries.values():
-                delivery.link.try_now()
-        if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > FLUSH_THRESHOLD_BYTES:
-            self._send_due = _NEVER
-            self._deliver()
-            pending = self.spool.pending()
-        self._losses.report()
-        if pending and self._sent_waiters:
-            # Cut short by another flush: what these wait for may not be sent yet.
-            self._sent_waiters[:0] = waiters
-            return 0.0
-        for done in waiters:
-            done.release()
-        return self._nap(pending)
+    # Threads and forks
 
-    def _nap(self, pending: Mapping[str, object]) -> float:
-        now = time.monotonic()
-        if self._send_due == _NEVER:
-            # What is left waits for its link, or came while the rest was sent.
-            left = (delivery for signal, delivery in self.deliveries.items() if signal in pending)
-            self._send_due = min((max(d.link.retry_at, now + self._delay) for d in left), default=_NEVER)
-        return min(self._send_due, self._next_adoption) - now
+    def start(self) -> bool:
+        """Start the threads unless they run.
 
-    def _deliver(self) -> None:
-        """Send in turns, one request of each signal, until nothing waits or nothing goes, or somebody waits for a flush.
-
-        Each turn asks all of them: to a slow collector one signal could go on for ever.
+        Returns:
+            Whether all of them run.
         """
-        sent = True
-        while sent and not self._sender.stopping:
-            sent = False
-            for delivery in self.deliveries.values():
-                timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
-                if timeout > 0 and not self._sender.stopping and delivery.send_one(timeout):
-                    sent = True
-            if self._sent_waiters:
-                return
+        collecting = self._collector is None or self._collector.start()
+        return all([collecting, self._writer.worker.start(), self._sender.worker.start()])
+
+    def note_children(self) -> None:
+        """Note that this process has children, whose segments it adopts at its end."""
+        self._has_children = True
+
+    def before_fork(self) -> None:
+        """Stop the threads, and take the locks under which SDK locks are taken.
+
+        So the child does not inherit any of them locked.
+        """
+        self.note_children()
+        worker.stop_all(self._workers())
+        for exporter in self.exporters.values():
+            exporter.sender.before_fork()
+        locks = [queue.lock for queue in self.queues.values()]
+        if self._collector is not None:
+            locks.insert(0, self._collector.lock)
+        # With a timeout: the thread that forks may hold one, in a callback of the application.
+        end = time.monotonic() + _FORK_LOCK_TIMEOUT_S
+        held = [lock for lock in locks if lock.acquire(True, max(0.0, end - time.monotonic()))]
+        self._locks_of_fork[threads.get_ident()] = held
+        self.spool.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Release the locks and start the threads again."""
+        self.spool.after_fork_in_parent()
+        for lock in self._locks_of_fork.pop(threads.get_ident(), ()):
+            lock.release()
+        for each in self._workers():
+            each.restart()
+
+    def reset_after_fork(self, has_measurements: Callable[[], bool]) -> None:
+        """Start with empty queues: the parent delivers what they held.
+
+        Args:
+            has_measurements: Returns whether metrics were recorded since the fork.
+        """
+        self._has_measurements = has_measurements
+        self._used = False
+        self._ended = self._closed
+        self._has_children = False
+        self.spool.after_fork_in_child()
+        self._losses.forget()
+        for queue in self.queues.values():
+            queue.reset_after_fork()
+        for exporter in self.exporters.values():
+            exporter.forget()
+            exporter.link.forget()
+        self._reset()
+        if self._collector is not None:
+            self._collector.reset_after_fork()
+        self._writer.reset_after_fork()
+        self._sender.reset_after_fork()
+        self.start()
+
+    def _workers(self) -> list[worker.Worker]:
+        collecting = [self._collector.worker] if self._collector is not None else []
+        return [*collecting, self._writer.worker, self._sender.worker]

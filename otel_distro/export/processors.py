@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _ASGI_MESSAGE = "asgi.event.type"
-"""Attribute of the spans ``http send`` and ``http receive``, which tell nothing that the request's span does not."""
+"""Attribute of the spans ``http send`` and ``http receive``, which repeat the request's span."""
 
 
 class QueueSpanProcessor(SpanProcessor):
@@ -37,41 +37,45 @@ class QueueSpanProcessor(SpanProcessor):
         self.counter.start()
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue the span unless the sampler dropped it, or it is one of ASGI's two for each message of a request."""
+        """Queue the span unless it is unsampled, or one of ASGI for a message of a request."""
         context = span.context
-        self.take(span, context.trace_flags if context is not None else 0, span.attributes or ())
+        self.queue_span(span, context.trace_flags if context is not None else 0, span.attributes or ())
 
-    def take(self, span: ReadableSpan, flags: int, attributes: Container[str]) -> None:
-        """Do the same for a span whose parts are known."""
+    def queue_span(self, span: ReadableSpan, flags: int, attributes: Container[str]) -> None:
+        """Do the same as :meth:`on_end` for a span whose fields have been read already."""
         self.counter.end()
         if flags & TraceFlags.SAMPLED and _ASGI_MESSAGE not in attributes:
             self._pipeline.put("traces", span)
 
     def shutdown(self) -> None:
-        """Deliver what waits. The pipeline itself lives until the process ends."""
+        """Deliver what is queued. The pipeline itself lives until the process ends."""
         self._pipeline.flush(30, collect=False)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Deliver what waits; return whether all was taken within ``timeout_millis`` milliseconds."""
+        """Deliver what is queued.
+
+        Returns:
+            Whether everything was delivered within ``timeout_millis`` milliseconds.
+        """
         return self._pipeline.flush(timeout_millis / 1000, collect=False)
 
 
 class QueueLogRecordProcessor(LogRecordProcessor):
-    """Queues log records when they are emitted, in each of these lanes of the pipeline."""
+    """Queues log records when they are emitted, in each of the given queues of the pipeline."""
 
     def __init__(self, pipeline: Pipeline, queues: Sequence[str] = ("logs",)) -> None:
         self._pipeline = pipeline
-        self._lanes = queues
+        self._queues = queues
         self.counter = AtomicCounter()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Queue a snapshot of the record; processors that run later may go on changing theirs."""
+        """Queue a copy of the record, because later processors may change it."""
         self.counter.start()
         if log_record.resource is None:
-            # The SDK's logger sets it before anybody sees the record.
+            # Only for the type checker: the SDK's logger has set it.
             return
         record = copy.copy(log_record.log_record)
-        # The context may hold anything alive, and nothing after this point reads it.
+        # The context may keep large objects alive, and nothing reads it from here on.
         record.context = Context()
         snapshot = ReadableLogRecord(
             log_record=record,
@@ -79,39 +83,53 @@ class QueueLogRecordProcessor(LogRecordProcessor):
             instrumentation_scope=log_record.instrumentation_scope,
             limits=log_record.limits,
         )
-        for queue in self._lanes:
+        for queue in self._queues:
             self._pipeline.put(queue, snapshot)
 
     def put(self, entry: LogEntry) -> None:
-        """Queue a record that nobody else can see."""
+        """Queue an entry that no other processor sees."""
         self.counter.start()
-        for queue in self._lanes:
+        for queue in self._queues:
             self._pipeline.put(queue, entry)
 
     def shutdown(self) -> None:
-        """Deliver what waits. The pipeline itself lives until the process ends."""
+        """Deliver what is queued. The pipeline itself lives until the process ends."""
         self._pipeline.flush(30, collect=False)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Deliver what waits; return whether all was taken within ``timeout_millis`` milliseconds."""
+        """Deliver what is queued.
+
+        Returns:
+            Whether everything was delivered within ``timeout_millis`` milliseconds.
+        """
         return self._pipeline.flush(timeout_millis / 1000, collect=False)
 
 
 class QueueMetricReader(MetricReader):
-    """Collects when the pipeline's thread says so; it has no thread of its own."""
+    """A metric reader without a thread: the pipeline's collector collects for it.
 
-    def __init__(self, queue: SignalQueue, **kwargs: Any) -> None:
+    Args:
+        queue: The queue of metrics, which encodes and spools a collection.
+        flush: Collects and delivers within the given seconds; returns whether that succeeded.
+        **kwargs: Arguments of the SDK's ``MetricReader``.
+    """
+
+    def __init__(self, queue: SignalQueue, flush: Callable[[float], bool], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._lane = queue
-        self.flush: Callable[[float], bool] = lambda _: False
+        self._queue = queue
+        self._flush = flush
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self._lane.spool(metrics_data)
+        self._queue.spool(metrics_data)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Collect and deliver; return whether all was taken within ``timeout_millis`` milliseconds."""
-        return self.flush(timeout_millis / 1000)
+        """Collect and deliver.
+
+        Returns:
+            Whether everything was delivered within ``timeout_millis`` milliseconds.
+        """
+        return self._flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Collect and deliver a last time."""
-        self.flush(timeout_millis / 1000)
+        self._flush(timeout_millis / 1000)

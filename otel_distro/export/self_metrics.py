@@ -1,4 +1,4 @@
-"""What the export path reports about itself, under the names of the semantic conventions (``otel.sdk.*``).
+"""Metrics of the export path about itself, named by the semantic conventions (``otel.sdk.*``).
 
 Source: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
 """
@@ -29,16 +29,17 @@ _PROCESSOR = {"traces": "batching_span_processor", "logs": "batching_log_process
 
 
 class AtomicCounter:
-    """Counts what starts and ends, exactly and for some nanoseconds: the SDK's own counters cost more than a span.
+    """Counts starts and ends exactly, in a few nanoseconds.
 
-    ``itertools.count`` steps are atomic, and what it would return next can be read without stepping: it prints it.
+    The SDK's counters cost more than a span. The steps of an ``itertools.count`` are atomic, and
+    its ``repr`` shows the next number without advancing it.
     """
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset_after_fork()
 
-    def renew(self) -> None:
-        """Start again at zero: in a forked child."""
+    def reset_after_fork(self) -> None:
+        """Start at zero again."""
         self._started = itertools.count()
         self._ended = itertools.count()
         self.start: Callable[[], int] = self._started.__next__
@@ -60,7 +61,7 @@ def _next_of(count: itertools.count[int]) -> int:
 
 
 def report_span_and_log_counters(meter: Meter, spans: AtomicCounter, logs: AtomicCounter) -> None:
-    """Report the tallies at every collection."""
+    """Report both counters at every collection."""
     sampled = {schema.SAMPLING_RESULT.name: "RECORD_AND_SAMPLE"}
 
     def observe(read: Callable[[], int], attributes: dict[str, str]) -> Callable[[CallbackOptions], list[Observation]]:
@@ -75,7 +76,15 @@ def report_span_and_log_counters(meter: Meter, spans: AtomicCounter, logs: Atomi
 
 
 class ExporterMetrics:
-    """The counters of one signal's way out. With ``meter=None`` it counts nothing."""
+    """The metrics of one signal's queue and exporter. With ``meter=None`` nothing is counted.
+
+    Args:
+        signal: The name of the signal.
+        meter: Creates the instruments.
+        url: Where the signal is sent.
+        capacity: The capacity of the queue.
+        grpc: Whether it is sent over gRPC, otherwise over HTTP.
+    """
 
     def __init__(self, signal: str, meter: Meter | None, url: str, capacity: int, *, grpc: bool = False) -> None:
         parts = urlsplit(url)
@@ -119,17 +128,17 @@ class ExporterMetrics:
         self._meter.create_observable_up_down_counter(queue.name, [observe], queue.unit, queue.brief)
 
     def processed(self, count: int) -> None:
-        """Count items that left the queue towards the exporter."""
+        """Count items that left the queue for the spool."""
         if self._meter is not None and self._signal in _PROCESSOR:
             self._processed.add(count, self._processor)
 
     def dropped(self, count: int, error_type: str) -> None:
-        """Count items that were dropped before they could be exported."""
+        """Count items that were dropped before they were spooled."""
         if self._meter is not None and self._signal in _PROCESSOR:
             self._processed.add(count, {**self._processor, schema.ERROR_TYPE.name: error_type})
 
     def exported(self, count: int, error_type: str = "") -> None:
-        """Count items whose export ended: taken by the collector, or lost with an ``error.type``."""
+        """Count items whose export ended: accepted, or lost with an ``error.type``."""
         if self._meter is not None and count:
             self._exported.add(
                 count, {**self._exporter, schema.ERROR_TYPE.name: error_type} if error_type else self._exporter
@@ -137,7 +146,7 @@ class ExporterMetrics:
 
     @contextmanager
     def sending(self, count: int) -> Iterator[None]:
-        """Time one request and count its items as in flight meanwhile."""
+        """Time one request, and count its items as in flight during it."""
         if self._meter is None:
             yield
             return

@@ -1,9 +1,9 @@
-"""What has ended of one signal and is not bytes yet."""
+"""The queue between the threads that end items of one signal and the writer that encodes them."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_distro._runtime import threads
 
@@ -12,50 +12,79 @@ if TYPE_CHECKING:
 
     from otel_distro._runtime.gil import GilYield
     from otel_distro.export.encode.request import Encoded
-    from otel_distro.export.self_metrics import ExporterMetrics
-    from otel_distro.export.spool.spool import Spool
 
 
 PRE_ENCODE_EVERY = 2
-"""Of so many items that a thread puts it makes bytes of as many, now: what the writer has to do at once stays small."""
+"""Every N-th put, the producing thread pre-encodes N items: less work for the writer."""
+
+
+class Sink(Protocol):
+    """Where a queue's encoded batches go: the spool, or a file."""
+
+    def append(self, signal: str, body: bytes, count: int) -> None:
+        """Store a body of ``count`` items. Never raises."""
+
+    def close(self) -> None:
+        """Release the files."""
+
+
+class QueueMetrics(Protocol):
+    """Counters that a queue reports to."""
+
+    def watch_queue(self, size: Callable[[], int]) -> None:
+        """Report ``size()`` as the length of the queue at every collection."""
+
+    def processed(self, count: int) -> None:
+        """Count items that were encoded."""
+
+    def dropped(self, count: int, error_type: str) -> None:
+        """Count items that were dropped."""
 
 
 class SignalQueue:
-    """The queue of one signal. Any thread puts; whoever holds its lock makes bytes of it.
+    """The queue of one signal. Any thread puts; the thread that holds the lock encodes batches.
 
-    ``prepare``: makes bytes of some items in their places, ahead of the others, where ``encode`` takes these.
+    Args:
+        signal: The name of the signal.
+        encode: Encodes a batch.
+        sink: Where the encoded batches go.
+        metrics: What the queue reports to.
+        capacity: Items that may wait.
+        batch: Items of a batch.
+        pre_encode: Replaces the items from one index to before another by encoded ones, which
+            ``encode`` takes as they are; returns the index of the first item it left.
     """
 
     def __init__(
         self,
         signal: str,
         encode: Callable[[Any], Encoded],
-        spool: Spool,
-        metrics: ExporterMetrics,
+        sink: Sink,
+        metrics: QueueMetrics,
         *,
         capacity: int = 2048,
         batch: int = 512,
-        prepare: Callable[[deque[Any], int, int], int] | None = None,
+        pre_encode: Callable[[deque[Any], int, int], int] | None = None,
     ) -> None:
         self.signal = signal
         self.capacity = capacity
         self.batch = min(batch, capacity)
         self.items: deque[Any] = deque()
-        self.since = 0.0
+        self.oldest_at = 0.0
         """When the oldest waiting item was queued, as ``time.monotonic()``."""
-        self.new = True
+        self.unwritten = True
         """Whether nothing was written yet."""
         self.lock = threads.allocate_lock()
-        self.prepares = prepare is not None
-        """Whether :meth:`prepare` does anything."""
+        self.pre_encodes = pre_encode is not None
+        """Whether :meth:`pre_encode` does anything."""
         self._encode = encode
-        self._prepare = prepare
-        self._prepared = 0
-        self._spool = spool
+        self._pre_encode = pre_encode
+        self._pre_encoded = 0
+        self._sink = sink
         self.report_to(metrics)
 
-    def report_to(self, metrics: ExporterMetrics) -> None:
-        """Report to other counters from here on, and the length of the queue at every collection."""
+    def report_to(self, metrics: QueueMetrics) -> None:
+        """Report to other counters from now on, and the length of the queue at every collection."""
         self._metrics = metrics
         metrics.watch_queue(lambda: len(self.items))
 
@@ -64,15 +93,15 @@ class SignalQueue:
         self.items.append(item)
         return len(self.items)
 
-    def prepare(self) -> None:
-        """Make bytes of a few items that wait, unless somebody is at it already or has to be waited for.
+    def pre_encode(self) -> None:
+        """Encode a few waiting items in their places, unless another thread holds the lock.
 
-        Not of the last one: a processor of the application that comes after ours may be about to change it.
+        The newest item is left: a processor of the application that runs later may still change it.
         """
-        if self._prepare is not None and self.lock.acquire(False):
+        if self._pre_encode is not None and self.lock.acquire(False):
             try:
-                first = self._prepared
-                self._prepared = self._prepare(
+                first = self._pre_encoded
+                self._pre_encoded = self._pre_encode(
                     self.items, first, min(len(self.items) - 1, first + 2 * PRE_ENCODE_EVERY)
                 )
             finally:
@@ -86,17 +115,22 @@ class SignalQueue:
                 self.items.popleft()
                 dropped += 1
         except IndexError:
-            # Somebody else emptied it meanwhile.
+            # Another thread emptied the queue meanwhile.
             pass
         self._metrics.dropped(dropped, "queue_full")
 
     def spool_batch(self, pauses: GilYield | None = None) -> bool:
-        """Make one body of at most a batch of waiting items and spool it; return whether any waited.
+        """Encode at most a batch of waiting items and append the body to the sink.
 
-        ``pauses``: those in which other threads have the interpreter. They would wait some 15 us for each item.
+        Args:
+            pauses: Taken between the items, so that other threads get the GIL. Without them those
+                would wait some 15 us for each item.
+
+        Returns:
+            Whether any item waited.
         """
         batch: list[Any] = []
-        self._prepared = max(0, self._prepared - self.batch)
+        self._pre_encoded = max(0, self._pre_encoded - self.batch)
         try:
             while len(batch) < self.batch:
                 batch.append(self.items.popleft())
@@ -104,35 +138,35 @@ class SignalQueue:
             if not batch:
                 return False
         try:
-            self.spool(batch if pauses is None else _with(pauses, batch))
+            self.spool(batch if pauses is None else _with_pauses(batch, pauses))
         except Exception:
-            # Neither raises; should one of them all the same, trying the same items again would never end.
+            # A bug, for neither encoder nor sink raises: the same items would fail at each attempt.
             self._metrics.dropped(len(batch), "unencodable")
             raise
         except BaseException:
-            # The application is being interrupted in the thread that helped: what it helped with goes back.
+            # A signal handler raised in the application's thread: the items stay queued.
             self.items.extendleft(reversed(batch))
             raise
         return True
 
     def spool(self, items: Any) -> None:
-        """Encode ``items`` (a list, or all metrics of a collection) and spool the body."""
+        """Encode ``items`` (a list, or the metrics of a collection) and append the body."""
         encoded = self._encode(items)
         for reason, lost in encoded.dropped.items():
             self._metrics.dropped(lost, reason)
         self._metrics.processed(encoded.count)
         if encoded.body:
-            self._spool.append(self.signal, encoded.body, encoded.count)
+            self._sink.append(self.signal, encoded.body, encoded.count)
 
-    def forget(self) -> None:
-        """Start empty: in a forked child, whose parent delivers what waited."""
+    def reset_after_fork(self) -> None:
+        """Start empty: the parent delivers what waited."""
         self.items.clear()
-        self._prepared = 0
-        self.new = True
+        self._pre_encoded = 0
+        self.unwritten = True
         self.lock = threads.allocate_lock()
 
 
-def _with(pauses: GilYield, items: Iterable[Any]) -> Iterator[Any]:
+def _with_pauses(items: Iterable[Any], pauses: GilYield) -> Iterator[Any]:
     for item in items:
         yield item
         pauses.pause()

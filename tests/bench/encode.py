@@ -1,15 +1,13 @@
-"""Measure the encoder beside upstream's, in one process: ``python tests/bench/encode.py [rounds]``.
+"""The encoder beside upstream's, in one process.
 
-Prints CPU time per item in microseconds, best and median of the rounds (default 15), and upstream's median over ours.
-A batch is 512 items, as the pipeline makes them. With unique values every text differs from all before, and no batch is
-encoded twice: nothing that is remembered helps.
+    python -m tests.bench.encode [--rounds 15]
+
+Microseconds of CPU per item, the median of rounds. A batch is 512 items, as in the pipeline, and is
+encoded once. With unique values no text recurs, so no cache helps.
 """
 
 from __future__ import annotations
 
-import itertools
-import statistics
-import sys
 import time
 import uuid
 from contextlib import suppress
@@ -27,9 +25,10 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind
 
 from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans
+from tests.bench import row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BATCH = 512
 RESOURCE = Resource.create({"service.name": "bench", "service.version": "1.2.3", "deployment.environment.name": "test"})
@@ -135,7 +134,7 @@ def logs(*, unique: bool) -> list[ReadableLogRecord]:
 
 
 def metrics() -> Any:
-    """Half counters, half histograms of eleven buckets, as many points as a batch of the others has items."""
+    """Half counters, half histograms of eleven buckets; as many points as a batch has items."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], resource=RESOURCE).get_meter("shop")
     for i in range(BATCH // 2):
@@ -148,35 +147,31 @@ def metrics() -> Any:
     return reader.get_metrics_data()
 
 
-def measure(
-    title: str, make: Callable[[], Any], ours: Callable[[Any], Any], theirs: Callable[[Any], Any], rounds: int
-) -> None:
-    """Print one line. Batches are new for each round and encoder, both run in turns."""
-    taken: dict[Callable[[Any], Any], list[float]] = {ours: [], theirs: []}
-    for _, encode in itertools.product(range(rounds), (ours, theirs)):
-        batch = make()
-        start = time.thread_time()
-        encoded = encode(batch)
-        if encode is theirs:
-            encoded.SerializeToString()
-        taken[encode].append((time.thread_time() - start) / BATCH * 1e6)
-    best, median = min(taken[ours]), statistics.median(taken[ours])
-    other = statistics.median(taken[theirs])
-    print(
-        f"{title:<28} ours {best:6.2f} best {median:6.2f} median   upstream {min(taken[theirs]):6.2f} {other:6.2f}   {other / median:5.1f}x"
-    )
+KINDS: tuple[tuple[str, Callable[[], Any], Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+    ("spans, repeating values", lambda: spans(unique=False), encode_spans, upstream_spans),
+    ("spans, unique values", lambda: spans(unique=True), encode_spans, upstream_spans),
+    ("spans with an exception", errors, encode_spans, upstream_spans),
+    ("logs, unique bodies", lambda: logs(unique=False), encode_logs, upstream_logs),
+    ("logs, all unique", lambda: logs(unique=True), encode_logs, upstream_logs),
+    ("metric points", metrics, encode_metrics, upstream_metrics),
+)
 
 
-def main() -> None:
-    """Print a line for each kind of batch."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    measure("spans, repeating values", lambda: spans(unique=False), encode_spans, upstream_spans, rounds)
-    measure("spans, unique values", lambda: spans(unique=True), encode_spans, upstream_spans, rounds)
-    measure("spans with an exception", errors, encode_spans, upstream_spans, rounds)
-    measure("logs, unique bodies", lambda: logs(unique=False), encode_logs, upstream_logs, rounds)
-    measure("logs, all unique", lambda: logs(unique=True), encode_logs, upstream_logs, rounds)
-    measure("metric points", metrics, encode_metrics, upstream_metrics, rounds)
+def cost(batch: Any, encode: Callable[[Any], Any]) -> float:
+    """Return microseconds of this thread for one item, the serialisation included."""
+    start = time.thread_time()
+    encoded = encode(batch)
+    if not hasattr(encoded, "body"):
+        encoded.SerializeToString()
+    return (time.thread_time() - start) / BATCH * 1e6
+
+
+def measure(rounds: int) -> Iterator[row.Row]:
+    """Encode new batches of each kind with both encoders in turns."""
+    for name, make, distro, theirs in KINDS:
+        costs = [(cost(make(), distro), cost(make(), theirs)) for _ in range(rounds)]
+        yield row.row(name, [each for each, _ in costs], [each for _, each in costs], "us")
 
 
 if __name__ == "__main__":
-    main()
+    row.main(__doc__, measure, 15)

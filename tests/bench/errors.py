@@ -1,15 +1,15 @@
-"""What an exception costs: left by a span, captured, logged, in a future, described, and caught with nobody looking.
+"""What an exception costs: caught, left by a span, in a future, captured, described.
 
-    python tests/bench/errors.py [--rounds 5]
+    python -m tests.bench.errors [--rounds 5]
 
-Microseconds of CPU of the calling thread, the median of rounds; with the SDK alone first. Nothing is sent.
+Microseconds of CPU of the calling thread, the median of rounds, with error tracking and with the
+SDK alone in turns. Capturing and describing have no counterpart upstream: their cost is compared
+with an exception that leaves a span, which the SDK records. Nothing is sent.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import tempfile
 import time
 from concurrent.futures import Future
@@ -24,12 +24,14 @@ from otel_distro._otel import sdk
 from otel_distro.errors import capture, deferred
 from otel_distro.errors.exception_report import describe
 from otel_distro.instrumentation.error_tracking import ErrorTrackingInstrumentor
+from tests.bench import row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 COUNT = 2000
 DEPTH = 3
+TRACER = trace.get_tracer("bench")
 
 
 def fail(depth: int = DEPTH) -> None:
@@ -49,7 +51,7 @@ def on_span() -> None:
 
 
 def caught() -> None:
-    """Catch it, for comparison."""
+    """Catch it."""
     try:
         fail()
     except ValueError:
@@ -71,13 +73,24 @@ def described() -> None:
 
 
 def in_future() -> None:
-    """Put it into a future and read it there."""
+    """Set it on a future and read it there."""
     future: Future[None] = Future()
     try:
         fail()
     except ValueError as error:
         future.set_exception(error)
     future.exception()
+
+
+WORKS: tuple[tuple[str, Callable[[], None], Callable[[], None], str], ...] = (
+    ("caught", caught, caught, "false"),
+    ("leaves a span", on_span, on_span, "false"),
+    ("in a future", in_future, in_future, "false"),
+    ("captured", captured, on_span, "false"),
+    ("captured with local variables", captured, on_span, "true"),
+    ("described", described, on_span, "false"),
+)
+"""Name, work with error tracking, counterpart with the SDK alone, ``OTEL_DISTRO_ERROR_LOCALS``."""
 
 
 def cost(work: Callable[[], None]) -> float:
@@ -91,25 +104,28 @@ def cost(work: Callable[[], None]) -> float:
     return spent / COUNT * 1e6
 
 
-def table(title: str, works: tuple[Callable[[], None], ...], rounds: int) -> None:
-    """Print the median of each."""
-    rows = {work.__name__: [cost(work) for _ in range(rounds)] for work in works}
-    print(title, *(f"{name} {statistics.median(found):.1f}" for name, found in rows.items()), sep="\n  ")
+def measure(rounds: int) -> Iterator[row.Row]:
+    """Measure with and without error tracking in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_STATE_HOME"] = folder
+        resource = Resource({"service.name": "bench"})
+        trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False))
+        metrics.set_meter_provider(MeterProvider(resource=resource, shutdown_on_exit=False))
+        sdk.get_logger_provider()
+        instrumentor = ErrorTrackingInstrumentor()
+        alone: dict[str, list[float]] = {name: [] for name, _, _, _ in WORKS}
+        distro: dict[str, list[float]] = {name: [] for name, _, _, _ in WORKS}
+        for _ in range(rounds):
+            for name, _, counterpart, _ in WORKS:
+                alone[name].append(cost(counterpart))
+            instrumentor.instrument()
+            for name, work, _, local_variables in WORKS:
+                os.environ["OTEL_DISTRO_ERROR_LOCALS"] = local_variables
+                distro[name].append(cost(work))
+            instrumentor.uninstrument()
+    for name, costs in distro.items():
+        yield row.row(name, costs, alone[name], "us")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
-    resource = Resource({"service.name": "bench"})
-    provider = TracerProvider(resource=resource)
-    trace.set_tracer_provider(provider)
-    metrics.set_meter_provider(MeterProvider(resource=resource))
-    sdk.get_logger_provider()
-    TRACER = provider.get_tracer("bench")
-    table("SDK alone, µs", (caught, on_span, in_future), rounds)
-    ErrorTrackingInstrumentor().instrument()
-    table("with error_tracking, µs", (caught, on_span, in_future, captured, described), rounds)
-    os.environ["OTEL_DISTRO_ERROR_LOCALS"] = "true"
-    table("with local variables, µs", (captured,), rounds)
+    row.main(__doc__, measure, 5)

@@ -1,38 +1,34 @@
-"""Print the processor time of one collection of process and host metrics: ours, and upstream's where it is installed.
+"""One collection of process and host metrics, beside one of constant values by the plain SDK.
 
-    python tests/bench/process_metrics.py [CYCLES]
+    python -m tests.bench.process_metrics [--rounds 300]
 
-Ours may take at most 1 ms to read; the exit status is 1 where it takes more. What the SDK needs to aggregate the points is
-the same for everybody's.
+Milliseconds of CPU, the median of rounds. The plain SDK collects as many points from a callback, so
+a ratio of 2 means that reading the values costs as much as aggregating them. Reading is meant to
+stay below 1 ms. Where upstream's system-metrics instrumentation is installed, it is measured too.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
+from tests.bench import row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-LIMIT = 1.0
+    from collections.abc import Callable, Iterator
 
 
-def median(work: Callable[[], object], cycles: int) -> float:
-    """Return milliseconds of processor time: the median, which other programs of the machine disturb least."""
-    times = []
-    for _ in range(cycles):
-        start = time.process_time_ns()
-        work()
-        times.append((time.process_time_ns() - start) / 1e6)
-    return statistics.median(times)
+def cost(work: Callable[[], object]) -> float:
+    """Return milliseconds of CPU of one call."""
+    start = time.process_time_ns()
+    work()
+    return (time.process_time_ns() - start) / 1e6
 
 
 def points(reader: InMemoryMetricReader) -> int:
@@ -46,14 +42,23 @@ def points(reader: InMemoryMetricReader) -> int:
     )
 
 
-def main() -> int:
-    """Measure and print."""
-    cycles = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    ours = InMemoryMetricReader()
-    metrics.set_meter_provider(MeterProvider([ours]))
+def constant(count: int) -> InMemoryMetricReader:
+    """Return a reader of ``count`` points with constant values."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("bench")
+    for number in range(count):
+        meter.create_observable_gauge(f"bench.{number}", [lambda _: [Observation(1)]])
+    return reader
+
+
+def measure(rounds: int) -> Iterator[row.Row]:
+    """Collect both in turns."""
+    distro = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([distro], shutdown_on_exit=False))
     instrumentor = ProcessMetricsInstrumentor()
     instrumentor.instrument()
     source = instrumentor.__dict__["_source"]
+    plain = constant(points(distro))
 
     def read() -> None:
         source._read_at = float("-inf")
@@ -61,22 +66,21 @@ def main() -> int:
 
     def collect() -> None:
         source._read_at = float("-inf")
-        ours.get_metrics_data()
+        distro.get_metrics_data()
 
-    reading = median(read, cycles)
-    print(f"process_metrics: {reading:.2f} ms to read, {median(collect, cycles):.2f} ms with the SDK's", end=" ")
-    print(f"collection of {points(ours)} points")
+    costs = [(cost(read), cost(collect), cost(plain.get_metrics_data)) for _ in range(rounds)]
+    upstream = [each for _, _, each in costs]
+    yield row.row("reading the values", [each for each, _, _ in costs], upstream, "ms")
+    yield row.row("collection", [each for _, each, _ in costs], upstream, "ms")
     try:
         from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
     except ImportError:
-        print("opentelemetry-instrumentation-system-metrics is not installed here")
-    else:
-        theirs = InMemoryMetricReader()
-        SystemMetricsInstrumentor().instrument(meter_provider=MeterProvider([theirs]))
-        upstream = median(theirs.get_metrics_data, max(5, cycles // 10))
-        print(f"upstream's system-metrics: {upstream:.2f} ms with the SDK's collection of {points(theirs)} points")
-    return int(reading > LIMIT)
+        return
+    theirs = InMemoryMetricReader()
+    SystemMetricsInstrumentor().instrument(meter_provider=MeterProvider([theirs], shutdown_on_exit=False))
+    system = [(cost(collect), cost(theirs.get_metrics_data)) for _ in range(max(5, rounds // 10))]
+    yield row.row("beside system-metrics", [each for each, _ in system], [each for _, each in system], "ms")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    row.main(__doc__, measure, 300)

@@ -1,4 +1,4 @@
-"""Values that raise, lie, have no end or are no values at all."""
+"""Values that raise, misreport their size or type, are endless, or have an unusual type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _exit(*args: Any, **kwargs: Any) -> NoReturn:
 
 
 def _raising(base: type, how: Any = _raise) -> type:
-    """Return a class derived from ``base`` of which everything raises that is not needed to make one."""
+    """Return a subclass of ``base`` whose methods raise, except those that create an instance."""
     methods = (
         "str",
         "repr",
@@ -45,7 +45,7 @@ def _raising(base: type, how: Any = _raise) -> type:
 
 
 class LyingText(str):
-    """Equal to everything, of immense length, encoded as something else."""
+    """Equal to every object, with a huge length and a wrong encoding."""
 
     __slots__ = ()
 
@@ -108,7 +108,7 @@ class RaisingMapping(EndlessMapping):
 
 
 class Faceless:
-    """Pretends to be a text until somebody relies on it."""
+    """Pretends to be a text."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -116,7 +116,7 @@ class Faceless:
 
 
 class Nameless(type):
-    """A class of classes that have no name and cannot be compared."""
+    """A metaclass whose classes have no name and cannot be compared."""
 
     __name__ = property(_exit)
     __module__ = property(_exit)
@@ -161,7 +161,7 @@ def _deep(depth: int) -> Any:
 
 
 def _bomb() -> Any:
-    """A few objects that are 10^30 values when written out."""
+    """A few objects that are 10^30 values when expanded."""
     value: Any = "leaf"
     for _ in range(30):
         value = [value] * 10

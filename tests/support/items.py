@@ -1,4 +1,4 @@
-"""Ended items as the SDK hands them over, and what came of them at a server."""
+"""Ended items as the SDK passes them on, and what a server received of them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def span(name: str) -> ReadableSpan:
 
 
 def content(request: Request) -> bytes:
-    """Return the body of a request, unpacked."""
+    """Return the decompressed body of a request."""
     return gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body
 
 
 def span_names(requests: Iterable[Request]) -> list[str]:
-    """Return the names of all spans, in the order they came."""
+    """Return the names of all spans in the order of their arrival."""
     bodies = [content(request) for request in requests if request.target == "/v1/traces"]
     return [
         span.name
@@ -45,7 +45,7 @@ def span_names(requests: Iterable[Request]) -> list[str]:
 
 
 def log_bodies(requests: Iterable[Request]) -> list[str]:
-    """Return the texts of all log records, in the order they came."""
+    """Return the bodies of all log records in the order of their arrival."""
     bodies = [content(request) for request in requests if request.target == "/v1/logs"]
     return [
         record.body.string_value

@@ -1,4 +1,4 @@
-"""Items with usual content, and what of them is found in encoded requests."""
+"""Items with usual content, and their messages in encoded requests."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def points_of(encoded: Encoded) -> list[Any]:
 
 
 def never_raising(encode: Callable[[Any], Encoded], items: Any) -> Encoded:
-    """Encode, and say where it raised: the test runner would end when it looks at what is in the frames."""
+    """Encode; if that raises, fail with the places of the traceback.
+
+    Pytest itself would crash when it prints the hostile values in the frames.
+    """
     try:
         return encode(items)
     except BaseException as error:
@@ -80,7 +83,11 @@ def never_raising(encode: Callable[[Any], Encoded], items: Any) -> Encoded:
 
 
 def between(encode: Callable[[Any], Encoded], decode: Callable[[Encoded], list[Any]], good: Any, bad: Any) -> list[Any]:
-    """Encode ``bad`` between good items and return what became of it: one message, or none and it is counted."""
+    """Encode ``bad`` between good items.
+
+    Returns:
+        The message of ``bad``, or nothing if it was dropped, which must have been counted.
+    """
     expected = decode(encode([good]))[0]
     encoded = never_raising(encode, [good, good, bad, good])
     assert len(encoded.body) < 5_000_000

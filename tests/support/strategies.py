@@ -1,4 +1,4 @@
-"""Strategies that make whatever an application may legally record, as the SDK hands it to exporters."""
+"""Hypothesis strategies for all items that an application may validly record."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ attributes = (
     st.none() | mappings | st.builds(BoundedAttributes, limits, mappings, st.booleans(), st.none() | st.integers(0, 20))
 )
 
-# Few, so that items share them; each may come as another object that is equal.
+# Few, so that items share them; an equal one may be another object.
 resources = st.builds(
     lambda name, url: Resource({"service.name": name, "host.cpu": 2, "up": True}, url),
     st.sampled_from(["a", "b"]),
@@ -76,7 +76,7 @@ statuses = st.builds(Status, st.sampled_from([StatusCode.UNSET, StatusCode.OK]))
 
 
 def listed(members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return sequences as a span holds them: those of the SDK count what they dropped."""
+    """Return sequences as a span holds them: those of the SDK count dropped elements."""
     lists = st.lists(members, max_size=4)
     return lists | lists.map(tuple) | st.builds(BoundedList.from_seq, limits, lists)
 
@@ -172,7 +172,7 @@ scope_metrics = st.builds(ScopeMetrics, scopes, st.lists(metrics, min_size=1, ma
 
 
 def _by_resource(groups: list[list[ScopeMetrics]]) -> MetricsData:
-    """Give each group a resource of its own, and each scope of one another name, as the SDK does."""
+    """Give each group a resource of its own, and each of its scopes another name."""
     return MetricsData(
         [
             ResourceMetrics(

@@ -1,1 +1,1 @@
-"""Encodes spans, log records and metrics as OTLP: one request per batch, redacted, bounded in size."""
+"""Encodes spans, log records and metrics as OTLP: redacted, and bounded in size."""

@@ -1,6 +1,7 @@
-"""A log record as OTLP ``LogRecord``.
+"""A log record as OTLP ``LogRecord``, from the SDK's record or from our own short-cut entry.
 
-Message: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/logs/v1/logs.proto
+Message: opentelemetry/proto/logs/v1/logs.proto in
+https://github.com/open-telemetry/opentelemetry-proto
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.attributes import BoundedAttributes
 
 from otel_distro._otel.sdk import SeverityNumber
-from otel_distro.export.encode.log_entries import encode_entry
 from otel_distro.export.encode.protobuf import (
     UINT64,
     VARINT,
+    SizeLimit,
     fixed64,
     identifier,
     named,
@@ -24,11 +25,12 @@ from otel_distro.export.encode.protobuf import (
     read,
     uint32,
 )
+from otel_distro.export.encode.redact import redactor
 from otel_distro.export.encode.values import attributes, body
 from otel_distro.export.log_entry import LogEntry
 
 if TYPE_CHECKING:
-    from otel_distro.export.encode.protobuf import SizeLimit
+    from otel_distro.export.log_entry import CodeLocation
 
 _fields = attrgetter(
     "log_record.timestamp",
@@ -45,15 +47,24 @@ _fields = attrgetter(
     "instrumentation_scope",
 )
 
-# By identity: the hash of a member of an Enum is a function written in Python.
+# By identity: hashing an Enum member calls a Python function.
 _SEVERITIES = {id(severity): b"\x10" + VARINT[severity.value] if severity.value else b"" for severity in SeverityNumber}
 
 _pack_flags = struct.Struct("<BI").pack
 _MAX_TRACE_ID = (1 << 128) - 1
 
+_FLAGS = {flags: struct.pack("<BI", 0x45, flags) for flags in range(256)}
+_MAX_LEVELS = 200
+
+_levels: dict[tuple[int, str], bytes] = {}
+
 
 def encode_log(item: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
-    """Return the message, the resource and the scope of a ``ReadableLogRecord``. Raises ``ValueError`` where it cannot be read at all."""
+    """Return the message, the resource and the scope of a ``ReadableLogRecord`` or a ``LogEntry``.
+
+    Raises:
+        ValueError: If it cannot be read at all.
+    """
     if type(item) is LogEntry:
         return encode_entry(item, budget)
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, mapping, event, resource, scope = (
@@ -85,7 +96,7 @@ def encode_log(item: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
 
 
 def _ids(trace_id: Any, span_id: Any) -> bytes:
-    """Return those of the identifiers that there are: a record without them is still worth reading."""
+    """Return the valid identifiers: a record without them is still useful."""
     if type(trace_id) is int and type(span_id) is int and 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= UINT64:
         return pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id)
     encoded = b""
@@ -93,4 +104,47 @@ def _ids(trace_id: Any, span_id: Any) -> bytes:
         encoded += b"\x4a\x10" + raw
     if (raw := identifier(span_id, 8)) is not None and any(raw):
         encoded += b"\x52\x08" + raw
+    return encoded
+
+
+def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
+    """Return the message, the resource and the scope of an entry.
+
+    Its fields are known to be valid. The message equals that of :func:`encode_log` for the same
+    record.
+    """
+    timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, location, extras, resource, scope = (
+        entry
+    )
+    content = body(value, budget)
+    shared = location.encoded
+    if shared is None or shared[0] is not redactor():
+        shared = _encode_shared(location)
+    budget.values_left -= len(location.attributes)
+    # By identity: hashing an Enum member calls a Python function.
+    level = _levels.get((id(severity), severity_text)) or _level(severity, severity_text)
+    # The application may have set the time of the record to anything.
+    times = pack_times(0x09, min(max(timestamp, 0), UINT64), 0x59, observed)
+    parts = [times, level, b"\x2a", VARINT[len(content)], content, shared[1]]
+    if extras:
+        pairs, lost = attributes(b"\x32", extras, budget)
+        parts.append(pairs)
+        if lost:
+            parts += (b"\x38", VARINT[lost])
+    if trace_id and span_id:
+        parts.append(pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id))
+    parts.append(_FLAGS[flags & 0xFF])
+    return b"".join(parts), resource, scope
+
+
+def _encode_shared(location: CodeLocation) -> tuple[Any, bytes]:
+    encoded = redactor(), attributes(b"\x32", location.attributes, SizeLimit())[0]
+    location.encoded = encoded
+    return encoded
+
+
+def _level(severity: Any, text: str) -> bytes:
+    encoded = b"\x10" + VARINT[severity.value] + named(b"\x1a", text)
+    if len(_levels) < _MAX_LEVELS:
+        _levels[id(severity), text] = encoded
     return encoded

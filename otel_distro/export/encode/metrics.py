@@ -1,6 +1,7 @@
 """A metric with its points as OTLP ``Metric``.
 
-Message: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/metrics/v1/metrics.proto
+Message: opentelemetry/proto/metrics/v1/metrics.proto in
+https://github.com/open-telemetry/opentelemetry-proto
 """
 
 from __future__ import annotations
@@ -71,9 +72,15 @@ _pack_int64 = struct.Struct("<q").pack
 
 
 def encode_metric(metric: Any, budget: SizeLimit, drop: Callable[[BaseException], None]) -> tuple[bytes, int]:
-    """Return the message of a ``Metric`` and how many points it holds. ``drop`` is told of each that is left out.
+    """Return the message of a ``Metric`` and the number of its points.
 
-    Raises ``ValueError`` for a type that OTLP does not have, and where the metric cannot be read at all.
+    Args:
+        metric: The metric.
+        budget: The size limit, reset for each point.
+        drop: Called with the error of each point that is left out.
+
+    Raises:
+        ValueError: For a type that OTLP lacks, and if the metric cannot be read at all.
     """
     title, description, unit, data = read(_metric_fields, metric)
     found = [row for row in _ROWS if issubclass(type(data), row[0])]
@@ -83,7 +90,7 @@ def encode_metric(metric: Any, budget: SizeLimit, drop: Callable[[BaseException]
     parts: list[bytes] = []
     count = 0
     for point in members(read(_points, data)):
-        budget.renew()
+        budget.reset()
         try:
             message = encode(point, budget)
         except BaseException as error:
@@ -173,7 +180,7 @@ def _buckets(tag: bytes, buckets: Any) -> bytes:
 
 def _exemplars(tag: bytes, source: Any, budget: SizeLimit) -> bytes:
     parts: list[bytes] = []
-    # Without its samples, or one of them, the point itself is still sound.
+    # An exemplar that cannot be read is left out; the point itself is still valid.
     with suppress(ValueError):
         for exemplar in members(source):
             with suppress(Exception):
@@ -201,7 +208,11 @@ def _optional(tag: bytes, value: Any) -> bytes:
 
 
 def _double(value: Any) -> bytes:
-    """Return eight bytes. An integer that no double can hold is infinite. Raises ``ValueError`` for what is no number."""
+    """Return eight bytes. An integer beyond the range of a double becomes infinite.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
     kind = type(value)
     if issubclass(kind, float):
         return pack_double(float.__float__(value))
@@ -211,12 +222,12 @@ def _double(value: Any) -> bytes:
             return pack_double(number)
         except OverflowError:
             return pack_double(float("inf") if number > 0 else float("-inf"))
-    # A number of another library.
+    # A number type of another library.
     return read(pack_double, value)
 
 
 def _packed(tag: bytes, code: str, source: Any, encode: Callable[[Any], bytes]) -> bytes:
-    """Return a field of numbers of eight bytes each."""
+    """Return a packed field of numbers of eight bytes each."""
     numbers = members(source)
     if not numbers:
         return b""

@@ -1,7 +1,8 @@
-"""What OTLP needs of the wire format of protobuf: numbers, texts and the bounds of one item.
+"""What OTLP needs of the protobuf wire format: numbers, texts, and the size limits of one item.
 
-Format: https://protobuf.dev/programming-guides/encoding/. Nothing here trusts its input: a number that is none, a text
-that cannot be encoded or has no end gives something near it. What fails all the same raises, and costs one item.
+Format: https://protobuf.dev/programming-guides/encoding/. Nothing here trusts its input. A value of
+the wrong type, out of range or of unbounded length becomes the nearest value that can be encoded.
+Where that fails too, an exception is raised, and the caller drops that one item.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 MAX_TEXT = 64 * 1024
-"""Bytes of UTF-8 of one text that is a value. The limits of the SDK apply before, where they are lower."""
+"""Bytes of UTF-8 of a text value. The SDK's limits apply first, where they are lower."""
 
 MAX_NAME = 4 * 1024
 """Bytes of UTF-8 of a name or a key."""
@@ -31,16 +32,19 @@ MAX_BODY = 256 * 1024
 """Bytes of UTF-8 of the text that is a log record's body."""
 
 MAX_DEPTH = 30
-"""Containers within containers. Decoders stop at 100 nested messages, and each mapping is three of them."""
+"""Nested containers. Decoders stop at 100 nested messages, and each mapping needs three of them."""
 
 MAX_VALUES = 5000
-"""Values in one item: attributes of it, its events and links, and elements of sequences; a pair of a mapping is two."""
+"""Values in one item: its attributes, those of its events and links, and elements of sequences.
+
+A pair of a mapping counts as two.
+"""
 
 MAX_VALUE_BYTES = 1024 * 1024
-"""Bytes that the texts of one item may have together; short values of attributes are not counted."""
+"""Bytes of all texts of one item together; short values of attributes are not counted."""
 
 SHORT = 256
-"""Characters of a text that may be remembered, because it is likely to come again."""
+"""Characters of a text that may be cached, because it is likely to be used again."""
 
 _CACHED_NAMES = 1024
 _CACHED_NUMBERS = 2048
@@ -56,7 +60,7 @@ pack_times = struct.Struct("<BQBQ").pack
 pack_ids = struct.Struct(">HQQHQ").pack
 """A trace id in two halves and a span id, each after its tag and length."""
 
-# `type.__name__` and `type.__module__` as the interpreter has them: a metaclass may give others, or raise.
+# The getters of `type` itself: a metaclass may override `__name__` and `__module__`, or raise.
 _type_name = type.__dict__["__name__"].__get__
 _type_module = type.__dict__["__module__"].__get__
 
@@ -72,31 +76,37 @@ _KNOWN = {
 
 
 class SizeLimit:
-    """How much one item may still cost, so that none takes more than some milliseconds. ``renew`` it for the next."""
+    """What is left of the size limits of one item; :meth:`reset` it before the next.
 
-    __slots__ = ("room", "values")
+    They keep the time to encode an item below a few milliseconds.
+    """
+
+    __slots__ = ("bytes_left", "values_left")
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
-        """Start again."""
-        self.values = MAX_VALUES
-        self.room = MAX_VALUE_BYTES
+    def reset(self) -> None:
+        """Allow the full size again."""
+        self.values_left = MAX_VALUES
+        self.bytes_left = MAX_VALUE_BYTES
 
     def text(self, text: str, limit: int = MAX_TEXT, redact: Callable[[Any], Any] | None = None) -> bytes:
-        """Return ``text`` redacted and in UTF-8, cut at ``limit`` bytes and at the room that is left."""
-        limit = min(limit, self.room)
+        """Return ``text`` redacted and in UTF-8, cut at ``limit`` bytes and at those left."""
+        limit = min(limit, self.bytes_left)
         if limit <= 0:
             return b""
         raw = utf8(redacted(text, limit, redact or redactor().text), limit)
-        # What was hidden had to be read all the same.
-        self.room -= max(len(raw), min(len(text), limit))
+        # Redacted characters were read too, so they count.
+        self.bytes_left -= max(len(raw), min(len(text), limit))
         return raw
 
 
 class _Numbers(dict[int, bytes]):
-    """Varints by number, each after the same bytes. Numbers are lengths in most cases, and small."""
+    """Varints by number, each after the same bytes.
+
+    Most numbers are lengths, and small; those are cached.
+    """
 
     def __init__(self, before: bytes = b"") -> None:
         super().__init__()
@@ -118,22 +128,22 @@ class _Numbers(dict[int, bytes]):
 
 
 VARINT = _Numbers()
-"""``VARINT[n]``: the varint of an ``n`` that is not negative."""
+"""``VARINT[n]``: the varint of ``n``, which is not negative."""
 
 FIELD_1 = _Numbers(b"\x0a")
-"""``FIELD_1[n]``: the head of a field of number 1 that has ``n`` bytes."""
+"""``FIELD_1[n]``: the tag and length of a field with number 1 and ``n`` bytes."""
 
 FIELD_2 = _Numbers(b"\x12")
-"""``FIELD_2[n]``: the head of a field of number 2 that has ``n`` bytes."""
+"""``FIELD_2[n]``: the tag and length of a field with number 2 and ``n`` bytes."""
 
 NAMES: dict[str, bytes] = {}
-"""Names that came before: their UTF-8 after its length. Filled and bounded by :func:`name`."""
+"""Cache of names: length and UTF-8 of each. Filled and bounded by :func:`name`."""
 
 
 def utf8(text: str, limit: int) -> bytes:
     """Return at most ``limit`` bytes of ``text`` in UTF-8, cut between characters.
 
-    Lone surrogates become U+FFFD; after the first thousand ``?``, which costs nothing.
+    The first thousand lone surrogates become U+FFFD, the rest ``?``, which is faster.
     """
     if limit <= 0:
         return b""
@@ -149,12 +159,12 @@ def utf8(text: str, limit: int) -> bytes:
 
 
 def name(value: Any) -> bytes:
-    """Return what was given as a name, redacted, in UTF-8 after its length. Short ones are remembered in :data:`NAMES`."""
+    """Return length and redacted UTF-8 of a name. Short ones are cached in :data:`NAMES`."""
     given = value if type(value) is str else plain_text(value)
     shown = redacted(given, MAX_NAME, redactor().text)
     raw = utf8(shown, MAX_NAME)
     encoded = VARINT[len(raw)] + raw
-    # One with a secret in it is looked at again, and counted again, when it comes again.
+    # A redacted name is not cached: each use of it is counted as a redaction.
     if type(value) is str and len(value) <= SHORT and shown is given:
         if len(NAMES) >= _CACHED_NAMES:
             NAMES.clear()
@@ -163,7 +173,10 @@ def name(value: Any) -> bytes:
 
 
 def plain_text(value: Any) -> str:
-    """Return a text for anything. Code of other people's types is not run: it may raise, lie or take its time."""
+    """Return a text for any value without calling methods of the application's types.
+
+    Those may raise, lie or take long.
+    """
     kind = type(value)
     if kind is str:
         return value  # type: ignore[no-any-return]
@@ -184,7 +197,7 @@ def plain_text(value: Any) -> str:
 
 
 def named(tag: bytes, value: Any) -> bytes:
-    """Return the field ``tag`` with a name, nothing for None and the empty text."""
+    """Return the field ``tag`` with a name; nothing for None and the empty text."""
     if value is None:
         return b""
     encoded = NAMES.get(value) if type(value) is str and len(value) <= SHORT else None
@@ -194,7 +207,7 @@ def named(tag: bytes, value: Any) -> bytes:
 
 
 def _known_text(value: Any, kind: type) -> str | None:
-    """Return ``str(value)`` for the standard library's own types that have a sensible one, else None."""
+    """Return ``str(value)`` for types of the standard library with a useful one, else None."""
     module = _type_module(kind)
     name = _type_name(kind)
     if (
@@ -204,14 +217,14 @@ def _known_text(value: Any, kind: type) -> str | None:
     ):
         return None
     try:
-        # The time zone of a datetime is other people's code.
+        # The time zone of a datetime may be the application's code.
         return read(str, value)
     except ValueError:
         return None
 
 
 def int64(value: Any) -> int:
-    """Return the nearest number that has 64 bits with a sign. ``value`` is an ``int`` or of a type derived from it."""
+    """Return the nearest signed 64-bit number of an ``int`` or an instance of a subclass."""
     number = int.__int__(value)
     return number if -_INT64 <= number <= _INT64 else max(-_INT64 - 1, min(number, _INT64))
 
@@ -222,7 +235,7 @@ def varint64(value: Any) -> bytes:
 
 
 def uint64(value: Any) -> int:
-    """Return the nearest number that has 64 bits and no sign; 0 for what is no number."""
+    """Return the nearest unsigned 64-bit number; 0 for any other type."""
     kind = type(value)
     if issubclass(kind, float):
         number = float.__float__(value)
@@ -233,7 +246,7 @@ def uint64(value: Any) -> int:
 
 
 def uint32(value: Any) -> int:
-    """Return the nearest number that has 32 bits and no sign; 0 for what is no number."""
+    """Return the nearest unsigned 32-bit number; 0 for any other type."""
     return min(uint64(value), 0xFFFF_FFFF)
 
 
@@ -243,17 +256,21 @@ def fixed64(value: Any) -> bytes:
 
 
 def identifier(value: Any, size: int) -> bytes | None:
-    """Return a trace's or span's identifier as ``size`` bytes, None for what cannot be one."""
+    """Return the identifier of a trace or span as ``size`` bytes, None if it is not a valid one."""
     try:
         return int.__int__(value).to_bytes(size, "big")
     except (TypeError, OverflowError):
         return None
 
 
-def read(look: Callable[[Any], _T], source: Any) -> _T:
-    """Return ``look(source)``, where that runs other people's code. Raises ``ValueError`` for whatever it raises."""
+def read(getter: Callable[[Any], _T], source: Any) -> _T:
+    """Return ``getter(source)``, which may run code of the application.
+
+    Raises:
+        ValueError: For any exception of ``getter`` except ``KeyboardInterrupt``.
+    """
     try:
-        return look(source)
+        return getter(source)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -261,7 +278,11 @@ def read(look: Callable[[Any], _T], source: Any) -> _T:
 
 
 def members(source: Any) -> Sequence[Any]:
-    """Return what is in a sequence, of somebody's own kind of sequence a bounded part. Raises ``ValueError``."""
+    """Return the elements of a sequence; unless it is a list or tuple, at most :data:`MAX_VALUES`.
+
+    Raises:
+        ValueError: If it cannot be iterated.
+    """
     kind = type(source)
     return source if kind is list or kind is tuple else read(_first, source)
 
@@ -271,8 +292,8 @@ def _first(source: Any) -> list[Any]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether ``error`` may be what a signal's handler raised (``SystemExit``, ``KeyboardInterrupt``), not the item.
+    """Whether ``error`` may come from a signal handler (``SystemExit``, ``KeyboardInterrupt``).
 
-    Handlers run in the main thread only.
+    Handlers run in the main thread only; in any other thread the item itself raised it.
     """
     return not isinstance(error, Exception) and threading.get_native_id() == os.getpid()

@@ -1,6 +1,6 @@
-"""What the encoder asks of the process's redactor: nothing becomes bytes that it has not seen.
+"""Redaction of everything that is encoded, by one redactor for the process.
 
-The redactor is made at the first question: when the export path is put together, or by whoever encodes without one.
+It is created when the export path is built, or by the first encoder that runs without one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _Text = TypeVar("_Text", str, bytes)
 
 MARGIN = 1024
-"""How much more than what is sent of a text is looked at: a secret that would be cut is seen whole."""
+"""Characters beyond the limit that are redacted too: a secret that would be cut is found whole."""
 
 _redactor: Redactor | None = None
 
 
 def redactor() -> Redactor:
-    """Return the process's redactor, as the settings have it."""
+    """Return the process's redactor, created from the settings."""
     global _redactor
     if _redactor is None:
         from otel_distro.redaction import Redactor
@@ -36,29 +36,35 @@ def redactor() -> Redactor:
         try:
             _redactor = Redactor.from_environment()
         except Exception as error:
-            report_failure("reading the settings of redaction, which holds without them,", error)
+            report_failure("reading the settings of redaction (the defaults apply)", error)
             _redactor = Redactor()
     return _redactor
 
 
 def redacted(value: _Text, limit: int, redact: Callable[[Any], Any]) -> Any:
-    """Return what ``redact`` makes of a text of which at most ``limit`` is sent, so that the rest costs nothing."""
+    """Redact a text, of a long one only as much as is sent.
+
+    Args:
+        value: The text.
+        limit: Characters that are sent.
+        redact: Returns the text, or another one in its place.
+    """
     if len(value) <= limit + MARGIN:
         return redact(value)
     from otel_distro.redaction import MASK
 
-    # At the end of what was looked at there may be the beginning of a secret.
+    # The margin is cut off: a secret may begin in it and end beyond.
     return redact(value[: limit + MARGIN])[:-MARGIN] or MASK
 
 
-def renew() -> None:
-    """Count from zero: in a forked child."""
+def reset_after_fork() -> None:
+    """Count redactions from zero."""
     if _redactor is not None:
         _redactor.hidden.clear()
 
 
 def report_hidden(meter: Meter) -> None:
-    """Report at every collection how much was hidden."""
+    """Report the number of redactions, by kind, at every collection."""
 
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         hidden = dict(_redactor.hidden) if _redactor is not None else {}

@@ -1,18 +1,23 @@
-"""OTLP protobuf bytes of what has ended, written without building protobuf objects.
+"""Encodes ended items as OTLP requests, without building protobuf objects.
 
-Decoded, a body equals what upstream's encoder makes of the same items: messages are grouped by resource and scope, both in
-the order of their first item. What looks the same when written is one group: upstream tells a missing version from an
-empty one, and takes resources that list the same attributes in another order for equal.
+Decoded, a body equals the one of upstream's encoder for the same items: messages are grouped by
+resource and scope, both in the order of their first item. What is equal in its encoding is one
+group. Upstream differs there: it distinguishes a missing version from an empty one, and considers
+resources with the same attributes in another order equal.
 
-An item that is hostile or broken never costs another one. What has a sane form is brought into it:
+An item that is hostile or broken never affects another one. Values are adjusted where possible:
 
-- texts are cut at 64 KiB (bodies of log records at 256 KiB, names and keys at 4 KiB); lone surrogates become U+FFFD;
-- an item takes 5,000 values and 1 MiB of text; what is beyond is left out and added to its dropped counts;
-- containers deeper than 30 become the text ``...`` (decoders stop at 100 nested messages);
-- integers are cut to 64 bits, times to 0 and above; NaN and infinity stay;
-- values that OTLP has no type for become a text: of the standard library's types their ``str()``, else the class's name.
+- texts are cut at 64 KiB (bodies of log records at 256 KiB, names and keys at 4 KiB), and lone
+  surrogates become U+FFFD;
+- an item holds at most 5,000 values and 1 MiB of text; the rest is left out and added to its
+  dropped counts;
+- containers nested deeper than 30 become the text ``...`` (decoders stop at 100 nested messages);
+- integers are clamped to 64 bits and times to 0 and above; NaN and infinity stay;
+- values of a type that OTLP lacks become a text: for types of the standard library their ``str()``,
+  for others the class's name.
 
-The rest is dropped alone and counted: ``invalid_ids`` (a span without identifiers) and ``unencodable``.
+Other items are dropped and counted: ``invalid_ids`` (a span without identifiers) and
+``unencodable``.
 """
 
 from __future__ import annotations
@@ -43,12 +48,15 @@ _scope_fields = attrgetter("name", "version", "attributes", "schema_url")
 
 _CACHED_ORIGINS = 256
 _FRAMES_NEEDED = 120
-_USUAL_LIMIT = 1000
+_DEFAULT_RECURSION_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A serialised ``Export…ServiceRequest``, how many items are in it, and how many were dropped by reason."""
+    """A serialised ``Export…ServiceRequest`` and the number of its items.
+
+    ``dropped`` counts the items left out, by reason.
+    """
 
     body: bytes
     count: int
@@ -59,7 +67,7 @@ _NOTHING = Encoded(b"", 0, {})
 
 
 class PreEncoded(NamedTuple):
-    """An item whose bytes are there already, in the place of the item itself."""
+    """An encoded item, in the place of the item itself in its queue."""
 
     message: bytes
     resource: Any
@@ -67,49 +75,56 @@ class PreEncoded(NamedTuple):
 
 
 class EncodedResource(NamedTuple):
-    """A resource or a scope: its message as field 1, and its schema URL as field 3, of what holds both."""
+    """A resource or scope: message as field 1, schema URL as field 3 of the outer message."""
 
     head: bytes
     schema_url: bytes
 
 
 class _Group(NamedTuple):
-    """The items of one scope. Resource and scope are held so that no other object gets their identity meanwhile."""
+    """The items of one scope.
+
+    It references the resource and the scope, so that no other object gets their identity meanwhile.
+    """
 
     resource: Any
     scope: Any
     parts: list[bytes]
 
 
-# By identity, with the object itself: the hash of a resource is that of its JSON, made anew for each item.
+# By identity, with the object itself: a resource's hash is computed from its JSON at each call.
 _resources: dict[int, tuple[Any, EncodedResource]] = {}
 _scopes: dict[int, tuple[Any, EncodedResource]] = {}
 
 
 def encode_spans(items: Sequence[ReadableSpan]) -> Encoded:
-    """Encode ended spans. Never raises; only what a signal's handler raises in the main thread passes."""
-    return _with_room(lambda: _encode(items, encode_span))
+    """Encode ended spans. Never raises, except what a signal handler raises in the main thread."""
+    return _with_enough_stack(lambda: _encode(items, encode_span))
 
 
 def encode_logs(items: Sequence[ReadableLogRecord]) -> Encoded:
-    """Encode log records. Never raises; only what a signal's handler raises in the main thread passes."""
-    return _with_room(lambda: _encode(items, encode_log))
+    """Encode log records. Never raises, except what a signal handler raises in the main thread."""
+    return _with_enough_stack(lambda: _encode(items, encode_log))
 
 
-def prepare_spans(items: deque[Any], first: int, end: int) -> int:
-    """Put :class:`PreEncoded` spans in the place of those from ``first`` to before ``end``; return the first that is none.
+def pre_encode_spans(items: deque[Any], first: int, end: int) -> int:
+    """Replace the spans from index ``first`` to before ``end`` by :class:`PreEncoded` ones.
 
-    Never raises, as :func:`encode_spans`. What cannot be encoded stays, to be counted there. Others may put items at the
-    end meanwhile, and take some from the front.
+    Never raises, except what a signal handler raises in the main thread. A span that cannot be
+    encoded stays; :func:`encode_spans` counts it. Other threads may append items and remove the
+    oldest meanwhile.
+
+    Returns:
+        The index of the first item that was not visited.
     """
     budget = SizeLimit()
     for index in range(first, end):
         try:
             item = items[index]
             if type(item) is not PreEncoded:
-                budget.renew()
+                budget.reset()
                 ready = PreEncoded(*encode_span(item, budget))
-                # Nobody comes between these two: one that was taken from the front has moved all others.
+                # Atomic enough: removing the oldest item moves all others.
                 if items[index] is item:
                     items[index] = ready
         except BaseException as error:
@@ -119,11 +134,15 @@ def prepare_spans(items: deque[Any], first: int, end: int) -> int:
 
 
 def encode_metrics(data: MetricsData, between: Callable[[], object] = lambda: None) -> Encoded:
-    """Encode collected metrics; an item is a point. Never raises; only what a signal's handler raises passes.
+    """Encode collected metrics; an item is a data point.
 
-    ``between`` is called after each metric.
+    Never raises, except what a signal handler raises in the main thread.
+
+    Args:
+        data: What the SDK collected.
+        between: Called after each metric.
     """
-    return _with_room(lambda: _encode_metrics(data, between))
+    return _with_enough_stack(lambda: _encode_metrics(data, between))
 
 
 def _encode(items: Sequence[Any], encode: Callable[[Any, SizeLimit], tuple[bytes, Any, Any]]) -> Encoded:
@@ -135,7 +154,7 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, SizeLimit], tuple[bytes
         if type(item) is PreEncoded:
             message, resource, scope = item
         else:
-            budget.renew()
+            budget.reset()
             try:
                 message, resource, scope = encode(item, budget)
             except BaseException as error:
@@ -171,7 +190,7 @@ def _encode_metrics(data: MetricsData, between: Callable[[], object]) -> Encoded
 
 
 def _metrics(data: MetricsData, dropped: dict[str, int]) -> Iterable[tuple[Any, Any, Any]]:
-    """Yield every metric with its resource and scope. What cannot be read counts as one."""
+    """Yield every metric with its resource and scope; an unreadable part is one dropped item."""
     try:
         for resource_metrics in members(data.resource_metrics):
             for scope_metrics in members(resource_metrics.scope_metrics):
@@ -182,7 +201,7 @@ def _metrics(data: MetricsData, dropped: dict[str, int]) -> Iterable[tuple[Any, 
 
 
 def _drop(dropped: dict[str, int], error: BaseException) -> None:
-    """Count an item that failed, unless it was interrupted."""
+    """Count an item that could not be encoded; raise the error of a signal handler again."""
     if is_interrupt(error):
         raise error
     reason = "invalid_ids" if isinstance(error, InvalidIdsError) else "unencodable"
@@ -190,7 +209,7 @@ def _drop(dropped: dict[str, int], error: BaseException) -> None:
 
 
 def _request(groups: Iterable[_Group]) -> bytes:
-    """Put the items of all groups into a request."""
+    """Build the request from the items of all groups."""
     resources: dict[EncodedResource, dict[EncodedResource, list[bytes]]] = {}
     for group in groups:
         scopes = resources.setdefault(_origin(group.resource, _resources, _resource), {})
@@ -210,7 +229,10 @@ def _request(groups: Iterable[_Group]) -> bytes:
 def _origin(
     source: Any, known: dict[int, tuple[Any, EncodedResource]], encode: Callable[[Any], tuple[bytes, bytes]]
 ) -> EncodedResource:
-    """Return what is written of a resource or scope. One that cannot be read becomes an empty one; its items stay."""
+    """Return the encoded resource or scope, from the cache if possible.
+
+    One that cannot be read becomes an empty one; its items stay.
+    """
     entry = known.get(id(source))
     if entry is not None and entry[0] is source:
         return entry[1]
@@ -240,10 +262,10 @@ def _scope(scope: Any) -> tuple[bytes, bytes]:
     return head + b"\x20" + VARINT[lost] if lost else head, named(b"\x1a", schema_url)
 
 
-def _with_room(encode: Callable[[], Encoded]) -> Encoded:
-    """Encode in a thread of its own where the caller is so deep in its calls that every item would fail.
+def _with_enough_stack(encode: Callable[[], Encoded]) -> Encoded:
+    """Encode in a new thread if the caller's stack is so deep that every item would fail.
 
-    Callers encode when the queue is half full, wherever they happen to be.
+    Producers encode when the queue is half full, at any depth of their stack.
     """
     try:
         if not _is_shallow():
@@ -269,11 +291,11 @@ def _with_room(encode: Callable[[], Encoded]) -> Encoded:
 
 
 def _is_shallow() -> bool:
-    """Return whether the caller is in so few calls that there is no need to try: in a thread of ours always."""
+    """Whether the caller's stack is not deep, as in every thread of the distribution."""
     try:
         sys._getframe(_FRAMES_NEEDED)
     except ValueError:
-        return sys.getrecursionlimit() >= _USUAL_LIMIT
+        return sys.getrecursionlimit() >= _DEFAULT_RECURSION_LIMIT
     return False
 
 

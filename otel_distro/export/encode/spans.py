@@ -1,6 +1,7 @@
 """A span as OTLP ``Span``.
 
-Message: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto
+Message: opentelemetry/proto/trace/v1/trace.proto in
+https://github.com/open-telemetry/opentelemetry-proto
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ _link_fields = attrgetter("context", "attributes")
 _context_fields = attrgetter("trace_id", "span_id", "is_remote", "trace_state")
 _status_fields = attrgetter("status_code", "description")
 
-# By identity: the hash of a member of an Enum is a function written in Python.
+# By identity: hashing an Enum member calls a Python function.
 _KINDS = {
     id(SpanKind.INTERNAL): b"\x30\x01",
     id(SpanKind.SERVER): b"\x30\x02",
@@ -73,7 +74,7 @@ _KINDS = {
 _CODES = {id(StatusCode.UNSET): b"", id(StatusCode.OK): b"\x18\x01", id(StatusCode.ERROR): b"\x18\x02"}
 _NO_STATUS = b"\x7a\x00"
 
-# Flags: it is known whether the other span is remote (0x100), and it is (0x200).
+# Flags: whether the other span is remote is known (0x100), and it is remote (0x200).
 _FLAGS = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
 _LINK_FLAGS = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
@@ -85,23 +86,25 @@ _MAX_TRACE_STATE_TEXT = 512
 
 
 class InvalidIdsError(ValueError):
-    """A span without identifiers that could be sent."""
+    """A span whose identifiers are missing or invalid."""
 
 
 def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     """Return the message, the resource and the scope of a ``ReadableSpan``.
 
-    Raises ``InvalidIdsError`` for a context without identifiers, ``ValueError`` where the span cannot be read at all.
+    Raises:
+        InvalidIdsError: If its context has no valid identifiers.
+        ValueError: If the span cannot be read at all.
     """
     dropped = dropped_events = dropped_links = 0
     if type(span) in _SDK_CLASSES:
         fields = SPAN_FIELDS(span)
     else:
-        # A class derived from it may give other attributes or names than it holds: redaction is often done so.
+        # A subclass may return other attributes or names than it holds: a usual way to redact.
         fields = read(_public_fields, span)
         dropped, dropped_events, dropped_links = read(_dropped_fields, span)
     context, parent, title, kind, start, end, mapping, events, links, status, resource, scope = fields
-    # The usual case is dealt with here and not in functions of its own: each call costs a tenth of a microsecond.
+    # The usual case is inline: each function call would cost a tenth of a microsecond.
     ids = None
     remote = False
     if type(context) is SpanContext and (parent is None or type(parent) is SpanContext):
@@ -148,7 +151,10 @@ def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
 
 
 def _checked_ids(context: Any, parent: Any) -> tuple[bytes, bool]:
-    """Do in small steps what cannot be done in one."""
+    """Return the identifiers field by field, where packing them in one step failed.
+
+    Also whether the parent is remote.
+    """
     try:
         trace, span, _, state = read(_context_fields, context)
         trace_id, span_id = identifier(trace, 16), identifier(span, 8)
@@ -212,7 +218,7 @@ def _repeated(
     budget: SizeLimit,
     dropped: Any,
 ) -> list[bytes]:
-    """Return the fields of all events or links, and of how many are missing."""
+    """Return the fields of all events or links, and the count of the dropped ones."""
     parts: list[bytes] = []
     lost = 0
     found: Iterable[Any] = ()
@@ -225,10 +231,10 @@ def _repeated(
         except ValueError:
             lost = 1
     for member in found:
-        if budget.values <= 0:
+        if budget.values_left <= 0:
             lost += 1
             continue
-        budget.values -= 1
+        budget.values_left -= 1
         try:
             message = encode(member, budget)
         except BaseException as error:

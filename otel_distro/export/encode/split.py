@@ -1,7 +1,8 @@
-"""Cuts a serialised OTLP request in two, to find the item that a collector refuses.
+"""Splits a serialised OTLP request in two, to find the item that a collector rejects.
 
-Works on the wire format (https://protobuf.dev/programming-guides/encoding/) and decodes nothing: requests of all three
-signals hold resources, these hold scopes, these hold items. Items are spans, log records and, of metrics, the points.
+Works on the wire format (https://protobuf.dev/programming-guides/encoding/) and decodes nothing.
+Requests of all three signals hold resources, these hold scopes, and these hold items: spans, log
+records, or metrics, of which the points are counted.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _WIDTHS = {1: 8, 5: 4}
 _METRIC_DATA = frozenset({5, 7, 9, 10, 11})
 _METRIC_FIELDS = _METRIC_DATA | {1, 2, 3, 12}
 
-# The fields that hold the next level: of a request, a resource, a scope, a metric and the data of a metric.
+# The fields that hold the next level: in a request, resource, scope, metric, and data of a metric.
 _LEVELS = (frozenset({1}), frozenset({2}), frozenset({2}), _METRIC_DATA, frozenset({1}))
 _ITEM = 3
 _POINT = 5
 
 
 class _Field(NamedTuple):
-    """A field of a message: its number, its type, where its tag and its value begin, and where it ends."""
+    """A field of a message: number, wire type, start of the tag, start of the value, and end."""
 
     number: int
     kind: int
@@ -35,7 +36,7 @@ class _Field(NamedTuple):
 
 
 def count_items(body: bytes) -> int:
-    """Return how many items a request holds; 0 for what is none."""
+    """Return the number of items of a request; 0 for bytes that are not a request."""
     try:
         return _count(body, 0)
     except ValueError:
@@ -43,9 +44,12 @@ def count_items(body: bytes) -> int:
 
 
 def split(body: bytes) -> tuple[bytes, bytes] | None:
-    """Return two requests with the first and the second half of the items, each with all that belongs to them.
+    """Split a request into one with the first half of the items and one with the rest.
 
-    None for fewer than two items, and for what is no request. Concatenated requests are a request.
+    Both keep the resources and scopes of their items. Concatenated requests are a request.
+
+    Returns:
+        The two requests; None for fewer than two items, and for bytes that are not a request.
     """
     try:
         total = _count(body, 0)
@@ -55,7 +59,7 @@ def split(body: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _count(message: bytes, level: int) -> int:
-    """Return how many items a message of this level holds."""
+    """Return the number of items of a message at this level."""
     if level == _POINT or (level == _ITEM and not _is_metric(message)):
         return 1
     return sum(
@@ -64,7 +68,7 @@ def _count(message: bytes, level: int) -> int:
 
 
 def _cut(message: bytes, level: int, quota: int) -> tuple[bytes, bytes]:
-    """Return two messages of this level: one with the first ``quota`` items and one with the others."""
+    """Split a message at this level: the first ``quota`` items, and the rest."""
     first: list[bytes] = []
     second: list[bytes] = []
     for field in fields_of(message):
@@ -93,7 +97,10 @@ def _holds(field: _Field, level: int) -> bool:
 
 
 def _is_metric(item: bytes) -> bool:
-    """Whether an item is a metric with data: a name and a message. Spans and log records hold numbers besides."""
+    """Whether an item is a metric with data: it has a name and one message of data points.
+
+    Spans and log records hold numbers as well.
+    """
     fields = list(fields_of(item))
     return (
         all(field.kind == _BYTES and field.number in _METRIC_FIELDS for field in fields)
@@ -103,7 +110,11 @@ def _is_metric(item: bytes) -> bool:
 
 
 def fields_of(message: bytes) -> Iterator[_Field]:
-    """Yield the fields of a message. Raises ``ValueError`` where it is none."""
+    """Yield the fields of a message.
+
+    Raises:
+        ValueError: If the bytes are not a message.
+    """
     position = 0
     while position < len(message):
         start = position
@@ -125,7 +136,11 @@ def fields_of(message: bytes) -> Iterator[_Field]:
 
 
 def varint(message: bytes, position: int) -> tuple[int, int]:
-    """Return the number at ``position`` and where it ends. Raises ``ValueError`` where there is none."""
+    """Return the number at ``position`` and the position after it.
+
+    Raises:
+        ValueError: If there is no varint.
+    """
     number = 0
     for shift in range(0, 70, 7):
         if position >= len(message):

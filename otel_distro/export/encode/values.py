@@ -1,9 +1,12 @@
 """Attributes and values of any type as OTLP ``KeyValue`` and ``AnyValue``.
 
-Messages: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/common/v1/common.proto
-Every text, number and key is redacted here, where it becomes bytes, and containers on the way through them; what is
-changed by that is not remembered. Pairs of a key and a short text, an integer or a bool are: most come again in the next
-item. Methods that somebody's subclass of ``str``, ``int``, ``dict`` and so on overrides are not called.
+Messages: opentelemetry/proto/common/v1/common.proto in
+https://github.com/open-telemetry/opentelemetry-proto
+
+Every text, number and key is redacted here when it is encoded, and containers element by element.
+Redacted values are not cached. Encoded pairs of a key and a short text, an integer or a bool are:
+most of them recur in the next item. Overridden methods of subclasses of ``str``, ``int``, ``dict``
+and so on are not called.
 """
 
 from __future__ import annotations
@@ -44,18 +47,20 @@ _CACHED_BYTES = 2 * 1024 * 1024
 _ENTRY_BYTES = 200
 
 _CUT = b"\x0a\x03..."
-"""The value in place of one that is too deep, the text ``...``."""
+"""The value in place of one that is nested too deep: the text ``...``."""
 
 
+# Shared and never filled.
 _NO_TEXTS: dict[str, bytes] = {}
 _NO_INTEGERS: dict[int, bytes] = {}
 _NO_BOOLS: dict[bool, bytes] = {}
 
 
 class _Key:
-    """A key and whole pairs of it. Each type of value has its own: ``True``, ``1`` and ``1.0`` are equal for a dict.
+    """An encoded key with encoded pairs of it.
 
-    Only the first values are remembered: where a key has more than these, they hardly ever come again.
+    Each type of value has its own cache, because ``True``, ``1`` and ``1.0`` are equal as keys of a
+    dict. Only the first values are cached: those of a key with more values hardly ever recur.
     """
 
     __slots__ = ("bools", "integers", "redaction_policy", "start", "texts")
@@ -63,7 +68,7 @@ class _Key:
     def __init__(self, start: bytes, redaction_policy: RedactionPolicy) -> None:
         self.start = start
         self.redaction_policy = redaction_policy
-        # Shared until there is something to remember: keys that never come again should cost little.
+        # Shared until there is something to cache: keys that never recur should cost little.
         self.texts: dict[str, bytes] = _NO_TEXTS
         self.integers: dict[int, bytes] = _NO_INTEGERS
         self.bools: dict[bool, bytes] = _NO_BOOLS
@@ -86,7 +91,7 @@ class _Key:
             if self.texts is _NO_TEXTS:
                 self.texts = {}
             self.texts[value] = pair
-            _remembered(pair)
+            _count_cached(pair)
         return pair
 
     def integer(self, value: int) -> bytes:
@@ -98,7 +103,7 @@ class _Key:
             if self.integers is _NO_INTEGERS:
                 self.integers = {}
             self.integers[value] = pair
-            _remembered(pair)
+            _count_cached(pair)
         return pair
 
     def real(self, value: float) -> bytes:
@@ -125,8 +130,8 @@ _keys: dict[str, _Key] = {}
 _cached_bytes = 0
 
 
-def _remembered(pair: bytes) -> None:
-    """Count what is kept, and forget everything when it is too much."""
+def _count_cached(pair: bytes) -> None:
+    """Add to the size of the caches, and clear them when it exceeds the limit."""
     global _cached_bytes
     _cached_bytes += len(pair) + _ENTRY_BYTES
     if _cached_bytes > _CACHED_BYTES or len(_keys) > _CACHED_KEYS:
@@ -134,26 +139,32 @@ def _remembered(pair: bytes) -> None:
         _cached_bytes = 0
 
 
-def _known(key: Any) -> _Key:
-    """Return what is known of a key that comes for the first time."""
+def _new_key(key: Any) -> _Key:
+    """Encode a key that is not in the cache."""
     title = key if type(key) is str else plain_text(key)
     shown = redacted(title, MAX_NAME, redactor().text)
     raw = utf8(shown, MAX_NAME)
     known = _Key(b"".join((FIELD_1[len(raw)], raw, b"\x12")) if raw else b"\x12", redactor().redaction_policy(title))
     if type(key) is str and len(key) <= SHORT and shown is title:
-        _remembered(known.start)
+        _count_cached(known.start)
         _keys[key] = known
     return known
 
 
 def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
-    """Return the fields ``tag`` of all attributes in ``source``, and how many had to be left out.
+    """Encode all attributes of a mapping.
 
-    ``tag`` is one byte: the number and type of the field. ``source`` is a mapping or None.
+    Args:
+        tag: One byte: the number and wire type of the field.
+        source: A mapping or None.
+        budget: The size limit of the item.
+
+    Returns:
+        The fields, and the number of attributes that were left out.
     """
     kind = type(source)
     if kind is BoundedAttributes or kind is dict:
-        # One step of the interpreter: another thread may be writing.
+        # Atomic under the GIL: another thread may be writing.
         copied = source.copy()
         if not copied:
             return b"", 0
@@ -167,10 +178,10 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
             return b"", count
         items = found
     lost = 0
-    if count > budget.values:
-        lost = count - max(budget.values, 0)
-        items = islice(items, max(budget.values, 0))
-    budget.values -= count
+    if count > budget.values_left:
+        lost = count - max(budget.values_left, 0)
+        items = islice(items, max(budget.values_left, 0))
+    budget.values_left -= count
     pairs = [b""]
     append = pairs.append
     for key, value in items:
@@ -178,8 +189,8 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
             known = _keys.get(key) if type(key) is str else None
             kind = type(value)
             if known is None:
-                # Values are remembered from the second sight of their key on.
-                known = _known(key)
+                # Values are cached from the second use of their key on.
+                known = _new_key(key)
                 append(known.pair(any_value(value, budget, known.redaction_policy)))
             elif kind is str and len(value) <= SHORT:
                 append(known.texts.get(value) or known.text(value))
@@ -193,17 +204,17 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
                 append(known.pair(any_value(value, budget, known.redaction_policy)))
         except Exception:
             lost += 1
-    # Joined by the tag, each pair comes after one.
+    # The first element is empty, so the tag precedes each pair.
     return tag.join(pairs), lost
 
 
 def body(value: Any, budget: SizeLimit) -> bytes:
-    """Return the ``AnyValue`` of a log record's body: a text of it may be longer than others."""
+    """Return the ``AnyValue`` of a log record's body: its text may be longer than other values."""
     redaction_policy = redactor().redaction_policy("")
     if type(value) is str and len(value) <= MAX_NAME:
-        # The usual case, within all limits: what looks after those costs a quarter of the whole record.
+        # The usual case, within all limits: checking those costs a quarter of the whole record.
         raw = utf8(redaction_policy.redact(value), MAX_BODY)
-        budget.room -= max(len(raw), len(value))
+        budget.bytes_left -= max(len(raw), len(value))
         return FIELD_1[len(raw)] + raw
     if issubclass(type(value), str):
         return _text(plain_text(value), budget, redaction_policy, MAX_BODY)
@@ -211,8 +222,8 @@ def body(value: Any, budget: SizeLimit) -> bytes:
 
 
 def any_value(value: Any, budget: SizeLimit, redaction_policy: RedactionPolicy, depth: int = 0) -> bytes:
-    """Return the ``AnyValue`` of anything: types that OTLP does not have become a text."""
-    budget.values -= 1
+    """Return the ``AnyValue`` of any value: types that OTLP lacks become a text."""
+    budget.values_left -= 1
     kind = type(value)
     if kind is str:
         return _text(value, budget, redaction_policy)
@@ -253,10 +264,10 @@ def _number(value: float, redaction_policy: RedactionPolicy) -> bytes:
 
 
 def _bytes(value: Any, base: Any, budget: SizeLimit, redaction_policy: RedactionPolicy) -> bytes:
-    limit = max(0, min(MAX_TEXT, budget.room))
+    limit = max(0, min(MAX_TEXT, budget.bytes_left))
     raw = bytes(base.__getitem__(value, slice(0, limit + MARGIN + 1)))
     shown = redacted(raw, limit, redaction_policy.redact)
-    budget.room -= min(len(raw), limit)
+    budget.bytes_left -= min(len(raw), limit)
     if type(shown) is str:
         return _mask(shown)
     sent: bytes = shown[:limit]
@@ -273,18 +284,18 @@ def _array(elements: Sequence[Any], budget: SizeLimit, redaction_policy: Redacti
         elements = redactor().arguments(elements)
     parts: list[bytes] = []
     for index, element in enumerate(elements):
-        if budget.values <= 0:
+        if budget.values_left <= 0:
             break
         if index == 1 and depth > 1 and len(elements) == 2:
-            redaction_policy = _after(elements[0], redaction_policy)
+            redaction_policy = _policy_after(elements[0], redaction_policy)
         encoded = any_value(element, budget, redaction_policy, depth)
         parts += (FIELD_1[len(encoded)], encoded)
     array = b"".join(parts)
     return b"\x2a" + VARINT[len(array)] + array
 
 
-def _after(key: Any, redaction_policy: RedactionPolicy) -> RedactionPolicy:
-    """Return how a value is treated that stands after ``key`` in a pair, as headers often do."""
+def _policy_after(key: Any, redaction_policy: RedactionPolicy) -> RedactionPolicy:
+    """Return the policy for the value in a pair of ``key`` and value, such as a header."""
     found = (
         redactor().redaction_policy(plain_text(key)[:MAX_NAME])
         if issubclass(type(key), (str, bytes))
@@ -300,10 +311,10 @@ def _mapping(
         return _mask(redactor().mask())
     parts = [b""]
     for key, value in pairs:
-        if budget.values <= 0:
+        if budget.values_left <= 0:
             break
-        budget.values -= 1
-        known = (_keys.get(key) if type(key) is str else None) or _known(key)
+        budget.values_left -= 1
+        known = (_keys.get(key) if type(key) is str else None) or _new_key(key)
         parts.append(
             known.pair(
                 any_value(
@@ -316,26 +327,29 @@ def _mapping(
 
 
 def _elements_of(value: Any, kind: type, budget: SizeLimit) -> Sequence[Any] | None:
-    """Return as many elements of a sequence or set as fit, None for what is neither. Never raises."""
+    """Return as many elements of a sequence or set as the limit allows; None for other types.
+
+    Never raises.
+    """
     if kind is tuple or kind is list:
-        return value if len(value) <= budget.values else value[: max(budget.values, 0)]  # type: ignore[no-any-return]
+        return value if len(value) <= budget.values_left else value[: max(budget.values_left, 0)]  # type: ignore[no-any-return]
     for base in (list, tuple, set, frozenset):
         if issubclass(kind, base):
-            return list(islice(base.__iter__(value), max(budget.values, 0)))
+            return list(islice(base.__iter__(value), max(budget.values_left, 0)))
     try:
         if read(_is_sequence, kind):
-            return read(list, islice(value, max(budget.values, 0)))
+            return read(list, islice(value, max(budget.values_left, 0)))
     except ValueError:
         return None
     return None
 
 
 def _pairs_of(value: Any, kind: type, budget: SizeLimit) -> tuple[list[tuple[Any, Any]] | None, int]:
-    """Return as many pairs of a mapping as fit, None for what is none or cannot be read, and how many there are.
+    """Return as many pairs of a mapping as the limit allows, and how many it has.
 
-    Never raises.
+    None in place of the pairs for other types and for a mapping that cannot be read. Never raises.
     """
-    limit = max(budget.values, 0)
+    limit = max(budget.values_left, 0)
     try:
         if kind is MappingProxyType or kind is BoundedAttributes:
             value = read(lambda mapping: mapping.copy(), value)
@@ -343,7 +357,7 @@ def _pairs_of(value: Any, kind: type, budget: SizeLimit) -> tuple[list[tuple[Any
         if issubclass(kind, dict):
             return list(islice(dict.items(value), limit)), dict.__len__(value)
         if read(_is_mapping, kind):
-            # One more, because what its length says may be a lie.
+            # One more than the limit, because its reported length may be wrong.
             pairs = read(lambda mapping: [(key, member) for key, member in islice(mapping.items(), limit + 1)], value)
             return pairs[:limit], len(pairs)
     except ValueError:

@@ -1,1 +1,1 @@
-"""The local log file: JSON lines, rotation, compression."""
+"""Writes log records as JSON lines to a local file, with rotation."""

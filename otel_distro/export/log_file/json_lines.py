@@ -1,11 +1,13 @@
-"""A log record as one line of JSON, with the fields and names that Loki shows of it.
+"""A log record as one line of JSON, with the fields and names under which Loki shows it.
 
 .. code-block:: json
 
-    {"timestamp":"2026-01-01T10:00:00.000000001Z","severity_text":"INFO","severity_number":9,"body":"paid","service_name":"shop"}
+    {"timestamp":"2026-01-01T10:00:00.000000001Z","severity_text":"INFO","severity_number":9,
+     "body":"paid","service_name":"shop"}
 
-Attributes stand beside the fixed fields under the names that Loki gives them: ``exception.type`` is ``exception_type``, and a
-dictionary becomes a field for each of its members. One that is named as a fixed field gets the ending ``_extracted``.
+Attributes follow under the names that Loki gives them: ``exception.type`` is ``exception_type``,
+and a dictionary becomes a field for each of its members. An attribute with the name of a fixed
+field gets the suffix ``_extracted``.
 """
 
 from __future__ import annotations
@@ -39,17 +41,22 @@ _FIXED: Final = frozenset(
         *(attribute.label for attribute in _RESOURCE),
     }
 )
-_DEEPEST: Final = 16
-_MOST_VALUES: Final = 5000
-_MARGIN: Final = 1024
-_REMEMBERED: Final = 4096
-_NO_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
+_MAX_DEPTH: Final = 16
+_MAX_VALUES: Final = 5000
+_MARGIN_CHARS: Final = 1024
+_CACHED_LABELS: Final = 4096
+_INVALID_IN_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 _labels: dict[str, str] = {}
 
 
 def encode_lines(items: Sequence[Any], redactor: Redactor) -> Encoded:
-    """Return the redacted lines of log records (``ReadableLogRecord``); one that cannot be written is counted. Never raises."""
+    """Return the redacted lines of log records. Never raises.
+
+    Args:
+        items: ``ReadableLogRecord`` objects; one that cannot be encoded is dropped and counted.
+        redactor: Redacts every text.
+    """
     from otel_distro.export.encode.request import Encoded
 
     lines: list[bytes] = []
@@ -95,7 +102,17 @@ def fixed_fields(
     ids: tuple[int, int],
     redactor: Redactor,
 ) -> dict[str, Any]:
-    """Return the fields every line has; those that are empty are left out. ``timestamp``: nanoseconds since 1970."""
+    """Return the fields that every line has, without the empty ones.
+
+    Args:
+        timestamp: Nanoseconds since 1970.
+        severity_text: Name of the severity.
+        severity_number: Number of the severity, 0 for none.
+        body: The body, of any type.
+        event_name: Name of the event, empty for a log record.
+        ids: Trace id and span id, 0 for none.
+        redactor: Redacts the body.
+    """
     found: dict[str, Any] = {"timestamp": iso(timestamp)}
     if severity_text:
         found["severity_text"] = severity_text
@@ -117,20 +134,20 @@ def add_attributes(found: dict[str, Any], attributes: Mapping[str, Any], redacto
         try:
             _add(found, label(key), _redacted(key, value, redactor), 0)
         except Exception:
-            # A hostile container: the others are worth a line.
+            # A container that raises: the other attributes are still written.
             found[label(key)] = UNPRINTABLE
 
 
 def _redacted(key: str, value: Any, redactor: Redactor) -> Any:
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        # What follows is not written and should cost nothing; a secret that would be cut is seen whole.
-        return redactor.value(key, value[: LONGEST_TEXT + _MARGIN])[:LONGEST_TEXT]
+        # The rest is not written. With the margin, a secret that would be cut is found whole.
+        return redactor.value(key, value[: LONGEST_TEXT + _MARGIN_CHARS])[:LONGEST_TEXT]
     return redactor.value(key, value)
 
 
 def _add(found: dict[str, Any], name: str, value: Any, depth: int) -> None:
-    if isinstance(value, Mapping) and depth < _DEEPEST:
-        for key, member in islice(value.items(), _MOST_VALUES):
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        for key, member in islice(value.items(), _MAX_VALUES):
             _add(found, f"{name}_{label(key)}", member, depth + 1)
     else:
         found[f"{name}_extracted" if name in _FIXED else name] = simple(value)
@@ -141,9 +158,9 @@ def label(key: Any) -> str:
     known = _labels.get(key) if type(key) is str else None
     if known is not None:
         return known
-    name = _NO_LABEL.sub("_", text_of(key)) or "_"
+    name = _INVALID_IN_LABEL.sub("_", text_of(key)) or "_"
     name = f"key_{name}" if name[0].isdigit() else name
-    if len(_labels) >= _REMEMBERED:
+    if len(_labels) >= _CACHED_LABELS:
         _labels.clear()
     if type(key) is str:
         _labels[key] = name

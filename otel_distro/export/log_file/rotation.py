@@ -1,7 +1,8 @@
-"""What becomes of a log file that is full: renamed, compressed in a thread of its own, the oldest ones deleted.
+"""Rotation of the log file: a full file is renamed, compressed by a thread, and the oldest deleted.
 
-The thread may end anywhere, with its process: a file that is not compressed yet is what says that work is left, and whoever
-opens the log next does it. Of several processes one does, the one that holds the ``flock`` of that file.
+The thread may end at any time, with its process. A rotated file that is not compressed shows that
+work is left, and the next process that opens the log does it. Of several processes the one does it
+that holds the ``flock`` of the rotated file.
 """
 
 from __future__ import annotations
@@ -18,29 +19,40 @@ from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.files import hold
 from otel_distro._runtime.worker import Worker
 
-_CHUNK: Final = 256 * 1024
-_LEVEL: Final = 6
-_PATIENCE: Final = 1.0
-_IDLE: Final = 3600.0
+_CHUNK_BYTES: Final = 256 * 1024
+_GZIP_LEVEL: Final = 6
+_LOCK_TIMEOUT_S: Final = 1.0
+_IDLE_S: Final = 3600.0
 _STAMP: Final = r"\.\d{8}T\d{6}\.\d{9}Z"
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Archives:
-    """The archives of the log at ``path``: ``keep`` of them stay, as ``<path>.<time>.gz``."""
+    """The rotated files of a log, named ``<path>.<time>.gz``.
 
-    def __init__(self, path: str, keep: int) -> None:
+    Args:
+        path: Path of the log.
+        backup_count: Number of rotated files that are kept.
+    """
+
+    def __init__(self, path: str, backup_count: int) -> None:
         self._path = path
         self._folder, self._name = os.path.split(path)
-        self._keep = keep
+        self._backup_count = backup_count
         self._pattern = re.compile(re.escape(self._name) + f"({_STAMP})" + r"(\.gz|\.gz\.part)?")
-        self._worker = Worker("the thread that compresses log files", self._tidy)
+        self._worker = Worker("the thread that compresses log files", self._compress_and_delete)
 
-    def put_away(self) -> bool:
-        """Take the log, whose lock the caller holds, out of the way; False where that cannot be done. Never raises."""
+    def rotate(self) -> bool:
+        """Rename the log, or delete it if no rotated file is kept. Never raises.
+
+        The caller holds the log's lock.
+
+        Returns:
+            Whether that worked.
+        """
         try:
-            if not self._keep:
+            if not self._backup_count:
                 os.unlink(self._path)
                 return True
             now = time.time_ns()
@@ -48,40 +60,44 @@ class Archives:
             os.rename(self._path, f"{self._path}.{stamp}.{now % 1_000_000_000:09d}Z")
         except OSError as error:
             say(
-                f"{self._path} cannot be put away and grows: {error.strerror or error}",
+                f"{self._path} cannot be rotated and keeps growing: {error.strerror or error}; no record is lost",
                 cause=f"rotation of {self._path}",
+                code="OD402",
             )
             return False
-        self._begin()
+        self._start_worker()
         return True
 
-    def sweep(self) -> None:
-        """Have done what an earlier process has left undone."""
-        if any(not ending for _, ending in self._found()):
-            self._begin()
+    def resume(self) -> None:
+        """Compress the rotated files that an earlier process has left uncompressed."""
+        if any(not ending for _, ending in self._list()):
+            self._start_worker()
 
     def stop(self) -> None:
-        """Let the thread end."""
+        """Stop the thread."""
         self._worker.stop_and_join()
         self._worker.reset_after_fork()
 
-    def _begin(self) -> None:
+    def _start_worker(self) -> None:
         fork.register(
             f"rotation of {self._path}",
             fork.Order.LOG_FILE_ROTATION,
             before=self._worker.stop_and_join,
-            after_in_parent=self._call_back,
+            after_in_parent=self._restart_worker,
             after_in_child=self._worker.reset_after_fork,
         )
         self._worker.start()
         self._worker.notify()
 
-    def _call_back(self) -> None:
+    def _restart_worker(self) -> None:
         self._worker.restart()
         self._worker.notify()
 
-    def _found(self) -> list[tuple[str, str]]:
-        """Return stamp and ending of every archive, oldest first; an archive that is not compressed yet has no ending."""
+    def _list(self) -> list[tuple[str, str]]:
+        """Return time stamp and suffix of every rotated file, oldest first.
+
+        A file that is not compressed yet has no suffix.
+        """
         try:
             names = os.listdir(self._folder)
         except OSError:
@@ -89,42 +105,43 @@ class Archives:
         matches = (self._pattern.fullmatch(name) for name in names if name.startswith(self._name))
         return sorted((match[1], match[2] or "") for match in matches if match is not None)
 
-    def _tidy(self) -> float:
-        found = self._found()
+    def _compress_and_delete(self) -> float:
+        found = self._list()
         stamps = sorted({stamp for stamp, ending in found if ending != ".gz.part"})
-        gone = set(stamps[: -self._keep] if self._keep else stamps)
+        expired = set(stamps[: -self._backup_count] if self._backup_count else stamps)
         for stamp, ending in found:
-            if stamp in gone or (ending == ".gz.part" and stamp not in stamps):
+            if stamp in expired or (ending == ".gz.part" and stamp not in stamps):
                 with suppress(OSError):
                     os.unlink(f"{self._path}{stamp}{ending}")
         for stamp, ending in found:
-            if not ending and stamp not in gone and not self._worker.stopping:
+            if not ending and stamp not in expired and not self._worker.stopping:
                 try:
                     self._compress(f"{self._path}{stamp}")
                 except OSError as error:
                     say(
-                        f"{self._path}{stamp} cannot be compressed and stays as it is: {error.strerror or error}",
+                        f"{self._path}{stamp} cannot be compressed and stays uncompressed: {error.strerror or error}",
                         cause=f"compression of {self._path}",
+                        code="OD403",
                     )
-        return _IDLE
+        return _IDLE_S
 
     def _compress(self, path: str) -> None:
         part = f"{path}.gz.part"
         with open(os.open(path, _READ), "rb", buffering=0) as source:
             try:
-                # Writers that come by look at it for a moment.
-                hold(source.fileno(), _PATIENCE)
+                # A writer that has opened it before the rotation holds the lock for a moment.
+                hold(source.fileno(), _LOCK_TIMEOUT_S)
             except TimeoutError:
                 return
             if not os.path.exists(path):
-                # Another process was faster.
+                # Another process has compressed it.
                 return
             try:
                 with (
                     open(os.open(part, _WRITE, os.fstat(source.fileno()).st_mode & 0o777), "wb") as target,
-                    gzip.GzipFile(self._name, "wb", _LEVEL, target) as packed,
+                    gzip.GzipFile(self._name, "wb", _GZIP_LEVEL, target) as packed,
                 ):
-                    while chunk := source.read(_CHUNK):
+                    while chunk := source.read(_CHUNK_BYTES):
                         packed.write(chunk)
                         if self._worker.stopping:
                             raise InterruptedError

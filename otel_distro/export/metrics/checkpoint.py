@@ -1,4 +1,4 @@
-"""What was counted since the last collection of metrics, in a segment that only another process sends, after a kill."""
+"""The latest checkpoint of the counters, in a segment that only another process sends."""
 
 from __future__ import annotations
 
@@ -14,55 +14,57 @@ if TYPE_CHECKING:
     from otel_distro.export.spool.store import SegmentStore
 
 _SIGNAL = "metrics"
-_RETRY = 1.0
+_RETRY_S = 1.0
+_MAX_COUNT = 2**32 - 1
 
 
 class CounterCheckpoint:
-    """Keeps one body, the newest. Used by one thread at a time; without a shelf it keeps nothing.
+    """Keeps one body: what was counted since the last collection. Used by one thread at a time.
 
-    The segment is locked as long as the process lives, and not among those it sends from: so the next start, a sibling or
-    ``otel-distro drain`` adopts it as any other, after the segments with the collections before it, which are older.
+    Its segment is locked while the process lives, and is not among those that this process sends
+    from. So the next start, a sibling or ``otel-distro drain`` adopts it like any other, after the
+    segments with the collections before it, which are older. Without a store nothing is kept.
     """
 
     def __init__(self, store: SegmentStore | None) -> None:
-        self._shelf = store
+        self._store = store
         self._segment: Segment | None = None
         self._live: Record | None = None
         self._retry_at = 0.0
 
     @property
     def possible(self) -> bool:
-        """Whether there is a spool to keep anything in."""
-        return self._shelf is not None
+        """Whether there is a store to keep anything in."""
+        return self._store is not None
 
     @property
     def wanted(self) -> bool:
-        """Whether a body would be kept now: not without a spool, nor shortly after the disk refused one."""
+        """Whether a body would be kept now: not without a store, nor shortly after a disk error."""
         return self.possible and time.monotonic() >= self._retry_at
 
-    def prepare(self) -> None:
-        """Make the segment for the first body, unless there is one or the disk has no room for it."""
-        store = self._shelf
+    def open(self) -> None:
+        """Create the segment for the first body, if it is missing and the disk has room."""
+        store = self._store
         if store is not None and self._segment is None and store.has_room(FRAME_SIZE):
             with suppress(OSError):
                 self._segment = store.begin(_SIGNAL)
 
-    def keep(self, body: bytes, count: int) -> None:
-        """Keep this body in place of the last one, at every moment one of them. Where the disk refuses, neither is."""
-        store = self._shelf
+    def write(self, body: bytes, count: int) -> None:
+        """Replace the kept body. At any time one of the two is valid; after a disk error, none."""
+        store = self._store
         if store is None:
             return
-        record = Record(_SIGNAL, min(count, 2**32 - 1), time.time_ns(), len(body), body)
+        record = Record(_SIGNAL, min(count, _MAX_COUNT), time.time_ns(), len(body), body)
         try:
-            self._write(store, record)
+            self._replace(store, record)
         except OSError:
-            # What is spooled is told about a disk that fails; these are kept by the next collection all the same.
-            self._retry_at = time.monotonic() + _RETRY
+            # Not reported: the spool reports disk errors, and the next collection has these counts.
+            self._retry_at = time.monotonic() + _RETRY_S
 
-    def _write(self, store: SegmentStore, record: Record) -> None:
+    def _replace(self, store: SegmentStore, record: Record) -> None:
         segment = self._segment
         if segment is not None and segment.names() < 1:
-            # Somebody closed the descriptor, or deleted the file.
+            # The application closed the descriptor, or the file was deleted.
             segment.close()
             self._segment = self._live = segment = None
         if segment is not None and segment.size + record.length < store.small:
@@ -83,22 +85,25 @@ class CounterCheckpoint:
         self._live = record
 
     def drop(self) -> None:
-        """Forget what is kept: a collection has told it. The next body comes into a new segment, newer than that one's."""
+        """Delete the kept body: a collection has spooled it.
+
+        The next body is written to a new segment, which is newer than the collection's.
+        """
         segment, self._segment, self._live = self._segment, None, None
         self._remove(segment)
 
     def _remove(self, segment: Segment | None) -> None:
-        if segment is None or self._shelf is None:
+        if segment is None or self._store is None:
             return
         try:
-            self._shelf.directory.remove(segment.name)
+            self._store.directory.remove(segment.name)
         except OSError:
             if segment.intact():
                 os.ftruncate(segment.descriptor, 0)
         segment.close()
 
-    def forget(self) -> None:
-        """Start empty in a forked child: what is kept is its parent's."""
+    def reset_after_fork(self) -> None:
+        """Start empty: the kept body is the parent's."""
         if self._segment is not None:
             self._segment.close()
         self._segment = self._live = None

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that takes everything, until a test says otherwise."""
+    """A server that accepts everything until a test changes its answers."""
     with Server() as running:
         yield running
 
 
 @pytest.fixture
 def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pipeline]]:
-    """Starts pipelines to ``server`` that wait long before they send by themselves; they end with the test."""
+    """Starts pipelines to ``server`` that send after a minute; they end with the test."""
     monkeypatch.setattr(diagnostics, "_last", {})
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)

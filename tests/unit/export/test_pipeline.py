@@ -1,4 +1,4 @@
-"""From ended items to a real server: back-pressure, order, holding and trying again, and flush."""
+"""From ended items to a real server: back-pressure, order, retries, and flush."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from otel_distro.testing import Telemetry
 
 
-def test_burst_loses_nothing(server: Server, start: Callable[..., Pipeline], telemetry: Telemetry) -> None:
-    """Fifty thousand spans in one go, far more than the queue holds, all arrive: who is too fast does the work himself."""
+def test_burst_beyond_capacity_loses_nothing(
+    server: Server, start: Callable[..., Pipeline], telemetry: Telemetry
+) -> None:
+    """Fifty thousand spans, far more than the queue holds, all arrive.
+
+    Producers spool them themselves.
+    """
     pipeline = start(meter=telemetry.providers[1].get_meter("test"))
     item = span("burst")
     for _ in range(50_000):
@@ -42,7 +47,7 @@ def test_burst_loses_nothing(server: Server, start: Callable[..., Pipeline], tel
     assert processed == exported == {None: 50_000}
 
 
-def test_order_is_kept(server: Server, start: Callable[..., Pipeline]) -> None:
+def test_spans_of_one_thread_arrive_in_order(server: Server, start: Callable[..., Pipeline]) -> None:
     """What one thread ends arrives in the order it ended, over many batches."""
     pipeline = start(OTEL_BSP_MAX_EXPORT_BATCH_SIZE="7")
     names = [str(number) for number in range(1000)]
@@ -51,8 +56,13 @@ def test_order_is_kept(server: Server, start: Callable[..., Pipeline]) -> None:
     assert span_names(server.requests) == names
 
 
-def test_who_ends_items_writes_them(start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that computes for long leaves the writer no time; then what waits for too long is written in its own thread."""
+def test_items_waiting_too_long_are_spooled_by_the_producer(
+    start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy program keeps the GIL from the writer.
+
+    Then items that wait too long are spooled by put().
+    """
     monkeypatch.setattr(worker.Worker, "start", lambda _: False)
     pipeline = start(OTEL_BSP_MAX_QUEUE_SIZE="10000000", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="1000000")
     put(pipeline, "first")
@@ -64,23 +74,26 @@ def test_who_ends_items_writes_them(start: Callable[..., Pipeline], monkeypatch:
     assert pipeline.spool.pending()["traces"][0] == 1 + count
 
 
-def test_first_item_is_written_by_who_ends_it(start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is opened there, in a new process and in a forked child: a thread of ours would take long beside a busy program."""
+def test_first_item_is_spooled_by_the_producer(start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
+    """put() opens the file, in a new process and in a forked child.
+
+    It would take the writer long.
+    """
     monkeypatch.setattr(worker.Worker, "start", lambda _: False)
     pipeline = start(signals=("traces", "logs"))
     put(pipeline, "first", "second")
     assert pipeline.spool.pending()["traces"][0] == 1
     pipeline.before_fork()
-    pipeline.after_fork_in_child(lambda: False)
+    pipeline.reset_after_fork(lambda: False)
     assert pipeline.spool.pending() == {}
     put(pipeline, "first", "second")
     assert pipeline.spool.pending()["traces"][0] == 1
 
 
-def test_file_for_counters_is_opened_by_who_counts(
+def test_checkpoint_file_is_opened_by_the_first_measurement(
     start: Callable[..., Pipeline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same for what is counted, once and not at every collection."""
+    """The measuring thread opens the file, once and not at every collection."""
     monkeypatch.setattr(worker.Worker, "start", lambda _: False)
     start(signals=())
     pipeline, reader = assemble(("metrics",), "shop")
@@ -93,8 +106,8 @@ def test_file_for_counters_is_opened_by_who_counts(
     pipeline.finish(0)
 
 
-def test_sends_by_itself_after_the_delay(server: Server, start: Callable[..., Pipeline]) -> None:
-    """Nobody has to flush: what has ended is sent after the delay of the setting."""
+def test_items_are_sent_after_the_schedule_delay(server: Server, start: Callable[..., Pipeline]) -> None:
+    """Without a flush, ended spans are sent after the delay of the setting."""
     pipeline = start(OTEL_BSP_SCHEDULE_DELAY="1")
     put(pipeline, "a")
     server.wait_for(1)
@@ -102,10 +115,10 @@ def test_sends_by_itself_after_the_delay(server: Server, start: Callable[..., Pi
 
 
 @pytest.mark.parametrize("status", ["503 Busy", "404 Not Found", "401 Unauthorized", "302 Found"])
-def test_held_and_tried_again(
+def test_request_refused_for_now_is_kept_and_sent_again(
     server: Server, start: Callable[..., Pipeline], status: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What the server does not take now is kept and sent again, whole and once; going and coming are a line each."""
+    """It is sent again, whole and once; the outage and its end are one message each."""
     server.answers[:] = [http(status, b"", ""), http()]
     pipeline = start()
     put(pipeline, "a", "b")
@@ -120,18 +133,18 @@ def test_held_and_tried_again(
     assert f"delivering to {server.endpoint} again" in lines[1]
 
 
-def test_tries_again_by_itself(server: Server, start: Callable[..., Pipeline]) -> None:
-    """After an outage what waits goes out without anything new having to happen."""
+def test_request_is_retried_without_a_new_item(server: Server, start: Callable[..., Pipeline]) -> None:
+    """After an outage the backlog is sent without a new item or flush."""
     server.answers[:] = [http("503 Busy", b"", ""), http()]
     put(start(OTEL_BSP_SCHEDULE_DELAY="1"), "a")
     server.wait_for(2)
     assert span_names(server.requests) == ["a", "a"]
 
 
-def test_item_that_the_server_refuses_goes_alone(
+def test_item_that_the_server_rejects_is_found_and_others_arrive(
     server: Server, start: Callable[..., Pipeline], telemetry: Telemetry
 ) -> None:
-    """Of a request that is refused for its content the item to blame is found and set aside; the others arrive."""
+    """Of a rejected request the bad item is found and kept as dead letter; the others arrive."""
 
     def judge(connection: Any) -> None:
         bad = b"poison" in server.requests[-1].body
@@ -147,8 +160,8 @@ def test_item_that_the_server_refuses_goes_alone(
     assert {p.attributes.get(s.ERROR_TYPE.name): p.value for p in points} == {None: 21, "HTTP 400 Bad Request": 1}
 
 
-def test_request_that_is_too_large_is_cut(server: Server, start: Callable[..., Pipeline]) -> None:
-    """A server that finds a request too large gets smaller ones."""
+def test_request_that_is_too_large_is_split(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A server that answers 413 gets smaller requests."""
 
     def judge(connection: Any) -> None:
         large = len(server.requests[-1].body) > 2000
@@ -162,8 +175,8 @@ def test_request_that_is_too_large_is_cut(server: Server, start: Callable[..., P
     assert span_names(request for request in server.requests if len(request.body) <= 2000) == names
 
 
-def test_hanging_server_does_not_hold_flush(server: Server, start: Callable[..., Pipeline]) -> None:
-    """``flush()`` says False when its time is over, and the application goes on."""
+def test_flush_to_hanging_server_returns_false_in_time(server: Server, start: Callable[..., Pipeline]) -> None:
+    """``flush()`` returns False when its time is over, and the application continues."""
     server.answers[:] = [server.hang]
     pipeline = start()
     put(pipeline, "a")
@@ -172,14 +185,14 @@ def test_hanging_server_does_not_hold_flush(server: Server, start: Callable[...,
     assert pipeline.spool.pending()["traces"][0] == 1
 
 
-def test_nothing_to_flush(server: Server, start: Callable[..., Pipeline]) -> None:
-    """Where nothing waits ``flush()`` is done at once and sends nothing."""
+def test_flush_without_items_sends_nothing(server: Server, start: Callable[..., Pipeline]) -> None:
+    """An empty pipeline is flushed at once without a request."""
     assert start().flush(60)
     assert server.requests == []
 
 
-def test_flush_from_many_threads(server: Server, start: Callable[..., Pipeline]) -> None:
-    """Whoever flushes, and however many at once, what each has ended before is there afterwards."""
+def test_flush_from_many_threads_delivers_each_threads_items(server: Server, start: Callable[..., Pipeline]) -> None:
+    """After its flush returns, what each thread has ended before is delivered."""
     pipeline = start()
     seen: list[bool] = []
 

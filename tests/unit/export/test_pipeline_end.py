@@ -1,10 +1,11 @@
-"""The end of a pipeline: its budget, what is left to the next start, and whoever asks for it again or meanwhile."""
+"""The end of a pipeline: its budget, what is left for the next start, and repeated calls."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from otel_distro.export.pipeline import Pipeline
 
 
-def test_finish_keeps_its_budget(
+def test_finish_with_hanging_server_keeps_its_budget(
     server: Server, start: Callable[..., Pipeline], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A server that hangs does not hold the end of the process; what is left is told and waits on the disk."""
+    """A server that hangs does not delay the exit; what is left is reported and stays on disk."""
     server.answers[:] = [server.hang]
     pipeline = start()
     put(pipeline, "a", "b")
@@ -33,10 +34,13 @@ def test_finish_keeps_its_budget(
     assert left in capfd.readouterr().err.splitlines()
 
 
-def test_rest_does_not_wait_for_the_answer_to_what_is_under_way(
+def test_finish_during_slow_request_sends_the_rest_beside_it(
     server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow collector that is at a request when the process ends gets what came meanwhile beside it; nothing comes twice."""
+    """A slow collector gets newer items in a second request at the same time.
+
+    Nothing arrives twice.
+    """
     monkeypatch.setattr(last_delivery, "_SLOW", 0.0)
 
     def when_the_next_is_there(connection: socket.socket) -> None:
@@ -55,8 +59,8 @@ def test_rest_does_not_wait_for_the_answer_to_what_is_under_way(
     assert pipeline.spool.pending() == {}
 
 
-def test_next_start_delivers_what_was_left(server: Server, start: Callable[..., Pipeline]) -> None:
-    """What one process could not deliver comes with the next one that lives a moment."""
+def test_next_start_delivers_what_is_left(server: Server, start: Callable[..., Pipeline]) -> None:
+    """What one process could not deliver is delivered by the next one."""
     server.answers[:] = [http("503 Busy", b"", ""), http()]
     first = start()
     put(first, "a", "b")
@@ -66,8 +70,8 @@ def test_next_start_delivers_what_was_left(server: Server, start: Callable[..., 
     server.wait_until(lambda requests: sorted(span_names(requests[1:])) == ["a", "b", "c"])
 
 
-def test_finish_delivers_and_ends(server: Server, start: Callable[..., Pipeline]) -> None:
-    """The last delivery takes everything; afterwards nothing is queued, flushed or sent any more, and twice is once."""
+def test_finish_delivers_everything_and_stops(server: Server, start: Callable[..., Pipeline]) -> None:
+    """Afterwards nothing is queued, flushed or sent any more; a second call does nothing."""
     pipeline = start()
     put(pipeline, "a")
     pipeline.finish(60)
@@ -78,8 +82,23 @@ def test_finish_delivers_and_ends(server: Server, start: Callable[..., Pipeline]
     assert span_names(server.requests) == ["a"]
 
 
-def test_who_finishes_too_waits_for_the_end(server: Server, start: Callable[..., Pipeline]) -> None:
-    """The end of the process may be asked for again, by another thread or a handler, before it has come: nobody leaves early."""
+def test_finish_closes_idle_connections(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A connection that was kept for the next request is closed at the end."""
+
+    def connections() -> int:
+        found = psutil.Process().net_connections("tcp4")
+        return sum(bool(each.raddr) and each.raddr.port == server.port for each in found)
+
+    pipeline = start()
+    put(pipeline, "a")
+    assert pipeline.flush(60)
+    assert connections() == 1
+    pipeline.finish(60)
+    assert connections() == 0
+
+
+def test_finish_called_twice_waits_for_the_first(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A second thread or a handler that calls finish() waits for the end of the first call."""
     again = threading.Event()
 
     def once_both_wait(connection: socket.socket) -> None:
@@ -100,8 +119,8 @@ def test_who_finishes_too_waits_for_the_end(server: Server, start: Callable[...,
     assert span_names(server.requests) == ["a"]
 
 
-def test_no_signal_is_left_behind(server: Server, start: Callable[..., Pipeline]) -> None:
-    """While more spans come than a slow collector takes, what comes of another signal has its turn all the same."""
+def test_sender_serves_signals_in_turn(server: Server, start: Callable[..., Pipeline]) -> None:
+    """While more spans come than a slow collector accepts, log records get their turn too."""
 
     def answer(connection: socket.socket) -> None:
         if len(server.requests) == 1:
@@ -118,8 +137,10 @@ def test_no_signal_is_left_behind(server: Server, start: Callable[..., Pipeline]
     assert len(server.requests) >= 30
 
 
-def test_end_in_the_middle_of_a_search(server: Server, start: Callable[..., Pipeline]) -> None:
-    """A refused batch that is looked through piece by piece when the process ends: the next sends what is left, no more."""
+def test_finish_while_splitting_a_rejected_batch_leaves_the_rest(
+    server: Server, start: Callable[..., Pipeline]
+) -> None:
+    """The next process sends the pieces that are left, and no more."""
     refused = http("400 Bad Request")
     server.answers[:] = [refused, http(), refused, server.hang]
     pipeline = start()
@@ -137,10 +158,10 @@ def test_end_in_the_middle_of_a_search(server: Server, start: Callable[..., Pipe
     assert sorted(span_names(server.requests[seen:]), key=int) == names[32:]
 
 
-def test_metrics_are_collected_at_flush_and_at_the_end(
+def test_flush_and_finish_collect_metrics(
     server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flush collects, and so does the end: what was counted in the last moment is told."""
+    """A flush collects, and so does the end: late measurements are delivered."""
     start()
     pipeline, reader = assemble(("metrics",), "shop")
     assert reader is not None
@@ -154,8 +175,8 @@ def test_metrics_are_collected_at_flush_and_at_the_end(
     assert metric_names(server.requests) == {"shop.first", "shop.last"}
 
 
-def test_callback_that_hangs_does_not_hold_the_end(server: Server, start: Callable[..., Pipeline]) -> None:
-    """A callback of the application that never returns costs its own metric, not the spans and not the end."""
+def test_finish_with_hanging_callback_delivers_the_rest(server: Server, start: Callable[..., Pipeline]) -> None:
+    """A callback that never returns loses its own metric only, and does not delay the exit."""
     start()
     pipeline, reader = assemble(("traces", "metrics"), "shop")
     assert reader is not None
@@ -170,10 +191,10 @@ def test_callback_that_hangs_does_not_hold_the_end(server: Server, start: Callab
     stuck.set()
 
 
-def test_without_threads_the_caller_does_it(
+def test_flush_and_finish_without_threads_run_in_the_caller(
     server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no thread can be started, flush and the end deliver all the same."""
+    """Where no thread can be started, both deliver all the same."""
 
     def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")

@@ -1,4 +1,4 @@
-"""The queue of a signal: order, batches, bounds, and what becomes of an item that cannot be encoded."""
+"""The queue of a signal: order, batches, bounds, and items that cannot be encoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from otel_distro import schema as s
 from otel_distro._runtime.gil import GilYield
-from otel_distro.export.encode.request import PreEncoded, encode_spans, prepare_spans
+from otel_distro.export.encode.request import PreEncoded, encode_spans, pre_encode_spans
 from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.signal_queue import PRE_ENCODE_EVERY, SignalQueue
 from otel_distro.export.spool.spool import Spool, open_spool, spool_key
@@ -29,7 +29,7 @@ def spool() -> Spool:
 
 @pytest.fixture
 def queue(spool: Spool, telemetry: Telemetry) -> SignalQueue:
-    """A lane of ten spans, three in a batch, that reports on itself."""
+    """A queue of ten spans, three in a batch, that reports on itself."""
     meter = telemetry.providers[1].get_meter("test")
     return SignalQueue(
         "traces", encode_spans, spool, ExporterMetrics("traces", meter, "http://x:4318", 10), capacity=10, batch=3
@@ -41,8 +41,8 @@ def counts(telemetry: Telemetry, metric: s.Metric) -> dict[Any, float]:
     return {point.attributes.get(s.ERROR_TYPE.name): point.value for point in telemetry.metric(metric.name)}
 
 
-def test_batches_in_order(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
-    """Items leave in the order they came, at most a batch in one body, and are counted."""
+def test_queue_spools_batches_in_order(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
+    """Items leave in the order they were put, at most a batch in one body, and are counted."""
     assert [queue.put(span(str(number))) for number in range(7)] == [1, 2, 3, 4, 5, 6, 7]
     assert [queue.spool_batch() for _ in range(4)] == [True, True, True, False]
     assert spool.pending()["traces"][0] == 7
@@ -54,8 +54,8 @@ def test_batches_in_order(queue: SignalQueue, spool: Spool, telemetry: Telemetry
     )
 
 
-def test_with_pauses_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
-    """With pauses for other threads the body is the same, and what a broken item costs."""
+def test_spool_batch_with_pauses_gives_the_same_body(spool: Spool, telemetry: Telemetry) -> None:
+    """With pauses for other threads the body and the counts of dropped items are the same."""
     meter = telemetry.providers[1].get_meter("test")
     queue = SignalQueue(
         "traces", encode_spans, spool, ExporterMetrics("traces", meter, "http://x:4318", 200), capacity=200
@@ -75,19 +75,19 @@ def test_with_pauses_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 297, "unencodable": 3}
 
 
-def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
-    """Made bytes of ahead, a few at a time, the body is the same, and what a broken item costs; the last one is left alone."""
+def test_spool_batch_of_pre_encoded_items_gives_the_same_body(spool: Spool, telemetry: Telemetry) -> None:
+    """Items encoded ahead, a few at a time, give the same body; the newest one is left as it is."""
     meter = telemetry.providers[1].get_meter("test")
     metrics = ExporterMetrics("traces", meter, "http://x:4318", 200)
     items: list[Any] = [span(str(number)) for number in range(100)]
     items[40] = object()
     bodies = []
     for every in (1000, 1, 4, 7):
-        queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, batch=30, prepare=prepare_spans)
+        queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, batch=30, pre_encode=pre_encode_spans)
         for number, item in enumerate(items, 1):
             queue.put(item)
             if not number % every:
-                queue.prepare()
+                queue.pre_encode()
                 assert type(queue.items[-1]) is not PreEncoded
             if number == 50:
                 assert queue.spool_batch()
@@ -102,38 +102,38 @@ def test_prepared_is_the_same(spool: Spool, telemetry: Telemetry) -> None:
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 4 * 99, "unencodable": 4}
 
 
-def test_prepare_leaves_the_rest_to_others(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
-    """Not without a function for it, not while somebody is at it, and only a few items at once."""
+def test_pre_encode_is_limited_and_skipped_while_locked(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
+    """It encodes a few items, and none without a function or while the queue is locked."""
     for number in range(9):
         queue.put(span(str(number)))
-    queue.prepare()
+    queue.pre_encode()
     assert PreEncoded not in map(type, queue.items)
     meter = telemetry.providers[1].get_meter("test")
     metrics = ExporterMetrics("traces", meter, "http://x:4318", 200)
-    other = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, prepare=prepare_spans)
+    other = SignalQueue("traces", encode_spans, spool, metrics, capacity=200, pre_encode=pre_encode_spans)
     for number in range(100):
         other.put(span(str(number)))
     with other.lock:
-        other.prepare()
+        other.pre_encode()
     assert PreEncoded not in map(type, other.items)
-    other.prepare()
+    other.pre_encode()
     assert [type(item) is PreEncoded for item in other.items] == [True] * 2 * PRE_ENCODE_EVERY + [False] * (
         100 - 2 * PRE_ENCODE_EVERY
     )
 
 
-def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Telemetry) -> None:
-    """Of many threads that do all of it at once, each span arrives once or is counted as dropped."""
+def test_pre_encode_with_concurrent_put_and_drop_loses_no_span(spool: Spool, telemetry: Telemetry) -> None:
+    """Many threads put, encode, spool and drop: each span arrives once or is counted as dropped."""
     meter = telemetry.providers[1].get_meter("test")
     metrics = ExporterMetrics("traces", meter, "http://x:4318", 20)
-    queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=20, batch=6, prepare=prepare_spans)
+    queue = SignalQueue("traces", encode_spans, spool, metrics, capacity=20, batch=6, pre_encode=pre_encode_spans)
     spans = [[span(f"<{thread}.{number}>") for number in range(400)] for thread in range(4)]
 
     def work(own: list[Any]) -> None:
         for number, item in enumerate(own):
             queue.put(item)
             if not number % 2:
-                queue.prepare()
+                queue.pre_encode()
             if not number % 5:
                 queue.drop_beyond_capacity()
             if not number % 7:
@@ -162,8 +162,8 @@ def test_prepared_while_others_put_take_and_drop(spool: Spool, telemetry: Teleme
     assert found[None] + found.get("queue_full", 0) == 1600
 
 
-def test_oldest_goes_beyond_the_capacity(queue: SignalQueue, telemetry: Telemetry) -> None:
-    """Beyond the capacity the oldest are dropped, and every one is counted."""
+def test_queue_beyond_capacity_drops_the_oldest(queue: SignalQueue, telemetry: Telemetry) -> None:
+    """The oldest items beyond the capacity are dropped, and each one is counted."""
     for number in range(25):
         queue.put(span(str(number)))
     queue.drop_beyond_capacity()
@@ -171,8 +171,8 @@ def test_oldest_goes_beyond_the_capacity(queue: SignalQueue, telemetry: Telemetr
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {"queue_full": 15}
 
 
-def test_item_that_cannot_be_encoded_goes_alone(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
-    """What is no span is dropped and counted; those beside it are spooled."""
+def test_item_that_cannot_be_encoded_is_dropped_alone(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
+    """An object that is not a span is dropped and counted; the spans beside it are spooled."""
     for item in (span("a"), object(), span("b")):
         queue.put(item)
     assert queue.spool_batch()
@@ -182,8 +182,8 @@ def test_item_that_cannot_be_encoded_goes_alone(queue: SignalQueue, spool: Spool
     assert list(found.values()) == [1]
 
 
-def test_length_and_room_are_observed(queue: SignalQueue, telemetry: Telemetry) -> None:
-    """The queue reports its length and its capacity, with the names and attributes of the conventions."""
+def test_queue_reports_size_and_capacity(queue: SignalQueue, telemetry: Telemetry) -> None:
+    """The queue reports both under the names and attributes of the semantic conventions."""
     queue.put(span("a"))
     (size,) = telemetry.metric(s.SDK_QUEUE_SIZE["traces"].name)
     (room,) = telemetry.metric(s.SDK_QUEUE_CAPACITY["traces"].name)
@@ -195,15 +195,15 @@ def test_length_and_room_are_observed(queue: SignalQueue, telemetry: Telemetry) 
     }
 
 
-def test_child_starts_empty(queue: SignalQueue, spool: Spool) -> None:
-    """What waited is the parent's: a child forgets it."""
+def test_queue_after_fork_is_empty(queue: SignalQueue, spool: Spool) -> None:
+    """The parent delivers what was queued; the child forgets it."""
     queue.put(span("a"))
-    queue.forget()
+    queue.reset_after_fork()
     assert (list(queue.items), queue.spool_batch(), spool.pending()) == ([], False, {})
 
 
-def test_many_threads(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
-    """Whatever threads put and drop at once: what was put is spooled, dropped or still waits, and all of it is counted."""
+def test_queue_used_by_many_threads_counts_every_item(queue: SignalQueue, spool: Spool, telemetry: Telemetry) -> None:
+    """Every item is spooled, dropped or still queued, and all of them are counted."""
 
     def work(number: int) -> None:
         for _ in range(500):

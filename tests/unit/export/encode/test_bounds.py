@@ -1,4 +1,4 @@
-"""What cannot be said in OTLP, or not in this length, is brought into a sane form; what is left out is counted."""
+"""Values without an OTLP type or above a limit are adjusted; what is left out is counted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.hostile import HOSTILE
 from tests.support.messages import log, logs_of, span, spans_of, value_of
 
 
-def test_sane_forms() -> None:
-    """What becomes of what OTLP cannot say."""
+def test_value_without_otlp_type_becomes_text_or_nearest_number() -> None:
+    """Values that OTLP cannot represent become a text or the nearest number."""
     forms = {
         "lone surrogate": "\ufffd lone",
         "raising str": "s",
@@ -38,8 +38,8 @@ def test_sane_forms() -> None:
         assert value_of(spans_of(encode_spans([span(attributes={"x": HOSTILE[title]})]))[0]).int_value == number, title
 
 
-def test_texts_are_cut_between_characters() -> None:
-    """Texts end at 64 KiB of UTF-8, bodies at 256 KiB, names at 4 KiB, and never within a character."""
+def test_long_text_is_cut_between_characters() -> None:
+    """Texts end at 64 KiB of UTF-8, bodies at 256 KiB, names at 4 KiB; no character is split."""
     long = "a" + "\u20ac" * 200_000
     message = spans_of(encode_spans([span(long, attributes={"x": long, "y": "b" * 70_000})]))[0]
     assert value_of(message).string_value == long[: 1 + (65536 - 1) // 3]
@@ -48,8 +48,8 @@ def test_texts_are_cut_between_characters() -> None:
     assert logs_of(encode_logs([log("b" * 300_000)]))[0].body.string_value == "b" * 262_144
 
 
-def test_what_does_not_fit_is_counted() -> None:
-    """An item has 5,000 values and 1 MiB of texts; attributes and events beyond are in its dropped counts."""
+def test_item_above_limits_counts_what_is_left_out() -> None:
+    """An item holds 5,000 values and 1 MiB of text; the rest is in its dropped counts."""
     many = {f"key {i}": i for i in range(15_000)}
     message = spans_of(encode_spans([span(attributes=many)]))[0]
     assert (len(message.attributes), message.dropped_attributes_count) == (5_000, 10_000)
@@ -60,8 +60,8 @@ def test_what_does_not_fit_is_counted() -> None:
     assert sum(len(pair.value.string_value) for pair in message.attributes) == 1024 * 1024
 
 
-def test_times_are_brought_into_range() -> None:
-    """Times before the epoch, beyond 64 bits, of other types or missing never cost the span."""
+def test_time_out_of_range_is_clamped() -> None:
+    """Times before 1970, above 64 bits, of other types or missing never drop the span."""
     for start, end, expected in (
         (-1, 1 << 70, (0, (1 << 64) - 1)),
         (None, "x", (0, 0)),
@@ -71,16 +71,19 @@ def test_times_are_brought_into_range() -> None:
         assert (message.start_time_unix_nano, message.end_time_unix_nano) == expected
 
 
-def test_span_without_identifiers_is_counted() -> None:
-    """A span that has no identifiers is dropped, with the reason."""
+def test_span_without_identifiers_is_dropped_and_counted() -> None:
+    """A span without valid identifiers is dropped with this reason.
+
+    A log record is kept without them.
+    """
     for context in (None, SpanContext(1 << 130, 2, False), SpanContext(-1, 2, False)):
         assert encode_spans([span(), span(context=context), span()]).count == 2
         assert encode_spans([span(context=context)]).dropped == {"invalid_ids": 1}
     assert logs_of(encode_logs([log(trace_id=-5, span_id="x")]))[0].body.string_value == "good"
 
 
-def test_deepest_container_can_be_decoded() -> None:
-    """Containers are cut where decoders would give up on the whole request."""
+def test_deep_container_is_cut_so_that_decoders_accept_it() -> None:
+    """Containers are cut before decoders reject the whole request."""
     value: Any = "bottom"
     for _ in range(200):
         value = {"k": value}

@@ -1,4 +1,4 @@
-"""A hostile item is brought into a sane form or dropped alone; its neighbours arrive as if it had not been there."""
+"""A hostile item is adjusted or dropped alone; the items beside it arrive unchanged."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from tests.support.messages import (
     value_of,
 )
 
-# By title: a test runner looks at parameters, and that is what these do not bear.
+# By title: pytest inspects parameters, which these values do not survive.
 each = pytest.mark.parametrize("title", HOSTILE)
 
 
 @each
-def test_attribute(title: str) -> None:
-    """A hostile value of an attribute costs at most the attribute, and that is counted; the others stay."""
+def test_span_with_hostile_attribute_loses_at_most_that_attribute(title: str) -> None:
+    """A hostile attribute value drops at most this attribute, and that is counted."""
     value = HOSTILE[title]
     (message,) = between(encode_spans, spans_of, span(), span(attributes={"before": 1, "x": value, "after": 2}))
     assert {pair.key for pair in message.attributes} >= {"before", "after"}
@@ -56,8 +56,11 @@ def test_attribute(title: str) -> None:
 
 
 @each
-def test_event_and_link(title: str) -> None:
-    """A hostile value in an event or a link costs at most itself; the span and its other events arrive."""
+def test_span_with_hostile_event_or_link_keeps_the_others(title: str) -> None:
+    """A hostile value in an event or a link drops at most that one.
+
+    The span and its others arrive.
+    """
     value = HOSTILE[title]
     events = [Event("one", {"a": 1}, 1), Event("two", {"x": value}, 2), Event("three", {"b": 2}, 3)]
     links = [Link(CONTEXT, {"x": value}), Link(CONTEXT, {"a": 1})]
@@ -67,8 +70,8 @@ def test_event_and_link(title: str) -> None:
 
 
 @each
-def test_names_and_texts(title: str) -> None:
-    """Anything in place of a name becomes a text."""
+def test_hostile_name_becomes_text(title: str) -> None:
+    """Any object in place of a name becomes a text."""
     value = HOSTILE[title]
     bad = span(value, events=[Event(value, {}, 1)], status=Status(StatusCode.ERROR, "x"))
     bad.status._description = value
@@ -77,8 +80,8 @@ def test_names_and_texts(title: str) -> None:
 
 
 @each
-def test_every_field_of_a_span(title: str) -> None:
-    """Anything in place of any part of a span costs at most the span, and never another one."""
+def test_span_with_hostile_field_is_dropped_alone(title: str) -> None:
+    """Any object in place of a field drops at most this span, and never another one."""
     value = HOSTILE[title]
     for field in ("context", "parent", "attributes", "events", "links", "kind", "status", "start_time", "end_time"):
         between(encode_spans, spans_of, span(), span(**{field: value}))
@@ -88,7 +91,7 @@ def test_every_field_of_a_span(title: str) -> None:
 
 
 @each
-def test_body_and_attribute_of_a_log_record(title: str) -> None:
+def test_log_record_with_hostile_body_or_attribute_arrives(title: str) -> None:
     """A record with a hostile body or attribute arrives."""
     value = HOSTILE[title]
     (message,) = between(encode_logs, logs_of, log(), log(value))
@@ -98,8 +101,8 @@ def test_body_and_attribute_of_a_log_record(title: str) -> None:
 
 
 @each
-def test_every_field_of_a_log_record(title: str) -> None:
-    """Anything in place of any part of a log record costs at most the record, and never another one."""
+def test_log_record_with_hostile_field_is_dropped_alone(title: str) -> None:
+    """Any object in place of a field drops at most this record, and never another one."""
     value = HOSTILE[title]
     for field in vars(log().log_record):
         between(encode_logs, logs_of, log(), log(**{field: value}))
@@ -111,8 +114,8 @@ def metrics(metric: Metric) -> MetricsData:
 
 
 @each
-def test_metrics(title: str) -> None:
-    """Anything in place of any part of a metric costs at most that metric or point."""
+def test_metric_with_hostile_field_is_dropped_alone(title: str) -> None:
+    """Any object in place of a field drops at most this metric or point."""
     value = HOSTILE[title]
     points = [
         NumberDataPoint(GOOD, 1, 2, 3),
@@ -136,7 +139,7 @@ def test_metrics(title: str) -> None:
         assert sum(point.as_int == 3 and len(point.attributes) == 3 for point in found if hasattr(point, "as_int")) >= 2
 
 
-# Recipes: hypothesis, too, looks at what it has drawn.
+# Recipes instead of values: hypothesis inspects what it has drawn.
 recipes = st.recursive(
     st.tuples(st.just("hostile"), st.sampled_from(list(HOSTILE)))
     | st.tuples(st.just("plain"), st.text(st.characters(), max_size=5) | st.integers() | st.floats() | st.none()),
@@ -158,8 +161,8 @@ def made(recipe: Any) -> Any:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(recipes, min_size=9, max_size=9))
-def test_anything_anywhere(parts: list[Any]) -> None:
-    """Whatever an item is made of, what is written can be decoded and the neighbours are in it."""
+def test_item_of_random_parts_does_not_affect_its_neighbours(parts: list[Any]) -> None:
+    """For an item of random parts the request can be decoded and holds the neighbours."""
     values = made(parts)
     fields = ("parent", "attributes", "events", "links", "kind", "status", "start_time", "end_time")
     between(encode_spans, spans_of, span(), span(values[8], **dict(zip(fields, values, strict=False))))
@@ -183,8 +186,8 @@ class Raising(ReadableSpan):
         raise RuntimeError("hostile property")
 
 
-def test_derived_spans_are_read_through_their_properties() -> None:
-    """What a class derived from the SDK's gives out counts, not what it holds; a property that raises costs its span."""
+def test_span_subclass_is_read_through_its_properties() -> None:
+    """The properties of a subclass count, not its fields; a property that raises drops its span."""
     derived: dict[str, Any] = {"context": CONTEXT, "resource": RESOURCE, "attributes": {"password": "secret"}}
     encoded = encode_spans([span(), Redacted("redacted", **derived), Raising("raising", **derived), span()])
     assert encoded.dropped == {"unencodable": 1}
@@ -193,8 +196,8 @@ def test_derived_spans_are_read_through_their_properties() -> None:
     assert b"secret" not in encoded.body
 
 
-def test_a_lie_is_not_remembered() -> None:
-    """A text that is equal to everything neither answers for others nor gets another's bytes."""
+def test_text_that_equals_everything_is_not_cached() -> None:
+    """A text that is equal to every other neither replaces the bytes of another nor gets them."""
     lie = LyingText("true")
     for attributes in ({"x": lie}, {lie: "x"}, {lie: lie}):
         encode_spans([span(lie, attributes=attributes)])
@@ -203,8 +206,8 @@ def test_a_lie_is_not_remembered() -> None:
     assert value_of(spans_of(encode_spans([span(attributes={"x": lie})]))[0]).string_value == "true"
 
 
-def test_attributes_changed_meanwhile() -> None:
-    """Attributes that another thread changes during encoding cost no item, and of their own no more than is changing."""
+def test_attributes_changed_during_encoding_drop_no_item() -> None:
+    """Attributes that another thread changes meanwhile drop no item, and only themselves."""
     growing: dict[str, Any] = {"x": 1}
     nested: dict[str, Any] = {"inner": growing}
     stop = threading.Event()
@@ -233,8 +236,8 @@ def test_attributes_changed_meanwhile() -> None:
         sys.setswitchinterval(interval)
 
 
-def test_at_the_end_of_the_stack() -> None:
-    """A caller so deep in its calls that nothing more fits loses no items: they are encoded in a thread."""
+def test_caller_near_recursion_limit_encodes_in_a_thread() -> None:
+    """A caller near the recursion limit drops no items: they are encoded in a new thread."""
     items = [span(attributes={"x": [[["deep"]]]})] * 5
     expected = encode_spans(items)
 
@@ -242,7 +245,7 @@ def test_at_the_end_of_the_stack() -> None:
         return dive(frames - 1) if frames else encode_spans(items)
 
     def work() -> None:
-        # In a thread of its own the depth is known, however deep the test runner is.
+        # In a new thread the depth is known, whatever the depth of pytest is.
         depth = 0
         frame: Any = sys._getframe()
         while frame is not None:
@@ -257,8 +260,8 @@ def test_at_the_end_of_the_stack() -> None:
     assert results == [expected]
 
 
-def test_interrupts_pass() -> None:
-    """What a signal's handler raises in the main thread, such as the exit of a server, is not swallowed."""
+def test_exception_of_signal_handler_is_not_swallowed() -> None:
+    """An exception of a signal handler, such as SystemExit, passes through the encoder."""
 
     def leave(*args: Any) -> None:
         raise SystemExit
@@ -282,8 +285,8 @@ class Exiting(ReadableSpan):
         raise SystemExit
 
 
-def test_exits_of_items_do_not_pass() -> None:
-    """A span whose properties want to end the program or the thread costs itself, in every thread."""
+def test_item_that_raises_system_exit_is_dropped_alone() -> None:
+    """A span whose property raises SystemExit is dropped alone, in every thread."""
     items = [span(), Exiting("exiting", context=CONTEXT, resource=RESOURCE), span()]
     results = [encode_spans(items)]
     thread = threading.Thread(target=lambda: results.append(encode_spans(items)))
@@ -292,7 +295,7 @@ def test_exits_of_items_do_not_pass() -> None:
     assert [(encoded.count, encoded.dropped) for encoded in results] == [(2, {"unencodable": 1})] * 2
 
 
-def test_nothing_to_encode() -> None:
-    """Nothing gives nothing."""
+def test_empty_batch_is_an_empty_request() -> None:
+    """An empty batch is an empty body."""
     for encoded in (encode_spans([]), encode_logs([]), encode_metrics(MetricsData([]))):
         assert encoded == Encoded(b"", 0, {})

@@ -1,4 +1,4 @@
-"""No secret becomes bytes, wherever in an item it is; what only looks like one is encoded as upstream does it."""
+"""No secret is encoded, wherever it is; what only resembles one is encoded as upstream does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from otel_distro import schema
-from otel_distro.export.encode.redact import redactor, renew, report_hidden
+from otel_distro.export.encode.redact import redactor, report_hidden, reset_after_fork
 from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans
 from otel_distro.redaction import MASK
 from tests.support.messages import CONTEXT, RESOURCE, SCOPE, log, logs_of, span, spans_of, value_of
@@ -41,13 +41,13 @@ SECRET = f"password={CANARY}"
 
 @pytest.fixture(autouse=True)
 def _from_zero() -> None:
-    renew()
+    reset_after_fork()
 
 
 def spans_with(attributes: dict[str, Any], text: str) -> list[Any]:
-    """Return spans with the attributes, and the text, in all places where a span can have them."""
+    """Return spans with the attributes and the text in every place that a span has for them."""
     scope = InstrumentationScope("shop", "1.0", None, attributes)
-    # Values of a key are remembered from the second time on.
+    # Values of a key are cached from its second use on.
     return [
         span(attributes=attributes),
         span(attributes=attributes),
@@ -58,7 +58,7 @@ def spans_with(attributes: dict[str, Any], text: str) -> list[Any]:
 
 
 def logs_with(attributes: dict[str, Any], text: str) -> list[Any]:
-    """Return log records with the attributes, and the text, in all places where a record can have them."""
+    """Return log records with the attributes and the text in every place for them."""
     return [
         log(text, event_name=text, severity_text=text),
         log({"outer": [attributes, (attributes, text)]}),
@@ -68,7 +68,7 @@ def logs_with(attributes: dict[str, Any], text: str) -> list[Any]:
 
 
 def metrics_with(attributes: dict[str, Any], text: str) -> MetricsData:
-    """Return metrics with the attributes, and the text, in all places where a metric can have them."""
+    """Return metrics with the attributes and the text in every place for them."""
     points = [NumberDataPoint(attributes, 1, 2, 3, [Exemplar(attributes, 1, 2, 3, 4)])]
     metric = Metric("m", text, "1", Sum(points, AggregationTemporality.CUMULATIVE, True))
     return MetricsData([ResourceMetrics(RESOURCE, [ScopeMetrics(SCOPE, [metric], "")], "")])
@@ -79,8 +79,11 @@ def carried(entry: Planted | NearMiss) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.parametrize("entry", PLANTED, ids=lambda entry: entry.name)
-def test_no_planted_secret_becomes_bytes(entry: Planted) -> None:
-    """A secret is in no byte of spans, log records and metrics, whatever carries it; each time it is counted."""
+def test_planted_secret_is_in_no_byte_of_a_request(entry: Planted) -> None:
+    """A secret is in no byte of spans, log records and metrics, wherever it was.
+
+    Each one is counted.
+    """
     attributes, text = carried(entry)
     for _ in range(2):
         before = sum(redactor().hidden.values())
@@ -94,8 +97,8 @@ def test_no_planted_secret_becomes_bytes(entry: Planted) -> None:
 
 
 @pytest.mark.parametrize("entry", NEAR_MISSES, ids=lambda entry: entry.name)
-def test_near_misses_are_encoded_as_upstream_does_it(entry: NearMiss) -> None:
-    """What only looks like a secret arrives unchanged, and nothing is counted."""
+def test_near_miss_is_encoded_as_upstream_encodes_it(entry: NearMiss) -> None:
+    """A value that only resembles a secret arrives unchanged, and nothing is counted."""
     attributes, text = carried(entry)
     cases: list[tuple[Callable[[Any], Any], Callable[[Any], Message], Any]] = [
         (encode_spans, upstream_spans, spans_with(attributes, text)),
@@ -108,8 +111,8 @@ def test_near_misses_are_encoded_as_upstream_does_it(entry: NearMiss) -> None:
     assert redactor().hidden == {}
 
 
-def test_items_stay_as_they_are() -> None:
-    """What other processors see of an item is what the application gave, with its secrets."""
+def test_item_is_not_changed_by_redaction() -> None:
+    """Other processors see the item as the application made it, with its secrets."""
     item = span(SECRET, attributes={"password": CANARY, "list": [{"token": CANARY}]})
     record = log({"password": CANARY, "list": [SECRET]})
     assert CANARY.encode() not in encode_spans([item]).body + encode_logs([record]).body
@@ -117,8 +120,8 @@ def test_items_stay_as_they_are() -> None:
     assert record.log_record.body == {"password": CANARY, "list": [SECRET]}
 
 
-def test_forms_of_what_is_hidden() -> None:
-    """A mask takes the place of a value, whole mappings of secret keys included; lists keep their length."""
+def test_mask_replaces_value_mapping_and_list_elements() -> None:
+    """A mask replaces a value, or the whole mapping of a secret key; lists keep their length."""
     given = {
         "token": {"a": 1},
         "pin": 1234,
@@ -137,44 +140,44 @@ def test_forms_of_what_is_hidden() -> None:
     assert [first.string_value, *(part.string_value for part in second.array_value.values)] == [MASK] * 3
 
 
-def test_text_in_bytes_of_any_encoding() -> None:
-    """A secret in bytes is hidden among bytes that are no UTF-8 too, and those stay."""
+def test_secret_in_bytes_that_are_not_utf8_is_redacted() -> None:
+    """A secret is masked among bytes that are not UTF-8 too, and those stay."""
     message = spans_of(encode_spans([span(attributes={"x": b"\xff\xfe " + SECRET.encode() + b" \xe4"})]))[0]
     assert value_of(message).bytes_value == b"\xff\xfe password=" + MASK.encode() + b" \xe4"
 
 
-def test_keys_can_be_secrets() -> None:
-    """A token that somebody uses as a key is hidden there too."""
+def test_secret_used_as_key_is_redacted() -> None:
+    """A token that is used as a key is masked."""
     assert GITHUB.encode() not in encode_spans([span(attributes={GITHUB: 1}), span(attributes={GITHUB: 1})]).body
     assert GITHUB.encode() not in encode_logs([log({"seen": {GITHUB: True}})]).body
 
 
-def test_trace_state_is_redacted() -> None:
-    """The state of a trace comes from other systems, and so may what is in it."""
+def test_trace_state_with_secret_is_redacted() -> None:
+    """The trace state comes from other systems, and may hold their secrets."""
     context = SpanContext(1, 2, False, TraceFlags(1), TraceState([("vendor", GITHUB), ("other", "a1")]))
     assert spans_of(encode_spans([span(context=context)]))[0].trace_state == f"vendor={MASK},other=a1"
 
 
 @pytest.mark.parametrize("limit", [65_536, 262_144])
-def test_secret_at_the_cut_is_hidden(limit: int) -> None:
-    """Of a secret that would be cut, because the text around it is too long, nothing is sent, not even its beginning."""
+def test_secret_at_the_limit_of_a_text_is_redacted_whole(limit: int) -> None:
+    """If the limit of a text cuts a secret, not even the beginning of the secret is sent."""
     for before in (limit - 50, limit - 10, limit - 5, limit - 1, limit + 1000, limit + 1010):
         text = "a " * (before // 2) + GITHUB + " b" * 2000
         bodies = [encode_logs([log(text)]).body, encode_spans([span(attributes={"x": text, "y": text.encode()})]).body]
         assert not [body for body in bodies if GITHUB[:5].encode() in body]
 
 
-def test_identity_of_a_process_stays() -> None:
-    """What says whose telemetry it is comes through, also where its number could be one of a card."""
+def test_service_instance_id_is_not_redacted() -> None:
+    """Attributes that identify the process stay, also with a number like that of a card."""
     resource = Resource({"service.name": SECRET, "host.id": "4111111111111111", "service.instance.id": GITHUB})
     body = encode_spans([span(resource=resource)]).body
     assert all(value.encode() in body for value in (SECRET, "4111111111111111", GITHUB))
 
 
-def test_failure_hides_the_value(
+def test_value_whose_redaction_fails_is_masked(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], swallowed: list[str]
 ) -> None:
-    """Where redaction itself fails, the value is hidden, the item and all others arrive, and one line says it."""
+    """If redaction fails the value is masked, every item arrives, and one line reports it."""
 
     def fail(_: str) -> None:
         raise RuntimeError("broken")
@@ -188,8 +191,8 @@ def test_failure_hides_the_value(
     swallowed.clear()
 
 
-def test_what_is_hidden_is_a_metric() -> None:
-    """Every collection tells how much was hidden so far, by kind; a forked child starts from zero."""
+def test_redactions_are_counted_by_kind_and_reset_after_fork() -> None:
+    """Every collection reports the redactions so far, by kind; a forked child starts from zero."""
     reader = InMemoryMetricReader()
     report_hidden(MeterProvider([reader]).get_meter("test"))
     assert reader.get_metrics_data() is None
@@ -201,5 +204,5 @@ def test_what_is_hidden_is_a_metric() -> None:
     points = {str((point.attributes or {})[schema.REDACTION_KIND.name]): point for point in metric.data.data_points}
     values = {kind: point.value for kind, point in points.items() if isinstance(point, NumberDataPoint)}
     assert values == {"key": 2, "token": 1}
-    renew()
+    reset_after_fork()
     assert redactor().hidden == {}

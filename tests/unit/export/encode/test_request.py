@@ -1,4 +1,4 @@
-"""What the encoder writes decodes to what upstream's encoder makes of the same items."""
+"""An encoded request decodes to the one that upstream's encoder makes of the same items."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from otel_distro.export.encode.redact import redactor, renew
+from otel_distro.export.encode.redact import redactor, reset_after_fork
 from otel_distro.export.encode.request import Encoded, encode_logs, encode_metrics, encode_spans
 from tests.support import strategies
 
@@ -42,12 +42,12 @@ many = settings(
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Spare the report thousands of warnings of the SDK's about limits."""
+    """Drop thousands of warnings of the SDK about limits from the test report."""
     caplog.set_level(logging.ERROR, "opentelemetry")
 
 
 def assert_equal(ours: Encoded, theirs: Message) -> None:
-    """Compare as messages. NaN differs from itself, so what is compared is their one serialised form."""
+    """Compare the deterministic serialisation of both messages, because NaN differs from itself."""
     message = type(theirs)()
     message.ParseFromString(ours.body)
     assert message.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
@@ -55,8 +55,8 @@ def assert_equal(ours: Encoded, theirs: Message) -> None:
 
 
 def without_secrets(request: Callable[[Any], Encoded], items: Any) -> Encoded:
-    """Encode what nothing is hidden in: a number made at random may be one of a payment card."""
-    renew()
+    """Encode unredacted: a random number may be that of a payment card."""
+    reset_after_fork()
     encoded = request(items)
     assume(not redactor().hidden)
     return encoded
@@ -64,8 +64,8 @@ def without_secrets(request: Callable[[Any], Encoded], items: Any) -> Encoded:
 
 @many
 @given(st.lists(strategies.spans, max_size=6))
-def test_spans_equal_upstreams(items: list[ReadableSpan]) -> None:
-    """Any spans an application can make are encoded as upstream encodes them."""
+def test_spans_generated_equal_upstream(items: list[ReadableSpan]) -> None:
+    """All spans that an application can make are encoded as upstream encodes them."""
     ours = without_secrets(encode_spans, items)
     assert_equal(ours, upstream_spans(items))
     assert ours.count == len(items)
@@ -73,8 +73,8 @@ def test_spans_equal_upstreams(items: list[ReadableSpan]) -> None:
 
 @many
 @given(st.lists(strategies.logs, max_size=6))
-def test_logs_equal_upstreams(items: list[ReadableLogRecord]) -> None:
-    """Any log records an application can make are encoded as upstream encodes them."""
+def test_logs_generated_equal_upstream(items: list[ReadableLogRecord]) -> None:
+    """All log records that an application can make are encoded as upstream encodes them."""
     ours = without_secrets(encode_logs, items)
     assert_equal(ours, upstream_logs(items))
     assert ours.count == len(items)
@@ -82,16 +82,16 @@ def test_logs_equal_upstreams(items: list[ReadableLogRecord]) -> None:
 
 @many
 @given(strategies.metrics_data)
-def test_metrics_equal_upstreams(data: MetricsData) -> None:
-    """Any metrics an application can make are encoded as upstream encodes them."""
+def test_metrics_generated_equal_upstream(data: MetricsData) -> None:
+    """All metrics that an application can make are encoded as upstream encodes them."""
     ours = without_secrets(encode_metrics, data)
     assert_equal(ours, upstream_metrics(data))
     scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
     assert ours.count == sum(len(metric.data.data_points) for scope in scopes for metric in scope.metrics)
 
 
-def test_spans_of_a_provider() -> None:
-    """Spans as the SDK hands them over: nested, remote parent, exception, links, limits that drop some."""
+def test_spans_of_sdk_provider_equal_upstream() -> None:
+    """Spans of the SDK: nested, remote parent, exception, links, limits that drop some."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(
         resource=Resource.create({"service.name": "shop"}),
@@ -134,8 +134,8 @@ class Kept(LogRecordProcessor):
         return True
 
 
-def test_logs_of_a_provider() -> None:
-    """Log records as the SDK hands them over: in a span and outside of one, with and without an event's name."""
+def test_logs_of_sdk_provider_equal_upstream() -> None:
+    """Log records of the SDK: inside and outside of a span, with and without an event name."""
     kept = Kept()
     provider = LoggerProvider(resource=Resource.create({"service.name": "shop"}))
     provider.add_log_record_processor(kept)
@@ -149,8 +149,8 @@ def test_logs_of_a_provider() -> None:
 
 
 @pytest.mark.parametrize("exponential", [False, True])
-def test_metrics_of_a_provider(exponential: bool) -> None:
-    """Metrics as the SDK hands them over: every instrument, both histograms, exemplars of a sampled span."""
+def test_metrics_of_sdk_provider_equal_upstream(exponential: bool) -> None:
+    """Metrics of the SDK: every instrument, both histograms, exemplars of a sampled span."""
     reader = InMemoryMetricReader()
     views = (
         [View(instrument_type=HistogramInstrument, aggregation=ExponentialBucketHistogramAggregation())]
@@ -174,15 +174,15 @@ def test_metrics_of_a_provider(exponential: bool) -> None:
     assert ours.count == 6
 
 
-def test_equal_numbers_of_other_types_stay_what_they_are() -> None:
-    """What is remembered of a value never answers for an equal one: 1, True and 1.0; 0.0 and -0.0."""
+def test_equal_numbers_of_different_types_keep_their_type() -> None:
+    """The cache never returns an equal value of another type: 1, True and 1.0; 0.0 and -0.0."""
     for value in (1, True, 1.0, False, 0, 0.0, -0.0, "1", b"1", (1,), (True,), (1.0,), ("1",)):
         span = ReadableSpan("n", SpanContext(1, 2, False), attributes={"k": value}, resource=Resource({}))
         assert_equal(encode_spans([span, span]), upstream_spans([span, span]))
 
 
-def test_nothing_grows_without_end() -> None:
-    """Values, keys, names, resources and scopes that never come again are not kept for ever."""
+def test_caches_of_unique_values_are_bounded() -> None:
+    """Values, keys, names, resources and scopes that never recur are not cached forever."""
     from otel_distro.export.encode import protobuf, request, values
 
     def kept() -> int:

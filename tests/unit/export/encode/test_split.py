@@ -1,4 +1,4 @@
-"""A request is cut in two without losing, doubling or moving anything."""
+"""A request is split in two without losing, duplicating or moving an item."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ TRACES, LOGS, METRICS = SIGNALS
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Spare the report thousands of warnings of the SDK's about limits."""
+    """Drop thousands of warnings of the SDK about limits from the test report."""
     caplog.set_level(logging.ERROR, "opentelemetry")
 
 
 def flat(body: bytes, signal: Any) -> list[tuple[bytes, ...]]:
-    """Return each item with everything it belongs to."""
+    """Return each item with its resource, scope and schema URLs."""
     request, resources, scopes, items = signal
     found = []
     for resource in getattr(request.FromString(body), resources):
@@ -56,7 +56,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _parts(item: Any) -> list[tuple[bytes, ...]]:
-    """Return an item, or each point of a metric with what the metric says of it."""
+    """Return an item, or each point of a metric with the other fields of the metric."""
     data = (
         getattr(item, item.WhichOneof("data"))
         if "data" in item.DESCRIPTOR.oneofs_by_name and item.WhichOneof("data")
@@ -70,7 +70,7 @@ def _parts(item: Any) -> list[tuple[bytes, ...]]:
 
 
 def assert_halves(body: bytes, signal: Any) -> None:
-    """Cut down to single items and compare what they are with what was there."""
+    """Split down to single items, and compare them with the items of the whole request."""
     whole = flat(body, signal)
     assert count_items(body) == len(whole)
     halves = split(body)
@@ -87,22 +87,22 @@ def assert_halves(body: bytes, signal: Any) -> None:
 
 @many
 @given(st.lists(strategies.spans, max_size=5))
-def test_spans(items: list[ReadableSpan]) -> None:
+def test_split_of_spans_keeps_order_and_origin(items: list[ReadableSpan]) -> None:
     """Spans keep their order, resource, scope and schema URLs, down to single ones."""
     assert_halves(encode_spans(items).body, TRACES)
 
 
 @many
 @given(st.lists(strategies.logs, max_size=5))
-def test_logs(items: list[ReadableLogRecord]) -> None:
-    """So do log records."""
+def test_split_of_logs_keeps_order_and_origin(items: list[ReadableLogRecord]) -> None:
+    """Log records keep their order, resource, scope and schema URLs, down to single ones."""
     assert_halves(encode_logs(items).body, LOGS)
 
 
 @many
 @given(strategies.metrics_data)
-def test_metrics(data: MetricsData) -> None:
-    """Metrics are cut between points; each half says name, unit, temporality and the like."""
+def test_split_of_metrics_is_between_points(data: MetricsData) -> None:
+    """Metrics are split between points; each half has name, unit, temporality and so on."""
     assert_halves(encode_metrics(data).body, METRICS)
 
 
@@ -120,15 +120,15 @@ def spans(number: int, resource: str = "shop") -> bytes:
     return encode_spans(items).body
 
 
-def test_concatenated_requests() -> None:
-    """Requests put one after the other are a request, also where they repeat a resource."""
+def test_split_of_concatenated_requests_keeps_every_item() -> None:
+    """Concatenated requests are one request, also if they repeat a resource."""
     body = spans(3) + spans(5) + spans(1, "other") + spans(2)
     assert count_items(body) == 11
     assert_halves(body, TRACES)
 
 
-def test_unknown_fields_stay() -> None:
-    """Fields that a later version of OTLP adds are kept on both sides."""
+def test_split_keeps_unknown_fields_in_both_halves() -> None:
+    """Fields that a later version of OTLP may add are kept in both halves."""
     body = spans(4) + b"\x7a\x03new"
     halves = split(body)
     assert halves is not None
@@ -138,24 +138,24 @@ def test_unknown_fields_stay() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"\xff" * 40, b"\x0a", b"\x0a\x7f", b"not protobuf at all", b"\x00\x01", b"\x0b\x0c"]
 )
-def test_garbage(body: bytes) -> None:
-    """What is no request has no items and cannot be cut."""
+def test_split_of_bytes_that_are_no_request_returns_none(body: bytes) -> None:
+    """Bytes that are not a request have no items and cannot be split."""
     assert split(body) is None
     assert count_items(body) == 0
 
 
 @many
 @given(st.binary(max_size=200))
-def test_random_bytes(body: bytes) -> None:
-    """Nothing raises, whatever the bytes."""
+def test_split_of_random_bytes_never_raises(body: bytes) -> None:
+    """Random bytes raise nothing."""
     halves = split(body)
     assert halves is None or sum(map(count_items, halves)) == count_items(body)
 
 
 @many
 @given(st.data())
-def test_damaged_requests(data: st.DataObject) -> None:
-    """A request that was cut off or in which a byte changed never raises."""
+def test_split_of_damaged_request_never_raises(data: st.DataObject) -> None:
+    """A request that is truncated or has a changed byte raises nothing."""
     body = bytearray(spans(4))
     place = data.draw(st.integers(0, len(body) - 1))
     split(bytes(body[:place]))

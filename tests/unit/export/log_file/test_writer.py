@@ -1,4 +1,4 @@
-"""The local file of log records: what a line says, and that rotation, other processes and bad disks cost no line."""
+"""The local file of log records: its lines, rotation, several processes, and disk errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +30,7 @@ from tests.support.processes import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from otel_distro.export.signal_queue import SignalQueue
     from otel_distro.testing import Telemetry
 
 ROOT = Path(__file__).parents[4]
@@ -38,8 +38,8 @@ NAME = "app.jsonl"
 
 
 @pytest.fixture(autouse=True)
-def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another test had said is said again."""
+def no_message_is_rate_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages of earlier tests are printed again."""
     monkeypatch.setattr(diagnostics, "_last", {})
 
 
@@ -48,8 +48,10 @@ def make(tmp_path: Path) -> Iterator[Callable[..., LogFile]]:
     """Opens the log of this test; closed at its end."""
     made: list[LogFile] = []
 
-    def log_file(path: Path = tmp_path / NAME, *, size: int = 0, age: float = 0, keep: int = 1000) -> LogFile:
-        made.append(LogFile(str(path), size=size, age=age, keep=keep))
+    def log_file(
+        path: Path = tmp_path / NAME, *, max_bytes: int = 0, max_age: float = 0, backup_count: int = 1000
+    ) -> LogFile:
+        made.append(LogFile(str(path), max_bytes=max_bytes, max_age=max_age, backup_count=backup_count))
         return made[-1]
 
     yield log_file
@@ -58,18 +60,21 @@ def make(tmp_path: Path) -> Iterator[Callable[..., LogFile]]:
 
 
 def lines(telemetry: Telemetry, redactor: Redactor | None = None) -> list[dict[str, Any]]:
-    """Return what the lines of all records say."""
+    """Return the decoded lines of all records."""
     body = encode_lines(telemetry.logs(), redactor or Redactor()).body
     return [json.loads(line) for line in body.split(b"\n")[:-1]]
 
 
 def numbered(first: int, last: int) -> bytes:
-    """Return lines of a hundred bytes."""
+    """Return lines of about a hundred bytes, numbered."""
     return b"".join(b'{"number":%d,"x":"%b"}\n' % (number, b"x" * 60) for number in range(first, last))
 
 
 def stored(folder: Path) -> list[int]:
-    """Return the numbers of all lines, in the order of the files, which nobody puts away meanwhile."""
+    """Return the numbers of all lines, in the order of the files.
+
+    Nothing may be rotated meanwhile.
+    """
     found: dict[str, bytes] = {}
     for path in sorted(folder.glob(f"{NAME}*")):
         if path.name.endswith(".part"):
@@ -81,7 +86,7 @@ def stored(folder: Path) -> list[int]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until another thread has done it."""
+    """Wait until another thread has made the condition true."""
     deadline, pause = time.monotonic() + 20, threading.Event()
     while not condition():
         assert time.monotonic() < deadline
@@ -89,12 +94,15 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def archives(folder: Path, ending: str = "") -> list[str]:
-    """Return the names of what was put away."""
+    """Return the names of the rotated files with this suffix."""
     return sorted(path.name for path in folder.iterdir() if re.fullmatch(rf"{NAME}\.\d{{8}}T.*Z{ending}", path.name))
 
 
-def test_line_has_the_fields_of_loki(telemetry: Telemetry) -> None:
-    """Time with nanoseconds, severity, body, service, trace, event name, and attributes under the names that Loki shows."""
+def test_line_of_event_has_the_fields_of_loki(telemetry: Telemetry) -> None:
+    """A line holds the fields of the record and its attributes, under Loki's names.
+
+    Time in nanoseconds, severity, body, service, trace, event name.
+    """
     with trace.get_tracer("app").start_as_current_span("request") as span:
         get_logger("shop").emit(
             timestamp=1_767_225_600_000_000_001,
@@ -131,8 +139,8 @@ def test_line_has_the_fields_of_loki(telemetry: Telemetry) -> None:
     ]
 
 
-def test_line_is_redacted(telemetry: Telemetry) -> None:
-    """Secrets are hidden by key and by what they look like, in the body and in attributes however deep."""
+def test_line_with_secrets_is_redacted(telemetry: Telemetry) -> None:
+    """Secrets are masked by key and by pattern, in the body and in attributes at any depth."""
     secret = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
     get_logger("shop").emit(
         body=f"token {secret}", attributes={"password": "hunter2", "nested": {"api_key": secret, "text": secret}}
@@ -144,8 +152,11 @@ def test_line_is_redacted(telemetry: Telemetry) -> None:
     assert sum(redactor.hidden.values()) == 4
 
 
-def test_hostile_values_make_one_line_each(telemetry: Telemetry) -> None:
-    """Line ends, surrogates, NaN, huge numbers and texts: still one object of JSON a line, and bounded."""
+def test_line_of_hostile_values_is_one_bounded_object(telemetry: Telemetry) -> None:
+    """Line ends, surrogates, NaN, huge numbers and texts.
+
+    Each record is one JSON object of bounded size.
+    """
     get_logger("shop").emit(body="a\nb\u2028\x85\ud800", attributes={"nan": float("nan"), "big": 1 << 80})
     get_logger("shop").emit(body="x" * 10_000_000)
     body = encode_lines(telemetry.logs(), Redactor()).body
@@ -156,8 +167,8 @@ def test_hostile_values_make_one_line_each(telemetry: Telemetry) -> None:
     assert len(second["body"]) == 256 * 1024
 
 
-def test_record_that_cannot_be_read_costs_itself(telemetry: Telemetry) -> None:
-    """What is no record is counted, and its neighbours are written."""
+def test_record_that_is_unreadable_is_dropped_alone(telemetry: Telemetry) -> None:
+    """An object that is not a record is counted as dropped; the records beside it are written."""
     get_logger("shop").emit(body="one")
     encoded = encode_lines([object(), *telemetry.logs()], Redactor())
     assert (encoded.count, encoded.dropped) == (1, {"unencodable": 1})
@@ -166,13 +177,13 @@ def test_record_that_cannot_be_read_costs_itself(telemetry: Telemetry) -> None:
 @pytest.mark.parametrize(
     ("key", "name"), [("a.b-c", "a_b_c"), ("1st", "key_1st"), ("ключ", "____"), ("", "_"), (7, "key_7")]
 )
-def test_name_of_an_attribute(key: Any, name: str) -> None:
-    """What Loki does not allow in a name is an underscore, and no name begins with a digit."""
+def test_label_of_attribute_is_valid_in_loki(key: Any, name: str) -> None:
+    """Characters that Loki does not allow become underscores; no name begins with a digit."""
     assert label(key) == name
 
 
-def test_time() -> None:
-    """Nine digits after the second, also where there are none, and never before 1970."""
+def test_timestamp_has_nine_digits_and_is_not_before_1970() -> None:
+    """A time has nine digits after the second, zeros included, and a negative one becomes 1970."""
     assert [iso(value) for value in (0, 1_000_000_001, -5)] == [
         "1970-01-01T00:00:00.000000000Z",
         "1970-01-01T00:00:01.000000001Z",
@@ -180,9 +191,9 @@ def test_time() -> None:
     ]
 
 
-def test_file_is_put_away_by_size(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """No file is larger than it may be, every line is in one of them, and those that are full become archives."""
-    file = make(size=1000)
+def test_file_above_max_bytes_is_rotated(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """No file exceeds the limit, every line is in one of them, and full files are compressed."""
+    file = make(max_bytes=1000)
     for first in range(0, 200, 25):
         file.append("log_file", numbered(first, first + 25), 25)
     until(lambda: not archives(tmp_path) and not list(tmp_path.glob("*.part")))
@@ -192,12 +203,12 @@ def test_file_is_put_away_by_size(tmp_path: Path, make: Callable[..., LogFile]) 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         size = len(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path.stat().st_size
         assert 0 < size <= 1000
-    assert file.lost == 0
+    assert file.dropped == 0
 
 
-def test_line_that_is_longer_than_a_file(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """It has a file of its own and is whole."""
-    file = make(size=10)
+def test_line_longer_than_max_bytes_is_written_whole(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """It has a file of its own."""
+    file = make(max_bytes=10)
     file.append("log_file", numbered(0, 3), 3)
     until(lambda: not archives(tmp_path) and not list(tmp_path.glob("*.part")))
     assert stored(tmp_path) == [0, 1, 2]
@@ -205,9 +216,9 @@ def test_line_that_is_longer_than_a_file(tmp_path: Path, make: Callable[..., Log
 
 
 @pytest.mark.parametrize("keep", [0, 3])
-def test_archives_are_bounded(tmp_path: Path, make: Callable[..., LogFile], keep: int) -> None:
-    """The oldest archives go; with none to be kept there is the file alone."""
-    file = make(size=200, keep=keep)
+def test_rotated_files_beyond_backup_count_are_deleted(tmp_path: Path, make: Callable[..., LogFile], keep: int) -> None:
+    """The oldest rotated files are deleted; with a count of 0 only the log file exists."""
+    file = make(max_bytes=200, backup_count=keep)
     for number in range(40):
         file.append("log_file", numbered(number, number + 1), 1)
     until(lambda: len(archives(tmp_path, r"\.gz")) == keep and not archives(tmp_path))
@@ -216,21 +227,21 @@ def test_archives_are_bounded(tmp_path: Path, make: Callable[..., LogFile], keep
     assert len(numbers) <= 2 * (keep + 1)
 
 
-def test_file_is_put_away_by_age(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """A file whose first line is older than it may be is put away, also one that another process has begun."""
+def test_file_older_than_max_age_is_rotated(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """A file whose first line is too old is rotated, also if another process has begun it."""
     old = datetime.now(timezone.utc).timestamp() - 3600
     (tmp_path / NAME).write_text(f'{{"timestamp":"{iso(int(old * 1e9))}","number":0}}\n', encoding="utf-8")
-    young = make(age=7200)
+    young = make(max_age=7200)
     young.append("log_file", b'{"number":1}\n', 1)
     assert not archives(tmp_path, r"(\.gz)?")
-    make(age=1800).append("log_file", b'{"number":2}\n', 1)
+    make(max_age=1800).append("log_file", b'{"number":2}\n', 1)
     assert len(archives(tmp_path, r"(\.gz)?")) == 1
     young.append("log_file", b'{"number":3}\n', 1)
     assert (tmp_path / NAME).read_bytes() == b'{"number":2}\n{"number":3}\n'
 
 
-def test_what_a_killed_process_left(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """Half a line gets its end, a file that was put away is compressed, and half an archive is made anew."""
+def test_leftovers_of_killed_process_are_completed(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """Half a line is ended, and a rotated file is compressed, again if it was done by half."""
     (tmp_path / NAME).write_bytes(b'{"number":0}\n{"num')
     stamp = f"{NAME}.20260101T000000.000000001Z"
     (tmp_path / stamp).write_bytes(numbered(1, 5))
@@ -243,8 +254,8 @@ def test_what_a_killed_process_left(tmp_path: Path, make: Callable[..., LogFile]
     assert (tmp_path / NAME).read_bytes() == b'{"number":0}\n{"num\n{"number":9}\n'
 
 
-def test_file_that_somebody_moves_away(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """After a rename, as logrotate does it, a new file of the name is written."""
+def test_file_moved_by_logrotate_is_created_again(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """After a rename, as logrotate does it, lines go to a new file of the name."""
     file = make()
     file.append("log_file", numbered(0, 1), 1)
     (tmp_path / NAME).rename(tmp_path / "moved")
@@ -253,10 +264,13 @@ def test_file_that_somebody_moves_away(tmp_path: Path, make: Callable[..., LogFi
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "below a file"])
-def test_path_that_cannot_be_written(
+def test_path_that_is_not_writable_is_reported_once_and_lines_are_buffered(
     tmp_path: Path, make: Callable[..., LogFile], capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """One line says so, what a link points to is not touched, and when it works again what waited is written."""
+    """One message is printed, and buffered lines are written later.
+
+    The target of a link stays untouched.
+    """
     path, target = tmp_path / NAME, tmp_path / "target"
     target.write_text("mine", encoding="utf-8")
     if kind == "link":
@@ -280,25 +294,33 @@ def test_path_that_cannot_be_written(
         path.rmdir() if kind == "folder" else path.unlink()
     file.append("log_file", numbered(3, 4), 1)
     assert path.read_bytes() == numbered(0, 4)
-    assert file.lost == 0
-    assert capfd.readouterr().err == f"otel-distro: log records are written to {path} again; 0 are missing\n"
+    assert file.dropped == 0
+    assert capfd.readouterr().err == f"otel-distro: log records are written to {path} again; 0 were dropped [OD401]\n"
 
 
-def test_what_waits_is_bounded(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """As long as a file cannot be written, four megabytes of the newest lines wait; the older ones are counted as lost."""
+def test_buffer_of_unwritable_file_keeps_the_newest_four_megabytes(
+    tmp_path: Path, make: Callable[..., LogFile]
+) -> None:
+    """While a file cannot be written, the newest 4 MiB of lines are buffered.
+
+    Older ones are counted.
+    """
     (tmp_path / NAME).mkdir()
     file = make()
     megabyte = b'{"number":1}\n' * 80_000
     for _ in range(10):
         file.append("log_file", megabyte, 80_000)
-    assert file.lost == 6 * 80_000
+    assert file.dropped == 6 * 80_000
     (tmp_path / NAME).rmdir()
     file.append("log_file", numbered(2, 3), 1)
     assert (tmp_path / NAME).read_bytes() == megabyte * 4 + numbered(2, 3)
 
 
-def test_lock_that_somebody_keeps(tmp_path: Path, make: Callable[..., LogFile]) -> None:
-    """A process that was stopped with the lock in its hand is waited for once, and what waits is written after it."""
+def test_lock_held_by_stopped_process_is_awaited_once(tmp_path: Path, make: Callable[..., LogFile]) -> None:
+    """A process that was stopped with the lock delays one write.
+
+    The buffered lines follow later.
+    """
     file, other = make(), os.open(tmp_path / NAME, os.O_RDWR | os.O_CREAT)
     fcntl.flock(other, fcntl.LOCK_EX)
     for number in range(100):
@@ -309,40 +331,43 @@ def test_lock_that_somebody_keeps(tmp_path: Path, make: Callable[..., LogFile]) 
     assert (tmp_path / NAME).read_bytes() == numbered(0, 101)
 
 
-def test_what_the_queue_drops_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that no line can be made of, and one that the queue had no room for, are missing in the file too."""
+def test_queue_drops_are_counted_as_missing_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that cannot be encoded, and one beyond the queue's capacity, count as dropped."""
     monkeypatch.setenv("OTEL_DISTRO_LOG_FILE", str(tmp_path / NAME))
-    pipeline: Any = SimpleNamespace(queues={})
-    file = add_log_file(pipeline)
-    queue = pipeline.queues[SIGNAL]
+    queues: dict[str, SignalQueue] = {}
+    file = add_log_file(queues)
+    queue = queues[SIGNAL]
     for _ in range(queue.capacity + 5):
         queue.put(object())
     queue.drop_beyond_capacity()
-    assert file.lost == 5
+    assert file.dropped == 5
     while queue.spool_batch():
         pass
-    assert file.lost == queue.capacity + 5
+    assert file.dropped == queue.capacity + 5
     assert not (tmp_path / NAME).exists()
 
 
 WRITER = """
 import os, sys
 from otel_distro.export.log_file.writer import SIGNAL, LogFile, add_log_file
-file = LogFile("app.jsonl", size=4000, age=0, keep=100000)
+file = LogFile("app.jsonl", max_bytes=4000, max_age=0, backup_count=100000)
 first = int(sys.argv[1])
 for number in range(first, first + 500, 5):
     if number == first + 250 and os.fork() == 0:
         for more in range(first + 500, first + 600, 10):
             file.append("log_file", b"".join(b'{"number":%d,"x":"%b"}\\n' % (n, b"x" * 60) for n in range(more, more + 10)), 10)
-        os._exit(file.lost)
+        os._exit(file.dropped)
     file.append("log_file", b"".join(b'{"number":%d,"x":"%b"}\\n' % (n, b"x" * 60) for n in range(number, number + 5)), 5)
 _, status = os.wait()
-sys.exit(file.lost or status)
+sys.exit(file.dropped or status)
 """
 
 
-def test_processes_write_to_one_file(tmp_path: Path) -> None:
-    """Four processes that each fork, in a file that is put away every forty lines: every line is there once and whole."""
+def test_file_of_several_processes_holds_every_line_once(tmp_path: Path) -> None:
+    """Four processes that each fork write to a file that is rotated every forty lines.
+
+    No line is lost.
+    """
     environ = environment(tmp_path, PYTHONPATH=str(ROOT))
     started = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(first)], cwd=tmp_path, env=environ)
@@ -357,7 +382,7 @@ FULL_DISK = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from otel_distro.export.log_file.writer import SIGNAL, LogFile, add_log_file
-file = LogFile("app.jsonl", size=0, age=0, keep=1)
+file = LogFile("app.jsonl", max_bytes=0, max_age=0, backup_count=1)
 line = b'{"number":%d,"x":"' + b"x" * 60 + b'"}\\n'
 file.append("log_file", line % 0, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (len(line % 0) + 20, resource.RLIM_INFINITY))
@@ -365,12 +390,12 @@ for number in range(1, 4):
     file.append("log_file", line % number, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 file.append("log_file", line % 4, 1)
-print(file.lost)
+print(file.dropped)
 """
 
 
-def test_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
-    """No half line stays, one line says so, and what waited is written when there is room."""
+def test_disk_full_for_a_while_loses_no_line(tmp_path: Path) -> None:
+    """No half line stays, and buffered lines are written later. One message is printed."""
     environ = environment(tmp_path, PYTHONPATH=str(ROOT))
     command = [sys.executable, "-c", FULL_DISK]
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
@@ -378,4 +403,4 @@ def test_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     assert stored(tmp_path) == [0, 1, 2, 3, 4]
     first, second = ended.stderr.splitlines()
     assert "log records cannot be written to" in first
-    assert second.endswith("again; 0 are missing")
+    assert second.endswith("again; 0 were dropped [OD401]")

@@ -1,4 +1,4 @@
-"""What is kept between two collections, and the limit on series, against the SDK itself."""
+"""Data of the checkpoint and the cardinality limit, compared with the SDK itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def shown(data: MetricsData | None) -> dict[str, list[Any]]:
-    """Return the points of each metric without what differs between two collections: times and exemplars."""
+    """Return the points of each metric without times and exemplars, which differ each time."""
     found: dict[str, list[Any]] = {}
     for resource in data.resource_metrics if data is not None else ():
         for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
@@ -37,7 +37,10 @@ def shown(data: MetricsData | None) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def source() -> MetricSource:
-    """A reader's metrics: a counter, a gauge, an up-down counter and histograms of both kinds, and an observed one."""
+    """The metrics of a reader.
+
+    Counters, a gauge, histograms of both kinds, and an observed counter.
+    """
     reader = InMemoryMetricReader()
     views = [View(instrument_name="shop.exponential", aggregation=ExponentialBucketHistogramAggregation())]
     meter = MeterProvider([reader], views=views, shutdown_on_exit=False).get_meter("test")
@@ -59,21 +62,21 @@ def source() -> MetricSource:
     return found
 
 
-def test_recent_is_what_the_next_collection_tells(source: Any) -> None:
-    """Before and after a first collection, what is kept equals what the SDK tells next; asking again changes nothing."""
+def test_checkpoint_data_equals_the_next_collection(source: Any) -> None:
+    """``recent()`` equals the next collection, before and after the first, and changes nothing."""
     for value in (3, 900, 7):
         source.record(value)
         source.record(value + 1)
         first, second = shown(source.recent(lambda: None)), shown(source.recent(lambda: None))
         assert first == second == shown(source.collect())
         assert set(first) == {"shop.orders", "shop.open", "shop.level", "shop.size", "shop.exponential"}
-    # What a collection has told is left out, except for what has no sum: its last value is told every time.
+    # A collected value is left out, except a gauge: its last value is reported every time.
     assert set(shown(source.recent(lambda: None))) == {"shop.level"}
     assert source.asked == []
 
 
-def test_flag_is_raised_once(source: Any) -> None:
-    """Whoever watches is woken at the first record, and again only once the flag was put down."""
+def test_watch_calls_back_once_until_the_flag_is_lowered(source: Any) -> None:
+    """The callback runs at the first measurement, and again only once the flag was lowered."""
     flag, woken = Flag(), []
     source.watch(flag, lambda: woken.append(1))
     source.record(1)
@@ -85,15 +88,15 @@ def test_flag_is_raised_once(source: Any) -> None:
     assert shown(source.collect())["shop.orders"][0]["value"] == 6
 
 
-def test_most_varied() -> None:
-    """The attribute to blame is the one with the most different values, of whatever type."""
+def test_most_varied_returns_the_attribute_with_most_values() -> None:
+    """The reported attribute is the one with the most distinct values, of any type."""
     attributes: list[Mapping[str, Any]] = [{"a": 1, "b": [number]} for number in range(3)]
     assert most_varied([*attributes, {}]) == "b"
     assert most_varied([]) == ""
 
 
-def test_series_beyond_the_limit_of_observed_metrics() -> None:
-    """Observed sums are bounded, too, and stay exact at each collection; the line is said once."""
+def test_cardinality_limit_of_observed_counter_keeps_the_sum() -> None:
+    """Observed sums are limited too, stay exact at each collection, and one message is printed."""
     script = """
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -120,73 +123,73 @@ for _ in range(2):
     assert ended.stderr.count("\n") == 1
 
 
-def test_series_without_overflow_is_a_dictionary() -> None:
-    """What was never put in is missing, as in any dictionary."""
+def test_series_below_the_limit_is_a_dictionary() -> None:
+    """A missing key raises KeyError, as in any dictionary."""
     series = Series("shop.seen", 10)
     with pytest.raises(KeyError):
         series["x"]
     assert schema.METRIC_OVERFLOW.name == "otel.metric.overflow"
 
 
-def numbers(folder: Path, **environ: str) -> CounterCheckpoint:
-    """Return the last numbers of a process whose state lies in ``folder``."""
+def checkpoint(folder: Path, **environ: str) -> CounterCheckpoint:
+    """Return the checkpoint of a process whose state is in ``folder``."""
     return CounterCheckpoint(open_spool({"XDG_STATE_HOME": str(folder), **environ}, "key", "shop").store)
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the segments that lie in ``folder``."""
+    """Return the segments in ``folder``."""
     return sorted(folder.rglob("*.seg"))
 
 
-def test_only_the_newest_is_kept(tmp_path: Path) -> None:
-    """However often numbers are kept, one file of bounded size has them, and one body of it waits; told ones are gone."""
-    last = numbers(tmp_path)
+def test_checkpoint_written_many_times_keeps_only_the_newest(tmp_path: Path) -> None:
+    """One file of bounded size holds one valid body, the newest, until a collection drops it."""
+    last = checkpoint(tmp_path)
     for number in range(200):
-        last.keep(str(number).encode() * 2000, number)
+        last.write(str(number).encode() * 2000, number)
         assert len(segments(tmp_path)) == 1
         assert segments(tmp_path)[0].stat().st_size < 300 * 1024
     sibling = open_spool({"XDG_STATE_HOME": str(tmp_path)}, "key", "sibling")
     assert not sibling.adopt()
-    last.forget()
+    last.reset_after_fork()
     assert sibling.adopt()
     batch = sibling.next("metrics", 1 << 20)
     assert batch is not None
     assert (batch.body, batch.count) == (b"199" * 2000, 199)
-    last.keep(b"x", 1)
+    last.write(b"x", 1)
     last.drop()
     last.drop()
     sibling.done(batch)
     assert not segments(tmp_path)
 
 
-def test_prepared_file_is_used(tmp_path: Path) -> None:
-    """What is opened beforehand is one file, the first numbers go into it, and nothing of it is left in the end."""
-    last = numbers(tmp_path)
-    last.prepare()
+def test_checkpoint_opened_early_writes_to_that_file(tmp_path: Path) -> None:
+    """The file that is opened early takes the first body, and is deleted with it."""
+    last = checkpoint(tmp_path)
+    last.open()
     prepared = segments(tmp_path)
-    last.prepare()
-    last.keep(b"1", 1)
+    last.open()
+    last.write(b"1", 1)
     assert len(prepared) == 1
     assert segments(tmp_path) == prepared
     last.drop()
     assert not segments(tmp_path)
 
 
-def test_kept_nowhere(tmp_path: Path) -> None:
-    """Without a spool, with a full one and on a disk that refuses nothing is kept, and nothing is raised."""
-    off = numbers(tmp_path, OTEL_DISTRO_SPOOL="off")
-    off.prepare()
-    off.keep(b"x", 1)
+def test_checkpoint_without_space_keeps_nothing_and_never_raises(tmp_path: Path) -> None:
+    """Without a spool, with a full one and after a disk error nothing is kept or raised."""
+    off = checkpoint(tmp_path, OTEL_DISTRO_SPOOL="off")
+    off.open()
+    off.write(b"x", 1)
     assert (off.possible, off.wanted) == (False, False)
-    small = numbers(tmp_path, OTEL_DISTRO_SPOOL_BYTES="4096")
-    small.prepare()
-    small.keep(b"x" * 8000, 1)
+    small = checkpoint(tmp_path, OTEL_DISTRO_SPOOL_BYTES="4096")
+    small.open()
+    small.write(b"x" * 8000, 1)
     assert not small.wanted
     small.drop()
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    refusing = numbers(tmp_path / "file")
+    refusing = checkpoint(tmp_path / "file")
     assert refusing.wanted
-    refusing.prepare()
-    refusing.keep(b"x", 1)
+    refusing.open()
+    refusing.write(b"x", 1)
     assert not refusing.wanted
     assert not segments(tmp_path)

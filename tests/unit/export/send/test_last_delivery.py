@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_distro.export.build import deliveries, targets
+from otel_distro.export.build import endpoints, spool_exporters
 from otel_distro.export.send import last_delivery
 from otel_distro.export.spool.spool import open_spool
 
@@ -23,6 +23,6 @@ from otel_distro.export.spool.spool import open_spool
 )
 def test_patience(answer_time: float, budget: float, longest: float, expected: float) -> None:
     """Only a collector whose answer can be waited for is given more than the budget."""
-    made = deliveries(targets({}), open_spool({"OTEL_DISTRO_SPOOL": "off"}, "key", "shop"))
+    made = spool_exporters(endpoints({}), open_spool({"OTEL_DISTRO_SPOOL": "off"}, "key", "shop"))
     made["traces"].link.answer_time = answer_time
     assert last_delivery.patience(made.values(), budget, longest) == pytest.approx(expected)

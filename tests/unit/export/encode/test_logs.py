@@ -1,4 +1,4 @@
-"""Records of logging libraries become the same bytes' meaning on the short way as through the SDK."""
+"""Records of logging libraries are encoded alike on the fast path and through the SDK."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Queue:
-    """In the place of the pipeline: keeps what is put."""
+    """Takes the place of the pipeline: keeps what is put."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -36,7 +36,7 @@ class Queue:
 
 
 class Other(LogRecordProcessor):
-    """A processor of the user's, which sees every record and may change it."""
+    """A processor of the application, which sees every record and may change it."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -74,7 +74,7 @@ def log_all() -> None:
 
 
 def messages(items: list[Any]) -> list[Any]:
-    """Return the decoded records of ``items``, without what the clock and the order of attributes make of them."""
+    """Return the decoded records, without what depends on the clock and the order of attributes."""
     request = ExportLogsServiceRequest.FromString(encode_logs(items).body)
     found = [record for of in request.resource_logs for scope in of.scope_logs for record in scope.log_records]
     for record in found:
@@ -92,7 +92,7 @@ def messages(items: list[Any]) -> list[Any]:
 
 
 def run(*processors: LogRecordProcessor) -> None:
-    """Log everything, with these processors."""
+    """Log everything with these processors."""
     provider = sdk.LoggerProvider(Resource.get_empty(), shutdown_on_exit=False)
     for processor in processors:
         provider.add_log_record_processor(processor)
@@ -112,13 +112,13 @@ def _meters() -> Any:
 
 
 def queue() -> tuple[Queue, QueueLogRecordProcessor]:
-    """Return our processor and what it puts records into."""
+    """Return a processor and the queue that it puts records into."""
     kept = Queue()
     return kept, QueueLogRecordProcessor(cast("Pipeline", kept))
 
 
-def test_both_ways_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What arrives is the same whether the SDK's limits are in force, which takes its own way, or not."""
+def test_log_entry_is_encoded_like_the_record_of_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast path and the SDK's path, which the SDK's limits require, give the same messages."""
     short, processor = queue()
     run(processor)
     assert {type(item) for item in short.items} == {LogEntry}
@@ -131,8 +131,8 @@ def test_both_ways_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
-def test_processors_of_the_user_see_and_change_every_record(ours_first: bool) -> None:
-    """With another processor there the SDK does it all, in the order in which they were added."""
+def test_other_processor_sees_and_changes_every_record(ours_first: bool) -> None:
+    """With another processor every record takes the SDK's path, in the order of the processors."""
     kept, processor = queue()
     other = Other()
     run(*((processor, other) if ours_first else (other, processor)))
@@ -141,8 +141,8 @@ def test_processors_of_the_user_see_and_change_every_record(ours_first: bool) ->
     assert changed == [True] * 6
 
 
-def test_attributes_of_an_entry(telemetry: Telemetry) -> None:
-    """Who reads an entry as a record of the SDK finds all attributes in it."""
+def test_log_entry_read_as_record_has_all_attributes(telemetry: Telemetry) -> None:
+    """Code that reads an entry as a record of the SDK finds all attributes."""
     short, processor = queue()
     run(processor)
     record = short.items[2].log_record
@@ -151,8 +151,8 @@ def test_attributes_of_an_entry(telemetry: Telemetry) -> None:
     assert record.event_name is None
 
 
-def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A logger that a configurator of the SDK switched off stays off."""
+def test_logger_switched_off_by_configurator_queues_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that a configurator of the SDK has disabled stays disabled."""
     kept, processor = queue()
     fields: Callable[[Any], Any] = sdk.LOGGER_FIELDS
     off = type("Off", (), {"is_enabled": False})
