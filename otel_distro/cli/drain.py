@@ -82,8 +82,8 @@ class _Drain:
         self._in_time = True
         self._unsent: Counter[str] = Counter()
         for signal, delivery in made.items():
-            origin = delivery.link.origin
-            delivery.link = self._links.setdefault(origin, _Link(origin, spool))
+            origin = delivery.health.origin
+            delivery.health = self._links.setdefault(origin, _Link(origin, spool))
             delivery.report_to(self._counts[signal])
 
     def run(self, deadline: float) -> None:
@@ -98,12 +98,12 @@ class _Drain:
     def _send(self, delivery: SpoolExporter, deadline: float) -> bool:
         left = deadline - time.monotonic()
         self._in_time = left > 0
-        return self._in_time and delivery.send_one(min(left, delivery.sender.target.timeout))
+        return self._in_time and delivery.send_one(min(left, delivery.sender.endpoint.timeout))
 
     def close(self) -> None:
         """Give back what could not be sent."""
         for delivery in self._deliveries.values():
-            delivery.leave()
+            delivery.release()
             delivery.sender.close()
         self._unsent.update({signal: items for signal, (items, _, _) in self._spool.pending().items()})
         self._spool.close()
@@ -130,7 +130,7 @@ class _Drain:
 
     def _why(self, signal: str) -> str:
         delivery = self._deliveries.get(signal)
-        reason = self._links[delivery.link.origin].reason if delivery is not None else "no such signal"
+        reason = self._links[delivery.health.origin].reason if delivery is not None else "no such signal"
         return clean(reason) or ("came meanwhile" if self._in_time else "the time is over")
 
     def _say_that_nothing_waits(self) -> None:
@@ -151,7 +151,7 @@ class _Link(EndpointHealth):
     def is_down(self) -> bool:
         return bool(self.reason)
 
-    def failed(self, reason: str, retry_after: float, now: float) -> None:
+    def record_failure(self, reason: str, retry_after: float, now: float) -> None:
         self.reason = f"{self.origin}: {reason}"
         self.retry_at = float("inf")
 

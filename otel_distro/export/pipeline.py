@@ -14,9 +14,9 @@ from otel_distro._runtime import threads, worker
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.token_bucket import TokenBucket
 from otel_distro._runtime.worker import Worker
-from otel_distro.export.loss_report import Losses
+from otel_distro.export.loss_report import LossReport
 from otel_distro.export.metrics.gathering import Gathering
-from otel_distro.export.send import last_delivery
+from otel_distro.export.send.delivery import drain_all, exit_timeout
 from otel_distro.export.signal_queue import PRE_ENCODE_EVERY
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Pipeline:
         self._forked = False
         self._has_children = False
         self._measured: Callable[[], bool] = lambda: True
-        self._losses = Losses(spool, deliveries)
+        self._losses = LossReport(spool, deliveries)
         self._writer = Worker("the thread that writes telemetry", self._write)
         self._sender = Worker("the thread that sends telemetry", self._send)
         self._gathering = Gathering(collection, interval, self._writer.notify, self._sender.notify, self._gathered)
@@ -127,7 +127,7 @@ class Pipeline:
             self._writer.notify()
             if threads_forbidden:
                 # There is no thread that could send it: left to other processes.
-                self.spool.hand_over()
+                self.spool.release_segments()
         elif waiting == queue.batch:
             self._writer.notify()
         elif not waiting % _LOOK_AT_THE_CLOCK and time.monotonic() - queue.since > self._write_delay:
@@ -154,13 +154,13 @@ class Pipeline:
 
     def _written(self) -> None:
         """Let the sender know that something was spooled, unless it is going to look in a moment and no sooner for this."""
-        if self._send_due == _NEVER or self._sent_waiters or self.spool.waiting > FLUSH_THRESHOLD_BYTES:
+        if self._send_due == _NEVER or self._sent_waiters or self.spool.pending_bytes > FLUSH_THRESHOLD_BYTES:
             self._sender.notify()
 
     def leave_metrics(self) -> None:
         """Collect the metrics, without threads, and leave them to other processes to send."""
         self._gathering.collect()
-        self.spool.hand_over()
+        self.spool.release_segments()
 
     def flush(self, timeout: float, *, collect: bool = True) -> bool:
         """Spool and send everything, metrics too if they are to be collected now.
@@ -192,7 +192,7 @@ class Pipeline:
         if self._ended:
             return
         if not self._closed:
-            budget = last_delivery.patience(self.deliveries.values(), budget, longest)
+            budget = exit_timeout(self.deliveries.values(), budget, longest)
             self._deadline = time.monotonic() + budget
             # From here on the writer may come by itself.
             self._closed = True
@@ -216,7 +216,7 @@ class Pipeline:
         # A closed spool holds nothing any more: what is left is read before.
         left = self.spool.pending()
         self.spool.close()
-        self._losses.say_what_is_left(left)
+        self._losses.report_unsent(left)
 
     @property
     def idle(self) -> bool:
@@ -258,13 +258,13 @@ class Pipeline:
         self._ended = self._closed
         self._forked = True
         self._has_children = False
-        self.spool.after_fork_in_child()
-        self._losses.forget()
+        self.spool.reset_after_fork()
+        self._losses.reset_after_fork()
         for queue in self.queues.values():
             queue.forget()
         for delivery in self.deliveries.values():
-            delivery.forget()
-            delivery.link.forget()
+            delivery.reset_after_fork()
+            delivery.health.reset_after_fork()
         self._renew()
         self._gathering.renew()
         self._writer.renew()
@@ -336,7 +336,7 @@ class Pipeline:
             # Their last words may lie there, and nobody else may come by.
             self.spool.adopt()
         pending = self.spool.pending()
-        last_delivery.deliver((d for signal, d in self.deliveries.items() if signal in pending), self._deadline)
+        drain_all((d for signal, d in self.deliveries.items() if signal in pending), self._deadline)
         self._losses.report()
         for done in (*waiters, self._finished):
             done.release()
@@ -354,7 +354,7 @@ class Pipeline:
             self._send_due = now + self._delay
         if waiters:
             for delivery in self.deliveries.values():
-                delivery.link.try_now()
+                delivery.health.reset_backoff()
         if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > FLUSH_THRESHOLD_BYTES:
             self._send_due = _NEVER
             self._deliver()
@@ -373,7 +373,7 @@ class Pipeline:
         if self._send_due == _NEVER:
             # What is left waits for its link, or came while the rest was sent.
             left = (delivery for signal, delivery in self.deliveries.items() if signal in pending)
-            self._send_due = min((max(d.link.retry_at, now + self._delay) for d in left), default=_NEVER)
+            self._send_due = min((max(d.health.retry_at, now + self._delay) for d in left), default=_NEVER)
         return min(self._send_due, self._next_adoption) - now
 
     def _deliver(self) -> None:
@@ -385,7 +385,7 @@ class Pipeline:
         while sent and not self._sender.stopping:
             sent = False
             for delivery in self.deliveries.values():
-                timeout = min(delivery.sender.target.timeout, self._deadline - time.monotonic())
+                timeout = min(delivery.sender.endpoint.timeout, self._deadline - time.monotonic())
                 if timeout > 0 and not self._sender.stopping and delivery.send_one(timeout):
                     sent = True
             if self._sent_waiters:

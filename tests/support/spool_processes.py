@@ -17,7 +17,7 @@ from otel_distro.export.spool.store import SegmentStore
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from otel_distro.export.spool.segment import Clock
+    from otel_distro.export.spool.clock import Clock
 
 ROOT = Path(otel_distro.__file__).parent.parent
 KEY = "k1"
@@ -45,19 +45,19 @@ def spool(home: Path, key: str = KEY, **settings: object) -> Spool:
 
 def timed_spool(home: Path, clock: Clock, age: float = 48 * 3600.0) -> Spool:
     """Open a spool whose time is ``clock``."""
-    ledger = SpoolAccounting()
+    accounting = SpoolAccounting()
     directory = Directory(str(home), KEY)
-    return Spool(SegmentStore(directory, "shop", ledger, clock, limit=1 << 28, age=age, durable=False), ledger)
+    return Spool(SegmentStore(directory, "shop", accounting, clock, limit=1 << 28, age=age, durable=False), accounting)
 
 
 def take(source: Spool, signal: str = "traces", max_bytes: int = 1 << 20) -> list[int]:
     """Take and acknowledge everything of a signal; return its numbers in order."""
     found: list[int] = []
-    while (batch := source.next(signal, max_bytes)) is not None:
+    while (batch := source.lease(signal, max_bytes)) is not None:
         got = numbers(batch.body)
         assert len(got) == batch.count
         found += got
-        source.done(batch)
+        source.acknowledge(batch)
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from otel_distro.export.spool.segment import FRAME_SIZE, Record
+from otel_distro.export.spool.format import FRAME_SIZE
+from otel_distro.export.spool.segment import Record
 
 if TYPE_CHECKING:
     from otel_distro.export.spool.segment import Segment
@@ -27,7 +27,6 @@ class CounterCheckpoint:
     def __init__(self, store: SegmentStore | None) -> None:
         self._shelf = store
         self._segment: Segment | None = None
-        self._live: Record | None = None
         self._retry_at = 0.0
 
     @property
@@ -45,7 +44,7 @@ class CounterCheckpoint:
         store = self._shelf
         if store is not None and self._segment is None and store.has_room(FRAME_SIZE):
             with suppress(OSError):
-                self._segment = store.begin(_SIGNAL)
+                self._segment = store.create_segment(_SIGNAL)
 
     def keep(self, body: bytes, count: int) -> None:
         """Keep this body in place of the last one, at every moment one of them. Where the disk refuses, neither is."""
@@ -61,44 +60,32 @@ class CounterCheckpoint:
 
     def _write(self, store: SegmentStore, record: Record) -> None:
         segment = self._segment
-        if segment is not None and segment.names() < 1:
+        if segment is not None and segment.links() < 1:
             # Somebody closed the descriptor, or deleted the file.
             segment.close()
-            self._segment = self._live = segment = None
-        if segment is not None and segment.size + record.length < store.small:
-            segment.append(record)
-            if self._live is not None:
-                segment.mark(self._live)
+            self._segment = segment = None
+        if segment is not None and segment.size + record.length < store.checkpoint_bytes:
+            segment.replace(record)
         else:
             if not store.has_room(FRAME_SIZE + record.length):
                 raise OSError("the spool is full")
-            old, self._segment = segment, store.begin(_SIGNAL)
+            old, self._segment = segment, store.create_segment(_SIGNAL)
             try:
                 self._segment.append(record)
             finally:
                 self._remove(old)
-        segment = self._segment
-        if segment is not None:
-            segment.waiting.clear()
-        self._live = record
 
     def drop(self) -> None:
         """Forget what is kept: a collection has told it. The next body comes into a new segment, newer than that one's."""
-        segment, self._segment, self._live = self._segment, None, None
+        segment, self._segment = self._segment, None
         self._remove(segment)
 
     def _remove(self, segment: Segment | None) -> None:
-        if segment is None or self._shelf is None:
-            return
-        try:
-            self._shelf.directory.remove(segment.name)
-        except OSError:
-            if segment.intact():
-                os.ftruncate(segment.descriptor, 0)
-        segment.close()
+        if segment is not None and self._shelf is not None:
+            self._shelf.remove_segment(segment)
 
     def forget(self) -> None:
         """Start empty in a forked child: what is kept is its parent's."""
         if self._segment is not None:
             self._segment.close()
-        self._segment = self._live = None
+        self._segment = None

@@ -51,7 +51,7 @@ class OtlpEndpoint:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else self.url
 
 
-def target(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint:
+def otlp_endpoint(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint:
     """Read the target of ``signal`` (``traces``, ``metrics`` or ``logs``) from a checked environment.
 
     The timeout is taken in seconds, as every OpenTelemetry Python exporter takes it. Values that only become bad after

@@ -43,16 +43,16 @@ class GrpcSender:
     channel is closed before each fork, which ends them, and opened again by the next request on either side.
     """
 
-    def __init__(self, target: OtlpEndpoint, signal: str) -> None:
-        self.target = target
+    def __init__(self, endpoint: OtlpEndpoint, signal: str) -> None:
+        self.endpoint = endpoint
         self._signal = signal
         self._method = f"/opentelemetry.proto.collector.{_SERVICES[signal]}/Export"
         self._metadata = [
-            (name, value.encode() if name.endswith("-bin") else value) for name, value in target.headers.items()
+            (name, value.encode() if name.endswith("-bin") else value) for name, value in endpoint.headers.items()
         ]
-        self.forget()
+        self.reset_after_fork()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start anew in a forked child: the channel was closed before."""
         self._opening = threads.allocate_lock()
         self._calling = threads.allocate_lock()
@@ -76,9 +76,9 @@ class GrpcSender:
             return _outcome(error)
         return Outcome(ExportResult.SUCCESS, rejected=rejected_items(answer))
 
-    def another(self) -> GrpcSender:
+    def clone(self) -> GrpcSender:
         """Return one with a channel of its own."""
-        return GrpcSender(self.target, self._signal)
+        return GrpcSender(self.endpoint, self._signal)
 
     def before_fork(self) -> None:
         """Close the channel, and wait for the library's threads to end.
@@ -113,7 +113,7 @@ class GrpcSender:
     def _new_channel(self) -> Any:
         import grpc
 
-        address = self.target.url
+        address = self.endpoint.url
         for scheme in ("http://", "https://"):
             address = address.removeprefix(scheme)
         options = [
@@ -124,20 +124,20 @@ class GrpcSender:
         if address.startswith(("localhost:", "127.", "[::1]")):
             # A proxy would take it for its own machine.
             options.append(("grpc.enable_http_proxy", 0))
-        compression = grpc.Compression.Gzip if self.target.gzip else grpc.Compression.NoCompression
-        if self.target.secure:
+        compression = grpc.Compression.Gzip if self.endpoint.gzip else grpc.Compression.NoCompression
+        if self.endpoint.secure:
             return grpc.secure_channel(address, self._credentials(), options, compression)
         return grpc.insecure_channel(address, options, compression)
 
     def _credentials(self) -> Any:
         import grpc
 
-        if self.target.credentials:
-            for entry_point in sdk.entry_points(group=_PROVIDERS, name=self.target.credentials):
+        if self.endpoint.credentials:
+            for entry_point in sdk.entry_points(group=_PROVIDERS, name=self.endpoint.credentials):
                 return entry_point.load()()
-            raise LookupError(f"{self.target.credentials!r} provides no credentials")
+            raise LookupError(f"{self.endpoint.credentials!r} provides no credentials")
         return grpc.ssl_channel_credentials(
-            _content(self.target.ca_file), _content(self.target.key_file), _content(self.target.certificate_file)
+            _content(self.endpoint.ca_file), _content(self.endpoint.key_file), _content(self.endpoint.certificate_file)
         )
 
 

@@ -61,18 +61,18 @@ class Outcome:
 class Transport(Protocol):
     """What takes requests to one target. Used by one thread at a time, but for :meth:`before_fork`."""
 
-    target: OtlpEndpoint
+    endpoint: OtlpEndpoint
 
     def send(self, body: bytes, timeout: float) -> Outcome:
         """Send a serialised request, which takes about ``timeout`` seconds at most. Never raises."""
 
-    def another(self) -> Transport:
+    def clone(self) -> Transport:
         """Return one with a connection of its own, to be used at the same time."""
 
     def before_fork(self) -> None:
         """Give up what a child could not live with, also in the middle of a request of another thread."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Let go of the connection in a forked child: it is the parent's."""
 
     def close(self) -> None:
@@ -82,13 +82,13 @@ class Transport(Protocol):
 class Sender:
     """Posts bodies to one target over HTTP."""
 
-    def __init__(self, target: OtlpEndpoint) -> None:
-        self.target = target
+    def __init__(self, endpoint: OtlpEndpoint) -> None:
+        self.endpoint = endpoint
         self._connection: http.client.HTTPConnection | None = None
         self._whole_url = False
         self._proxy_headers: dict[str, str] = {}
         self._understood = False
-        self._discovery = tls.Discovery(target)
+        self._tls = tls.TlsProbe(endpoint)
 
     def send(self, body: bytes, timeout: float) -> Outcome:
         """Post ``body``, gzipped if the target says so; to connect, to send and to read take ``timeout`` each.
@@ -96,23 +96,23 @@ class Sender:
         Never raises. A connection that the server closed while it was idle is opened once more, and one to a server that
         turns out to speak TLS with TLS.
         """
-        body = compress(body) if self.target.gzip else body
+        body = compress(body) if self.endpoint.gzip else body
         fresh = self._connection is None
         outcome, puzzling = self._post(body, timeout)
         if puzzling and ((not fresh and outcome.status is None) or self._wants_tls(timeout)):
             outcome, _ = self._post(body, timeout)
         return outcome
 
-    def another(self) -> Sender:
+    def clone(self) -> Sender:
         """Return one with a connection of its own, which knows of the server what is known here."""
-        other = Sender(self.target)
-        other._understood, other._discovery = self._understood, self._discovery
+        other = Sender(self.endpoint)
+        other._understood, other._tls = self._understood, self._tls
         return other
 
     def before_fork(self) -> None:
         """Keep the connection: a socket is nothing to a child that does not use it."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Drop the connection without a word to the server: after a fork it is the parent's."""
         connection, self._connection = self._connection, None
         if connection is not None and connection.sock is not None:
@@ -127,8 +127,8 @@ class Sender:
 
     def _post(self, body: bytes, timeout: float) -> tuple[Outcome, bool]:
         """Return what became of it, and whether that is no answer of somebody who has understood the question."""
-        headers = dict(self.target.headers)
-        if self.target.gzip:
+        headers = dict(self.endpoint.headers)
+        if self.endpoint.gzip:
             headers["content-encoding"] = "gzip"
         try:
             connection = self._connection or self._connect(timeout)
@@ -154,15 +154,15 @@ class Sender:
             return Outcome(ExportResult.RETRYABLE, f"{type(error).__name__}: {error}".rstrip(": ")), puzzling
 
     def _path(self) -> str:
-        parts = urlsplit(self.target.url)
+        parts = urlsplit(self.endpoint.url)
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        return f"{self.target.origin}{path}" if self._whole_url else path
+        return f"{self.endpoint.origin}{path}" if self._whole_url else path
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        parts = urlsplit(self.target.url)
+        parts = urlsplit(self.endpoint.url)
         host, port = parts.hostname or "localhost", parts.port
         secure = parts.scheme == "https"
-        if self._discovery.found is not None:
+        if self._tls.context is not None:
             secure, port = True, port or 80
         proxy = _proxy(parts.scheme, host)
         self._whole_url = proxy is not None and not secure
@@ -171,7 +171,7 @@ class Sender:
         ask, at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
         connection: Any = (
             http.client.HTTPSConnection(
-                ask, at, timeout=timeout, context=self._discovery.found or tls.context(self.target)
+                ask, at, timeout=timeout, context=self._tls.context or tls.new_context(self.endpoint)
             )
             if secure
             else http.client.HTTPConnection(ask, at, timeout=timeout)
@@ -183,11 +183,11 @@ class Sender:
 
     def _wants_tls(self, timeout: float) -> bool:
         """Find out whether the server wants TLS, where the URL says otherwise and no answer was ever understood."""
-        parts = urlsplit(self.target.url)
+        parts = urlsplit(self.endpoint.url)
         if self._understood or parts.scheme != "http" or self._whole_url:
             return False
         with guard("looking for TLS"):
-            return self._discovery.look(parts.hostname or "localhost", parts.port or 80, timeout)
+            return self._tls.probe(parts.hostname or "localhost", parts.port or 80, timeout)
         return False
 
     @staticmethod

@@ -17,43 +17,43 @@ _PATIENCE = 2.0
 _PAUSE = 60.0
 
 
-def context(target: OtlpEndpoint) -> ssl.SSLContext:
+def new_context(endpoint: OtlpEndpoint) -> ssl.SSLContext:
     """Return what checks the server's certificate and shows ours. Raises :class:`OSError` for a file that is no good."""
     import ssl
 
-    made = ssl.create_default_context(cafile=target.ca_file)
-    if target.certificate_file:
-        made.load_cert_chain(target.certificate_file, target.key_file)
+    made = ssl.create_default_context(cafile=endpoint.ca_file)
+    if endpoint.certificate_file:
+        made.load_cert_chain(endpoint.certificate_file, endpoint.key_file)
     return made
 
 
-class Discovery:
+class TlsProbe:
     """Finds out whether a server that makes nothing of plain HTTP speaks TLS. One for a target; one thread at a time."""
 
-    def __init__(self, target: OtlpEndpoint) -> None:
-        self._target = target
+    def __init__(self, endpoint: OtlpEndpoint) -> None:
+        self._endpoint = endpoint
         self._next = 0.0
-        self.found: ssl.SSLContext | None = None
+        self.context: ssl.SSLContext | None = None
         """How to speak with the server, once it is known that it wants TLS."""
 
-    def look(self, host: str, port: int, timeout: float) -> bool:
+    def probe(self, host: str, port: int, timeout: float) -> bool:
         """Ask for a handshake, at most once a minute; return whether TLS is to be spoken from now on.
 
         It takes about ``timeout`` seconds at most, and not more than two. A certificate that proves nothing is as good as the
         plain text that the user has chosen, and is said.
         """
         now = time.monotonic()
-        if self.found is not None or now < self._next:
+        if self.context is not None or now < self._next:
             return False
         self._next = now + _PAUSE
         try:
-            self.found, remark = self._greet(host, port, min(timeout, _PATIENCE))
+            self.context, remark = self._greet(host, port, min(timeout, _PATIENCE))
         except OSError:
             # No TLS, or files of ours that are no good, which the check of the environment tells.
             return False
         say(
-            f"{self._target.origin} speaks TLS: telemetry goes there encrypted{remark}; the endpoint should begin with https://",
-            cause=f"tls {self._target.origin}",
+            f"{self._endpoint.origin} speaks TLS: telemetry goes there encrypted{remark}; the endpoint should begin with https://",
+            cause=f"tls {self._endpoint.origin}",
         )
         return True
 
@@ -61,14 +61,14 @@ class Discovery:
         """Return what a handshake came about with, and a remark on it. Raises :class:`OSError` where none does."""
         import ssl
 
-        checked = context(self._target)
+        checked = new_context(self._endpoint)
         try:
             checked.wrap_socket(threads.connect((host, port), timeout), server_hostname=host).close()
         except ssl.SSLCertVerificationError as error:
             remark = f", without checking its certificate ({error.verify_message})"
         else:
             return checked, ""
-        unchecked = context(self._target)
+        unchecked = new_context(self._endpoint)
         unchecked.check_hostname = False
         unchecked.verify_mode = ssl.CERT_NONE
         unchecked.wrap_socket(threads.connect((host, port), timeout), server_hostname=host).close()

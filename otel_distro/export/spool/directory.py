@@ -118,7 +118,7 @@ class Directory:
         finally:
             os.close(folder)
 
-    def take(self, entry: Entry, folder: int) -> int | None:
+    def claim(self, entry: Entry, folder: int) -> int | None:
         """Return a descriptor of a segment whose owner is gone, now locked by us; None where it has an owner.
 
         ``folder`` comes from :meth:`open`. Also None for what is not a plain file of this user's with one name: links,
@@ -149,7 +149,7 @@ class Directory:
         finally:
             os.close(folder)
 
-    def reject(self, name: str, facts: Mapping[str, object], body: bytes, limit: int) -> None:
+    def write_rejected(self, name: str, facts: Mapping[str, object], body: bytes, limit: int) -> None:
         """Set a body aside: a file with one line of JSON that says what and why, then the bytes. Raises ``OSError``.
 
         All rejected files together stay below ``limit`` bytes; the oldest go first.

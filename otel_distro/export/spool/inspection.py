@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otel_distro.export.spool.directory import REJECTED, Directory, destinations, plain, state_home
-from otel_distro.export.spool.segment import Damage, Entry, header_of, scan
+from otel_distro.export.spool.format import Damage, read_header, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from otel_distro.export.spool.segment import Entry
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -86,7 +88,7 @@ def _waiting(directory: Directory, targets: tuple[str, ...]) -> Iterator[Backlog
 
 
 def _segment(directory: Directory, targets: tuple[str, ...], entry: Entry, descriptor: int) -> Iterator[Backlog]:
-    header = header_of(descriptor)
+    header = read_header(descriptor)
     state = "waiting" if _free(descriptor) else "held"
     service = header.service if header is not None else ""
     damaged = 0
@@ -96,7 +98,7 @@ def _segment(directory: Directory, targets: tuple[str, ...], entry: Entry, descr
             continue
         yield Backlog(
             *(directory.key, targets, directory.path, service, found.signal, state, ""),
-            *(found.count, found.length, found.time / 1e9),
+            *(found.items, found.length, found.time / 1e9),
         )
     if damaged:
         yield Backlog(

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro.export.build import assemble
-from otel_distro.export.send import last_delivery
+from otel_distro.export.send import delivery
 from tests.support.items import metric_names, put, span_names
 from tests.support.otlp_server import Server, http
 
@@ -37,7 +37,7 @@ def test_rest_does_not_wait_for_the_answer_to_what_is_under_way(
     server: Server, start: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow collector that is at a request when the process ends gets what came meanwhile beside it; nothing comes twice."""
-    monkeypatch.setattr(last_delivery, "_SLOW", 0.0)
+    monkeypatch.setattr(delivery, "_SLOW_ANSWER_S", 0.0)
 
     def when_the_next_is_there(connection: socket.socket) -> None:
         server.wait_for(3)

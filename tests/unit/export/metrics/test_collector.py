@@ -149,13 +149,13 @@ def test_only_the_newest_is_kept(tmp_path: Path) -> None:
     assert not sibling.adopt()
     last.forget()
     assert sibling.adopt()
-    batch = sibling.next("metrics", 1 << 20)
+    batch = sibling.lease("metrics", 1 << 20)
     assert batch is not None
     assert (batch.body, batch.count) == (b"199" * 2000, 199)
     last.keep(b"x", 1)
     last.drop()
     last.drop()
-    sibling.done(batch)
+    sibling.acknowledge(batch)
     assert not segments(tmp_path)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from otel_distro.export.send.endpoint import OtlpEndpoint, target
+from otel_distro.export.send.endpoint import OtlpEndpoint, otlp_endpoint
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 
 
 def test_defaults() -> None:
     """Without settings: the Collector on this machine, protobuf, gzip, ten seconds."""
-    found = target("traces", {})
+    found = otlp_endpoint("traces", {})
     assert (found.url, found.timeout, found.gzip) == ("http://localhost:4318/v1/traces", 10.0, True)
     assert (found.ca_file, found.certificate_file, found.key_file) == (None, None, None)
     assert found.headers["content-type"] == "application/x-protobuf"
@@ -31,7 +31,7 @@ def test_defaults() -> None:
 )
 def test_endpoint(environ: dict[str, str], url: str) -> None:
     """The general endpoint gets the signal's path; the signal's own is taken as it is and goes before."""
-    assert target("logs", {OTLP + name: value for name, value in environ.items()}).url == url
+    assert otlp_endpoint("logs", {OTLP + name: value for name, value in environ.items()}).url == url
 
 
 def test_own_settings_go_before_general_ones() -> None:
@@ -48,7 +48,7 @@ def test_own_settings_go_before_general_ones() -> None:
         "CLIENT_KEY": "/key",
         "METRICS_CLIENT_KEY": "/own-key",
     }
-    found = target("metrics", {OTLP + name: value for name, value in environ.items()})
+    found = otlp_endpoint("metrics", {OTLP + name: value for name, value in environ.items()})
     assert {key: found.headers[key] for key in ("x-key", "x-tenant")} == {"x-key": "a b", "x-tenant": "shop"}
     assert (found.timeout, found.gzip) == (0.5, False)
     assert (found.ca_file, found.certificate_file, found.key_file) == ("/ca", "/cert", "/own-key")
@@ -57,16 +57,16 @@ def test_own_settings_go_before_general_ones() -> None:
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", "1e400"])
 def test_bad_timeout_falls_back(value: str) -> None:
     """A timeout that turned bad after the check of the environment is the default's ten seconds."""
-    assert target("traces", {"OTEL_EXPORTER_OTLP_TIMEOUT": value}).timeout == 10.0
+    assert otlp_endpoint("traces", {"OTEL_EXPORTER_OTLP_TIMEOUT": value}).timeout == 10.0
 
 
 def test_credentials_become_a_header() -> None:
     """User and password in the endpoint are sent as HTTP has them and stand in no message; a header goes before them."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://us%40er:pa%3Ass@collector:4318/otlp"}
-    found = target("traces", environ)
+    found = otlp_endpoint("traces", environ)
     assert found.url == "https://collector:4318/otlp/v1/traces"
     assert found.headers["authorization"] == "Basic dXNAZXI6cGE6c3M="
-    found = target("traces", {**environ, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer x"})
+    found = otlp_endpoint("traces", {**environ, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer x"})
     assert found.headers["authorization"] == "Bearer x"
 
 
@@ -74,7 +74,7 @@ def test_secrets_are_not_shown() -> None:
     """Neither the origin, which messages name, nor the representation has credentials, a query or headers."""
     shown = OtlpEndpoint("https://user:secret@collector:4318/v1/traces?key=secret", {"authorization": "secret"})
     assert shown.origin == "https://collector:4318"
-    found = target("traces", {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:secret@collector"})
+    found = otlp_endpoint("traces", {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:secret@collector"})
     assert "secret" not in repr(found)
     assert "dXNlc" not in repr(found)
 

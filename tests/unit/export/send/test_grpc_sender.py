@@ -13,7 +13,7 @@ import pytest
 import trustme
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from otel_distro.export.send.endpoint import USER_AGENT, target
+from otel_distro.export.send.endpoint import USER_AGENT, otlp_endpoint
 from otel_distro.export.send.grpc_sender import GrpcSender
 from otel_distro.export.send.http_sender import ExportResult, Outcome
 from tests.support.grpc_server import GrpcServer
@@ -72,7 +72,9 @@ def recording() -> Iterator[Recording]:
 def sender(port: int, signal: str = "traces", **settings: str) -> GrpcSender:
     """Return a sender to a port of this machine."""
     environ = {"PROTOCOL": "grpc", "ENDPOINT": f"http://127.0.0.1:{port}", **settings}
-    return GrpcSender(target(signal, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in environ.items()}), signal)
+    return GrpcSender(
+        otlp_endpoint(signal, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in environ.items()}), signal
+    )
 
 
 def send(used: GrpcSender, timeout: float = 10.0) -> Outcome:
@@ -210,7 +212,7 @@ def test_a_fork_in_the_middle_of_a_request() -> None:
     let_go.set()
     server.stop()
     assert outcomes == [Outcome(ExportResult.RETRYABLE)]
-    used.forget()
+    used.reset_after_fork()
     used.close()
 
 
@@ -257,7 +259,7 @@ def test_certificates(tmp_path: Path) -> None:
 def test_endpoint(settings: dict[str, str], url: str, secure: bool) -> None:
     """The scheme decides about TLS, without one the variable for it; no path is added."""
     environ = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in settings.items()}
-    found = target("logs", {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc", **environ})
+    found = otlp_endpoint("logs", {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc", **environ})
     assert (found.grpc, found.url, found.origin, found.secure) == (True, url, url, secure)
     assert ("authorization" in found.headers) is ("@" in settings.get("ENDPOINT", ""))
 

@@ -274,7 +274,7 @@ def test_after_a_fork_the_parent_keeps_the_connection() -> None:
         parent, child = Sender(OtlpEndpoint(server.url)), Sender(OtlpEndpoint(server.url))
         parent.send(b"parent", 5.0)
         child._connection = parent._connection
-        child.forget()
+        child.reset_after_fork()
         child.send(b"child", 5.0)
         child.close()
     assert [request.connection for request in server.requests] == [1, 2]

@@ -175,7 +175,7 @@ def test_nobody_there_is_not_asked() -> None:
         port = gone.port
     sender = Sender(OtlpEndpoint(f"http://127.0.0.1:{port}/v1/traces"))
     assert sender.send(b"body", 5.0).answer is ExportResult.RETRYABLE
-    assert sender._discovery._next == 0.0
+    assert sender._tls._next == 0.0
 
 
 def test_files_that_are_no_good(certificates: Certificates) -> None:
@@ -185,4 +185,4 @@ def test_files_that_are_no_good(certificates: Certificates) -> None:
         assert sender.send(b"body", 5.0).answer is ExportResult.RETRYABLE
         assert server.requests == []
     with pytest.raises(FileNotFoundError):
-        tls.context(sender.target)
+        tls.new_context(sender.endpoint)

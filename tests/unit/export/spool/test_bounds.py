@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro.export.spool import spool as spool_module
-from otel_distro.export.spool.segment import Clock
+from otel_distro.export.spool.clock import Clock
 from otel_distro.export.spool.spool import open_spool
 from tests.support.spool_processes import adopt_all, body, folder, segments, spool, take, timed_spool
 
@@ -21,7 +21,7 @@ def test_rejected_is_bounded(tmp_path: Path) -> None:
     queue = spool(tmp_path, bytes=800_000)
     for number in range(30):
         queue.append("logs", b"%09d" % number + b"y" * 20_000, 1)
-        batch = queue.next("logs", 1 << 20)
+        batch = queue.lease("logs", 1 << 20)
         assert batch is not None
         queue.dead_letter(batch, "HTTP 422")
     kept = sorted((folder(tmp_path) / "rejected").iterdir())
@@ -46,12 +46,12 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "MEMORY_BYTES", 16 * 10)
     queue = open_spool({"OTEL_DISTRO_SPOOL": "off"}, "k1", "shop")
     queue.append("traces", body(0), 1)
-    sending = queue.next("traces", 16)
+    sending = queue.lease("traces", 16)
     assert sending is not None
     for number in range(1, 21):
         queue.append("logs" if number % 2 else "traces", body(number), 1)
     assert take(queue, "logs") == [13, 15, 17, 19]
-    queue.done(sending)
+    queue.acknowledge(sending)
     assert take(queue) == [12, 14, 16, 18, 20]
     assert queue.dropped() == {("logs", "memory_full"): 6, ("traces", "memory_full"): 5}
 
@@ -64,7 +64,7 @@ def test_oldest_dropped_by_size(tmp_path: Path) -> None:
     for number in range(500):
         queue.append("traces", body(number) + data, 1)
         assert sum(path.stat().st_size for path in segments(tmp_path)) <= limit
-    batch = queue.next("traces", 1)
+    batch = queue.lease("traces", 1)
     assert batch is not None
     first = int(batch.body[:15])
     assert 500 - limit // 1000 <= first < 500 - limit // 2000
@@ -108,9 +108,9 @@ def test_few_descriptors_in_a_long_outage(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) > 12
     assert len(os.listdir("/proc/self/fd")) - before <= 9
     found = []
-    while (batch := queue.next("traces", 1)) is not None:
+    while (batch := queue.lease("traces", 1)) is not None:
         found.append(int(batch.body[:15]))
-        queue.done(batch)
+        queue.acknowledge(batch)
     assert found == list(range(1000 // 3))
     assert queue.dropped() == {}
     queue.close()
@@ -180,9 +180,9 @@ def test_own_order_survives_a_clock_set_back(tmp_path: Path) -> None:
         queue.append("traces", body(number) + data, 1)
         clock.ahead -= 3600
     found = []
-    while (batch := queue.next("traces", 1)) is not None:
+    while (batch := queue.lease("traces", 1)) is not None:
         found.append(int(batch.body[:15]))
-        queue.done(batch)
+        queue.acknowledge(batch)
     assert found == list(range(20))
 
 

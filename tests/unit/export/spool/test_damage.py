@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_distro.export.spool.format import FRAME_SIZE, HEADER_SIZE
 from otel_distro.export.spool.inspection import inspect
-from otel_distro.export.spool.segment import FRAME_SIZE, HEADER_SIZE
 from tests.support.spool_processes import LINE, adopt_all, body, folder, segments, spool, take
 
 if TYPE_CHECKING:
@@ -173,10 +173,10 @@ def test_disk_that_forgets_while_we_run(tmp_path: Path) -> None:
     with segments(tmp_path)[0].open("r+b") as file:
         file.seek(HEADER_SIZE + FRAME + FRAME_SIZE + 3)
         file.write(b"!")
-    batch = queue.next("traces", 1 << 20)
+    batch = queue.lease("traces", 1 << 20)
     assert batch is not None
     assert (batch.body, batch.count) == (body(0) + body(2), 10)
-    queue.done(batch)
+    queue.acknowledge(batch)
     assert queue.dropped() == {("traces", "corrupt"): 5}
     assert queue.pending() == {}
 
@@ -217,7 +217,8 @@ def test_lies_about_length(tmp_path: Path) -> None:
 
 def test_sound_headers_that_overlap(tmp_path: Path) -> None:
     """Sound headers whose long bodies are wrong cannot make the search quadratic: the work is bounded."""
-    from otel_distro.export.spool.segment import Header, Record, Segment
+    from otel_distro.export.spool.format import Header
+    from otel_distro.export.spool.segment import Record, Segment
 
     path = _left(tmp_path)
     data = bytearray(path.read_bytes()[:HEADER_SIZE])

@@ -151,9 +151,9 @@ with open(f"{mount}/fill", "wb", buffering=0) as fill:
 for number in range(1000, 3000):
     spool.append("traces", body(number), 1)
 said(spool.durable)
-batch = spool.next("traces", 16 * 500)
+batch = spool.lease("traces", 16 * 500)
 got = batch.body
-spool.done(batch)
+spool.acknowledge(batch)
 os.unlink(f"{mount}/fill")
 await_disk()
 said(spool.durable)

@@ -58,9 +58,9 @@ def test_killed_while_sending(tmp_path: Path) -> None:
     queue.close()
     script = """
 adopt_all(spool)
-while (batch := spool.next("traces", 16 * 5)) is not None:
+while (batch := spool.lease("traces", 16 * 5)) is not None:
     said(batch.body.decode().replace("\\n", ","))
-    spool.done(batch)
+    spool.acknowledge(batch)
 """
     draw = random.Random(5)
     got: list[int] = []
@@ -110,7 +110,7 @@ def test_living_owner_is_not_touched(tmp_path: Path) -> None:
             process.stdout.readline()
         queue = spool(tmp_path)
         adopt_all(queue)
-        assert queue.next("traces", 1000) is None
+        assert queue.lease("traces", 1000) is None
         process.kill()
         process.wait()
         adopt_all(queue)
@@ -124,7 +124,7 @@ for number in range(3):
 spool.before_fork()
 child = os.fork()
 if child == 0:
-    spool.after_fork_in_child()
+    spool.reset_after_fork()
     said(f"inherited={len(spool.pending())}")
     spool.append("traces", body(7), 1)
     said("child")
@@ -143,7 +143,7 @@ def test_child_outlives_parent(tmp_path: Path) -> None:
         assert {"inherited=0", "child"} < lines
         queue = spool(tmp_path)
         adopt_all(queue)
-        assert queue.next("traces", 1000) is None
+        assert queue.lease("traces", 1000) is None
         process.kill()
         process.wait()
         adopt_all(queue)
@@ -171,7 +171,7 @@ def test_fork_while_other_threads_append(tmp_path: Path) -> None:
 import threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of what is tried here.
 os.register_at_fork(before=spool.before_fork, after_in_parent=spool.after_fork_in_parent,
-                    after_in_child=spool.after_fork_in_child)
+                    after_in_child=spool.reset_after_fork)
 def write(first):
     for number in range(first, first + 500):
         spool.append("logs", body(number), 1)
@@ -211,10 +211,10 @@ got = {signal: [] for signal in signals}
 def send(signal):
     while writer.is_alive() or signal in spool.pending():
         spool.adopt()
-        batch = spool.next(signal, 50000)
+        batch = spool.lease(signal, 50000)
         if batch is not None:
             got[signal] += [int(batch.body[at:at + 15]) for at in range(0, len(batch.body), 1000)]
-            spool.done(batch)
+            spool.acknowledge(batch)
 senders = [threading.Thread(target=send, args=(signal,)) for signal in signals]
 for thread in senders:
     thread.start()
@@ -296,7 +296,7 @@ def test_handler_interrupts_an_append(tmp_path: Path) -> None:
     script = """
 import signal
 signal.signal(signal.SIGALRM, lambda *_: spool.append("logs", body(5), 1))
-with spool._gate:
+with spool._lock:
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     signal.pause()
 said(take(spool, "logs"))
@@ -313,7 +313,7 @@ def test_bodies_of_a_running_sibling_are_sent_by_it(tmp_path: Path) -> None:
         WRITER.replace("100000", "10") + "adopt_all(spool)\nsaid(take(spool))\nspool.close()", tmp_path, "50"
     )
     assert "".join(lines[10:]) == str(list(range(50, 60))).replace(" ", "")
-    batch = queue.next("traces", 1 << 20)
+    batch = queue.lease("traces", 1 << 20)
     assert batch is not None
     assert numbers(batch.body) == list(range(10))
     assert os.path.exists(segments(tmp_path)[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_distro.export.spool.segment import FRAME_SIZE, HEADER_SIZE
+from otel_distro.export.spool.format import FRAME_SIZE, HEADER_SIZE
 from tests.support.spool_processes import LINE, body, numbers, segments, spool, take
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def test_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return pread(descriptor, length, offset)
 
     queue = filled(tmp_path)
-    first = queue.next("traces", 30 * LINE)
+    first = queue.lease("traces", 30 * LINE)
     assert first is not None
-    beside = queue.next("traces", 10 * LINE, beside=True)
+    beside = queue.lease("traces", 10 * LINE, secondary=True)
     assert beside is not None
     assert numbers(beside.body) == list(range(30, 40))
-    queue.done(beside)
-    queue.put_back(first)
+    queue.acknowledge(beside)
+    queue.release(first)
     monkeypatch.setattr(os, "pread", noted)
     assert take(queue) == [*range(30), *range(40, COUNT)]
     assert len(calls) <= 10

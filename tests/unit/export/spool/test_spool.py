@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_distro.export.spool.clock import Clock
 from otel_distro.export.spool.inspection import inspect
-from otel_distro.export.spool.segment import Clock
 from otel_distro.export.spool.spool import open_spool, spool_key
 from tests.support.spool_processes import ROOT, adopt_all, body, environment, folder, numbers, segments, spool, take
 
@@ -25,12 +25,12 @@ def test_oldest_first_joined_and_once(tmp_path: Path) -> None:
     queue = spool(tmp_path)
     for number in range(100):
         queue.append("traces", body(number), 1)
-    first = queue.next("traces", 16 * 10)
+    first = queue.lease("traces", 16 * 10)
     assert first is not None
     assert (numbers(first.body), first.count) == (list(range(10)), 10)
-    queue.done(first)
+    queue.acknowledge(first)
     assert take(queue) == list(range(10, 100))
-    assert queue.next("traces", 1 << 20) is None
+    assert queue.lease("traces", 1 << 20) is None
 
 
 def test_unacknowledged_comes_again(tmp_path: Path) -> None:
@@ -39,11 +39,11 @@ def test_unacknowledged_comes_again(tmp_path: Path) -> None:
     for number in range(4):
         queue.append("logs", body(number), 1)
     for again in (False, True):
-        batch = queue.next("logs", 32)
+        batch = queue.lease("logs", 32)
         assert batch is not None
         assert numbers(batch.body) == [0, 1]
         if again:
-            queue.put_back(batch)
+            queue.release(batch)
     assert take(queue, "logs") == [0, 1, 2, 3]
 
 
@@ -52,10 +52,10 @@ def test_bounds_of_a_batch(tmp_path: Path) -> None:
     queue = spool(tmp_path)
     for number in range(4):
         queue.append("traces", body(number), 3)
-    batch = queue.next("traces", 1 << 20, 7)
+    batch = queue.lease("traces", 1 << 20, 7)
     assert batch is not None
     assert (numbers(batch.body), batch.count) == ([0, 1], 6)
-    batch = queue.next("traces", 1, 1)
+    batch = queue.lease("traces", 1, 1)
     assert batch is not None
     assert numbers(batch.body) == [0]
 
@@ -67,9 +67,9 @@ def test_signals_are_independent(tmp_path: Path) -> None:
     for number in range(100):
         queue.append("traces", big, 1)
         queue.append("logs", body(number), 1)
-    assert queue.next("logs", 16) is not None
-    while (batch := queue.next("traces", 1 << 20)) is not None:
-        queue.done(batch)
+    assert queue.lease("logs", 16) is not None
+    while (batch := queue.lease("traces", 1 << 20)) is not None:
+        queue.acknowledge(batch)
     assert sum(path.stat().st_size for path in segments(tmp_path)) < 100_000
     assert take(queue, "logs") == list(range(100))
 
@@ -78,7 +78,7 @@ def test_part_set_aside(tmp_path: Path) -> None:
     """Of a single body the part that is to blame can be named; only that is kept, with the reason, and counts as rejected."""
     queue = spool(tmp_path)
     queue.append("logs", body(1) + body(2), 2)
-    batch = queue.next("logs", 1)
+    batch = queue.lease("logs", 1)
     assert batch is not None
     queue.dead_letter(batch, "HTTP 413", body(2), 1)
     assert queue.dropped() == {("logs", "rejected"): 1}
@@ -92,19 +92,19 @@ def test_second_taker(tmp_path: Path) -> None:
     """While a batch is out, a second taker gets what came after it; each of them is acknowledged or given back alone."""
     queue = spool(tmp_path)
     queue.append("logs", body(1), 1)
-    first = queue.next("logs", 1 << 20)
+    first = queue.lease("logs", 1 << 20)
     queue.append("logs", body(2), 1)
-    second = queue.next("logs", 1 << 20, beside=True)
+    second = queue.lease("logs", 1 << 20, secondary=True)
     assert first is not None
     assert second is not None
     assert (numbers(first.body), numbers(second.body)) == ([1], [2])
-    assert queue.next("logs", 1 << 20, beside=True) is None
-    queue.done(second)
-    queue.put_back(first)
-    again = queue.next("logs", 1 << 20, beside=True)
+    assert queue.lease("logs", 1 << 20, secondary=True) is None
+    queue.acknowledge(second)
+    queue.release(first)
+    again = queue.lease("logs", 1 << 20, secondary=True)
     assert again is not None
     assert numbers(again.body) == [1]
-    queue.done(again)
+    queue.acknowledge(again)
     assert queue.pending() == {}
 
 
@@ -113,12 +113,12 @@ def test_next_process_delivers(tmp_path: Path) -> None:
     first = spool(tmp_path)
     for number in range(50):
         first.append("traces", body(number), 1)
-    batch = first.next("traces", 16 * 20)
+    batch = first.lease("traces", 16 * 20)
     assert batch is not None
-    first.done(batch)
+    first.acknowledge(batch)
     first.close()
     second = spool(tmp_path)
-    assert second.next("traces", 1 << 20) is None
+    assert second.lease("traces", 1 << 20) is None
     adopt_all(second)
     assert second.pending()["traces"][:2] == (30, 30 * 16)
     assert take(second) == list(range(20, 50))
@@ -130,15 +130,15 @@ def test_end_of_a_process(tmp_path: Path) -> None:
     """After closing nothing is sent any more; what is appended late and what was being sent still ends well."""
     queue = spool(tmp_path)
     queue.append("traces", body(1), 1)
-    sending = queue.next("traces", 16)
+    sending = queue.lease("traces", 16)
     queue.append("logs", body(2), 1)
     queue.close()
     queue.append("traces", body(3), 1)
     queue.append("logs", body(4), 1)
-    assert queue.next("traces", 1 << 20) is None
+    assert queue.lease("traces", 1 << 20) is None
     assert queue.adopt() == 0
     assert sending is not None
-    queue.done(sending)
+    queue.acknowledge(sending)
     queue.close()
     later = spool(tmp_path)
     adopt_all(later)
@@ -152,7 +152,7 @@ def test_other_destination_is_left_alone(tmp_path: Path) -> None:
     first.close()
     other = spool(tmp_path, "k2")
     adopt_all(other)
-    assert other.next("traces", 1 << 20) is None
+    assert other.lease("traces", 1 << 20) is None
     assert spool_key("https://a", "t1") == spool_key("t1", "https://a") != spool_key("https://a", "t2")
 
 
@@ -160,7 +160,7 @@ def test_nothing_on_disk_before_the_first_append(tmp_path: Path) -> None:
     """A process that has nothing to tell leaves no trace; one that delivered everything leaves no segment."""
     queue = spool(tmp_path)
     queue.adopt()
-    assert queue.next("traces", 1 << 20) is None
+    assert queue.lease("traces", 1 << 20) is None
     queue.close()
     assert list(tmp_path.iterdir()) == []
     queue = spool(tmp_path)
@@ -176,7 +176,7 @@ def test_only_the_user_can_read(tmp_path: Path) -> None:
     try:
         queue = spool(tmp_path)
         queue.append("traces", body(1), 1)
-        batch = queue.next("traces", 16)
+        batch = queue.lease("traces", 16)
         assert batch is not None
         queue.dead_letter(batch, "HTTP 400")
     finally:
@@ -193,7 +193,7 @@ def test_off_is_memory_only(tmp_path: Path, environ: dict[str, str]) -> None:
     assert not queue.durable
     for number in range(10):
         queue.append("metrics", body(number), 1)
-    batch = queue.next("metrics", 16)
+    batch = queue.lease("metrics", 16)
     assert batch is not None
     queue.dead_letter(batch, "HTTP 400")
     assert queue.adopt() == 0
@@ -223,7 +223,7 @@ def test_inspection(tmp_path: Path) -> None:
     queue = spool(tmp_path)
     for number in range(4):
         queue.append("logs", body(number), 2)
-    batch = queue.next("logs", 16)
+    batch = queue.lease("logs", 16)
     assert batch is not None
     queue.dead_letter(batch, "HTTP 400 Bad Request")
     other = spool(tmp_path, "k2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_distro.export.build import deliveries, targets
-from otel_distro.export.send import last_delivery
+from otel_distro.export.send.delivery import exit_timeout
 from otel_distro.export.spool.spool import open_spool
 
 
@@ -24,5 +24,5 @@ from otel_distro.export.spool.spool import open_spool
 def test_patience(answer_time: float, budget: float, longest: float, expected: float) -> None:
     """Only a collector whose answer can be waited for is given more than the budget."""
     made = deliveries(targets({}), open_spool({"OTEL_DISTRO_SPOOL": "off"}, "key", "shop"))
-    made["traces"].link.answer_time = answer_time
-    assert last_delivery.patience(made.values(), budget, longest) == pytest.approx(expected)
+    made["traces"].health.answer_time = answer_time
+    assert exit_timeout(made.values(), budget, longest) == pytest.approx(expected)
