@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from otel_distro import settings
 from otel_distro._runtime.diagnostics import say
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from otel_distro.export.spool.spool import Spool
 
 _REJECTED = "rejected"
+_EXPLANATIONS = {
+    "size": f" (more than {settings.OTEL_DISTRO_SPOOL_BYTES.name}; the oldest go first)",
+    "age": f" (older than {settings.OTEL_DISTRO_SPOOL_AGE.name})",
+    "memory_full": " (the disk does not accept them, and the 32 MiB in memory are full)",
+    "corrupt": " (damaged on the disk)",
+}
 
 
 class LossReport:
@@ -33,14 +40,17 @@ class LossReport:
         self._reported.clear()
 
     def report(self) -> None:
-        """Report what was dropped since the last call. The exporter reports rejected items itself."""
+        """Report what was dropped since the last call, except rejected items."""
         for (signal, reason), total in self._spool.dropped().items():
             new = total - self._reported.get((signal, reason), 0)
             self._reported[signal, reason] = total
             exporter = self._exporters.get(signal)
             if new > 0 and reason != _REJECTED:
+                explanation = _EXPLANATIONS.get(reason, "")
                 say(
-                    f"{new} items of {signal} were dropped from the spool: {reason}", cause=f"dropped {signal} {reason}"
+                    f"{new} items of {signal} were dropped from the spool: {reason}{explanation}",
+                    cause=f"dropped {signal} {reason}",
+                    code="OD310",
                 )
                 if exporter is not None:
                     exporter.count_dropped(new, reason)
@@ -52,4 +62,8 @@ class LossReport:
         if left:
             counts = ", ".join(f"{items} of {signal}" for signal, items in left.items())
             fate = "kept on disk for the next start" if self._spool.durable else "lost"
-            say(f"not delivered before the end of the process, {fate}: {counts}", cause="undelivered")
+            say(
+                f"not delivered before the end of the process, {fate}: {counts}",
+                cause="undelivered",
+                code="OD311",
+            )

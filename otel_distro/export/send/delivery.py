@@ -13,6 +13,7 @@ from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.worker import run_in_thread
 from otel_distro.export.encode.split import count_items, split
 from otel_distro.export.send.http_sender import ExportResult
+from otel_distro.export.spool.directory import REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ _RELEASE_TIME_S = 0.05
 
 
 class EndpointHealth:
-    """Whether a collector answers, and when to try again; shared by the signals that are sent to it.
+    """Whether a collector answers, and when to try again; shared by the signals sent to it.
 
     So a signal does not try an endpoint that another one has just found unreachable.
     """
@@ -62,11 +63,15 @@ class EndpointHealth:
         return self._failures > 0
 
     def record_failure(self, reason: str, retry_after: float, now: float) -> None:
-        """Schedule the next attempt: after a growing, randomised delay, or when the server asks for it."""
+        """Schedule the next attempt: after a growing, randomised delay, or as the server asks."""
         if not self._failures:
             self._down_since = now
             place = "on disk" if self._spool.durable else "in memory"
-            say(f"cannot deliver to {self.origin} ({reason}); keeping telemetry {place}", cause=f"down {self.origin}")
+            say(
+                f"cannot deliver to {self.origin} ({reason}); keeping telemetry {place} and retrying",
+                cause=f"down {self.origin}",
+                code="OD320",
+            )
         delay = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._failures, 10))
         self._failures += 1
         self.answer_time = 0.0
@@ -75,7 +80,11 @@ class EndpointHealth:
     def record_answer(self, now: float, took: float) -> None:
         """Note a request that was answered after ``took`` seconds."""
         if self._failures:
-            say(f"delivering to {self.origin} again after {now - self._down_since:.0f} s", cause=f"up {self.origin}")
+            say(
+                f"delivering to {self.origin} again after {now - self._down_since:.0f} s",
+                cause=f"up {self.origin}",
+                code="OD321",
+            )
         self._failures = 0
         self.retry_at = 0.0
         self.answer_time = took
@@ -137,7 +146,8 @@ class SpoolExporter:
 
         Args:
             timeout: Seconds that the request may take.
-            lock_timeout: Seconds to wait for another thread that sends; it is left alone after them.
+            lock_timeout: Seconds to wait for another thread that sends; it is left alone after
+                them.
 
         Returns:
             Whether another request may follow at once.
@@ -179,7 +189,7 @@ class SpoolExporter:
         return True
 
     def drain(self, deadline: float) -> None:
-        """Send what waits until ``deadline``, as ``time.monotonic()``, then release the rest and close."""
+        """Send what waits until ``deadline``, then release the rest and close the connection."""
         self.health.reset_backoff()
         while (left := deadline - time.monotonic()) > 0 and self.send_one(left, lock_timeout=left):
             pass
@@ -187,13 +197,16 @@ class SpoolExporter:
         self.sender.close()
 
     def clone_for_rest(self) -> SpoolExporter | None:
-        """Return an exporter for what this one has not leased, None if no thread is sending with this one."""
+        """Return an exporter for what this one has not leased.
+
+        None if no thread is sending with this one: then it can send the rest itself.
+        """
         if not self._lock.locked():
             return None
         return SpoolExporter(self.signal, self.sender.clone(), self._spool, self.health, self._metrics, secondary=True)
 
     def wait_for_answer(self, deadline: float) -> None:
-        """Wait until ``deadline`` for the request that another thread sends, then release the rest."""
+        """Wait until ``deadline`` for another thread's request, then release the rest."""
         if self._lock.acquire(True, max(0.0, deadline - time.monotonic())):
             self._lock.release()
             self.release()
@@ -223,12 +236,13 @@ class SpoolExporter:
         if rejected:
             self._metrics.exported(rejected, "rejected")
             say(
-                f"{rejected} items of {self.signal} were rejected by {self.health.origin} (partial success)",
+                f"{rejected} items of {self.signal} were rejected by {self.health.origin} and are lost (partial success)",
                 cause=f"rejected {self.signal}",
+                code="OD322",
             )
 
     def _bisect(self, body: bytes, count: int, outcome: Outcome) -> None:
-        """Halve a rejected request until the rejected item stands alone, and set that item aside."""
+        """Halve a rejected request until the item at fault stands alone, and set that aside."""
         if outcome.status == _TOO_LARGE:
             self._max_bytes = max(_MIN_REQUEST_BYTES, min(self._max_bytes, len(body) // 2))
         halves = split(body) if self._accepted_any or len(self._rejected_items) < _MAX_SINGLE_REJECTIONS else None
@@ -238,12 +252,17 @@ class SpoolExporter:
         self._rejected_items.append((body, count, outcome.reason))
         self._metrics.exported(count, outcome.reason)
         say(
-            f"{count} of {self.signal} refused by {self.health.origin} ({outcome.reason}) and set aside",
+            f"{count} items of {self.signal} refused by {self.health.origin} ({outcome.reason}),"
+            f" not sent again{self._kept_at()}",
             cause=f"refused {self.signal}",
+            code="OD323",
         )
 
+    def _kept_at(self) -> str:
+        return f" and kept in {self._spool.folder}/{REJECTED}" if self._spool.folder else ""
+
     def _split_to_limit(self) -> None:
-        """Halve the next piece until it is no longer than the collector accepts, as far as is known."""
+        """Halve the next piece until it is as short as the collector is known to accept."""
         while len(self._pieces[0][0]) > self._max_bytes:
             halves = split(self._pieces[0][0])
             if halves is None:
@@ -283,25 +302,25 @@ class SpoolExporter:
 def exit_timeout(exporters: Iterable[SpoolExporter], budget: float, longest: float) -> float:
     """Return the seconds that sending at the end of the process may take.
 
-    That is ``budget``, or the time of one answer of a slow collector if that is at most ``longest``. A
-    collector that has not answered the last request gets ``budget``, and so does one that needs more
-    than ``longest``.
+    That is ``budget``, or the time of one answer of a slow collector if that is at most
+    ``longest``. A collector that has not answered the last request gets ``budget``, and so does one
+    that needs more than ``longest``.
     """
     needed = _ANSWER_TIME_FACTOR * max((exporter.health.answer_time for exporter in exporters), default=0.0)
     return needed if budget < needed <= longest else budget
 
 
 def drain_all(exporters: Iterable[SpoolExporter], deadline: float) -> None:
-    """Send what waits until ``deadline``, as ``time.monotonic()``, each signal in a thread of its own.
+    """Send what waits until ``deadline``, each signal in a thread of its own.
 
-    What is unsent then stays in the spool.
+    ``deadline`` is as ``time.monotonic()``. What is unsent then stays in the spool.
     """
     end = deadline - _RELEASE_TIME_S
     running: list[threads.LockType] = []
     for exporter in exporters:
         what = f"the last delivery of {exporter.signal}"
         if exporter.health.answer_time > _SLOW_ANSWER_S and (rest := exporter.clone_for_rest()) is not None:
-            # What came while a slow collector works on a request would wait for two answers in turn.
+            # Newer items would wait for the answer to the current request, and then for theirs.
             running.append(run_in_thread(what, partial(rest.drain, end)))
             running.append(run_in_thread(what, partial(exporter.wait_for_answer, end)))
         else:

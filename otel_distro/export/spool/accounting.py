@@ -15,7 +15,7 @@ UNKNOWN_SIGNAL = "unknown"
 
 
 class SpoolAccounting:
-    """Items and bytes that wait, by signal, and items lost since the start, by signal and reason."""
+    """Items and bytes that wait, by signal, and items lost so far, by signal and reason."""
 
     def __init__(self) -> None:
         self.items: Counter[str] = Counter()
@@ -27,10 +27,11 @@ class SpoolAccounting:
         self.items[record.signal] += record.count
         self.bytes[record.signal] += record.length
 
-    def remove(self, record: Record) -> None:
-        """Stop counting a record: it was acknowledged or dropped, or its file is gone."""
-        self.items[record.signal] -= record.count
-        self.bytes[record.signal] -= record.length
+    def remove(self, records: Iterable[Record]) -> None:
+        """Stop counting records: they were acknowledged or dropped, or their file is gone."""
+        for record in records:
+            self.items[record.signal] -= record.count
+            self.bytes[record.signal] -= record.length
 
     def drop(self, signal: str, count: int, reason: str) -> None:
         """Count lost items. The loss report prints them."""
@@ -43,7 +44,7 @@ class SpoolAccounting:
 
 
 class ReleasedSegments:
-    """Segments that this process has released and no process has adopted yet: they still count here."""
+    """Released segments that no process has adopted yet: they still count as waiting here."""
 
     def __init__(self, accounting: SpoolAccounting) -> None:
         self._accounting = accounting
@@ -69,7 +70,7 @@ class ReleasedSegments:
             self.remove(name)
 
     def oldest(self, signal: str) -> float:
-        """Return the Unix time of the oldest segment with items of a signal, 0 where there is none."""
+        """Return the Unix time of the oldest segment with items of a signal, 0 without one."""
         names = [name for name, contents in self._contents.items() if contents.get(signal, (0, 0))[0]]
         return int(min(names).partition("-")[0]) / 1e9 if names else 0.0
 

@@ -43,7 +43,12 @@ class DeadLetters:
         try:
             self._directory.write_rejected(name, facts, body, self._limit)
         except OSError as error:
-            say(f"cannot set aside what was refused ({error})", cause="reject")
+            say(
+                f"cannot keep {count} items of {signal or 'an unknown signal'} that cannot be delivered ({error}):"
+                " they are lost",
+                cause="reject",
+                code="OD306",
+            )
 
 
 def salvage(segment: Segment, dead_letters: DeadLetters) -> tuple[list[ScannedRecord], list[Damage]]:
@@ -71,6 +76,10 @@ def salvage(segment: Segment, dead_letters: DeadLetters) -> tuple[list[ScannedRe
         for damage in reversed(damages):
             segment.heal(damage)
     except OSError as error:
-        say(f"cannot read {segment.name} of the spool: {error}", cause="spool read")
+        say(
+            f"cannot read {segment.name} of the spool: {error}; what it holds beyond {len(records)} requests is lost",
+            cause="spool read",
+            code="OD307",
+        )
         damages.append(Damage(segment.size, 0))
     return records, damages

@@ -59,8 +59,8 @@ _EARLIEST_TIME_NS = 1_577_836_800 * 10**9
 class Header:
     """The header of a segment.
 
-    ``marker`` identifies the file's records. ``created`` (Unix ns), ``boot`` and ``uptime`` (ns since
-    that boot) say when the file was created, ``pid`` and ``service`` by which process.
+    ``marker`` identifies the file's records. ``created`` (Unix ns), ``boot`` and ``uptime`` (ns
+    since that boot) say when the file was created, ``pid`` and ``service`` by which process.
     """
 
     marker: bytes
@@ -155,7 +155,7 @@ def is_intact(header: RecordHeader | None, length: int, body: bytes) -> bool:
 
 
 def read_header(descriptor: int) -> Header | None:
-    """Return the header of an open segment, None where it is absent or damaged. Raises ``OSError``."""
+    """Return the header of an open segment, None if it is damaged. Raises ``OSError``."""
     return Header.unpack(pread(descriptor, HEADER_SIZE, 0))
 
 
@@ -173,9 +173,9 @@ def pread(descriptor: int, length: int, offset: int) -> bytes:
 def scan(descriptor: int, marker: bytes, *, bodies: bool = True) -> Iterator[ScannedRecord | Damage]:
     """Yield the records of a segment that are not done, and the damaged stretches, in file order.
 
-    Memory and work are bounded whatever the file holds: bodies are read in windows, and the scan reads
-    at most 16 times the file's length. A record whose body does not match is skipped by searching for
-    the next marker right behind its header, since its length may be wrong, too.
+    Memory and work are bounded whatever the file holds: bodies are read in windows, and the scan
+    reads at most 16 times the file's length. A record whose body does not match is skipped by
+    searching for the next marker right behind its header, since its length may be wrong, too.
 
     Args:
         descriptor: The open file.

@@ -55,8 +55,9 @@ class MemoryBuffer:
         return min((record for record in candidates if record is not None), key=lambda r: r.time, default=None)
 
     def move(self, write: Callable[[Record], object], budget: int) -> bool:
-        """Hand records to ``write``, in order, until ``budget`` bytes have moved; return whether any did.
+        """Pass records to ``write``, in order, until ``budget`` bytes have moved.
 
+        Returns whether any has moved.
         What ``write`` raises is passed on; the record it raised for stays here.
         """
         moved = False

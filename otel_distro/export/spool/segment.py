@@ -1,14 +1,14 @@
 """One open segment and the leases on its records.
 
-A record is *waiting* until a batch leases it, *leased* until the batch is released (waiting again) or
-acknowledged, and *done* from then on. These states change only here, in :meth:`Segment.lease`,
+A record is *waiting* until a batch leases it, *leased* until the batch is released (waiting again)
+or acknowledged, and *done* from then on. These states change only here, in :meth:`Segment.lease`,
 :meth:`Segment.release`, :meth:`Segment.acknowledge` and :meth:`Segment.drop` (and in their twins of
 :class:`otel_distro.export.spool.memory.MemoryBuffer` for records that are not on the disk).
 
 On the disk only *done* is written: :meth:`Segment.acknowledge` overwrites four bytes in place when
-the collector has accepted a record. That costs one small write, survives the process, needs no second
-file that could disagree with this one, and works on a full disk. A process that is killed between the
-collector's answer and that write sends the record once more.
+the collector has accepted a record. That costs one small write, survives the process, needs no
+second file that could disagree with this one, and works on a full disk. A process that is killed
+between the collector's answer and that write sends the record once more.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Lease(NamedTuple):
 
 
 class Segment:
-    """An open segment. Not thread-safe: the spool holds its lock around everything but :meth:`read`.
+    """An open segment. Not thread-safe: the spool holds its lock, except around :meth:`read`.
 
     Args:
         entry: The file as its directory lists it.
@@ -114,8 +114,9 @@ class Segment:
     def links(self) -> int:
         """Return how many names the file has, -1 where the descriptor no longer refers to it.
 
-        Programs that become daemons close every descriptor, and the next file or socket they open gets
-        the same number: writing there would corrupt it. One cheap call before each use finds that out.
+        Programs that become daemons close every descriptor, and the next file or socket they open
+        gets the same number: writing there would corrupt it. One cheap call before each use finds
+        that out.
         """
         try:
             found = os.fstat(self.descriptor)
@@ -166,7 +167,7 @@ class Segment:
         earlier = list(self._records)
         self.append(record)
         for old in earlier:
-            self._write_done(old)
+            os.pwrite(self.descriptor, DONE, old.offset + STATE_OFFSET)
             old.done = True
             self.unacknowledged -= 1
         self._forget_done()
@@ -181,9 +182,6 @@ class Segment:
             os.ftruncate(self.descriptor, offset)
             raise
         self.size = offset + len(data)
-
-    def _write_done(self, record: Record) -> None:
-        os.pwrite(self.descriptor, DONE, record.offset + STATE_OFFSET)
 
     # Leases
 
@@ -205,18 +203,25 @@ class Segment:
         """End the lease on a record, which waits again. Needs no lock."""
         record.leased = False
 
-    def acknowledge(self, record: Record) -> None:
-        """Mark a record as done, in memory and in the file.
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        """Mark records as done, in memory and in the file.
 
         Raises:
-            OSError: The mark could not be written: a later process will send the record again.
+            OSError: A mark could not be written: a later process will send that record again.
         """
-        record.done = True
-        record.leased = False
-        self.unacknowledged -= 1
+        failure: OSError | None = None
+        for record in records:
+            record.done = True
+            record.leased = False
+            if not self.closed:
+                try:
+                    os.pwrite(self.descriptor, DONE, record.offset + STATE_OFFSET)
+                except OSError as error:
+                    failure = error
+        self.unacknowledged -= len(records)
         self._forget_done()
-        if not self.closed:
-            self._write_done(record)
+        if failure is not None:
+            raise failure
 
     def drop(self) -> list[Record]:
         """Mark all records as done in memory, before the file is deleted, and return them."""
@@ -262,7 +267,7 @@ class Segment:
             os.pwrite(self.descriptor, DONE, damage.offset + STATE_OFFSET)
 
     def truncate(self) -> None:
-        """Free the bytes of a segment whose records are all done, and reuse it. Raises ``OSError``."""
+        """Free the bytes of a segment whose records are all done. Raises ``OSError``."""
         os.ftruncate(self.descriptor, HEADER_SIZE)
         self.size = HEADER_SIZE
         self.count = 0

@@ -1,17 +1,18 @@
 """The durable queue of encoded requests: appended before they are sent, deleted once acknowledged.
 
-An appended request has reached the kernel when the call returns. A process that is killed, that exits
-during an outage or that forks leaves it to another one: a sibling, the next start, ``otel-distro
-drain``. Each process writes segments of its own (:mod:`otel_distro.export.spool.segment`) into a folder
-that all processes with the same destination share (:mod:`otel_distro.export.spool.directory`), and
-adopts the segments of processes that have ended (:mod:`otel_distro.export.spool.store`). README.md in
-this folder describes the whole.
+An appended request has reached the kernel when the call returns. A process that is killed, that
+exits during an outage or that forks leaves it to another one: a sibling, the next start,
+``otel-distro drain``. Each process writes segments of its own
+(:mod:`otel_distro.export.spool.segment`) into a folder that all processes with the same destination
+share (:mod:`otel_distro.export.spool.directory`), and adopts the segments of processes that have
+ended (:mod:`otel_distro.export.spool.store`). README.md in this folder describes the whole.
 
 Delivery is at least once: a process killed between the collector's answer and
-:meth:`Spool.acknowledge` leaves that one batch to be sent again. Each signal has a segment of its own,
-so that a rejected signal neither blocks the others nor keeps their bytes on the disk.
+:meth:`Spool.acknowledge` leaves that one batch to be sent again. Each signal has a segment of its
+own, so that a rejected signal neither blocks the others nor keeps their bytes on the disk.
 
-Where the disk does not accept a body it waits in memory, within bounds, and moves to the disk later.
+Where the disk does not accept a body it waits in memory, within bounds, and moves to the disk
+later.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from otel_distro.export.spool.timeout_lock import TimeoutLock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from otel_distro.export.spool.segment import Lease, Segment
+    from otel_distro.export.spool.segment import Lease
 
 MEMORY_BYTES = 32 * 1024 * 1024
 """Bytes of bodies that may wait in memory, of all signals together."""
@@ -63,7 +64,9 @@ class Batch:
 
 
 class Spool:
-    """The queue. Any thread may append; one thread at a time leases batches of a signal. No method raises.
+    """The queue. Any thread may append; one at a time leases batches of a signal.
+
+    No method raises.
 
     Args:
         store: The segments on the disk, None to keep everything in memory.
@@ -88,7 +91,7 @@ class Spool:
 
     @property
     def folder(self) -> str:
-        """The folder of the destination on the disk, empty where telemetry is kept in memory only."""
+        """The folder of the destination, empty where telemetry is kept in memory only."""
         return self.store.path if self.store is not None else ""
 
     @property
@@ -102,7 +105,7 @@ class Spool:
         return sum(list(self._accounting.bytes.values()))
 
     def append(self, signal: str, body: bytes, count: int) -> None:
-        """Queue an encoded request of ``count`` items. On return it is in the kernel, or in memory."""
+        """Queue an encoded request of ``count`` items: on return the kernel or memory has it."""
         if not body:
             return
         items = min(max(count, 0), _MAX_ITEMS_OF_A_BODY)
@@ -125,7 +128,7 @@ class Spool:
             pass
 
     def _move_to_disk(self, store: SegmentStore, budget: int) -> None:
-        """Move bodies from memory to the disk, in their order, until ``budget`` bytes have moved."""
+        """Move bodies from memory to the disk, in order, until ``budget`` bytes have moved."""
         try:
             moved = self._memory.move(store.append, budget)
         except Exception as error:
@@ -133,15 +136,16 @@ class Spool:
             if not self._failing:
                 self._failing = True
                 say(
-                    f"cannot write to {store.path} ({error}); keeping telemetry in memory",
+                    f"cannot write to {store.path} ({error}); keeping telemetry in memory, up to 32 MiB",
                     cause=f"spool fails {store.path}",
+                    code="OD300",
                 )
             if not isinstance(error, OSError):
                 report_failure("spooling telemetry", error)
             return
         if self._failing and moved and not self._memory.bytes:
             self._failing = False
-            say(f"{store.path} takes telemetry again", cause=f"spool works {store.path}")
+            say(f"telemetry is written to {store.path} again", cause=f"spool works {store.path}", code="OD301")
 
     def _drop_oldest(self) -> bool:
         oldest = self._memory.oldest()
@@ -156,14 +160,15 @@ class Spool:
     ) -> Batch | None:
         """Lease the oldest requests of a signal that were not acknowledged.
 
-        They are not dropped before :meth:`acknowledge`, :meth:`dead_letter` or :meth:`release`. A second
-        call ends the lease of the first one and returns the same requests.
+        They are not dropped before :meth:`acknowledge`, :meth:`dead_letter` or :meth:`release`. A
+        second call ends the lease of the first one and returns the same requests.
 
         Args:
             signal: The signal.
             max_bytes: Bytes of the batch; a longer body comes alone.
             max_items: Items of the batch; a body with more comes alone.
-            secondary: Leave out what is leased, for a second thread while the first one still sends.
+            secondary: Leave out what is leased, for a second thread while the first one still
+                sends.
 
         Returns:
             At least one request, None where none waits or the spool is closed.
@@ -198,15 +203,12 @@ class Spool:
                 if chosen and (size > max_bytes or items > max_items):
                     break
                 chosen.append(record)
-        leases = [self._owner(record).lease(record) for record in chosen]
+        leases = [(record.segment or self._memory).lease(record) for record in chosen]
         self._leased[signal] = [*others, *leases]
         return leases
 
-    def _owner(self, record: Record) -> Segment | MemoryBuffer:
-        return record.segment if record.segment is not None else self._memory
-
     def _read(self, signal: str, leases: list[Lease]) -> Batch | None:
-        """Read the bodies, without the lock, and join them. Damaged ones are counted and left out."""
+        """Read the bodies without the lock and join them; count damaged ones and leave them out."""
         found = read_bodies(leases, threads.GilYield().take)
         intact = [lease for lease, body in zip(leases, found, strict=True) if body is not None]
         damaged = [lease.record for lease, body in zip(leases, found, strict=True) if body is None]
@@ -235,10 +237,10 @@ class Spool:
 
     def _release(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
-            self._owner(lease.record).release(lease.record)
+            (lease.record.segment or self._memory).release(lease.record)
 
     def dead_letter(self, batch: Batch, reason: str, body: bytes | None = None, count: int | None = None) -> None:
-        """Acknowledge a batch that the collector rejects for good, and keep a body in ``rejected/``.
+        """Acknowledge a batch that the collector rejects for good; keep a body in ``rejected/``.
 
         Args:
             batch: The batch.
@@ -246,7 +248,7 @@ class Spool:
             body: The part that was rejected; default: all of the batch.
             count: Items of that part; they are counted as ``rejected``.
         """
-        with guard("setting refused telemetry aside"):
+        with guard("keeping rejected telemetry"):
             rejected = batch.count if count is None else count
             if self.store is not None:
                 self.store.write_dead_letter(batch.signal, batch.body if body is None else body, rejected, reason)
@@ -258,7 +260,7 @@ class Spool:
         remaining = [record for record in records if not record.done]
         for record in remaining:
             if record.segment is None:
-                self._accounting.remove(record)
+                self._accounting.remove([record])
                 self._memory.acknowledge(record)
         if self.store is not None:
             self.store.acknowledge(remaining)
@@ -266,8 +268,8 @@ class Spool:
     def adopt(self) -> int:
         """Take over segments of processes that have ended, and drop what is too old.
 
-        To be called at the start, when the collector accepts telemetry again and every few seconds. One
-        call reads at most some megabytes.
+        To be called at the start, when the collector accepts telemetry again and every few seconds.
+        One call reads at most some megabytes.
 
         Returns:
             The number of adopted segments; while it is above 0 there may be more.
@@ -309,13 +311,16 @@ class Spool:
     def dropped(self) -> dict[tuple[str, str], int]:
         """Return the items lost since the start by signal and reason.
 
-        The signal is ``unknown`` where damage hides it. Reasons: ``size`` and ``age`` (the limits of the
-        folder), ``memory_full``, ``corrupt``, ``rejected``, ``unknown_signal``.
+        The signal is ``unknown`` where damage hides it. Reasons: ``size`` and ``age`` (the limits
+        of the folder), ``memory_full``, ``corrupt``, ``rejected``, ``unknown_signal``.
         """
         return dict(self._accounting.dropped)
 
     def before_fork(self) -> None:
-        """Take the lock: a file that another thread opens during the fork would be locked by the child, too."""
+        """Take the lock, so that no thread opens a file during the fork.
+
+        The child would share the lock of that file.
+        """
         with guard("forking with spooled telemetry"):
             self._lock.__enter__()
             self._forking = True
@@ -327,7 +332,7 @@ class Spool:
             self._lock.__exit__(None, None, None)
 
     def reset_after_fork(self) -> None:
-        """Start empty in a forked child: what waits is the parent's. The first append creates a segment."""
+        """Start empty in a forked child: what waits is the parent's."""
         with guard("spooled telemetry after a fork"):
             self._reset()
             if self.store is not None:
@@ -343,8 +348,8 @@ class Spool:
     def close(self) -> None:
         """Release what waits to the next process, and delete the files in which nothing waits.
 
-        What is appended later still reaches the disk, for the next process, too. What waits in memory
-        stays pending. A batch that is being sent can still be acknowledged.
+        What is appended later still reaches the disk, for the next process, too. What waits in
+        memory stays pending. A batch that is being sent can still be acknowledged.
         """
         with guard("closing the spool"), self._lock:
             self._closed = True
@@ -359,8 +364,8 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
 
     Args:
         environ: The environment with the settings.
-        key: Names the destination, see :func:`spool_key`: processes with the same key adopt each other's
-            segments.
+        key: Names the destination, see :func:`spool_key`: processes with the same key adopt each
+            other's segments.
         service: The service that writes to it.
         origins: The URLs without credentials that ``otel-distro spool`` shows for it.
     """
@@ -373,7 +378,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
     try:
         base = state_home(environ)
     except OSError as error:
-        say(f"telemetry is kept in memory only: {error}", cause="spool without home")
+        say(f"telemetry is kept in memory only: {error}", cause="spool without home", code="OD302")
         return Spool(None, accounting)
     store = SegmentStore(
         Directory(base, key, origins),

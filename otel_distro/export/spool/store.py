@@ -11,8 +11,10 @@ import errno
 import os
 from bisect import insort
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from otel_distro import settings
 from otel_distro._runtime.diagnostics import say
 from otel_distro.export.spool.accounting import ReleasedSegments
 from otel_distro.export.spool.dead_letters import DeadLetters, salvage
@@ -95,7 +97,7 @@ class SegmentStore:
         return self._directory.path
 
     def append(self, record: Record) -> None:
-        """Write a record that is in memory. Raises ``OSError`` where the disk does not accept it."""
+        """Write a record that is in memory. Raises ``OSError`` if the disk does not accept it."""
         need = FRAME_SIZE + record.length
         if self._total + need > self._limit:
             self._make_room(need)
@@ -115,7 +117,8 @@ class SegmentStore:
             try:
                 os.fsync(record.segment.descriptor)
             except OSError as error:
-                say(f"{self.path} cannot be written through to the disk: {error}", cause="fsync")
+                line = f"fsync fails in {self.path} ({error}): a power cut may lose telemetry"
+                say(line, cause="fsync", code="OD303")
 
     def _writable(self, signal: str, need: int) -> Segment:
         segment = self._active.get(signal)
@@ -154,7 +157,7 @@ class SegmentStore:
         return segment
 
     def remove_segment(self, segment: Segment) -> None:
-        """Delete a segment of :meth:`create_segment`; where that fails, empty the file. Raises ``OSError``."""
+        """Delete a segment of :meth:`create_segment`, or empty it. Raises ``OSError``."""
         try:
             self._directory.remove(segment.name)
         except OSError:
@@ -192,9 +195,7 @@ class SegmentStore:
             if not segment.is_open():
                 self._forget(segment)
                 continue
-            for record in segment.pending():
-                if record.signal == signal:
-                    yield record
+            yield from (record for record in segment.pending() if record.signal == signal)
 
     def oldest(self, signal: str) -> float:
         """Return the Unix time of the oldest record of a signal, 0 where none waits here."""
@@ -203,25 +204,21 @@ class SegmentStore:
 
     def acknowledge(self, records: Iterable[Record]) -> None:
         """Mark records in segments as done, and delete the segments without other ones."""
-        touched: dict[Segment, None] = {}
+        groups: dict[Segment, list[Record]] = {}
         for record in records:
-            segment = record.segment
-            if segment is None:
-                continue
-            if segment not in touched and not segment.closed and not segment.is_open():
+            if record.segment is not None:
+                groups.setdefault(record.segment, []).append(record)
+        for segment, group in groups.items():
+            if not segment.closed and not segment.is_open():
                 self._forget(segment)
             if not segment.closed:
-                touched[segment] = None
-                self._accounting.remove(record)
+                self._accounting.remove(group)
             try:
-                segment.acknowledge(record)
+                segment.acknowledge(group)
             except OSError as error:
-                say(
-                    f"cannot note in {self.path} what was delivered ({error}); it may be sent twice",
-                    cause="mark",
-                )
-        for segment in touched:
-            if not segment.unacknowledged:
+                line = f"cannot mark in {self.path} what was delivered ({error}): it may be sent twice"
+                say(line, cause="mark", code="OD304")
+            if not segment.closed and not segment.unacknowledged:
                 self._delete_or_truncate(segment)
 
     def _delete_or_truncate(self, segment: Segment) -> None:
@@ -229,10 +226,8 @@ class SegmentStore:
             self._delete(segment)
         elif segment.size > _TRUNCATE_BYTES or segment.size > self._segment_bytes // 2:
             size = segment.size
-            try:
+            with suppress(OSError):
                 segment.truncate()
-            except OSError:
-                return
             self._total -= size - segment.size
 
     def write_dead_letter(self, signal: str, body: bytes, count: int, reason: str) -> None:
@@ -240,7 +235,7 @@ class SegmentStore:
         self._dead_letters.write(signal, body, count, reason)
 
     def has_older_orphans(self, signal: str) -> bool:
-        """Return whether orphans of a signal in the folder are older than all that this process holds."""
+        """Return whether orphans of a signal are older than all that this process holds."""
         return signal in self._orphaned and not any(
             segment.unacknowledged and segment.signal == signal and self._active.get(signal) is not segment
             for segment in list(self._segments)
@@ -322,7 +317,7 @@ class SegmentStore:
                 self._release(segment)
 
     def _make_room(self, need: int) -> None:
-        """Drop the oldest segments, own and orphaned ones, until ``need`` bytes fit. Raises ``OSError``."""
+        """Drop the oldest own or orphaned segments until ``need`` bytes fit. Raises ``OSError``."""
         entries = self._directory.segments()
         self._released.retain({entry.name for entry in entries})
         held = {segment.name: segment for segment in self._segments}
@@ -346,26 +341,27 @@ class SegmentStore:
             if self._total + need + HEADER_SIZE > self._limit and not segment.busy():
                 self._drop(segment, "size")
         if self._total + need > self._limit:
-            raise OSError(errno.EDQUOT, "other processes fill OTEL_DISTRO_SPOOL_BYTES")
+            raise OSError(errno.EDQUOT, f"other processes use all of {settings.OTEL_DISTRO_SPOOL_BYTES.name}")
 
     def _drop(self, segment: Segment, reason: str) -> None:
-        for record in segment.drop():
-            self._accounting.remove(record)
+        dropped = segment.drop()
+        self._accounting.remove(dropped)
+        for record in dropped:
             self._accounting.drop(record.signal, record.count, reason)
         self._delete(segment)
 
     def _delete(self, segment: Segment) -> None:
-        """Delete a segment whose records are all done; unlink before unlock, so that no process adopts it."""
+        """Delete a segment whose records are all done: unlink, then unlock, so none adopts it."""
         try:
             self._directory.remove(segment.name)
             self._total -= segment.size
         except OSError as error:
-            say(f"cannot delete {self.path}/{segment.name}: {error}", cause="remove")
+            say(f"cannot delete {self.path}/{segment.name}: {error}", cause="remove", code="OD305")
         self._remove(segment)
         segment.close()
 
     def _release(self, segment: Segment) -> None:
-        """Unlock a segment for other processes; its records count as waiting here until one adopts it."""
+        """Unlock a segment for other processes; until one adopts it, it counts here."""
         self._orphaned.add(segment.signal)
         self._released.add(segment.name, segment.pending())
         self._remove(segment)
@@ -375,8 +371,7 @@ class SegmentStore:
         """Stop using a segment whose descriptor the application has closed: it is an orphan now."""
         segment.mark_closed()
         self._orphaned.add(segment.signal)
-        for record in segment.pending():
-            self._accounting.remove(record)
+        self._accounting.remove(segment.pending())
         self._remove(segment)
 
     def _remove(self, segment: Segment) -> None:
@@ -386,7 +381,7 @@ class SegmentStore:
             self._segments.remove(segment)
 
     def close(self) -> None:
-        """Release what waits to other processes. Segments being sent stay until the process ends."""
+        """Release what waits to other processes, except segments that are being sent."""
         for segment in list(self._segments):
             if segment.busy():
                 continue
@@ -397,11 +392,9 @@ class SegmentStore:
         self._released.retain(set())
 
     def reset_after_fork(self) -> None:
-        """Close all segments in a forked child: the parent's lock lives as long as any descriptor of it."""
+        """Close all segments in a forked child: its copies of the descriptors keep them locked."""
         for segment in self._segments:
             segment.close()
-        self._segments = []
-        self._active = {}
-        self._total = 0
+        self._segments, self._active, self._total = [], {}, 0
         self._orphaned.clear()
         self._released.reset_after_fork()

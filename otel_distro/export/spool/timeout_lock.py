@@ -15,8 +15,8 @@ _LOCK_TIMEOUT_S = 10.0
 class TimeoutLock:
     """A lock that raises instead of deadlocking.
 
-    That is after 10 s, or at once in the thread that holds it: a signal handler may run in the middle
-    of what that thread does.
+    That is after 10 s, or at once in the thread that holds it: a signal handler may run in the
+    middle of what that thread does.
     """
 
     def __init__(self) -> None:

@@ -168,7 +168,7 @@ def test_hanging_server_does_not_hold_flush(server: Server, start: Callable[...,
     pipeline = start()
     put(pipeline, "a")
     assert not pipeline.flush(0.3)
-    assert not server.let_go.is_set()
+    assert not server.closing.is_set()
     assert pipeline.spool.pending()["traces"][0] == 1
 
 

@@ -1,4 +1,4 @@
-"""How long the end of a process may take."""
+"""The time that sending at the end of a process may take."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from otel_distro.export.spool.spool import open_spool
         (4.0, 2.0, 0.0, 2.0),
         (4.0, 30.0, 4.5, 30.0),
     ],
-    ids=["never heard", "fast", "slow", "slower than any use", "a time that the user has set", "a long one"],
+    ids=["no answer yet", "fast", "slow", "too slow to wait for", "a time that the user has set", "a long one"],
 )
-def test_patience(answer_time: float, budget: float, longest: float, expected: float) -> None:
-    """Only a collector whose answer can be waited for is given more than the budget."""
-    made = deliveries(targets({}), open_spool({"OTEL_DISTRO_SPOOL": "off"}, "key", "shop"))
-    made["traces"].health.answer_time = answer_time
-    assert exit_timeout(made.values(), budget, longest) == pytest.approx(expected)
+def test_exit_timeout_is_extended_only_for_a_slow_answer(
+    answer_time: float, budget: float, longest: float, expected: float
+) -> None:
+    """Only a collector whose answer can be awaited is given more than the budget."""
+    exporters = deliveries(targets({}), open_spool({"OTEL_DISTRO_SPOOL": "off"}, "key", "shop"))
+    exporters["traces"].health.answer_time = answer_time
+    assert exit_timeout(exporters.values(), budget, longest) == pytest.approx(expected)
