@@ -29,7 +29,9 @@ def test_finish_keeps_its_budget(
     put(pipeline, "a", "b")
     pipeline.finish(0.3)
     assert not server.closing.is_set()
-    left = "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces [OD311]"
+    left = (
+        "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces [OD311]"
+    )
     assert left in capfd.readouterr().err.splitlines()
 
 
