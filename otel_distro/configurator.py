@@ -27,7 +27,7 @@ from otel_distro.export.external_sdk import ExternalSdkLifecycle
 from otel_distro.export.lifecycle import Lifecycle
 from otel_distro.export.processors import QueueLogRecordProcessor, QueueSpanProcessor
 from otel_distro.export.self_metrics import report_span_and_log_counters
-from otel_distro.export.send import last_delivery
+from otel_distro.export.send.delivery import MAX_EXIT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -152,7 +152,7 @@ def _build(resource: Resource) -> Lifecycle:
         logger_provider,
         budget=settings.OTEL_DISTRO_EXIT_TIMEOUT.get(),
         # Who has set the time means it.
-        longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
+        longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else MAX_EXIT_TIMEOUT_S,
     )
     _reset_after_fork("count of spans", spans.counter.reset_after_fork)
     _reset_after_fork("count of log records", logs.counter.reset_after_fork)

@@ -1,4 +1,4 @@
-"""``otel-distro drain``: send what waits on the disk for the destination that the ``OTEL_*`` variables name."""
+"""``otel-distro drain``: send what waits for the endpoint of the ``OTEL_*`` variables."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ if TYPE_CHECKING:
     from otel_distro.export.send.delivery import SpoolExporter
     from otel_distro.export.spool.spool import Spool
 
-_TIMEOUT: Final = 60.0
-_INTERRUPTED: Final = 130
+_DEFAULT_TIMEOUT_S: Final = 60.0
+_INTERRUPTED_STATUS: Final = 130
 _REJECTED: Final = "rejected"
 
 
 def main(argv: list[str]) -> int:
-    """Send what waits and print a line for each signal.
+    """Send what waits and print a line for each signal. What is unsent stays on the disk.
 
-    Returns 0 when all was sent or nothing waited, 1 when something is left, which the lines explain, 2 for a bad
-    argument, 130 when interrupted. What is left stays on the disk.
+    Returns:
+        0 if nothing is left, 1 if something is left, which the lines explain, 2 for an invalid
+        argument, 130 when interrupted.
     """
     options = _parse(argv)
     for line in environment.prepare(os.environ):
-        say(line)
+        say(line, code="OD201")
     found = endpoints()
-    # Whether new telemetry may lie on the disk is not asked here: what lies there is to go.
-    ours = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_BYTES.name)
-    spool = shared_spool(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ours})
+    # The settings that keep new telemetry off the disk do not matter: what is there is to be sent.
+    ignored = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_BYTES.name)
+    spool = shared_spool(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ignored})
     drain = _Drain(spool, spool_exporters(found, spool))
     try:
         with sdk.suppressed():
             drain.run(time.monotonic() + options.timeout)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return _INTERRUPTED_STATUS
     finally:
         drain.close()
     return drain.report()
@@ -55,11 +56,15 @@ def main(argv: list[str]) -> int:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="otel-distro drain",
-        description="Send the telemetry that ended processes have left on this machine for the destination that the "
-        "OTEL_EXPORTER_OTLP_* variables name. It must run as the user, and with the variables, of those processes.",
+        description="Send the telemetry that ended processes have left on this machine for the endpoint of the "
+        "OTEL_EXPORTER_OTLP_* variables. Run it as the user of those processes and with their variables.",
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=_TIMEOUT, metavar="S", help="seconds it may take (default: %(default)g)"
+        "--timeout",
+        type=_seconds,
+        default=_DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="give up after S seconds (default: %(default)g)",
     )
     return parser.parse_args(argv)
 
@@ -72,78 +77,82 @@ def _seconds(text: str) -> float:
 
 
 class _Drain:
-    """Delivers a spool to its end, and counts."""
+    """Sends everything in a spool, and counts the results by signal."""
 
-    def __init__(self, spool: Spool, made: Mapping[str, SpoolExporter]) -> None:
+    def __init__(self, spool: Spool, exporters: Mapping[str, SpoolExporter]) -> None:
         self._spool = spool
-        self._deliveries = made
-        self._counts = {signal: _Counts(signal) for signal in made}
-        self._links: dict[str, _Link] = {}
+        self._exporters = exporters
+        self._counts = {signal: _Counts(signal) for signal in exporters}
+        self._health: dict[str, _DrainHealth] = {}
         self._in_time = True
         self._unsent: Counter[str] = Counter()
-        for signal, delivery in made.items():
-            origin = delivery.link.origin
-            delivery.link = self._links.setdefault(origin, _Link(origin, spool))
-            delivery.report_to(self._counts[signal])
+        for signal, exporter in exporters.items():
+            origin = exporter.health.origin
+            exporter.health = self._health.setdefault(origin, _DrainHealth(origin, spool))
+            exporter.report_to(self._counts[signal])
 
     def run(self, deadline: float) -> None:
-        """Send until nothing waits, nothing goes any more or the time is over."""
-        going: list[SpoolExporter] = []
-        while self._in_time and (going or self._may_go_on()):
-            going = [delivery for delivery in going or self._deliveries.values() if self._send(delivery, deadline)]
+        """Send until nothing waits, every endpoint has failed or ``deadline`` has passed."""
+        active: list[SpoolExporter] = []
+        while self._in_time and (active or self._adopt_more()):
+            active = [exporter for exporter in active or self._exporters.values() if self._send(exporter, deadline)]
 
-    def _may_go_on(self) -> bool:
-        return self._spool.adopt() > 0 and not all(link.is_down for link in self._links.values())
+    def _adopt_more(self) -> bool:
+        return self._spool.adopt() > 0 and not all(health.is_down for health in self._health.values())
 
-    def _send(self, delivery: SpoolExporter, deadline: float) -> bool:
+    def _send(self, exporter: SpoolExporter, deadline: float) -> bool:
         left = deadline - time.monotonic()
         self._in_time = left > 0
-        return self._in_time and delivery.send_one(min(left, delivery.sender.target.timeout))
+        return self._in_time and exporter.send_one(min(left, exporter.sender.endpoint.timeout))
 
     def close(self) -> None:
-        """Give back what could not be sent."""
-        for delivery in self._deliveries.values():
-            delivery.leave()
-            delivery.sender.close()
+        """Return what could not be sent to the spool."""
+        for exporter in self._exporters.values():
+            exporter.release()
+            exporter.sender.close()
         self._unsent.update({signal: items for signal, (items, _, _) in self._spool.pending().items()})
         self._spool.close()
 
     def report(self) -> int:
-        """Print what became of each signal, after :meth:`close`; return 0 when nothing is left, else 1."""
-        # Of what this process did not come to take it knows nothing, and what it was just sending is not free yet.
+        """Print the results of each signal, after :meth:`close`.
+
+        Returns 0 if nothing is left, else 1.
+        """
+        # Segments that this process did not adopt are only in the folder; those it was sending are
+        # still locked and only in its own count.
         left = _items(self._spool, "waiting") | self._unsent
         lost: dict[str, list[str]] = {}
         for (signal, reason), count in self._spool.dropped().items():
             if reason != "rejected":
                 lost.setdefault(signal, []).append(f"{count:,} lost ({reason})")
-        told = False
-        for signal in dict.fromkeys((*self._deliveries, *lost, *left)):
+        printed = False
+        for signal in dict.fromkeys((*self._exporters, *lost, *left)):
             parts = [*(self._counts[signal].parts() if signal in self._counts else ()), *lost.get(signal, ())]
             if left[signal]:
                 parts.append(f"{left[signal]:,} left on the disk ({self._why(signal)})")
             if parts:
                 print(f"{clean(signal):<8} {', '.join(parts)}")
-                told = True
-        if not told:
-            self._say_that_nothing_waits()
+                printed = True
+        if not printed:
+            self._print_that_nothing_waits()
         return 1 if any(left.values()) else 0
 
     def _why(self, signal: str) -> str:
-        delivery = self._deliveries.get(signal)
-        reason = self._links[delivery.link.origin].reason if delivery is not None else "no such signal"
-        return clean(reason) or ("came meanwhile" if self._in_time else "the time is over")
+        exporter = self._exporters.get(signal)
+        reason = self._health[exporter.health.origin].reason if exporter is not None else "no endpoint for this signal"
+        return clean(reason) or ("written meanwhile" if self._in_time else "--timeout reached")
 
-    def _say_that_nothing_waits(self) -> None:
-        print(f"Nothing waits for {', '.join(sorted(self._links))}.")
+    def _print_that_nothing_waits(self) -> None:
+        print(f"Nothing waits for {', '.join(sorted(self._health))}.")
         held = sum(_items(self._spool, "held").values())
         if held:
-            print(f"Running processes are sending {held:,} items themselves.")
+            print(f"Running processes hold {held:,} items and send them themselves.")
         if any(backlog.state == "waiting" for backlog in inspect(os.environ)):
-            print("Something waits for other destinations: otel-distro spool shows it.")
+            print("Telemetry waits for other endpoints: see otel-distro spool.")
 
 
-class _Link(EndpointHealth):
-    """A link that stays down once it failed, and leaves it to the report to say why."""
+class _DrainHealth(EndpointHealth):
+    """An endpoint that is not tried again after a failure, whose reason the report prints."""
 
     reason = ""
 
@@ -151,13 +160,13 @@ class _Link(EndpointHealth):
     def is_down(self) -> bool:
         return bool(self.reason)
 
-    def failed(self, reason: str, retry_after: float, now: float) -> None:
+    def record_failure(self, reason: str, retry_after: float, now: float) -> None:
         self.reason = f"{self.origin}: {reason}"
         self.retry_at = float("inf")
 
 
 class _Counts(ExporterMetrics):
-    """Counts what became of the items of a signal, for the report."""
+    """Counts the items of a signal by outcome, for the report."""
 
     def __init__(self, signal: str) -> None:
         super().__init__(signal, None, "", 0)
@@ -167,10 +176,10 @@ class _Counts(ExporterMetrics):
         self._outcomes[error_type] += count
 
     def parts(self) -> list[str]:
-        """Return each outcome with its number of items, what was sent first."""
+        """Return each outcome with its number of items; sent ones come first."""
         texts = {"": "sent", _REJECTED: "rejected by the collector"}
         return [
-            f"{count:,} {texts.get(outcome) or f'set aside ({clean(outcome)})'}"
+            f"{count:,} {texts.get(outcome) or f'refused and kept in rejected/ ({clean(outcome)})'}"
             for outcome, count in sorted(self._outcomes.items())
             if count
         ]

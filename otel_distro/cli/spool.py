@@ -1,4 +1,4 @@
-"""``otel-distro spool``: what waits on the disk to be sent, for whom and since when, and what was refused and why."""
+"""``otel-distro spool``: list what waits on the disk, and what a collector has refused."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from otel_distro.export.spool.inspection import Backlog
 
 _STATES: Final = {
-    "held": "being sent by a running process",
+    "held": "held and sent by a running process",
     "waiting": "waits for the next start or for otel-distro drain",
-    "rejected": "set aside",
+    "rejected": "refused and kept in rejected/",
 }
-_NAME: Final = 24
+_SERVICE_WIDTH: Final = 24
 
 
 def main(argv: list[str]) -> int:
-    """Print what lies in every spool of this user and return 0, also where nothing does; takes nothing from anybody."""
+    """Print what is in every spool of this user and return 0. Changes nothing."""
     parser = argparse.ArgumentParser(
         prog="otel-distro spool",
-        description="Show the telemetry that waits on this machine, whichever destination it is for. Nothing is changed.",
+        description="List the telemetry that waits on this machine, for all destinations. Nothing is changed.",
     )
     parser.add_argument(
         "--json", action="store_true", help="print a JSON list with one object for each line of the table"
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough; the interpreter must not try to write the rest.
+        # The reader has closed the pipe; the interpreter must not write the rest at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -65,12 +65,12 @@ def _render(found: list[Backlog]) -> str:
     page = Page.of(sys.stdout, os.environ)
     for path, group in groupby(found, key=lambda backlog: backlog.path):
         backlogs = list(group)
-        page.heading(clean(", ".join(backlogs[0].targets)) or "a destination that is not named")
+        page.heading(clean(", ".join(backlogs[0].targets)) or "unknown destination")
         page.line(page.paint("dim", f"  {clean(path)}"))
-        page.line(page.paint("dim", f"  {'service':<{_NAME}} signal       items        size  since"))
+        page.line(page.paint("dim", f"  {'service':<{_SERVICE_WIDTH}} signal       items        size  since"))
         for backlog in backlogs:
             page.line(
-                f"  {cut(backlog.service or page.glyphs.none, _NAME, page.glyphs)} {cut(backlog.signal, 8, page.glyphs)}"
+                f"  {cut(backlog.service or page.glyphs.none, _SERVICE_WIDTH, page.glyphs)} {cut(backlog.signal, 8, page.glyphs)}"
                 f" {backlog.items:>9,} {memory(backlog.bytes):>11}  {_since(backlog.oldest, page)}"
             )
             page.line(page.paint("red" if backlog.state == "rejected" else "dim", f"    {_state(backlog)}"))
@@ -81,7 +81,7 @@ def _since(moment: float, page: Page) -> str:
     try:
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
     except (OverflowError, ValueError, OSError):
-        # A damaged file may claim any moment.
+        # A damaged file may hold any time.
         return "unknown"
     age = time.time() - moment
     return f"{written} ({duration(int(age) * 10**9, page.glyphs)} ago)" if age >= 1 else f"{written} (just now)"
@@ -92,5 +92,5 @@ def _state(backlog: Backlog) -> str:
     if backlog.reason:
         state += f": {clean(backlog.reason)}"
     if backlog.damaged:
-        state += f"; {backlog.damaged} damaged stretches cannot be read"
+        state += f"; {backlog.damaged} damaged stretches are unreadable"
     return state

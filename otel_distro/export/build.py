@@ -16,7 +16,7 @@ from otel_distro.export.pipeline import Pipeline
 from otel_distro.export.processors import QueueMetricReader
 from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.send.delivery import EndpointHealth, SpoolExporter
-from otel_distro.export.send.endpoint import OtlpEndpoint, target
+from otel_distro.export.send.endpoint import OtlpEndpoint, otlp_endpoint
 from otel_distro.export.send.http_sender import Sender
 from otel_distro.export.signal_queue import SignalQueue
 from otel_distro.export.spool.spool import Spool, open_spool, spool_key
@@ -41,7 +41,7 @@ _PREFIXES = {"traces": "BSP", "logs": "BLRP"}
 
 def endpoints(environ: Mapping[str, str] = os.environ) -> dict[str, OtlpEndpoint]:
     """Return the endpoint of each signal."""
-    return {signal: target(signal, environ) for signal in sdk.SIGNALS}
+    return {signal: otlp_endpoint(signal, environ) for signal in sdk.SIGNALS}
 
 
 def shared_spool(found: Mapping[str, OtlpEndpoint], service: str, environ: Mapping[str, str] = os.environ) -> Spool:
@@ -127,7 +127,7 @@ def report_to(pipeline: Pipeline, meter: Meter) -> None:
     """Have the pipeline report on itself through ``meter``."""
     for signal, exporter in pipeline.exporters.items():
         queue = pipeline.queues.get(signal)
-        endpoint = exporter.sender.target
+        endpoint = exporter.sender.endpoint
         capacity = queue.capacity if queue is not None else 0
         metrics = ExporterMetrics(signal, meter, endpoint.url, capacity, grpc=endpoint.grpc)
         exporter.report_to(metrics)

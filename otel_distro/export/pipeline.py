@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from otel_distro._otel import sdk
 from otel_distro._runtime import gil, threads, worker
 from otel_distro._runtime.diagnostics import guard
-from otel_distro.export.loss_report import Losses
-from otel_distro.export.send import last_delivery
+from otel_distro.export.loss_report import LossReport
+from otel_distro.export.send.delivery import drain_all, exit_timeout
 from otel_distro.export.sender_loop import SenderLoop
 from otel_distro.export.signal_queue import PRE_ENCODE_EVERY
 from otel_distro.export.writer import Writer
@@ -64,7 +64,7 @@ class Pipeline:
         self._used = True
         self._has_children = False
         self._has_measurements: Callable[[], bool] = lambda: True
-        self._losses = Losses(spool, exporters)
+        self._losses = LossReport(spool, exporters)
         self._collector = collector
         self._sender = SenderLoop(exporters, spool, self._losses, delay)
         self._writer = Writer(queues, collector, self._sender, self._finish)
@@ -103,7 +103,7 @@ class Pipeline:
             self._writer.notify()
             if threads_forbidden:
                 # There is no thread that could send it: left to other processes.
-                self.spool.hand_over()
+                self.spool.release_segments()
         elif waiting == queue.batch:
             self._writer.notify()
         elif not waiting % _CLOCK_EVERY and time.monotonic() - queue.oldest_at > self._writer.delay:
@@ -122,7 +122,7 @@ class Pipeline:
         """Collect the metrics in the calling thread and leave them to other processes to send."""
         if self._collector is not None:
             self._collector.collect()
-        self.spool.hand_over()
+        self.spool.release_segments()
 
     def flush(self, timeout: float, *, collect: bool = True) -> bool:
         """Spool and send everything.
@@ -162,7 +162,7 @@ class Pipeline:
         if self._ended:
             return
         if not self._closed:
-            budget = last_delivery.patience(self.exporters.values(), budget, longest)
+            budget = exit_timeout(self.exporters.values(), budget, longest)
             self._sender.deadline = time.monotonic() + budget
             # From now on the writer may call _finish() by itself.
             self._closed = self._writer.closed = True
@@ -190,7 +190,7 @@ class Pipeline:
             # A signal that is still pending may be in the middle of a request.
             if signal not in left:
                 exporter.sender.close()
-        self._losses.say_what_is_left(left)
+        self._losses.report_unsent(left)
 
     def _finish(self) -> None:
         """Spool the rest, adopt what children have left, and send everything.
@@ -209,7 +209,7 @@ class Pipeline:
             # They may have left their last items, and no other process may ever adopt them.
             self.spool.adopt()
         pending = self.spool.pending()
-        last_delivery.deliver((each for signal, each in self.exporters.items() if signal in pending), deadline)
+        drain_all((each for signal, each in self.exporters.items() if signal in pending), deadline)
         self._losses.report()
         for done in (*waiters, self._finished):
             done.release()
@@ -270,13 +270,13 @@ class Pipeline:
         self._used = False
         self._ended = self._closed
         self._has_children = False
-        self.spool.after_fork_in_child()
-        self._losses.forget()
+        self.spool.reset_after_fork()
+        self._losses.reset_after_fork()
         for queue in self.queues.values():
             queue.reset_after_fork()
         for exporter in self.exporters.values():
-            exporter.forget()
-            exporter.link.forget()
+            exporter.reset_after_fork()
+            exporter.health.reset_after_fork()
         self._reset()
         if self._collector is not None:
             self._collector.reset_after_fork()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otel_distro._runtime.threads import LockType
-    from otel_distro.export.loss_report import Losses
+    from otel_distro.export.loss_report import LossReport
     from otel_distro.export.send.delivery import SpoolExporter
     from otel_distro.export.spool.spool import Spool
 
@@ -34,7 +34,7 @@ class SenderLoop:
     any.
     """
 
-    def __init__(self, exporters: Mapping[str, SpoolExporter], spool: Spool, losses: Losses, delay: float) -> None:
+    def __init__(self, exporters: Mapping[str, SpoolExporter], spool: Spool, losses: LossReport, delay: float) -> None:
         self._exporters = exporters
         self._spool = spool
         self._losses = losses
@@ -60,7 +60,7 @@ class SenderLoop:
 
     def notify_spooled(self) -> None:
         """Wake the thread after something was spooled, unless it is due soon anyway."""
-        if self._send_due == _NEVER or self._waiters or self._spool.waiting > FLUSH_THRESHOLD_BYTES:
+        if self._send_due == _NEVER or self._waiters or self._spool.pending_bytes > FLUSH_THRESHOLD_BYTES:
             self.worker.notify()
 
     def add_waiters(self, waiters: Iterable[LockType]) -> None:
@@ -83,7 +83,7 @@ class SenderLoop:
             self._send_due = now + self._delay
         if waiters:
             for exporter in self._exporters.values():
-                exporter.link.try_now()
+                exporter.health.reset_backoff()
         if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > FLUSH_THRESHOLD_BYTES:
             self._send_due = _NEVER
             self._send()
@@ -102,7 +102,7 @@ class SenderLoop:
         if self._send_due == _NEVER:
             # The rest waits for its endpoint, or was spooled while something else was sent.
             left = (exporter for signal, exporter in self._exporters.items() if signal in pending)
-            self._send_due = min((max(each.link.retry_at, now + self._delay) for each in left), default=_NEVER)
+            self._send_due = min((max(each.health.retry_at, now + self._delay) for each in left), default=_NEVER)
         return min(self._send_due, self._next_adoption) - now
 
     def _send(self) -> None:
@@ -114,7 +114,7 @@ class SenderLoop:
         while sent and not self.worker.stopping:
             sent = False
             for exporter in self._exporters.values():
-                timeout = min(exporter.sender.target.timeout, self.deadline - time.monotonic())
+                timeout = min(exporter.sender.endpoint.timeout, self.deadline - time.monotonic())
                 if timeout > 0 and not self.worker.stopping and exporter.send_one(timeout):
                     sent = True
             if self._waiters:

@@ -1,4 +1,4 @@
-"""A real gRPC server on loopback that takes every method and hands the bytes to a function."""
+"""A real gRPC server on loopback that accepts every method and passes the bytes to a function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class GrpcServer:
-    """Serves until :meth:`stop`. ``handle(method, metadata, body, context)`` returns the answer's bytes or aborts."""
+    """Serves until :meth:`stop`.
+
+    ``handle(method, metadata, body, context)`` returns the bytes of the answer, or aborts the call.
+    """
 
     def __init__(self, handle: Handle, credentials: Any = None, port: int = 0, **options: int) -> None:
         self._handle = handle
@@ -29,12 +32,12 @@ class GrpcServer:
         )
         self._server.start()
 
-    def take(self, method: str, body: bytes, context: Any) -> bytes:
-        """Hand a request on."""
+    def call(self, method: str, body: bytes, context: Any) -> bytes:
+        """Pass a request to the handler."""
         return self._handle(method, dict(context.invocation_metadata()), body, context)
 
     def stop(self) -> None:
-        """Stop to serve and wait for the end of it."""
+        """Stop and wait until the server has ended."""
         self._server.stop(0).wait()
 
 
@@ -44,5 +47,5 @@ class _Handler(grpc.GenericRpcHandler):
 
     def service(self, details: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(
-            lambda body, context: self._server.take(details.method, body, context)
+            lambda body, context: self._server.call(details.method, body, context)
         )

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that answers byte for byte what a test wants, also what no decent server would."""
+"""A real HTTP server on loopback that sends exactly the bytes a test wants, valid or not."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ssl
 
-_HANDSHAKE = b"\x16"
+_TLS_HANDSHAKE = b"\x16"
 
-ExportResult = bytes | Callable[[socket.socket], None]
-"""Bytes to send, after which the connection is kept, or a function that does with it what it likes and ends it."""
+Answer = bytes | Callable[[socket.socket], None]
+"""Bytes to send, or a function that gets the connection, which is closed afterwards."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came; names of headers in lower case. ``connection`` counts connections from 1."""
+    """A received request. Header names are in lower case; ``connection`` counts from 1."""
 
     method: str
     target: str
@@ -29,7 +29,7 @@ class Request:
 
 
 def http(status: str = "200 OK", body: bytes = b"", kind: str = "application/x-protobuf", *headers: str) -> bytes:
-    """Return a whole answer with ``Content-Length``."""
+    """Return a complete answer with ``Content-Length``."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     if kind:
         lines.append(f"Content-Type: {kind}")
@@ -37,14 +37,15 @@ def http(status: str = "200 OK", body: bytes = b"", kind: str = "application/x-p
 
 
 class Server:
-    """Gives one of ``answers`` to each request, in turn; the last one again and again.
+    """Gives each request the next of ``answers``; the last one repeats.
 
-    With ``tls`` it speaks that. To clients that do not it gives ``plain``, as some servers do, or no answer.
+    With ``tls`` it expects TLS, and answers plain HTTP with the bytes ``plain``, as some servers
+    do, or not at all.
     """
 
     def __init__(
         self,
-        *answers: ExportResult,
+        *answers: Answer,
         tls: ssl.SSLContext | None = None,
         plain: bytes = b"",
         host: str = "127.0.0.1",
@@ -52,13 +53,13 @@ class Server:
     ) -> None:
         self.requests: list[Request] = []
         self.arrived = threading.Condition()
-        self.let_go = threading.Event()
-        """Set at the end: what an answer waits for that hangs."""
+        self.closing = threading.Event()
+        """Set at the end, to free the answers that hang."""
         self.connections = 0
-        self.hellos = 0
-        """Those among the connections whose client began with TLS and the server does not speak it."""
+        self.tls_hellos = 0
+        """Connections on which a client began with TLS although the server expects plain HTTP."""
         self.answers = list(answers) or [http()]
-        """What is left to give."""
+        """The answers that are left."""
         self._tls = tls
         self._plain = plain
         self._listener = socket.create_server(
@@ -76,14 +77,14 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where traces go."""
+        """The URL for traces."""
         return f"{self.endpoint}/v1/traces"
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.let_go.set()
+        self.closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._open:
@@ -95,15 +96,15 @@ class Server:
             thread.join(10)
 
     def hang(self, _: socket.socket) -> None:
-        """Give no answer before the end."""
-        self.let_go.wait(60)
+        """An answer that does not come before the server closes."""
+        self.closing.wait(60)
 
     def wait_for(self, count: int, timeout: float = 20) -> None:
-        """Wait until so many requests have come."""
+        """Wait until ``count`` requests have arrived."""
         self.wait_until(lambda requests: len(requests) >= count, timeout)
 
     def wait_until(self, condition: Callable[[list[Request]], object], timeout: float = 30) -> None:
-        """Wait until ``condition`` holds for the requests that have come."""
+        """Wait until ``condition`` holds for the requests that have arrived."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: condition(self.requests), timeout), self.requests
 
@@ -121,18 +122,18 @@ class Server:
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
-            hello = connection.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+            hello = connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
             if self._tls and self._plain and not hello:
                 connection.recv(65536)
                 connection.sendall(self._plain)
                 return
             if hello and not self._tls:
-                self.hellos += 1
+                self.tls_hellos += 1
                 return
             with self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as plain:
                 self._converse(plain, number)
         except OSError:
-            # The client went away, or its certificate was refused.
+            # The client closed the connection, or its certificate was refused.
             return
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""What the tests of the spool share: spools in a folder of the test, and programs that use one."""
+"""Spools in a folder of the test, and programs that use one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_distro.export.spool.store import SegmentStore
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from otel_distro.export.spool.segment import Clock
+    from otel_distro.export.spool.clock import Clock
 
 ROOT = Path(otel_distro.__file__).parent.parent
 KEY = "k1"
@@ -25,12 +25,12 @@ LINE = 16
 
 
 def body(number: int) -> bytes:
-    """Return a body that is recognised among others it was joined with."""
+    """Return a body that stays recognisable among those it is joined with."""
     return b"%015d\n" % number
 
 
 def numbers(data: bytes) -> list[int]:
-    """Return the numbers of the bodies that were joined."""
+    """Return the numbers of joined bodies."""
     assert len(data) % LINE == 0
     return [int(line) for line in data.splitlines()]
 
@@ -44,25 +44,25 @@ def spool(home: Path, key: str = KEY, **settings: object) -> Spool:
 
 
 def timed_spool(home: Path, clock: Clock, age: float = 48 * 3600.0) -> Spool:
-    """Open a spool whose time is ``clock``."""
-    ledger = SpoolAccounting()
+    """Open a spool with a clock of the test."""
+    accounting = SpoolAccounting()
     directory = Directory(str(home), KEY)
-    return Spool(SegmentStore(directory, "shop", ledger, clock, limit=1 << 28, age=age, durable=False), ledger)
+    return Spool(SegmentStore(directory, "shop", accounting, clock, limit=1 << 28, age=age, durable=False), accounting)
 
 
-def take(source: Spool, signal: str = "traces", max_bytes: int = 1 << 20) -> list[int]:
-    """Take and acknowledge everything of a signal; return its numbers in order."""
+def drain(source: Spool, signal: str = "traces", max_bytes: int = 1 << 20) -> list[int]:
+    """Lease and acknowledge everything of a signal; return its numbers in order."""
     found: list[int] = []
-    while (batch := source.next(signal, max_bytes)) is not None:
+    while (batch := source.lease(signal, max_bytes)) is not None:
         got = numbers(batch.body)
         assert len(got) == batch.count
         found += got
-        source.done(batch)
+        source.acknowledge(batch)
     return found
 
 
 def adopt_all(source: Spool) -> None:
-    """Adopt for as long as there is something to adopt."""
+    """Adopt until there is nothing to adopt."""
     while source.adopt():
         pass
 
@@ -86,22 +86,22 @@ HEAD = """
 import os, sys
 from otel_distro.export.spool.spool import open_spool
 from otel_distro.export.spool.inspection import inspect
-from tests.support.spool_processes import adopt_all, body, take
+from tests.support.spool_processes import adopt_all, body, drain
 spool = open_spool(os.environ, "k1", "shop", ["http://collector:4318"])
-def said(text):
+def report(text):
     os.write(1, f"{text}\\n".encode())
 """
 
 
 def start(script: str, home: Path, *arguments: str, prefix: Iterable[str] = (), **more: str) -> subprocess.Popen[bytes]:
-    """Start a program that finds the spool of ``home`` as ``spool`` and reports by ``said``."""
+    """Start a program in which ``spool`` is the spool of ``home`` and ``report`` prints a line."""
     command = [*prefix, sys.executable, "-c", HEAD + script, *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment(home, **more), cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def run(script: str, home: Path, *arguments: str, prefix: Iterable[str] = (), **more: str) -> tuple[list[str], str]:
-    """Run such a program to its end; return what it said and the lines on its stderr. It must exit with 0."""
+    """Run such a program, which must return 0; return the words it printed, and its stderr."""
     with start(script, home, *arguments, prefix=prefix, **more) as process:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err.decode()

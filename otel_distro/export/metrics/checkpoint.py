@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from otel_distro.export.spool.segment import FRAME_SIZE, Record
+from otel_distro.export.spool.format import FRAME_SIZE
+from otel_distro.export.spool.segment import Record
 
 if TYPE_CHECKING:
     from otel_distro.export.spool.segment import Segment
@@ -29,7 +29,6 @@ class CounterCheckpoint:
     def __init__(self, store: SegmentStore | None) -> None:
         self._store = store
         self._segment: Segment | None = None
-        self._live: Record | None = None
         self._retry_at = 0.0
 
     @property
@@ -47,7 +46,7 @@ class CounterCheckpoint:
         store = self._store
         if store is not None and self._segment is None and store.has_room(FRAME_SIZE):
             with suppress(OSError):
-                self._segment = store.begin(_SIGNAL)
+                self._segment = store.create_segment(_SIGNAL)
 
     def write(self, body: bytes, count: int) -> None:
         """Replace the kept body. At any time one of the two is valid; after a disk error, none."""
@@ -63,47 +62,35 @@ class CounterCheckpoint:
 
     def _replace(self, store: SegmentStore, record: Record) -> None:
         segment = self._segment
-        if segment is not None and segment.names() < 1:
+        if segment is not None and segment.links() < 1:
             # The application closed the descriptor, or the file was deleted.
             segment.close()
-            self._segment = self._live = segment = None
-        if segment is not None and segment.size + record.length < store.small:
-            segment.append(record)
-            if self._live is not None:
-                segment.mark(self._live)
+            self._segment = segment = None
+        if segment is not None and segment.size + record.length < store.checkpoint_bytes:
+            segment.replace(record)
         else:
             if not store.has_room(FRAME_SIZE + record.length):
                 raise OSError("the spool is full")
-            old, self._segment = segment, store.begin(_SIGNAL)
+            old, self._segment = segment, store.create_segment(_SIGNAL)
             try:
                 self._segment.append(record)
             finally:
                 self._remove(old)
-        segment = self._segment
-        if segment is not None:
-            segment.waiting.clear()
-        self._live = record
 
     def drop(self) -> None:
         """Delete the kept body: a collection has spooled it.
 
         The next body is written to a new segment, which is newer than the collection's.
         """
-        segment, self._segment, self._live = self._segment, None, None
+        segment, self._segment = self._segment, None
         self._remove(segment)
 
     def _remove(self, segment: Segment | None) -> None:
-        if segment is None or self._store is None:
-            return
-        try:
-            self._store.directory.remove(segment.name)
-        except OSError:
-            if segment.intact():
-                os.ftruncate(segment.descriptor, 0)
-        segment.close()
+        if segment is not None and self._store is not None:
+            self._store.remove_segment(segment)
 
     def reset_after_fork(self) -> None:
         """Start empty: the kept body is the parent's."""
         if self._segment is not None:
             self._segment.close()
-        self._segment = self._live = None
+        self._segment = None

@@ -1,1 +1,1 @@
-"""Sends spooled batches to the collector: endpoint, transport, retries, bisecting of rejected batches."""
+"""Sends spooled batches: endpoint, transport, retries, bisection of rejected batches."""

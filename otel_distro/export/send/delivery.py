@@ -1,40 +1,56 @@
-"""Takes the oldest spooled requests of one signal to the collector, and does what the answer asks for."""
+"""Sends the spooled requests of one signal, oldest first, and acts on the collector's answers."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import say
+from otel_distro._runtime.worker import run_in_thread
 from otel_distro.export.encode.split import count_items, split
 from otel_distro.export.send.http_sender import ExportResult
+from otel_distro.export.spool.directory import REJECTED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from otel_distro.export.self_metrics import ExporterMetrics
     from otel_distro.export.send.http_sender import Outcome, Transport
     from otel_distro.export.spool.spool import Batch, Spool
 
-MAX_REQUEST = 1024 * 1024
+MAX_REQUEST_BYTES = 1024 * 1024
 """Bytes of a request before compression."""
 
+MAX_EXIT_TIMEOUT_S = 4.5
+"""Seconds that the end of a process may take where the collector is known to answer, but slowly."""
+
 _MAX_SINGLE_REJECTIONS = 16
-"""Items refused one by one, and none taken, after which the rest of a batch is not looked through any more."""
+"""Items rejected one by one, and none accepted, after which the rest of a batch is not bisected."""
 
 _TOO_LARGE = 413
-_SMALLEST_LIMIT = 1024
-_FIRST_BACKOFF = 0.5
-_MAX_BACKOFF = 5.0
+_MIN_REQUEST_BYTES = 1024
+_FIRST_BACKOFF_S = 0.5
+_MAX_BACKOFF_S = 5.0
+_ANSWER_TIME_FACTOR = 1.1
+_SLOW_ANSWER_S = 0.5
+_RELEASE_TIME_S = 0.05
+"""Time before the exit deadline that is kept for returning unsent batches to the spool."""
 
 
 class EndpointHealth:
-    """What is known of a destination that several signals share: when one cannot reach it, the others need not try."""
+    """Whether a collector answers, and when to try again; shared by the signals sent to it.
+
+    So a signal does not try an endpoint that another one has just found unreachable.
+    """
 
     def __init__(self, origin: str, spool: Spool) -> None:
         self.origin = origin
         self.retry_at = 0.0
+        """``time.monotonic()`` before which no attempt is made."""
         self.answer_time = 0.0
         """Seconds that the last answer took; 0 where the last attempt failed, or none was made."""
         self._spool = spool
@@ -46,203 +62,268 @@ class EndpointHealth:
         """Whether the last attempt failed."""
         return self._failures > 0
 
-    def failed(self, reason: str, retry_after: float, now: float) -> None:
-        """Note a failed attempt; the next one is due after a growing, scattered delay or when the server says."""
+    def record_failure(self, reason: str, retry_after: float, now: float) -> None:
+        """Schedule the next attempt: after a growing, randomised delay, or as the server asks."""
         if not self._failures:
             self._down_since = now
             place = "on disk" if self._spool.durable else "in memory"
-            say(f"cannot deliver to {self.origin} ({reason}); keeping telemetry {place}", cause=f"down {self.origin}")
-        delay = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._failures, 10))
+            say(
+                f"cannot deliver to {self.origin} ({reason}); keeping telemetry {place} and retrying",
+                cause=f"down {self.origin}",
+                code="OD320",
+            )
+        delay = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._failures, 10))
         self._failures += 1
         self.answer_time = 0.0
-        self.retry_at = now + max(retry_after, delay * random.uniform(0.6, 1.0))  # noqa: S311 - scatters, protects nothing
+        self.retry_at = now + max(retry_after, delay * random.uniform(0.6, 1.0))  # noqa: S311 - jitter, no secret
 
-    def works(self, now: float, took: float) -> None:
+    def record_answer(self, now: float, took: float) -> None:
         """Note a request that was answered after ``took`` seconds."""
         if self._failures:
-            say(f"delivering to {self.origin} again after {now - self._down_since:.0f} s", cause=f"up {self.origin}")
+            say(
+                f"delivering to {self.origin} again after {now - self._down_since:.0f} s",
+                cause=f"up {self.origin}",
+                code="OD321",
+            )
         self._failures = 0
         self.retry_at = 0.0
         self.answer_time = took
 
-    def try_now(self) -> None:
-        """Let the next attempt be made at once."""
+    def reset_backoff(self) -> None:
+        """Allow the next attempt at once."""
         self.retry_at = 0.0
 
-    def forget(self) -> None:
-        """Start without a past: in a forked child."""
+    def reset_after_fork(self) -> None:
+        """Forget earlier failures in a forked child."""
         self._failures = 0
         self.retry_at = self.answer_time = 0.0
 
 
 class SpoolExporter:
-    """The sending half of a signal. Used by one thread at a time."""
+    """Sends the batches of one signal from the spool. Used by one thread at a time.
+
+    Args:
+        signal: The signal.
+        sender: Sends requests to the signal's endpoint.
+        spool: Where the batches come from.
+        health: The state of the endpoint, shared with other signals.
+        metrics: Counts what is sent.
+        secondary: Whether it sends beside another exporter of the same signal, see
+            :meth:`clone_for_rest`.
+    """
 
     def __init__(
         self,
         signal: str,
         sender: Transport,
         spool: Spool,
-        link: EndpointHealth,
+        health: EndpointHealth,
         metrics: ExporterMetrics,
         *,
-        second: bool = False,
+        secondary: bool = False,
     ) -> None:
         self.signal = signal
-        self._second = second
-        self.link = link
         self.sender = sender
+        self.health = health
+        self._secondary = secondary
         self._spool = spool
         self._metrics = metrics
         self._batch: Batch | None = None
         self._pieces: deque[tuple[bytes, int]] = deque()
+        """What is left to send of the batch: bodies and their numbers of items."""
         self._rejected_items: list[tuple[bytes, int, str]] = []
-        self._taken_of_batch = False
-        self._limit = MAX_REQUEST
-        self._turn = threads.allocate_lock()
+        self._accepted_any = False
+        """Whether the collector has accepted a piece of the batch."""
+        self._max_bytes = MAX_REQUEST_BYTES
+        self._lock = threads.allocate_lock()
 
     def report_to(self, metrics: ExporterMetrics) -> None:
-        """Report to other counters from here on."""
+        """Count in ``metrics`` from now on."""
         self._metrics = metrics
 
-    def send_one(self, timeout: float, patience: float = 0.0) -> bool:
-        """Send one request; return whether another may follow at once.
+    def send_one(self, timeout: float, lock_timeout: float = 0.0) -> bool:
+        """Send one request.
 
-        One thread at a time: another waits up to ``patience`` seconds and then leaves it.
+        Args:
+            timeout: Seconds that the request may take.
+            lock_timeout: Seconds to wait for another thread that sends; it is left alone after
+                them.
+
+        Returns:
+            Whether another request may follow at once.
         """
-        if not self._turn.acquire(True, patience):
+        if not self._lock.acquire(True, lock_timeout):
             return False
         try:
             return self._send_one(timeout)
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def _send_one(self, timeout: float) -> bool:
         now = time.monotonic()
-        if now < self.link.retry_at:
+        if now < self.health.retry_at:
             return False
         if self._batch is None:
-            self._batch = self._spool.next(self.signal, self._limit, beside=self._second)
+            self._batch = self._spool.lease(self.signal, self._max_bytes, secondary=self._secondary)
             if self._batch is None:
                 return False
             self._pieces.append((self._batch.body, self._batch.count))
-        self._keep_to_limit()
+        self._split_to_limit()
         body, count = self._pieces[0]
         with self._metrics.sending(count):
             outcome = self.sender.send(body, timeout)
         start, now = now, time.monotonic()
         if outcome.answer is ExportResult.RETRYABLE:
             if outcome.reason:
-                self.link.failed(outcome.reason, outcome.retry_after, now)
-            self._give_back(self._batch)
+                self.health.record_failure(outcome.reason, outcome.retry_after, now)
+            self._return_to_spool(self._batch)
             return False
-        self.link.works(now, now - start)
+        self.health.record_answer(now, now - start)
         self._pieces.popleft()
         if outcome.answer is ExportResult.PERMANENT:
-            self._refused(body, count, outcome)
+            self._bisect(body, count, outcome)
         else:
-            self._taken(count, outcome)
+            self._count_accepted(count, outcome)
         if not self._pieces:
-            self._end(self._batch)
+            self._finish_batch(self._batch)
         return True
 
-    def send_last(self, end: float) -> None:
-        """Send what waits until ``end``, as ``time.monotonic()``, and leave the rest."""
-        self.link.try_now()
-        while (left := end - time.monotonic()) > 0 and self.send_one(left, patience=left):
+    def drain(self, deadline: float) -> None:
+        """Send what waits until ``deadline``, then release the rest and close the connection."""
+        self.health.reset_backoff()
+        while (left := deadline - time.monotonic()) > 0 and self.send_one(left, lock_timeout=left):
             pass
-        self.leave()
+        self.release()
         self.sender.close()
 
-    def beside(self) -> SpoolExporter | None:
-        """Return another delivery of the same signal for what this one has not taken, None if it is not at a request."""
-        if not self._turn.locked():
-            return None
-        return SpoolExporter(self.signal, self.sender.another(), self._spool, self.link, self._metrics, second=True)
+    def clone_for_rest(self) -> SpoolExporter | None:
+        """Return an exporter for what this one has not leased.
 
-    def await_answer(self, end: float) -> None:
-        """Wait for the answer to the request that another thread is at, until ``end``, as ``time.monotonic()``."""
-        if self._turn.acquire(True, max(0.0, end - time.monotonic())):
-            self._turn.release()
-            self.leave()
+        None if no thread is sending with this one: then it can send the rest itself.
+        """
+        if not self._lock.locked():
+            return None
+        return SpoolExporter(self.signal, self.sender.clone(), self._spool, self.health, self._metrics, secondary=True)
+
+    def wait_for_answer(self, deadline: float) -> None:
+        """Wait until ``deadline`` for another thread's request, then release the rest."""
+        if self._lock.acquire(True, max(0.0, deadline - time.monotonic())):
+            self._lock.release()
+            self.release()
             self.sender.close()
 
-    def leave(self) -> None:
-        """Leave to the next process what is not delivered: of a batch in pieces only those, so that none is sent twice.
+    def release(self) -> None:
+        """Return unsent requests to the spool: of a bisected batch only the pieces that are left.
 
-        To be called before the spool is closed. A request that is under way in another thread stays that thread's.
+        To be called before the spool is closed. Does nothing while another thread sends.
         """
-        if not self._turn.acquire(False):
+        if not self._lock.acquire(False):
             return
         try:
             if self._batch is not None:
-                self._give_back(self._batch)
+                self._return_to_spool(self._batch)
         finally:
-            self._turn.release()
+            self._lock.release()
 
-    def lost(self, count: int, reason: str) -> None:
+    def count_dropped(self, count: int, reason: str) -> None:
         """Count items that the spool had to drop."""
         self._metrics.exported(count, reason)
 
-    def _taken(self, count: int, outcome: Outcome) -> None:
+    def _count_accepted(self, count: int, outcome: Outcome) -> None:
         rejected = min(outcome.rejected, count)
-        self._taken_of_batch = True
+        self._accepted_any = True
         self._metrics.exported(count - rejected)
         if rejected:
             self._metrics.exported(rejected, "rejected")
             say(
-                f"{rejected} items of {self.signal} were rejected by {self.link.origin} (partial success)",
+                f"{rejected} items of {self.signal} were rejected by {self.health.origin} and are lost (partial success)",
                 cause=f"rejected {self.signal}",
+                code="OD322",
             )
 
-    def _refused(self, body: bytes, count: int, outcome: Outcome) -> None:
-        """Halve the request until the item that is to blame stands alone, and set that one aside."""
+    def _bisect(self, body: bytes, count: int, outcome: Outcome) -> None:
+        """Halve a rejected request until the item at fault stands alone, and set that aside."""
         if outcome.status == _TOO_LARGE:
-            self._limit = max(_SMALLEST_LIMIT, min(self._limit, len(body) // 2))
-        halves = split(body) if self._taken_of_batch or len(self._rejected_items) < _MAX_SINGLE_REJECTIONS else None
+            self._max_bytes = max(_MIN_REQUEST_BYTES, min(self._max_bytes, len(body) // 2))
+        halves = split(body) if self._accepted_any or len(self._rejected_items) < _MAX_SINGLE_REJECTIONS else None
         if halves is not None:
             self._pieces.extendleft((half, count_items(half)) for half in reversed(halves))
             return
         self._rejected_items.append((body, count, outcome.reason))
         self._metrics.exported(count, outcome.reason)
         say(
-            f"{count} of {self.signal} refused by {self.link.origin} ({outcome.reason}) and set aside",
+            f"{count} items of {self.signal} refused by {self.health.origin} ({outcome.reason}),"
+            f" not sent again{self._kept_at()}",
             cause=f"refused {self.signal}",
+            code="OD323",
         )
 
-    def _keep_to_limit(self) -> None:
-        """Halve the next piece until it is as small as a collector asked for that found an earlier one too large."""
-        while len(self._pieces[0][0]) > self._limit:
+    def _kept_at(self) -> str:
+        return f" and kept in {self._spool.folder}/{REJECTED}" if self._spool.folder else ""
+
+    def _split_to_limit(self) -> None:
+        """Halve the next piece until it is as short as the collector is known to accept."""
+        while len(self._pieces[0][0]) > self._max_bytes:
             halves = split(self._pieces[0][0])
             if halves is None:
                 return
             self._pieces.popleft()
             self._pieces.extendleft((half, count_items(half)) for half in reversed(halves))
 
-    def _give_back(self, batch: Batch) -> None:
-        """Leave what is not delivered to the spool: the batch as it was, or the pieces of it that are left."""
+    def _return_to_spool(self, batch: Batch) -> None:
+        """Release the whole batch, or append the pieces of it that are left and acknowledge it."""
         if len(self._pieces) == 1 and self._pieces[0][0] is batch.body:
-            self._spool.put_back(batch)
+            self._spool.release(batch)
             self._forget_batch()
             return
         for body, count in self._pieces:
             self._spool.append(self.signal, body, count)
-        self._end(batch)
+        self._finish_batch(batch)
 
-    def _end(self, batch: Batch) -> None:
+    def _finish_batch(self, batch: Batch) -> None:
         for body, count, reason in self._rejected_items:
             self._spool.dead_letter(batch, reason, body, count)
-        self._spool.done(batch)
+        self._spool.acknowledge(batch)
         self._forget_batch()
 
     def _forget_batch(self) -> None:
         self._batch = None
         self._pieces.clear()
         self._rejected_items.clear()
-        self._taken_of_batch = False
+        self._accepted_any = False
 
-    def forget(self) -> None:
-        """Start without a past: in a forked child, whose parent goes on with its own."""
-        self._turn = threads.allocate_lock()
+    def reset_after_fork(self) -> None:
+        """Forget the batch in a forked child: the parent sends it."""
+        self._lock = threads.allocate_lock()
         self._forget_batch()
-        self.sender.forget()
+        self.sender.reset_after_fork()
+
+
+def exit_timeout(exporters: Iterable[SpoolExporter], budget: float, longest: float) -> float:
+    """Return the seconds that sending at the end of the process may take.
+
+    That is ``budget``, or the time of one answer of a slow collector if that is at most
+    ``longest``. A collector that has not answered the last request gets ``budget``, and so does one
+    that needs more than ``longest``.
+    """
+    needed = _ANSWER_TIME_FACTOR * max((exporter.health.answer_time for exporter in exporters), default=0.0)
+    return needed if budget < needed <= longest else budget
+
+
+def drain_all(exporters: Iterable[SpoolExporter], deadline: float) -> None:
+    """Send what waits until ``deadline``, each signal in a thread of its own.
+
+    ``deadline`` is as ``time.monotonic()``. What is unsent then stays in the spool.
+    """
+    end = deadline - _RELEASE_TIME_S
+    running: list[threads.LockType] = []
+    for exporter in exporters:
+        what = f"the last delivery of {exporter.signal}"
+        if exporter.health.answer_time > _SLOW_ANSWER_S and (rest := exporter.clone_for_rest()) is not None:
+            # Newer items would wait for the answer to the current request, and then for theirs.
+            running.append(run_in_thread(what, partial(rest.drain, end)))
+            running.append(run_in_thread(what, partial(exporter.wait_for_answer, end)))
+        else:
+            running.append(run_in_thread(what, partial(exporter.drain, end)))
+    for done in running:
+        done.acquire(True, max(0.0, deadline - time.monotonic()))

@@ -1,4 +1,6 @@
-"""Where and how a signal is sent: the ``OTEL_EXPORTER_OTLP_*`` variables, per signal before general.
+"""The OTLP endpoint of a signal, from the ``OTEL_EXPORTER_OTLP_*`` variables.
+
+A variable of the signal takes precedence over the general one.
 
 Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
@@ -22,20 +24,21 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT = "http://localhost:4318"
 DEFAULT_GRPC_ENDPOINT = "http://localhost:4317"
 USER_AGENT = f"otel-distro/{__version__} OTLP-Python"
-DEFAULT_TIMEOUT = 10.0
+DEFAULT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class OtlpEndpoint:
-    """One OTLP endpoint: URL, headers, timeout in seconds, compression and the files TLS needs.
+    """One OTLP endpoint: URL, headers, timeout in seconds, compression and the files for TLS.
 
-    Over HTTP the URL is whole. Over gRPC it is scheme and authority, or an address of gRPC's own such as
-    ``unix:/run/otlp.sock``, ``secure`` says whether TLS is spoken, and ``credentials`` names who provides for it.
+    Over HTTP ``url`` is complete. Over gRPC it is scheme and authority, or an address in gRPC's own
+    syntax such as ``unix:/run/otlp.sock``; ``secure`` selects TLS, and ``credentials`` names the
+    entry point that provides channel credentials.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout: float = DEFAULT_TIMEOUT
+    timeout: float = DEFAULT_TIMEOUT_S
     gzip: bool = True
     ca_file: str | None = None
     certificate_file: str | None = None
@@ -46,16 +49,20 @@ class OtlpEndpoint:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: all that may be said of the URL in a message."""
+        """Scheme, host and port: the part of the URL that messages may contain."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else self.url
 
 
-def target(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint:
-    """Read the target of ``signal`` (``traces``, ``metrics`` or ``logs``) from a checked environment.
+def otlp_endpoint(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint:
+    """Return the endpoint of a signal.
 
-    The timeout is taken in seconds, as every OpenTelemetry Python exporter takes it. Values that only become bad after
-    the check fall back to the defaults.
+    Timeouts are in seconds, as in every OpenTelemetry Python exporter.
+
+    Args:
+        signal: ``traces``, ``metrics`` or ``logs``.
+        environ: A checked environment. Values that became invalid after the check give the
+            defaults.
     """
 
     def read(what: str) -> str | None:
@@ -76,14 +83,14 @@ def target(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint
         headers = {"content-type": "application/x-protobuf", "user-agent": USER_AGENT}
     url, authorization = _without_credentials(url)
     try:
-        timeout = float(read("TIMEOUT") or DEFAULT_TIMEOUT)
+        timeout = float(read("TIMEOUT") or DEFAULT_TIMEOUT_S)
     except ValueError:
-        timeout = DEFAULT_TIMEOUT
+        timeout = DEFAULT_TIMEOUT_S
     provider = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_{}CREDENTIAL_PROVIDER"
     return OtlpEndpoint(
         url=url,
         headers={**headers, **authorization, **parse_env_headers(read("HEADERS") or "", liberal=True)},
-        timeout=timeout if 0 < timeout < float("inf") else DEFAULT_TIMEOUT,
+        timeout=timeout if 0 < timeout < float("inf") else DEFAULT_TIMEOUT_S,
         gzip=(read("COMPRESSION") or "gzip").lower() != "none",
         ca_file=read("CERTIFICATE"),
         certificate_file=read("CLIENT_CERTIFICATE"),
@@ -95,9 +102,10 @@ def target(signal: str, environ: Mapping[str, str] = os.environ) -> OtlpEndpoint
 
 
 def _grpc_url(endpoint: str, insecure: bool) -> tuple[str, bool]:
-    """Return scheme and authority of a gRPC endpoint, and whether it speaks TLS.
+    """Return scheme and authority of a gRPC endpoint, and whether to use TLS.
 
-    The scheme says so; without one ``insecure`` does, and addresses of gRPC's own stay as they are.
+    The scheme decides about TLS; without one ``insecure`` does. Addresses in gRPC's own syntax stay
+    unchanged.
     """
     scheme, separator, rest = endpoint.partition("://")
     if separator and scheme.lower() in ("http", "https"):
@@ -108,7 +116,7 @@ def _grpc_url(endpoint: str, insecure: bool) -> tuple[str, bool]:
 
 
 def credentials(parts: SplitResult) -> str:
-    """Return the value of an ``Authorization`` header for the user and password in a URL, empty where it has none."""
+    """Return an ``Authorization`` value for the user and password in a URL, or ""."""
     if not parts.username:
         return ""
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -1,7 +1,7 @@
-"""One kept-alive HTTP connection to an OTLP endpoint, and what each answer means.
+"""OTLP over HTTP: one kept-alive connection to an endpoint, and the classification of its answers.
 
-The standard library's client: it is the one that needs no locks and no pool, which fork and gevent would break, and it
-is imported by nearly every program anyway.
+It uses the standard library's client, which has no locks and no pool that fork or gevent could
+break and which nearly every program imports anyway.
 """
 
 from __future__ import annotations
@@ -29,26 +29,33 @@ if TYPE_CHECKING:
 
     from otel_distro.export.send.endpoint import OtlpEndpoint
 
-MAX_RETRY_AFTER = 60.0
-_MAX_RESPONSE = 64 * 1024
-_OTLP = ("application/x-protobuf", "application/json")
-_PUZZLING = (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest)
+MAX_RETRY_AFTER_S = 60.0
+_MAX_RESPONSE_BYTES = 64 * 1024
+_OTLP_TYPES = ("application/x-protobuf", "application/json")
+_PROTOCOL_ERRORS = (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest)
 
 
 class ExportResult(Enum):
-    """What became of a request: taken, worth another try later, or refused for good because of its content."""
+    """The result of a request.
 
-    SUCCESS = "taken"
-    RETRYABLE = "hold"
-    PERMANENT = "refused"
+    Accepted, failed but worth another attempt, or rejected for good because of its content.
+    """
+
+    SUCCESS = "success"
+    RETRYABLE = "retryable"
+    PERMANENT = "permanent"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer to one request: its class, why, seconds to wait, items rejected of those taken.
+    """The answer to one request.
 
-    ``reason`` is empty for what was taken, and for what is held because of ourselves.
-    ``status`` is that of HTTP; a request that gRPC found too large has 413 too.
+    Attributes:
+        answer: How to treat the request.
+        reason: Why it failed; empty on success, and if this process has cancelled the request.
+        retry_after: Seconds to wait before the next attempt, as the server asks.
+        rejected: Items of an accepted request that the server rejected.
+        status: The HTTP status; 413 also for a request that gRPC found too large.
     """
 
     answer: ExportResult
@@ -59,64 +66,71 @@ class Outcome:
 
 
 class Transport(Protocol):
-    """What takes requests to one target. Used by one thread at a time, but for :meth:`before_fork`."""
+    """Sends requests to one endpoint. Used by one thread at a time, except :meth:`before_fork`."""
 
-    target: OtlpEndpoint
+    endpoint: OtlpEndpoint
 
     def send(self, body: bytes, timeout: float) -> Outcome:
-        """Send a serialised request, which takes about ``timeout`` seconds at most. Never raises."""
+        """Send a serialised request within about ``timeout`` seconds. Never raises."""
 
-    def another(self) -> Transport:
-        """Return one with a connection of its own, to be used at the same time."""
+    def clone(self) -> Transport:
+        """Return a transport with a connection of its own, for use at the same time."""
 
     def before_fork(self) -> None:
-        """Give up what a child could not live with, also in the middle of a request of another thread."""
+        """Close what would break in a child, even in the middle of another thread's request."""
 
-    def forget(self) -> None:
-        """Let go of the connection in a forked child: it is the parent's."""
+    def reset_after_fork(self) -> None:
+        """Forget the connection in a forked child: it is the parent's."""
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
 
 
 class Sender:
-    """Posts bodies to one target over HTTP."""
+    """Posts requests to one endpoint over HTTP."""
 
-    def __init__(self, target: OtlpEndpoint) -> None:
-        self.target = target
+    def __init__(self, endpoint: OtlpEndpoint) -> None:
+        self.endpoint = endpoint
         self._connection: http.client.HTTPConnection | None = None
-        self._whole_url = False
+        self._absolute_url = False
+        """Whether the request line has the whole URL, as a proxy for plain HTTP expects."""
         self._proxy_headers: dict[str, str] = {}
-        self._understood = False
-        self._discovery = tls.Discovery(target)
+        self._answered_http = False
+        """Whether the server has ever given a meaningful answer to plain HTTP."""
+        self._tls = tls.TlsProbe(endpoint)
 
     def send(self, body: bytes, timeout: float) -> Outcome:
-        """Post ``body``, gzipped if the target says so; to connect, to send and to read take ``timeout`` each.
+        """Post a request, gzipped if the endpoint asks for it. Never raises.
 
-        Never raises. A connection that the server closed while it was idle is opened once more, and one to a server that
-        turns out to speak TLS with TLS.
+        If the server has closed an idle connection, the request is sent once more on a new one. If
+        the server turns out to expect TLS, it is sent once more with TLS.
+
+        Args:
+            body: The serialised request.
+            timeout: Seconds for connecting, for sending and for reading, each.
         """
-        body = compress(body) if self.target.gzip else body
+        body = compress(body) if self.endpoint.gzip else body
         fresh = self._connection is None
-        outcome, puzzling = self._post(body, timeout)
-        if puzzling and ((not fresh and outcome.status is None) or self._wants_tls(timeout)):
+        outcome, unclear = self._post(body, timeout)
+        if unclear and ((not fresh and outcome.status is None) or self._expects_tls(timeout)):
             outcome, _ = self._post(body, timeout)
         return outcome
 
-    def another(self) -> Sender:
-        """Return one with a connection of its own, which knows of the server what is known here."""
-        other = Sender(self.target)
-        other._understood, other._discovery = self._understood, self._discovery
+    def clone(self) -> Sender:
+        """Return a sender with a connection of its own and the knowledge about TLS."""
+        other = Sender(self.endpoint)
+        other._answered_http, other._tls = self._answered_http, self._tls
         return other
 
     def before_fork(self) -> None:
-        """Keep the connection: a socket is nothing to a child that does not use it."""
+        """Keep the connection: a child that does not use the socket does not disturb it."""
 
-    def forget(self) -> None:
-        """Drop the connection without a word to the server: after a fork it is the parent's."""
+    def reset_after_fork(self) -> None:
+        """Drop the connection in a forked child without sending anything: it is the parent's."""
         connection, self._connection = self._connection, None
         if connection is not None and connection.sock is not None:
-            # Not closed, which could wait for a lock of a thread that only the parent has, and not left to be warned of.
+            # The descriptor is closed directly: closing the connection could wait for a lock whose
+            # holder exists only in the parent, and leaving it open would cause a ResourceWarning.
             os.close(connection.sock.detach())
 
     def close(self) -> None:
@@ -126,14 +140,14 @@ class Sender:
             connection.close()
 
     def _post(self, body: bytes, timeout: float) -> tuple[Outcome, bool]:
-        """Return what became of it, and whether that is no answer of somebody who has understood the question."""
-        headers = dict(self.target.headers)
-        if self.target.gzip:
+        """Return the outcome, and whether the server seems not to speak plain HTTP."""
+        headers = dict(self.endpoint.headers)
+        if self.endpoint.gzip:
             headers["content-encoding"] = "gzip"
         try:
             connection = self._connection or self._connect(timeout)
             self._connection = connection
-            if self._whole_url:
+            if self._absolute_url:
                 headers.update(self._proxy_headers)
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
@@ -141,60 +155,60 @@ class Sender:
             connection.response_class = partial(_Response, timeout=timeout)  # type: ignore[assignment]
             connection.request("POST", self._path(), body, headers)
             response = connection.getresponse()
-            payload = response.read(_MAX_RESPONSE)
+            payload = response.read(_MAX_RESPONSE_BYTES)
             if response.will_close or not response.isclosed():
                 self.close()
             kind = (response.getheader("content-type") or "").split(";")[0].strip().lower()
-            puzzling = response.status == 400 and kind not in _OTLP
-            self._understood = self._understood or not puzzling
-            return self._classify(response, kind, payload), puzzling
+            unclear = response.status == 400 and kind not in _OTLP_TYPES
+            self._answered_http = self._answered_http or not unclear
+            return self._classify(response, kind, payload), unclear
         except Exception as error:
             self.close()
-            puzzling = isinstance(error, _PUZZLING) and not isinstance(error, ConnectionRefusedError)
-            return Outcome(ExportResult.RETRYABLE, f"{type(error).__name__}: {error}".rstrip(": ")), puzzling
+            unclear = isinstance(error, _PROTOCOL_ERRORS) and not isinstance(error, ConnectionRefusedError)
+            return Outcome(ExportResult.RETRYABLE, f"{type(error).__name__}: {error}".rstrip(": ")), unclear
 
     def _path(self) -> str:
-        parts = urlsplit(self.target.url)
+        parts = urlsplit(self.endpoint.url)
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        return f"{self.target.origin}{path}" if self._whole_url else path
+        return f"{self.endpoint.origin}{path}" if self._absolute_url else path
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        parts = urlsplit(self.target.url)
+        parts = urlsplit(self.endpoint.url)
         host, port = parts.hostname or "localhost", parts.port
         secure = parts.scheme == "https"
-        if self._discovery.found is not None:
+        if self._tls.context is not None:
             secure, port = True, port or 80
         proxy = _proxy(parts.scheme, host)
-        self._whole_url = proxy is not None and not secure
+        self._absolute_url = proxy is not None and not secure
         authorization = credentials(proxy) if proxy is not None else ""
         self._proxy_headers = {"proxy-authorization": authorization} if authorization else {}
-        ask, at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
+        peer, peer_port = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
         connection: Any = (
             http.client.HTTPSConnection(
-                ask, at, timeout=timeout, context=self._discovery.found or tls.context(self.target)
+                peer, peer_port, timeout=timeout, context=self._tls.context or tls.new_context(self.endpoint)
             )
             if secure
-            else http.client.HTTPConnection(ask, at, timeout=timeout)
+            else http.client.HTTPConnection(peer, peer_port, timeout=timeout)
         )
         connection._create_connection = threads.connect
         if secure and proxy is not None:
             connection.set_tunnel(host, port or 443, self._proxy_headers)
         return cast("http.client.HTTPConnection", connection)
 
-    def _wants_tls(self, timeout: float) -> bool:
-        """Find out whether the server wants TLS, where the URL says otherwise and no answer was ever understood."""
-        parts = urlsplit(self.target.url)
-        if self._understood or parts.scheme != "http" or self._whole_url:
+    def _expects_tls(self, timeout: float) -> bool:
+        """Probe for TLS if the URL says ``http`` and the server never gave a meaningful answer."""
+        parts = urlsplit(self.endpoint.url)
+        if self._answered_http or parts.scheme != "http" or self._absolute_url:
             return False
-        with guard("looking for TLS"):
-            return self._discovery.look(parts.hostname or "localhost", parts.port or 80, timeout)
+        with guard("probing for TLS"):
+            return self._tls.probe(parts.hostname or "localhost", parts.port or 80, timeout)
         return False
 
     @staticmethod
     def _classify(response: http.client.HTTPResponse, kind: str, payload: bytes) -> Outcome:
         status = response.status
         if 200 <= status < 300:
-            if payload and kind not in _OTLP:
+            if payload and kind not in _OTLP_TYPES:
                 return Outcome(
                     ExportResult.RETRYABLE,
                     f"HTTP {status} that is not OTLP ({kind or 'no content type'})",
@@ -208,17 +222,20 @@ class Sender:
 
 
 class _Response(http.client.HTTPResponse):
-    """A response that has ``timeout`` seconds to arrive as a whole: a socket's own limit starts again with each byte."""
+    """A response that must arrive within ``timeout`` seconds as a whole.
+
+    The socket's own timeout starts again with each byte.
+    """
 
     def __init__(self, sock: socket.socket, *args: Any, timeout: float, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Timed(sock, self.fp, time.monotonic() + timeout))
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp, time.monotonic() + timeout))
 
 
-class _Timed(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, file: io.BufferedIOBase, deadline: float) -> None:
         self._sock = sock
-        # It keeps the socket open until the response has been read, and is closed with it.
+        # Keeps the socket open until the response has been read, and is closed with it.
         self._file = file
         self._deadline = deadline
 
@@ -238,13 +255,19 @@ class _Timed(io.RawIOBase):
 
 
 def compress(body: bytes) -> bytes:
-    """Gzip at level 1: a quarter of the time of level 6 for the same size on telemetry."""
+    """Return ``body`` gzipped at level 1.
+
+    Telemetry becomes as small as at level 6, in a quarter of the time.
+    """
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
 
 
 def _retry_after(value: str | None) -> float:
-    """Read ``Retry-After`` (RFC 9110 10.2.3): seconds or a date; at most a minute, 0 when absent or unreadable."""
+    """Return the seconds of a ``Retry-After`` header (RFC 9110 10.2.3), which may hold a date.
+
+    At most a minute; 0 when absent or unreadable.
+    """
     if not value:
         return 0.0
     try:
@@ -256,11 +279,14 @@ def _retry_after(value: str | None) -> float:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (TypeError, ValueError, OverflowError):
             return 0.0
-    return 0.0 if isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER)
+    return 0.0 if isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def rejected_items(payload: bytes, kind: str = "") -> int:
-    """Return how many items ``partial_success`` says were rejected; field numbers are the same for all signals."""
+    """Return how many items ``partial_success`` reports as rejected.
+
+    The field numbers are the same for all signals.
+    """
     if not payload:
         return 0
     try:
@@ -273,12 +299,15 @@ def rejected_items(payload: bytes, kind: str = "") -> int:
 
         return int(ExportTraceServiceResponse.FromString(payload).partial_success.rejected_spans)
     except Exception:
-        # The items are taken; an unreadable remark about them is not worth losing the connection over.
+        # The request was accepted: an unreadable remark must not fail it.
         return 0
 
 
 def _proxy(scheme: str, host: str) -> SplitResult | None:
-    """Return the proxy that the environment names for ``host``; none for this machine, which it would take for its own."""
+    """Return the proxy that the environment names for ``host``.
+
+    None for this machine: a proxy elsewhere would connect to itself.
+    """
     if not any(name in os.environ for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")):
         return None
     from urllib.request import getproxies, proxy_bypass

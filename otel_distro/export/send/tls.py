@@ -1,4 +1,4 @@
-"""TLS as a target asks for it, and as a server turns out to speak it where the URL says ``http``."""
+"""TLS contexts, and the detection of servers that expect TLS although the URL says ``http``."""
 
 from __future__ import annotations
 
@@ -13,63 +13,84 @@ if TYPE_CHECKING:
 
     from otel_distro.export.send.endpoint import OtlpEndpoint
 
-_PATIENCE = 2.0
-_PAUSE = 60.0
+_HANDSHAKE_TIMEOUT_S = 2.0
+_PROBE_INTERVAL_S = 60.0
 
 
-def context(target: OtlpEndpoint) -> ssl.SSLContext:
-    """Return what checks the server's certificate and shows ours. Raises :class:`OSError` for a file that is no good."""
+def new_context(endpoint: OtlpEndpoint) -> ssl.SSLContext:
+    """Return a context that verifies the server and presents the client certificate, if one is set.
+
+    Raises:
+        OSError: A file cannot be read or holds no certificate or key.
+    """
     import ssl
 
-    made = ssl.create_default_context(cafile=target.ca_file)
-    if target.certificate_file:
-        made.load_cert_chain(target.certificate_file, target.key_file)
+    made = ssl.create_default_context(cafile=endpoint.ca_file)
+    if endpoint.certificate_file:
+        made.load_cert_chain(endpoint.certificate_file, endpoint.key_file)
     return made
 
 
-class Discovery:
-    """Finds out whether a server that makes nothing of plain HTTP speaks TLS. One for a target; one thread at a time."""
+class TlsProbe:
+    """Finds out whether a server that does not answer plain HTTP expects TLS.
 
-    def __init__(self, target: OtlpEndpoint) -> None:
-        self._target = target
-        self._next = 0.0
-        self.found: ssl.SSLContext | None = None
-        """How to speak with the server, once it is known that it wants TLS."""
+    One per endpoint, used by one thread at a time.
+    """
 
-    def look(self, host: str, port: int, timeout: float) -> bool:
-        """Ask for a handshake, at most once a minute; return whether TLS is to be spoken from now on.
+    def __init__(self, endpoint: OtlpEndpoint) -> None:
+        self._endpoint = endpoint
+        self._next_probe = 0.0
+        self.context: ssl.SSLContext | None = None
+        """The context to connect with, once a handshake has succeeded."""
 
-        It takes about ``timeout`` seconds at most, and not more than two. A certificate that proves nothing is as good as the
-        plain text that the user has chosen, and is said.
+    def probe(self, host: str, port: int, timeout: float) -> bool:
+        """Try a TLS handshake, at most once a minute.
+
+        A certificate that does not verify is accepted and reported: the configured plaintext would
+        not have authenticated the server either.
+
+        Args:
+            host: The server's host.
+            port: The server's port.
+            timeout: Seconds that it may take; more than 2 are cut to 2.
+
+        Returns:
+            Whether requests are to be sent with TLS from now on.
         """
         now = time.monotonic()
-        if self.found is not None or now < self._next:
+        if self.context is not None or now < self._next_probe:
             return False
-        self._next = now + _PAUSE
+        self._next_probe = now + _PROBE_INTERVAL_S
         try:
-            self.found, remark = self._greet(host, port, min(timeout, _PATIENCE))
+            self.context, remark = self._handshake(host, port, min(timeout, _HANDSHAKE_TIMEOUT_S))
         except OSError:
-            # No TLS, or files of ours that are no good, which the check of the environment tells.
+            # No TLS, or unusable certificate files, which the check of the environment reports.
             return False
         say(
-            f"{self._target.origin} speaks TLS: telemetry goes there encrypted{remark}; the endpoint should begin with https://",
-            cause=f"tls {self._target.origin}",
+            f"{self._endpoint.origin} expects TLS: telemetry is sent there encrypted{remark};"
+            " let the endpoint begin with https://",
+            cause=f"tls {self._endpoint.origin}",
+            code="OD324",
         )
         return True
 
-    def _greet(self, host: str, port: int, timeout: float) -> tuple[ssl.SSLContext, str]:
-        """Return what a handshake came about with, and a remark on it. Raises :class:`OSError` where none does."""
+    def _handshake(self, host: str, port: int, timeout: float) -> tuple[ssl.SSLContext, str]:
+        """Return the context of a successful handshake, and a remark for the message.
+
+        Raises:
+            OSError: The server does not speak TLS.
+        """
         import ssl
 
-        checked = context(self._target)
+        verifying = new_context(self._endpoint)
         try:
-            checked.wrap_socket(threads.connect((host, port), timeout), server_hostname=host).close()
+            verifying.wrap_socket(threads.connect((host, port), timeout), server_hostname=host).close()
         except ssl.SSLCertVerificationError as error:
             remark = f", without checking its certificate ({error.verify_message})"
         else:
-            return checked, ""
-        unchecked = context(self._target)
-        unchecked.check_hostname = False
-        unchecked.verify_mode = ssl.CERT_NONE
-        unchecked.wrap_socket(threads.connect((host, port), timeout), server_hostname=host).close()
-        return unchecked, remark
+            return verifying, ""
+        accepting = new_context(self._endpoint)
+        accepting.check_hostname = False
+        accepting.verify_mode = ssl.CERT_NONE
+        accepting.wrap_socket(threads.connect((host, port), timeout), server_hostname=host).close()
+        return accepting, remark

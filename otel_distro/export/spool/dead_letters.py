@@ -1,4 +1,4 @@
-"""What cannot be delivered: bodies that the collector refuses for good, and damaged stretches of segments."""
+"""Dead letters: bodies that the collector rejects for good, and damaged stretches of segments."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import os
 from typing import TYPE_CHECKING
 
 from otel_distro._runtime.diagnostics import say
-from otel_distro.export.spool.segment import HEADER_SIZE, Damage, Record, scan
+from otel_distro.export.spool.accounting import UNKNOWN_SIGNAL
+from otel_distro.export.spool.format import HEADER_SIZE, Damage, ScannedRecord, scan
 
 if TYPE_CHECKING:
+    from otel_distro.export.spool.clock import Clock
     from otel_distro.export.spool.directory import Directory
-    from otel_distro.export.spool.segment import Clock, Segment
+    from otel_distro.export.spool.segment import Segment
 
-_MOST_FOUND = 65536
-_KEPT_DAMAGES = 16
-_KEPT_BYTES = 64 * 1024
+_MAX_FOUND = 65536
+_MAX_KEPT_DAMAGES = 16
+_MAX_DAMAGE_BYTES = 64 * 1024
 
 
 class DeadLetters:
-    """Files with one such body each, for people to look at; all together take at most ``limit`` bytes."""
+    """Writes each dead letter into a file of its own, for people to inspect.
+
+    Args:
+        directory: The folder of the destination.
+        service: The service that writes them.
+        clock: Gives their time.
+        limit: Bytes that all dead letters of the destination may take; the oldest are deleted.
+    """
 
     def __init__(self, directory: Directory, service: str, clock: Clock, limit: int) -> None:
         self._directory = directory
@@ -26,24 +35,32 @@ class DeadLetters:
         self._clock = clock
         self._limit = limit
 
-    def keep(self, signal: str, body: bytes, count: int, reason: str) -> None:
-        """Keep a body aside, cut to the limit. Never raises."""
+    def write(self, signal: str, body: bytes, count: int, reason: str) -> None:
+        """Write a body, cut to the limit. Never raises."""
         stamp = max(0, self._clock.wall())
-        name = f"{stamp:019d}-{os.urandom(4).hex()}.{signal or 'unknown'}.otlp"
+        name = f"{stamp:019d}-{os.urandom(4).hex()}.{signal or UNKNOWN_SIGNAL}.otlp"
         facts = {"signal": signal, "count": count, "reason": reason, "time": stamp // 10**9, "service": self._service}
         try:
-            self._directory.reject(name, facts, body, self._limit)
+            self._directory.write_rejected(name, facts, body, self._limit)
         except OSError as error:
-            say(f"cannot set aside what was refused ({error})", cause="reject")
+            say(
+                f"cannot keep {count} items of {signal or 'an unknown signal'} that cannot be delivered ({error}):"
+                " they are lost",
+                cause="reject",
+                code="OD306",
+            )
 
 
-def salvage(segment: Segment, rejects: DeadLetters) -> tuple[list[Record], list[Damage]]:
-    """Read what a segment holds, set the beginnings of what is damaged aside, and see that it is not counted again."""
-    records: list[Record] = []
+def salvage(segment: Segment, dead_letters: DeadLetters) -> tuple[list[ScannedRecord], list[Damage]]:
+    """Scan a segment, and write the beginnings of its damaged stretches to the dead letters.
+
+    The damage is hidden from later scans, so that it is counted once.
+    """
+    records: list[ScannedRecord] = []
     damages: list[Damage] = []
     try:
         for found in scan(segment.descriptor, segment.header.marker):
-            if len(records) + len(damages) >= _MOST_FOUND:
+            if len(records) + len(damages) >= _MAX_FOUND:
                 damages.append(Damage(found.offset, segment.size - found.offset))
                 break
             if isinstance(found, Damage):
@@ -51,14 +68,18 @@ def salvage(segment: Segment, rejects: DeadLetters) -> tuple[list[Record], list[
             else:
                 records.append(found)
         if segment.size < HEADER_SIZE and not records:
-            # Its owner was killed before anything was written.
+            # Its owner was killed before it wrote anything.
             damages.clear()
-        for damage in damages[:_KEPT_DAMAGES]:
-            body = os.pread(segment.descriptor, min(damage.length, _KEPT_BYTES), damage.offset)
-            rejects.keep(damage.signal, body, damage.count, "corrupt")
+        for damage in damages[:_MAX_KEPT_DAMAGES]:
+            body = os.pread(segment.descriptor, min(damage.length, _MAX_DAMAGE_BYTES), damage.offset)
+            dead_letters.write(damage.signal, body, damage.count, "corrupt")
         for damage in reversed(damages):
             segment.heal(damage)
     except OSError as error:
-        say(f"cannot read {segment.name} of the spool: {error}", cause="spool read")
+        say(
+            f"cannot read {segment.name} of the spool: {error}; what it holds beyond {len(records)} requests is lost",
+            cause="spool read",
+            code="OD307",
+        )
         damages.append(Damage(segment.size, 0))
     return records, damages

@@ -1,12 +1,14 @@
-"""Where the spool's segments lie, who may touch them, and whose they are.
+"""The folders of the spool, safe access to their files, and the ownership of segments.
 
-Telemetry at rest is as secret as the application's data, so the spool lies in the user's own state directory, in
-folders that nobody else may write, and never in a shared temporary one: there a stranger could read it, fill it, or
-plant bodies that this process would send under its own name. Each access walks down by descriptors that follow no
-symbolic link and checks the owner on the way.
+Telemetry at rest is as secret as the application's data. So the spool is in the user's own state
+directory, in folders that no other user may write, and never in a shared temporary one: there
+another user could read it, fill it, or plant bodies that this process would send under its own
+name. Each access walks down by descriptors, follows no symbolic link and checks the owner of each
+folder.
 
-A segment belongs to the process that holds its ``flock``. The kernel gives the lock up when the process ends, however
-it ends; whoever then gets it owns the segment. Neither pid nor name says anything.
+The process that holds the ``flock`` of a segment owns it. The kernel releases the lock when the
+process ends, however it ends, and the next process to get the lock is the owner. Pid and name do
+not matter.
 """
 
 from __future__ import annotations
@@ -24,32 +26,45 @@ from otel_distro.export.spool.segment import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_OWN = ("otel-distro", "spool")
+_SPOOL_FOLDER = ("otel-distro", "spool")
 _TARGET = "target"
+"""Name of the file with the URLs of the destination, for people."""
+
 REJECTED = "rejected"
+"""Name of the folder of dead letters."""
+
 _SEGMENT = re.compile(r"(\d{1,20})-\d{1,10}-([0-9a-f]{16})\.([a-z]{1,12})\.seg", re.ASCII)
-_REJECTED_FILES = 1000
+_MAX_REJECTED_FILES = 1000
+_MAX_TARGET_BYTES = 4096
+_CREATE_ATTEMPTS = 8
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Directory:
-    """The segments of one destination. Nothing is created before the first segment is."""
+    """The folder of one destination. It is created together with its first segment.
+
+    Args:
+        base: The user's state directory.
+        key: The name of the folder.
+        origins: What to write into the file ``target``.
+    """
 
     def __init__(self, base: str, key: str, origins: Iterable[str] = ()) -> None:
         self.base = base
         self.key = key
-        self.path = os.path.join(base, *_OWN, key)
+        self.path = os.path.join(base, *_SPOOL_FOLDER, key)
         self._origins = tuple(origins)
 
     def open(self, *, create: bool = False, below: tuple[str, ...] = ()) -> int:
-        """Return a descriptor of the directory, or of a folder below it, which the caller closes.
+        """Return a descriptor of the folder, or of one below it, which the caller closes.
 
-        Raises ``OSError`` where it is not there or cannot be trusted.
+        Raises:
+            OSError: It does not exist, or another user may change it.
         """
-        return open_safely(self.base, (*_OWN, self.key, *below), create=create)
+        return open_safely(self.base, (*_SPOOL_FOLDER, self.key, *below), create=create)
 
     def segments(self) -> list[Entry]:
-        """Return the segments of all processes, oldest first; none where there is no directory. Raises ``OSError``."""
+        """Return the segments of all processes, oldest first. Raises ``OSError``."""
         try:
             folder = self.open()
         except FileNotFoundError:
@@ -67,20 +82,26 @@ class Directory:
                     if stat.S_ISREG(found.st_mode):
                         entries.append(_entry(item.name, found))
                     else:
-                        say(f"{self.path}/{item.name!r} is no file: left alone", cause=f"planted {self.path}")
+                        say(
+                            f"{self.path}/{item.name!r} is not a regular file: ignored",
+                            cause=f"planted {self.path}",
+                            code="OD308",
+                        )
         finally:
             os.close(folder)
         return sorted(entries, key=lambda entry: (entry.stamp, entry.name))
 
     def create(self, stamp: int, signal: str, *, durable: bool = False) -> tuple[Entry, int]:
-        """Make an empty segment and return it with its descriptor, locked. Raises ``OSError``."""
+        """Create an empty segment and return it with its locked descriptor. Raises ``OSError``."""
         folder = self.open(create=True)
         try:
-            self._describe(folder)
-            for _ in range(8):
+            self._write_target(folder)
+            for _ in range(_CREATE_ATTEMPTS):
                 marker = os.urandom(8)
                 name = f"{stamp:019d}-{os.getpid()}-{marker.hex()}.{signal}.seg"
-                descriptor = _apart(os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+                descriptor = _above_standard_streams(
+                    os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+                )
                 try:
                     if _lock(descriptor) and os.fstat(descriptor).st_nlink:
                         if durable:
@@ -90,35 +111,46 @@ class Directory:
                     os.close(descriptor)
                     os.unlink(name, dir_fd=folder)
                     raise
-                # A process in search of orphans was faster than our lock: the empty file is its to remove.
+                # Another process locked the new file first, as an orphan, and removes it.
                 os.close(descriptor)
-            raise BlockingIOError("other processes take every new segment")
+            raise BlockingIOError("other processes lock every new segment")
         finally:
             os.close(folder)
 
-    def take(self, entry: Entry, folder: int) -> int | None:
-        """Return a descriptor of a segment whose owner is gone, now locked by us; None where it has an owner.
+    def claim(self, entry: Entry, folder: int) -> int | None:
+        """Lock a segment whose owner has ended.
 
-        ``folder`` comes from :meth:`open`. Also None for what is not a plain file of this user's with one name: links,
-        FIFOs and devices are never opened.
+        Links, FIFOs, devices and files of other users are never opened.
+
+        Args:
+            entry: The segment.
+            folder: A descriptor from :meth:`open`.
+
+        Returns:
+            A locked descriptor, None if another process holds the lock or it is not a regular file
+            of this user with one name.
         """
         try:
             if not is_private_file(os.lstat(entry.name, dir_fd=folder)):
                 return None
-            descriptor = _apart(os.open(entry.name, _FILE, dir_fd=folder))
+            descriptor = _above_standard_streams(os.open(entry.name, _FILE, dir_fd=folder))
         except OSError:
             return None
         try:
-            # Without a name it was delivered and deleted between the listing and our lock.
+            # A file without a name was delivered and deleted between the listing and the lock.
             if _lock(descriptor) and is_private_file(os.fstat(descriptor)):
                 return descriptor
         except OSError as error:
-            say(f"cannot lock files in {self.path}: {error}", cause=f"lock {self.path}")
+            say(
+                f"cannot lock files in {self.path} ({error}): what ended processes left there is not sent",
+                cause=f"lock {self.path}",
+                code="OD309",
+            )
         os.close(descriptor)
         return None
 
     def remove(self, name: str) -> None:
-        """Delete a segment that we hold. Raises ``OSError``."""
+        """Delete a segment that this process has locked. Raises ``OSError``."""
         folder = self.open()
         try:
             os.unlink(name, dir_fd=folder)
@@ -127,16 +159,17 @@ class Directory:
         finally:
             os.close(folder)
 
-    def reject(self, name: str, facts: Mapping[str, object], body: bytes, limit: int) -> None:
-        """Set a body aside: a file with one line of JSON that says what and why, then the bytes. Raises ``OSError``.
+    def write_rejected(self, name: str, facts: Mapping[str, object], body: bytes, limit: int) -> None:
+        """Write a dead letter: a line of JSON with the facts, then the body.
 
-        All rejected files together stay below ``limit`` bytes; the oldest go first.
+        All dead letters together take at most ``limit`` bytes; the oldest are deleted first. Raises
+        ``OSError``.
         """
         import json
 
         folder = self.open(create=True, below=(REJECTED,))
         try:
-            descriptor = _apart(os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+            descriptor = _above_standard_streams(os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
             try:
                 os.write(descriptor, json.dumps(facts).encode() + b"\n" + body[: max(0, limit)])
             finally:
@@ -149,17 +182,17 @@ class Directory:
             total = 0
             for position, (old, size) in enumerate(sizes):
                 total += size
-                if (total > limit or position >= _REJECTED_FILES) and position:
+                if (total > limit or position >= _MAX_REJECTED_FILES) and position:
                     os.unlink(old, dir_fd=folder)
         finally:
             os.close(folder)
 
-    def _describe(self, folder: int) -> None:
-        """Say in a file for people where the segments go."""
+    def _write_target(self, folder: int) -> None:
+        """Write the URLs of the destination into a file, for people."""
         if not self._origins:
             return
         try:
-            descriptor = _apart(os.open(_TARGET, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+            descriptor = _above_standard_streams(os.open(_TARGET, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
         except FileExistsError:
             return
         try:
@@ -169,8 +202,8 @@ class Directory:
 
 
 def destinations(base: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the key of each destination that has a folder, and the origins it says it is for. Never creates any."""
-    root = os.path.join(base, *_OWN)
+    """Return the key of each destination that has a folder, and its URLs. Creates nothing."""
+    root = os.path.join(base, *_SPOOL_FOLDER)
     found = []
     try:
         keys = sorted(os.listdir(root))
@@ -184,7 +217,7 @@ def destinations(base: str) -> list[tuple[str, tuple[str, ...]]]:
         try:
             descriptor = os.open(_TARGET, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
             try:
-                text = os.read(descriptor, 4096).decode("utf-8", "replace")
+                text = os.read(descriptor, _MAX_TARGET_BYTES).decode("utf-8", "replace")
             finally:
                 os.close(descriptor)
         except OSError:
@@ -210,8 +243,11 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _apart(descriptor: int) -> int:
-    """Move a descriptor above the standard ones: a program started without them would print into our file."""
+def _above_standard_streams(descriptor: int) -> int:
+    """Move a descriptor above 2.
+
+    A program started without standard streams would print into the file otherwise.
+    """
     if descriptor > 2:
         return descriptor
     try:

@@ -1,30 +1,44 @@
-"""What lies in the spools of this user: read for people, changing nothing and taking nothing from anybody."""
+"""Lists what is in the spools of this user, for people. Changes nothing and adopts nothing."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from otel_distro._runtime.state_files import is_private_file, state_home
+from otel_distro.export.spool.accounting import UNKNOWN_SIGNAL
 from otel_distro.export.spool.directory import REJECTED, Directory, destinations
-from otel_distro.export.spool.segment import Damage, Entry, header_of, scan
+from otel_distro.export.spool.format import Damage, read_header, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    from otel_distro.export.spool.segment import Entry
+
+_READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_MAX_FACTS_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits in the folder of one destination, of one service and one signal, in one state.
+    """What is in the folder of one destination, of one service and one signal, in one state.
 
-    ``state`` is ``held`` (a running process sends it), ``waiting`` (nobody does: the next process with that
-    destination, or ``otel-distro drain``, will) or ``rejected`` (refused for good, kept for people, with the
-    ``reason``). ``key`` and ``targets`` say for whom, ``oldest`` since when (Unix time), ``damaged`` counts stretches
-    that cannot be read.
+    Attributes:
+        key: The name of the destination's folder.
+        targets: The URLs of the destination.
+        path: The folder.
+        service: The service that wrote it.
+        signal: The signal.
+        state: ``held``: a running process sends it. ``waiting``: the next process with that
+            destination, or ``otel-distro drain``, will send it. ``rejected``: the collector
+            rejected it for good, and it is kept for people.
+        reason: Why it was rejected.
+        items: Number of items.
+        bytes: Bytes of the bodies.
+        oldest: Unix time of the oldest request.
+        damaged: Number of damaged stretches.
     """
 
     key: str
@@ -32,7 +46,7 @@ class Backlog:
     path: str
     service: str
     signal: str
-    state: str
+    state: Literal["held", "waiting", "rejected"]
     reason: str
     items: int
     bytes: int
@@ -41,7 +55,7 @@ class Backlog:
 
 
 def inspect(environ: Mapping[str, str]) -> list[Backlog]:
-    """Return what waits in every spool of this user, grouped, destination by destination. Never raises ``OSError``."""
+    """Return what is in every spool of this user, by destination. Never raises ``OSError``."""
     try:
         base = state_home(environ)
     except OSError:
@@ -56,9 +70,12 @@ def inspect(environ: Mapping[str, str]) -> list[Backlog]:
 
 
 def _sum(one: Backlog, other: Backlog) -> Backlog:
-    return Backlog(
-        *(one.key, one.targets, one.path, one.service, one.signal, one.state, one.reason),
-        *(one.items + other.items, one.bytes + other.bytes, min(one.oldest, other.oldest), one.damaged + other.damaged),
+    return replace(
+        one,
+        items=one.items + other.items,
+        bytes=one.bytes + other.bytes,
+        oldest=min(one.oldest, other.oldest),
+        damaged=one.damaged + other.damaged,
     )
 
 
@@ -73,7 +90,7 @@ def _waiting(directory: Directory, targets: tuple[str, ...]) -> Iterator[Backlog
             try:
                 if not is_private_file(os.lstat(entry.name, dir_fd=folder)):
                     continue
-                descriptor = os.open(entry.name, _READ, dir_fd=folder)
+                descriptor = os.open(entry.name, _READ_ONLY, dir_fd=folder)
             except OSError:
                 continue
             try:
@@ -87,27 +104,35 @@ def _waiting(directory: Directory, targets: tuple[str, ...]) -> Iterator[Backlog
 
 
 def _segment(directory: Directory, targets: tuple[str, ...], entry: Entry, descriptor: int) -> Iterator[Backlog]:
-    header = header_of(descriptor)
-    state = "waiting" if _free(descriptor) else "held"
-    service = header.service if header is not None else ""
+    header = read_header(descriptor)
+    empty = Backlog(
+        key=directory.key,
+        targets=targets,
+        path=directory.path,
+        service=header.service if header is not None else "",
+        signal=entry.signal or UNKNOWN_SIGNAL,
+        state="waiting" if _is_orphan(descriptor) else "held",
+        reason="",
+        items=0,
+        bytes=0,
+        oldest=entry.stamp / 1e9,
+    )
     damaged = 0
     for found in scan(descriptor, header.marker if header is not None else entry.marker, bodies=False):
         if isinstance(found, Damage):
             damaged += 1
             continue
-        yield Backlog(
-            *(directory.key, targets, directory.path, service, found.signal, state, ""),
-            *(found.count, found.length, found.time / 1e9),
-        )
+        yield replace(empty, signal=found.signal, items=found.items, bytes=found.length, oldest=found.time / 1e9)
     if damaged:
-        yield Backlog(
-            *(directory.key, targets, directory.path, service, entry.signal or "unknown", state, ""),
-            *(0, 0, entry.stamp / 1e9, damaged),
-        )
+        yield replace(empty, damaged=damaged)
 
 
-def _free(descriptor: int) -> bool:
-    """Return whether nobody holds the segment. The lock is shared and given back at once: who wanted it tries again."""
+def _is_orphan(descriptor: int) -> bool:
+    """Return whether no process owns the segment.
+
+    The test lock is shared and released at once. A process that fails to claim the segment
+    meanwhile tries again.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -126,22 +151,27 @@ def _rejected(directory: Directory, targets: tuple[str, ...]) -> Iterator[Backlo
     try:
         for name in sorted(os.listdir(folder)):
             try:
-                descriptor = os.open(name, _READ, dir_fd=folder)
+                descriptor = os.open(name, _READ_ONLY, dir_fd=folder)
             except OSError:
                 continue
             try:
-                line, _, _ = os.read(descriptor, 64 * 1024).partition(b"\n")
+                line, _, _ = os.read(descriptor, _MAX_FACTS_BYTES).partition(b"\n")
                 facts = json.loads(line)
-                service, signal, reason = (str(facts[word]) for word in ("service", "signal", "reason"))
-                size = os.fstat(descriptor).st_size - len(line) - 1
-                items, moment = int(facts["count"]), float(facts["time"])
+                yield Backlog(
+                    key=directory.key,
+                    targets=targets,
+                    path=directory.path,
+                    service=str(facts["service"]),
+                    signal=str(facts["signal"]) or UNKNOWN_SIGNAL,
+                    state="rejected",
+                    reason=str(facts["reason"]),
+                    items=int(facts["count"]),
+                    bytes=os.fstat(descriptor).st_size - len(line) - 1,
+                    oldest=float(facts["time"]),
+                )
             except (OSError, ValueError, KeyError, TypeError):
                 continue
             finally:
                 os.close(descriptor)
-            yield Backlog(
-                *(directory.key, targets, directory.path, service, signal or "unknown", "rejected", reason),
-                *(items, size, moment),
-            )
     finally:
         os.close(folder)

@@ -1,16 +1,18 @@
-"""The durable queue of encoded requests: appended before they are sent, deleted when the collector has taken them.
+"""The durable queue of encoded requests: appended before they are sent, deleted once acknowledged.
 
-What is appended has reached the kernel when the call returns, so a process that is killed, that exits during an outage
-or that forks leaves it for whoever comes next: a sibling, the next start, ``otel-distro drain``. How: each process
-writes segments of its own (:mod:`otel_distro.export.spool.segment`) into a folder that all processes with the same
-destination share (:mod:`otel_distro.export.spool.directory`), and orphans are adopted
-(:mod:`otel_distro.export.spool.store`).
+An appended request has reached the kernel when the call returns. A process that is killed, that
+exits during an outage or that forks leaves it to another one: a sibling, the next start,
+``otel-distro drain``. Each process writes segments of its own
+(:mod:`otel_distro.export.spool.segment`) into a folder that all processes with the same destination
+share (:mod:`otel_distro.export.spool.directory`), and adopts the segments of processes that have
+ended (:mod:`otel_distro.export.spool.store`). README.md in this folder describes the whole.
 
-Delivery is at least once: a process killed between the collector's answer and :meth:`Spool.done` leaves that one batch
-to be sent again. There is one segment for each signal, so that a refused signal neither blocks the others nor keeps
-their bytes on the disk.
+Delivery is at least once: a process killed between the collector's answer and
+:meth:`Spool.acknowledge` leaves that one batch to be sent again. Each signal has a segment of its
+own, so that a rejected signal neither blocks the others nor keeps their bytes on the disk.
 
-Where the disk does not take a body it waits in memory, within bounds, and moves to the disk once that works again.
+Where the disk does not accept a body it waits in memory, within bounds, and moves to the disk
+later.
 """
 
 from __future__ import annotations
@@ -22,72 +24,67 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otel_distro import settings
-from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import guard, report_failure, say
 from otel_distro._runtime.gil import GilYield
 from otel_distro._runtime.state_files import state_home
 from otel_distro.export.spool.accounting import SpoolAccounting
+from otel_distro.export.spool.clock import Clock
 from otel_distro.export.spool.directory import Directory
-from otel_distro.export.spool.reading import Taken, read_bodies
-from otel_distro.export.spool.segment import SIGNALS, Clock, Record
+from otel_distro.export.spool.format import SIGNALS
+from otel_distro.export.spool.memory import MemoryBuffer
+from otel_distro.export.spool.segment import Record, read_bodies
 from otel_distro.export.spool.store import SegmentStore
+from otel_distro.export.spool.timeout_lock import TimeoutLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
+
+    from otel_distro.export.spool.segment import Lease
 
 MEMORY_BYTES = 32 * 1024 * 1024
-"""Bytes of bodies that wait in memory, of all signals together, where the disk does not take them."""
+"""Bytes of bodies that may wait in memory, of all signals together."""
 
-MAX_ITEMS = 8192
-_RETRY = 1.0
-_PATIENCE = 10.0
-_SPILL_BYTES = 4 * 1024 * 1024
+MAX_BATCH_ITEMS = 8192
+_MAX_ITEMS_OF_A_BODY = 2**32 - 1
+_MAX_READS = 16
+_DISK_RETRY_S = 1.0
+_MAX_MOVE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The oldest requests of a signal, joined into one: serialised OTLP requests may be concatenated."""
+    """Leases on the oldest records of a signal, and their bodies joined into one request.
+
+    Serialised OTLP requests may be concatenated: the result is one request with all their items.
+    """
 
     signal: str
     body: bytes
     count: int
-    records: Sequence[Record]
-
-
-class TimeoutLock:
-    """A lock that nobody hangs at: a signal handler may have interrupted its very holder, and raises instead."""
-
-    def __init__(self) -> None:
-        self._lock = threads.allocate_lock()
-        self._owner = 0
-
-    def __enter__(self) -> None:
-        me = threads.get_ident()
-        if self._owner == me or not self._lock.acquire(True, _PATIENCE):
-            raise RuntimeError("the spool is in use by a thread that does not move")
-        self._owner = me
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._owner = 0
-        self._lock.release()
+    leases: Sequence[Lease]
 
 
 class Spool:
-    """The queue. Any thread may append; one at a time takes batches of a signal. No method raises."""
+    """The queue. Any thread may append; one at a time leases batches of a signal.
 
-    def __init__(self, store: SegmentStore | None, ledger: SpoolAccounting) -> None:
+    No method raises.
+
+    Args:
+        store: The segments on the disk, None to keep everything in memory.
+        accounting: Counts what waits and what was lost; the store has the same.
+    """
+
+    def __init__(self, store: SegmentStore | None, accounting: SpoolAccounting) -> None:
         self.store = store
-        self._ledger = ledger
-        self._longest = MEMORY_BYTES if store is None else store.longest
+        self._accounting = accounting
+        self._max_body_bytes = MEMORY_BYTES if store is None else store.max_body_bytes
         self._reset()
 
     def _reset(self) -> None:
-        self._gate = TimeoutLock()
+        self._lock = TimeoutLock()
         self._inbox: deque[Record] = deque()
-        self._memory: dict[str, deque[Record]] = {}
-        self._memory_bytes = 0
-        self._out: dict[str, Sequence[Record]] = {}
+        self._memory = MemoryBuffer()
+        self._leased: dict[str, Sequence[Lease]] = {}
         self._failing = False
         self._retry_at = 0.0
         self._forking = False
@@ -95,8 +92,8 @@ class Spool:
 
     @property
     def folder(self) -> str:
-        """The folder of the destination on the disk, empty where telemetry is kept in memory only."""
-        return self.store.directory.path if self.store is not None else ""
+        """The folder of the destination, empty where telemetry is kept in memory only."""
+        return self.store.path if self.store is not None else ""
 
     @property
     def durable(self) -> bool:
@@ -104,286 +101,300 @@ class Spool:
         return self.store is not None and not self._failing
 
     @property
-    def waiting(self) -> int:
+    def pending_bytes(self) -> int:
         """Bytes of all requests that wait."""
-        return sum(list(self._ledger.bytes.values()))
+        return sum(list(self._accounting.bytes.values()))
 
     def append(self, signal: str, body: bytes, count: int) -> None:
-        """Queue an encoded request of ``count`` items; on return the kernel has it, or else the memory."""
+        """Queue an encoded request of ``count`` items: on return the kernel or memory has it."""
         if not body:
             return
-        self._inbox.append(Record(signal, min(max(count, 0), 2**32 - 1), max(0, time.time_ns()), len(body), body))
-        with guard("spooling telemetry"), self._gate:
-            self._take_in()
+        items = min(max(count, 0), _MAX_ITEMS_OF_A_BODY)
+        self._inbox.append(Record(signal, items, max(0, time.time_ns()), len(body), body))
+        with guard("spooling telemetry"), self._lock:
+            self._write_inbox()
 
-    def _take_in(self) -> None:
+    def _write_inbox(self) -> None:
         while self._inbox:
             record = self._inbox.popleft()
-            if record.signal not in SIGNALS or record.length > self._longest:
-                self._ledger.lose(record.signal, record.count, "size" if record.signal in SIGNALS else "unknown_signal")
+            if record.signal not in SIGNALS or record.length > self._max_body_bytes:
+                reason = "size" if record.signal in SIGNALS else "unknown_signal"
+                self._accounting.drop(record.signal, record.count, reason)
                 continue
-            self._ledger.add(record)
-            self._memory.setdefault(record.signal, deque()).append(record)
-            self._memory_bytes += record.length
-        if self._memory_bytes and self.store is not None and time.monotonic() >= self._retry_at:
-            self._spill(self.store, _SPILL_BYTES)
-        while self._memory_bytes > MEMORY_BYTES and self._drop_oldest():
+            self._accounting.add(record)
+            self._memory.append(record)
+        if self._memory.bytes and self.store is not None and time.monotonic() >= self._retry_at:
+            self._move_to_disk(self.store, _MAX_MOVE_BYTES)
+        while self._memory.bytes > MEMORY_BYTES and self._drop_oldest():
             pass
 
-    def _spill(self, store: SegmentStore, budget: int) -> None:
-        """Move bodies from memory to the disk, in their order, until ``budget`` bytes have moved."""
-        stored = False
+    def _move_to_disk(self, store: SegmentStore, budget: int) -> None:
+        """Move bodies from memory to the disk, in order, until ``budget`` bytes have moved."""
         try:
-            for queue in self._memory.values():
-                while queue and budget > 0:
-                    record = queue[0]
-                    if not record.done:
-                        store.store(record)
-                        stored = True
-                        self._memory_bytes -= record.length
-                        budget -= record.length
-                    queue.popleft()
+            moved = self._memory.move(store.append, budget)
         except Exception as error:
-            self._retry_at = time.monotonic() + _RETRY
+            self._retry_at = time.monotonic() + _DISK_RETRY_S
             if not self._failing:
                 self._failing = True
-                path = store.directory.path
-                say(f"cannot write to {path} ({error}); keeping telemetry in memory", cause=f"spool fails {path}")
+                say(
+                    f"cannot write to {store.path} ({error}); keeping telemetry in memory, up to 32 MiB",
+                    cause=f"spool fails {store.path}",
+                    code="OD300",
+                )
             if not isinstance(error, OSError):
                 report_failure("spooling telemetry", error)
             return
-        if self._failing and stored and not self._memory_bytes:
+        if self._failing and moved and not self._memory.bytes:
             self._failing = False
-            say(f"{store.directory.path} takes telemetry again", cause=f"spool works {store.directory.path}")
+            say(f"telemetry is written to {store.path} again", cause=f"spool works {store.path}", code="OD301")
 
     def _drop_oldest(self) -> bool:
-        candidates = (next((r for r in queue if not r.done and not r.taken), None) for queue in self._memory.values())
-        oldest = min((record for record in candidates if record is not None), key=lambda r: r.time, default=None)
+        oldest = self._memory.oldest()
         if oldest is None:
             return False
-        self._ledger.lose(oldest.signal, oldest.count, "memory_full")
-        self._end([oldest])
+        self._accounting.drop(oldest.signal, oldest.count, "memory_full")
+        self._acknowledge([oldest])
         return True
 
-    def next(self, signal: str, max_bytes: int, max_items: int = MAX_ITEMS, *, beside: bool = False) -> Batch | None:
-        """Return the oldest requests of ``signal`` that nobody acknowledged, at least one, or None where none waits.
+    def lease(
+        self, signal: str, max_bytes: int, max_items: int = MAX_BATCH_ITEMS, *, secondary: bool = False
+    ) -> Batch | None:
+        """Lease the oldest requests of a signal that were not acknowledged.
 
-        Until :meth:`done`, :meth:`dead_letter` or :meth:`put_back` they are not dropped; asked again, they come again.
-        ``beside`` leaves those out that are taken, for a second thread while the first has not done with them.
+        They are not dropped before :meth:`acknowledge`, :meth:`dead_letter` or :meth:`release`. A
+        second call ends the lease of the first one and returns the same requests.
+
+        Args:
+            signal: The signal.
+            max_bytes: Bytes of the batch; a longer body comes alone.
+            max_items: Items of the batch; a body with more comes alone.
+            secondary: Leave out what is leased, for a second thread while the first one still
+                sends.
+
+        Returns:
+            At least one request, None where none waits or the spool is closed.
         """
         with guard("reading spooled telemetry"):
-            for _ in range(0 if self._closed else 16):
-                if self.store is not None and self.store.short_of(signal) and self.adopt():
+            for _ in range(0 if self._closed else _MAX_READS):
+                if self.store is not None and self.store.has_older_orphans(signal) and self.adopt():
                     continue
-                with self._gate:
-                    self._take_in()
-                    taken = self._collect(signal, max_bytes, max_items, beside)
-                if not taken:
+                with self._lock:
+                    self._write_inbox()
+                    leases = self._lease(signal, max_bytes, max_items, secondary)
+                if not leases:
                     return None
-                batch = self._read(signal, taken)
+                batch = self._read(signal, leases)
                 if batch is not None:
                     return batch
         return None
 
-    def _collect(self, signal: str, max_bytes: int, max_items: int, beside: bool) -> list[Taken]:
-        others: Sequence[Record] = self._out.pop(signal, ())
-        if not beside:
-            for record in others:
-                record.taken = False
+    def _lease(self, signal: str, max_bytes: int, max_items: int, secondary: bool) -> list[Lease]:
+        others = self._leased.pop(signal, ())
+        if not secondary:
+            self._release(others)
             others = ()
-        taken: list[Taken] = []
+        chosen: list[Record] = []
         size = items = 0
-        for source in (self.store.records(signal) if self.store is not None else (), self._memory.get(signal, ())):
+        for source in (self.store.pending(signal) if self.store is not None else (), self._memory.records(signal)):
             for record in source:
-                if record.done or record.taken:
+                if record.done or record.leased:
                     continue
                 size += record.length
                 items += record.count
-                if taken and (size > max_bytes or items > max_items):
+                if chosen and (size > max_bytes or items > max_items):
                     break
-                taken.append(Taken(record, record.segment, record.body))
-        for record, segment, _ in taken:
-            record.taken = True
-            if segment is not None:
-                segment.reading += 1
-        self._out[signal] = [*others, *(record for record, _, _ in taken)]
-        return taken
+                chosen.append(record)
+        leases = [(record.segment or self._memory).lease(record) for record in chosen]
+        self._leased[signal] = [*others, *leases]
+        return leases
 
-    def _read(self, signal: str, taken: list[Taken]) -> Batch | None:
-        """Read the bodies, without the lock, and join them. What cannot be read any more is counted and left out."""
-        found = read_bodies(taken, GilYield().pause)
-        bodies = [body for body in found if body is not None]
-        sound = [each.record for each, body in zip(taken, found, strict=True) if body is not None]
-        broken = [each.record for each, body in zip(taken, found, strict=True) if body is None]
-        with self._gate:
-            for _, segment, _ in taken:
-                if segment is not None:
-                    segment.reading -= 1
-            for record in broken:
-                if record.segment is None or record.segment.intact():
-                    self._ledger.lose(signal, record.count, "corrupt")
-            self._end(broken)
-            self._out[signal] = [record for record in self._out.get(signal, ()) if not record.done]
-        return Batch(signal, b"".join(bodies), sum(record.count for record in sound), sound) if sound else None
+    def _read(self, signal: str, leases: list[Lease]) -> Batch | None:
+        """Read the bodies without the lock and join them; count damaged ones and leave them out."""
+        found = read_bodies(leases, GilYield().pause)
+        intact = [lease for lease, body in zip(leases, found, strict=True) if body is not None]
+        damaged = [lease.record for lease, body in zip(leases, found, strict=True) if body is None]
+        with self._lock:
+            for lease in leases:
+                if lease.segment is not None:
+                    lease.segment.end_read()
+            for record in damaged:
+                if record.segment is None or record.segment.is_open():
+                    self._accounting.drop(signal, record.count, "corrupt")
+            self._acknowledge(damaged)
+            self._leased[signal] = [lease for lease in self._leased.get(signal, ()) if not lease.record.done]
+        if not intact:
+            return None
+        body = b"".join(body for body in found if body is not None)
+        return Batch(signal, body, sum(lease.record.count for lease in intact), intact)
 
-    def done(self, batch: Batch) -> None:
-        """Acknowledge a batch: it never comes again, in this process or the next."""
-        with guard("acknowledging telemetry"), self._gate:
-            self._end(batch.records)
+    def acknowledge(self, batch: Batch) -> None:
+        """Mark the records of a batch as done: no process sends them again."""
+        with guard("acknowledging telemetry"), self._lock:
+            self._acknowledge(lease.record for lease in batch.leases)
 
-    def put_back(self, batch: Batch) -> None:
-        """Give a batch back that could not be sent, so that the bounds may drop it too."""
-        for record in batch.records:
-            record.taken = False
+    def release(self, batch: Batch) -> None:
+        """End the leases of a batch that could not be sent: it waits again, and may be dropped."""
+        self._release(batch.leases)
+
+    def _release(self, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            (lease.record.segment or self._memory).release(lease.record)
 
     def dead_letter(self, batch: Batch, reason: str, body: bytes | None = None, count: int | None = None) -> None:
-        """Acknowledge a batch that is refused for good, and keep it in a bounded folder of rejected bodies.
+        """Acknowledge a batch that the collector rejects for good; keep a body in ``rejected/``.
 
-        Where only a part is to blame, ``body`` and ``count`` are that part. Its items are counted as ``rejected``.
+        Args:
+            batch: The batch.
+            reason: The collector's reason, stored with the body.
+            body: The part that was rejected; default: all of the batch.
+            count: Items of that part; they are counted as ``rejected``.
         """
-        with guard("setting refused telemetry aside"):
-            blamed = batch.count if count is None else count
+        with guard("keeping rejected telemetry"):
+            rejected = batch.count if count is None else count
             if self.store is not None:
-                self.store.rejects.keep(batch.signal, batch.body if body is None else body, blamed, reason)
-            with self._gate:
-                self._ledger.dropped[batch.signal, "rejected"] += blamed
-                self._end(batch.records)
+                self.store.write_dead_letter(batch.signal, batch.body if body is None else body, rejected, reason)
+            with self._lock:
+                self._accounting.drop(batch.signal, rejected, "rejected")
+                self._acknowledge(lease.record for lease in batch.leases)
 
-    def _end(self, records: Iterable[Record]) -> None:
-        ended = [record for record in records if not record.done]
-        for record in ended:
-            record.done = True
-            record.taken = False
+    def _acknowledge(self, records: Iterable[Record]) -> None:
+        remaining = [record for record in records if not record.done]
+        for record in remaining:
             if record.segment is None:
-                self._memory_bytes -= record.length
-                record.body = None
-                self._ledger.remove(record)
-            elif not record.segment.gone:
-                self._ledger.remove(record)
-        for queue in self._memory.values():
-            while queue and queue[0].done:
-                queue.popleft()
+                self._accounting.remove([record])
+                self._memory.acknowledge(record)
         if self.store is not None:
-            self.store.finish(ended)
+            self.store.acknowledge(remaining)
 
     def adopt(self) -> int:
-        """Take over segments whose owners are gone, drop what is too old; return how many were taken.
+        """Take over segments of processes that have ended, and drop what is too old.
 
-        To be called at the start, when the collector takes telemetry again and every few seconds. One call reads at
-        most some megabytes; while it returns more than 0 there may be more.
+        To be called at the start, when the collector accepts telemetry again and every few seconds.
+        One call reads at most some megabytes.
+
+        Returns:
+            The number of adopted segments; while it is above 0 there may be more.
         """
         store = self.store
         if store is None or self._closed:
             return 0
         with guard("adopting spooled telemetry"):
-            with self._gate:
-                self._take_in()
+            with self._lock:
+                self._write_inbox()
                 try:
-                    taken = store.choose()
+                    claimed = store.claim_orphans()
                 except OSError:
-                    # An unusable directory has nothing for us; that it is unusable is said where something is written.
+                    # An unusable directory holds nothing to adopt; the next write reports it.
                     return 0
-            for segment in taken:
+            for segment in claimed:
                 found = store.load(segment)
-                with self._gate:
-                    store.keep(segment, *found)
-            with self._gate:
-                store.tidy()
-            return sum(not segment.gone for segment in taken)
+                with self._lock:
+                    store.add_loaded(segment, *found)
+            with self._lock:
+                store.enforce_limits()
+            return sum(not segment.closed for segment in claimed)
         return 0
 
     def pending(self) -> dict[str, tuple[int, int, float]]:
-        """Return what waits here of each signal: items, bytes, Unix time of the oldest."""
+        """Return items, bytes and the Unix time of the oldest request of each signal that waits."""
         found: dict[str, tuple[int, int, float]] = {}
-        with guard("counting spooled telemetry"), self._gate:
-            self._take_in()
-            for signal, size in self._ledger.bytes.items():
+        with guard("counting spooled telemetry"), self._lock:
+            self._write_inbox()
+            for signal, size in self._accounting.bytes.items():
                 if size <= 0:
                     continue
                 oldest = self.store.oldest(signal) if self.store is not None else 0.0
                 if not oldest:
-                    oldest = next((record.time for record in self._memory.get(signal, ()) if not record.done), 0) / 1e9
-                found[signal] = (self._ledger.items[signal], size, oldest)
+                    oldest = next((record.time for record in self._memory.records(signal) if not record.done), 0) / 1e9
+                found[signal] = (self._accounting.items[signal], size, oldest)
         return found
 
     def dropped(self) -> dict[tuple[str, str], int]:
-        """Return the items lost since the start by signal (``unknown`` where damage hides it) and reason.
+        """Return the items lost since the start by signal and reason.
 
-        Reasons: ``size`` and ``age`` (the bounds of the directory), ``memory_full``, ``corrupt``, ``rejected``.
+        The signal is ``unknown`` where damage hides it. Reasons: ``size`` and ``age`` (the limits
+        of the folder), ``memory_full``, ``corrupt``, ``rejected``, ``unknown_signal``.
         """
-        return dict(self._ledger.dropped)
+        return dict(self._accounting.dropped)
 
     def before_fork(self) -> None:
-        """Wait until no other thread is in the middle of opening a file, whose lock the child would then share."""
+        """Take the lock, so that no thread opens a file during the fork.
+
+        The child would share the lock of that file.
+        """
         with guard("forking with spooled telemetry"):
-            self._gate.__enter__()
+            self._lock.__enter__()
             self._forking = True
 
     def after_fork_in_parent(self) -> None:
-        """Let the other threads go on."""
+        """Release the lock in the parent."""
         if self._forking:
             self._forking = False
-            self._gate.__exit__(None, None, None)
+            self._lock.__exit__(None, None, None)
 
-    def after_fork_in_child(self) -> None:
-        """Start empty: what waits is the parent's. The first append makes an own segment."""
+    def reset_after_fork(self) -> None:
+        """Start empty in a forked child: what waits is the parent's."""
         with guard("spooled telemetry after a fork"):
             self._reset()
             if self.store is not None:
-                self.store.abandon()
-            self._ledger.clear()
+                self.store.reset_after_fork()
+            self._accounting.reset_after_fork()
 
-    def hand_over(self) -> None:
-        """Let other processes have what is on the disk, and go on."""
-        with guard("handing over the spool"), self._gate:
+    def release_segments(self) -> None:
+        """Let other processes adopt what is on the disk; this one can still append."""
+        with guard("releasing the spool's segments"), self._lock:
             if self.store is not None:
                 self.store.close()
 
     def close(self) -> None:
-        """Leave what waits to the next process and delete files of which nothing is left.
+        """Release what waits to the next process, and delete the files in which nothing waits.
 
-        What is appended later still reaches the disk, and is the next process's, too. What waits in memory stays
-        pending. A batch that is being sent can still be acknowledged.
+        What is appended later still reaches the disk, for the next process, too. What waits in
+        memory stays pending. A batch that is being sent can still be acknowledged.
         """
-        with guard("closing the spool"), self._gate:
+        with guard("closing the spool"), self._lock:
             self._closed = True
-            self._take_in()
+            self._write_inbox()
             if self.store is not None:
-                self._spill(self.store, MEMORY_BYTES + 1)
+                self._move_to_disk(self.store, MEMORY_BYTES + 1)
                 self.store.close()
 
 
 def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iterable[str] = ()) -> Spool:
     """Return the spool of a destination. Never raises, touches no file.
 
-    ``key`` (see :func:`spool_key`) names the destination: only processes with the same one adopt from each other.
-    ``origins`` are the URLs without credentials that ``otel-distro spool`` shows for it.
+    Args:
+        environ: The environment with the settings.
+        key: Names the destination, see :func:`spool_key`: processes with the same key adopt each
+            other's segments.
+        service: The service that writes to it.
+        origins: The URLs without credentials that ``otel-distro spool`` shows for it.
     """
-    ledger = SpoolAccounting()
+    accounting = SpoolAccounting()
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
         key = spool_key(key)
     limit = settings.OTEL_DISTRO_SPOOL_BYTES.get(environ)
     if settings.OTEL_DISTRO_SPOOL.get(environ) == "off" or not limit:
-        return Spool(None, ledger)
+        return Spool(None, accounting)
     try:
         base = state_home(environ)
     except OSError as error:
-        say(f"telemetry is kept in memory only: {error}", cause="spool without home")
-        return Spool(None, ledger)
+        say(f"telemetry is kept in memory only: {error}", cause="spool without home", code="OD302")
+        return Spool(None, accounting)
     store = SegmentStore(
         Directory(base, key, origins),
         service,
-        ledger,
+        accounting,
         Clock(),
         limit=limit,
         age=settings.OTEL_DISTRO_SPOOL_AGE.get(environ) or float("inf"),
         durable=settings.OTEL_DISTRO_SPOOL_FSYNC.get(environ),
     )
-    return Spool(store, ledger)
+    return Spool(store, accounting)
 
 
 def spool_key(*parts: str) -> str:
-    """Return the name of a destination's folder: the same for the same strings in any order, and no secret."""
+    """Return the name of a destination's folder: a digest of the strings, in whatever order."""
     import hashlib
 
     return hashlib.sha256("\n".join(sorted(parts)).encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""``otel-distro spool`` and ``otel-distro drain``, as processes, on what real programs left behind."""
+"""``otel-distro spool`` and ``otel-distro drain`` as processes, on what real programs left."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ sys.stdin.read()
 
 
 class Shop:
-    """A program, the commands, and a port at which a Collector is or is not."""
+    """A program, the commands, and a port with or without a Collector."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,11 +69,11 @@ class Shop:
         assert processes.run(self.folder, *command, **self.environment(**changes)).returncode == 0
 
     def command(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours."""
+        """Run a command of ``otel-distro``."""
         return processes.run(self.folder, sys.executable, "-m", "otel_distro", *words, **self.environment(**changes))
 
     def spool(self) -> list[dict[str, Any]]:
-        """Return what `spool --json` says."""
+        """Return what ``spool --json`` prints."""
         done = self.command("spool", "--json")
         assert (done.returncode, done.stderr) == (0, "")
         found: list[dict[str, Any]] = json.loads(done.stdout)
@@ -88,14 +88,14 @@ def shop(tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def receiver(shop: Shop) -> Iterator[Receiver]:
-    """The shop's Collector; a test asks for it by name when it is to come."""
+    """The shop's Collector; a test requests it by name when it is to start."""
     running = Receiver(shop.port)
     yield running
     running.stop()
 
 
-def test_nothing_waits(shop: Shop) -> None:
-    """With nothing there both commands say so in one sentence, end with 0 and create nothing."""
+def test_commands_without_a_backlog_say_so_and_create_nothing(shop: Shop) -> None:
+    """Without a backlog both commands print one sentence, return 0 and create no file."""
     spool, drain = shop.command("spool"), shop.command("drain")
     assert (spool.returncode, spool.stderr) == (0, "")
     assert spool.stdout == f"Nothing waits in {shop.folder}/state/otel-distro/spool.\n"
@@ -104,8 +104,8 @@ def test_nothing_waits(shop: Shop) -> None:
     assert not (shop.folder / "state").exists()
 
 
-def test_what_an_ended_program_left_is_shown(shop: Shop) -> None:
-    """Service, destination, signal, items, bytes and time of what waits stand in the table and in the JSON."""
+def test_spool_lists_what_an_ended_program_left(shop: Shop) -> None:
+    """Table and JSON show service, destination, signal, items, bytes and time of what waits."""
     shop.leave()
     found = {backlog["signal"]: backlog for backlog in shop.spool()}
     assert found.keys() == {"traces", "logs", "metrics"}
@@ -120,7 +120,7 @@ def test_what_an_ended_program_left_is_shown(shop: Shop) -> None:
 
 
 def test_drain_without_a_collector_keeps_everything(shop: Shop) -> None:
-    """Where nobody listens the command says how much is left and why, ends with 1, and all of it waits on."""
+    """Without a Collector it prints how much is left and why, returns 1 and loses nothing."""
     shop.leave()
     before = Counter({b["signal"]: b["items"] for b in shop.spool()})
     done = shop.command("drain")
@@ -131,8 +131,8 @@ def test_drain_without_a_collector_keeps_everything(shop: Shop) -> None:
     assert Counter({b["signal"]: b["items"] for b in shop.spool()}) == before
 
 
-def test_drain_sends_exactly_what_waits(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """Two programs' telemetry arrives, each item once; nothing waits afterwards, and a second drain sends nothing."""
+def test_drain_sends_each_item_once(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """The telemetry of two programs arrives, each item once; a second drain sends nothing."""
     shop.leave()
     shop.leave()
     points = sum(b["items"] for b in shop.spool() if b["signal"] == "metrics")
@@ -150,8 +150,8 @@ def test_drain_sends_exactly_what_waits(shop: Shop, request: pytest.FixtureReque
     assert len(receiver.requests) == requests
 
 
-def test_drain_empties_the_disk_when_the_spool_is_switched_off(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What lies there from before it was switched off is sent all the same."""
+def test_drain_with_the_spool_switched_off_still_empties_the_disk(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """What was written before the spool was switched off is sent all the same."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
     assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_BYTES="0").returncode == 0
@@ -159,35 +159,35 @@ def test_drain_empties_the_disk_when_the_spool_is_switched_off(shop: Shop, reque
     assert shop.spool() == []
 
 
-def test_what_is_refused_is_set_aside_and_shown(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """Items that the Collector refuses for their content no longer wait; the command says so, `spool` shows why."""
+def test_drain_keeps_refused_items_and_spool_lists_them(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Refused items no longer wait; ``drain`` prints them, ``spool`` shows why."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
     receiver.status = 400
     done = shop.command("drain")
     assert done.returncode == 0
-    assert "traces   3 set aside (HTTP 400 Bad Request)" in done.stdout.splitlines()
+    assert "traces   3 refused and kept in rejected/ (HTTP 400 Bad Request)" in done.stdout.splitlines()
     found = shop.spool()
     assert {backlog["state"] for backlog in found} == {"rejected"}
     assert {backlog["reason"] for backlog in found} == {"HTTP 400 Bad Request"}
     assert sum(backlog["items"] for backlog in found if backlog["signal"] == "traces") == 3
-    assert "set aside: HTTP 400 Bad Request" in shop.command("spool").stdout
+    assert "refused and kept in rejected/: HTTP 400 Bad Request" in shop.command("spool").stdout
 
 
-def test_other_destinations_are_left_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What waits for another destination is not sent to this one, and the command says that there is something."""
+def test_drain_leaves_other_destinations_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """What waits for another endpoint is not sent to this one, and a line mentions it."""
     elsewhere = f"http://127.0.0.1:{free_port()}"
     shop.leave(OTEL_EXPORTER_OTLP_ENDPOINT=elsewhere)
     receiver: Receiver = request.getfixturevalue("receiver")
     done = shop.command("drain")
     assert done.returncode == 0
-    assert "Something waits for other destinations" in done.stdout
+    assert "Telemetry waits for other endpoints" in done.stdout
     assert receiver.requests == []
     assert {tuple(backlog["targets"]) for backlog in shop.spool()} == {(elsewhere,)}
 
 
-def test_a_running_process_keeps_its_own(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What a running process is sending is shown as held and is not drained."""
+def test_drain_leaves_the_segments_of_a_running_process(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """What a running process sends is listed as held and is not drained."""
     (shop.folder / "held.py").write_text(HELD, encoding="utf-8")
     running = subprocess.Popen(
         [*processes.RUN, sys.executable, "held.py"],
@@ -204,7 +204,7 @@ def test_a_running_process_keeps_its_own(shop: Shop, request: pytest.FixtureRequ
         assert {(b["signal"], b["state"], b["items"]) for b in shop.spool()} == {("traces", "held", 1)}
         done = shop.command("drain")
         assert done.returncode == 0
-        assert "Running processes are sending 1 items themselves." in done.stdout
+        assert "Running processes hold 1 items and send them themselves." in done.stdout
         running.kill()
     assert {(b["signal"], b["state"]) for b in shop.spool()} == {("traces", "waiting")}
     receiver: Receiver = request.getfixturevalue("receiver")
@@ -213,8 +213,8 @@ def test_a_running_process_keeps_its_own(shop: Shop, request: pytest.FixtureRequ
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "soon", "inf"])
-def test_a_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
-    """A time that is none is refused before anything is touched."""
+def test_drain_with_an_invalid_timeout_changes_nothing(shop: Shop, bad: str) -> None:
+    """An invalid ``--timeout`` is refused before anything is touched."""
     shop.leave()
     done = shop.command("drain", f"--timeout={bad}")
     assert done.returncode == 2
@@ -222,8 +222,8 @@ def test_a_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
     assert {backlog["state"] for backlog in shop.spool()} == {"waiting"}
 
 
-def test_drain_ends_in_time_and_the_next_one_sends_the_rest(shop: Shop) -> None:
-    """A Collector that stops answering in the middle of a search for what it refused: what it took is not sent again."""
+def test_drain_that_times_out_in_a_bisection_leaves_only_the_rest(shop: Shop) -> None:
+    """The Collector stops answering in a bisection: what it accepted is not sent again."""
     shop.leave(OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
     with Server(http("400 Bad Request"), http(), port=shop.port) as server:
         server.answers.append(server.hang)
@@ -233,7 +233,7 @@ def test_drain_ends_in_time_and_the_next_one_sends_the_rest(shop: Shop) -> None:
         assert len(taken) in (1, 2)
         left = 3 - len(taken)
         assert done.stdout.startswith(f"traces   {len(taken)} sent, {left} left on the disk (")
-        assert not server.let_go.is_set()
+        assert not server.closing.is_set()
     assert sum(backlog["items"] for backlog in shop.spool()) == left
     with Server(port=shop.port) as server:
         assert shop.command("drain").stdout == f"traces   {left} sent\n"

@@ -45,6 +45,6 @@ def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         return pipeline
 
     yield start
-    server.let_go.set()
+    server.closing.set()
     for pipeline in started:
         pipeline.finish(5)

@@ -181,7 +181,7 @@ def test_flush_to_hanging_server_returns_false_in_time(server: Server, start: Ca
     pipeline = start()
     put(pipeline, "a")
     assert not pipeline.flush(0.3)
-    assert not server.let_go.is_set()
+    assert not server.closing.is_set()
     assert pipeline.spool.pending()["traces"][0] == 1
 
 

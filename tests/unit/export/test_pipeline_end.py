@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_distro.export.build import assemble
-from otel_distro.export.send import last_delivery
+from otel_distro.export.send import delivery
 from tests.support.items import metric_names, put, span_names
 from tests.support.otlp_server import Server, http
 
@@ -29,8 +29,10 @@ def test_finish_with_hanging_server_keeps_its_budget(
     pipeline = start()
     put(pipeline, "a", "b")
     pipeline.finish(0.3)
-    assert not server.let_go.is_set()
-    left = "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces"
+    assert not server.closing.is_set()
+    left = (
+        "otel-distro: not delivered before the end of the process, kept on disk for the next start: 2 of traces [OD311]"
+    )
     assert left in capfd.readouterr().err.splitlines()
 
 
@@ -41,7 +43,7 @@ def test_finish_during_slow_request_sends_the_rest_beside_it(
 
     Nothing arrives twice.
     """
-    monkeypatch.setattr(last_delivery, "_SLOW", 0.0)
+    monkeypatch.setattr(delivery, "_SLOW_ANSWER_S", 0.0)
 
     def when_the_next_is_there(connection: socket.socket) -> None:
         server.wait_for(3)

@@ -47,7 +47,7 @@ def test_queue_spools_batches_in_order(queue: SignalQueue, spool: Spool, telemet
     assert [queue.spool_batch() for _ in range(4)] == [True, True, True, False]
     assert spool.pending()["traces"][0] == 7
     assert [len(queue.items), counts(telemetry, s.SDK_PROCESSED["traces"])] == [0, {None: 7}]
-    batch = spool.next("traces", 1 << 20)
+    batch = spool.lease("traces", 1 << 20)
     assert batch is not None
     assert [batch.body.index(str(number).encode()) for number in range(7)] == sorted(
         batch.body.index(str(number).encode()) for number in range(7)
@@ -67,9 +67,9 @@ def test_spool_batch_with_pauses_gives_the_same_body(spool: Spool, telemetry: Te
         for item in items:
             queue.put(item)
         assert queue.spool_batch(pauses)
-        batch = spool.next("traces", 1 << 20)
+        batch = spool.lease("traces", 1 << 20)
         assert batch is not None
-        spool.done(batch)
+        spool.acknowledge(batch)
         bodies.append((batch.body, batch.count))
     assert bodies[0] == bodies[1] == bodies[2]
     assert counts(telemetry, s.SDK_PROCESSED["traces"]) == {None: 297, "unencodable": 3}
@@ -94,8 +94,8 @@ def test_spool_batch_of_pre_encoded_items_gives_the_same_body(spool: Spool, tele
         while queue.spool_batch():
             continue
         found = []
-        while (batch := spool.next("traces", 1 << 20)) is not None:
-            spool.done(batch)
+        while (batch := spool.lease("traces", 1 << 20)) is not None:
+            spool.acknowledge(batch)
             found.append((batch.body, batch.count))
         bodies.append(found)
     assert bodies[1:] == bodies[:1] * 3
@@ -153,8 +153,8 @@ def test_pre_encode_with_concurrent_put_and_drop_loses_no_span(spool: Spool, tel
     while queue.spool_batch():
         continue
     arrived: list[bytes] = []
-    while (batch := spool.next("traces", 1 << 20)) is not None:
-        spool.done(batch)
+    while (batch := spool.lease("traces", 1 << 20)) is not None:
+        spool.acknowledge(batch)
         arrived += re.findall(rb"<\d\.\d+>", batch.body)
     assert len(arrived) == len(set(arrived))
     found = counts(telemetry, s.SDK_PROCESSED["traces"])

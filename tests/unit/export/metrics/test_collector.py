@@ -152,13 +152,13 @@ def test_checkpoint_written_many_times_keeps_only_the_newest(tmp_path: Path) -> 
     assert not sibling.adopt()
     last.reset_after_fork()
     assert sibling.adopt()
-    batch = sibling.next("metrics", 1 << 20)
+    batch = sibling.lease("metrics", 1 << 20)
     assert batch is not None
     assert (batch.body, batch.count) == (b"199" * 2000, 199)
     last.write(b"x", 1)
     last.drop()
     last.drop()
-    sibling.done(batch)
+    sibling.acknowledge(batch)
     assert not segments(tmp_path)
 
 

@@ -1,17 +1,17 @@
-"""The target of each signal is read from the environment as the specification of OTLP exporters says."""
+"""The endpoint of each signal is read from the environment as the OTLP specification says."""
 
 from __future__ import annotations
 
 import pytest
 
-from otel_distro.export.send.endpoint import OtlpEndpoint, target
+from otel_distro.export.send.endpoint import OtlpEndpoint, otlp_endpoint
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 
 
-def test_defaults() -> None:
+def test_endpoint_without_settings_is_the_local_collector() -> None:
     """Without settings: the Collector on this machine, protobuf, gzip, ten seconds."""
-    found = target("traces", {})
+    found = otlp_endpoint("traces", {})
     assert (found.url, found.timeout, found.gzip) == ("http://localhost:4318/v1/traces", 10.0, True)
     assert (found.ca_file, found.certificate_file, found.key_file) == (None, None, None)
     assert found.headers["content-type"] == "application/x-protobuf"
@@ -29,12 +29,12 @@ def test_defaults() -> None:
         ({"TRACES_ENDPOINT": "http://tempo", "ENDPOINT": ""}, "http://localhost:4318/v1/logs"),
     ],
 )
-def test_endpoint(environ: dict[str, str], url: str) -> None:
-    """The general endpoint gets the signal's path; the signal's own is taken as it is and goes before."""
-    assert target("logs", {OTLP + name: value for name, value in environ.items()}).url == url
+def test_endpoint_of_the_signal_takes_precedence_and_gets_no_path(environ: dict[str, str], url: str) -> None:
+    """The general endpoint gets the path of the signal; the signal's own is used unchanged."""
+    assert otlp_endpoint("logs", {OTLP + name: value for name, value in environ.items()}).url == url
 
 
-def test_own_settings_go_before_general_ones() -> None:
+def test_setting_of_the_signal_takes_precedence() -> None:
     """Headers, timeout, compression and files: the variable of the signal, then the general one."""
     environ = {
         "HEADERS": "x-key=general",
@@ -48,33 +48,33 @@ def test_own_settings_go_before_general_ones() -> None:
         "CLIENT_KEY": "/key",
         "METRICS_CLIENT_KEY": "/own-key",
     }
-    found = target("metrics", {OTLP + name: value for name, value in environ.items()})
+    found = otlp_endpoint("metrics", {OTLP + name: value for name, value in environ.items()})
     assert {key: found.headers[key] for key in ("x-key", "x-tenant")} == {"x-key": "a b", "x-tenant": "shop"}
     assert (found.timeout, found.gzip) == (0.5, False)
     assert (found.ca_file, found.certificate_file, found.key_file) == ("/ca", "/cert", "/own-key")
 
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", "1e400"])
-def test_bad_timeout_falls_back(value: str) -> None:
-    """A timeout that turned bad after the check of the environment is the default's ten seconds."""
-    assert target("traces", {"OTEL_EXPORTER_OTLP_TIMEOUT": value}).timeout == 10.0
+def test_invalid_timeout_gives_the_default(value: str) -> None:
+    """A timeout that became invalid after the check of the environment gives ten seconds."""
+    assert otlp_endpoint("traces", {"OTEL_EXPORTER_OTLP_TIMEOUT": value}).timeout == 10.0
 
 
-def test_credentials_become_a_header() -> None:
-    """User and password in the endpoint are sent as HTTP has them and stand in no message; a header goes before them."""
+def test_credentials_in_the_url_become_a_header() -> None:
+    """User and password of the URL become a header and are in no message; a set header wins."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://us%40er:pa%3Ass@collector:4318/otlp"}
-    found = target("traces", environ)
+    found = otlp_endpoint("traces", environ)
     assert found.url == "https://collector:4318/otlp/v1/traces"
     assert found.headers["authorization"] == "Basic dXNAZXI6cGE6c3M="
-    found = target("traces", {**environ, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer x"})
+    found = otlp_endpoint("traces", {**environ, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer x"})
     assert found.headers["authorization"] == "Bearer x"
 
 
-def test_secrets_are_not_shown() -> None:
-    """Neither the origin, which messages name, nor the representation has credentials, a query or headers."""
+def test_endpoint_shows_no_secret_in_origin_or_repr() -> None:
+    """Neither the origin, which messages contain, nor the representation has secrets."""
     shown = OtlpEndpoint("https://user:secret@collector:4318/v1/traces?key=secret", {"authorization": "secret"})
     assert shown.origin == "https://collector:4318"
-    found = target("traces", {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:secret@collector"})
+    found = otlp_endpoint("traces", {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:secret@collector"})
     assert "secret" not in repr(found)
     assert "dXNlc" not in repr(found)
 
@@ -83,6 +83,6 @@ def test_secrets_are_not_shown() -> None:
     ("url", "origin"),
     [("http://[::1]:4318/v1/traces", "http://[::1]:4318"), ("https://collector/x", "https://collector")],
 )
-def test_origin(url: str, origin: str) -> None:
+def test_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
     """The origin is scheme, host and, where it is given, port."""
     assert OtlpEndpoint(url).origin == origin

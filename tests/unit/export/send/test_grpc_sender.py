@@ -1,4 +1,4 @@
-"""What each status of a gRPC server means, on real connections."""
+"""The classification of each status of a gRPC server, on real connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import trustme
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from otel_distro.export.send.endpoint import USER_AGENT, target
+from otel_distro.export.send.endpoint import USER_AGENT, otlp_endpoint
 from otel_distro.export.send.grpc_sender import GrpcSender
 from otel_distro.export.send.http_sender import ExportResult, Outcome
 from tests.support.grpc_server import GrpcServer
@@ -44,7 +44,7 @@ RETRY_INFO = (
 
 
 class Recording:
-    """What came, and what is to be answered: bytes, or a status, details and trailing metadata."""
+    """The calls that came, and the answer: bytes, or a status, details and trailing metadata."""
 
     def __init__(self) -> None:
         self.answer: bytes | tuple[str, str, tuple[tuple[str, bytes], ...]] = b""
@@ -63,7 +63,7 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def recording() -> Iterator[Recording]:
-    """A server that answers as it is told."""
+    """A server that gives the answer set by the test."""
     found = Recording()
     yield found
     found.server.stop()
@@ -72,7 +72,9 @@ def recording() -> Iterator[Recording]:
 def sender(port: int, signal: str = "traces", **settings: str) -> GrpcSender:
     """Return a sender to a port of this machine."""
     environ = {"PROTOCOL": "grpc", "ENDPOINT": f"http://127.0.0.1:{port}", **settings}
-    return GrpcSender(target(signal, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in environ.items()}), signal)
+    return GrpcSender(
+        otlp_endpoint(signal, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in environ.items()}), signal
+    )
 
 
 def send(used: GrpcSender, timeout: float = 10.0) -> Outcome:
@@ -117,7 +119,7 @@ PARTIAL.partial_success.rejected_log_records = 4
     ],
 )
 def test_status_is_classified(recording: Recording, answer: Any, expected: Outcome) -> None:
-    """Success is taken, what is wrong with the content is refused, everything else is worth another try."""
+    """OK is success, faults of the content are permanent, everything else is retryable."""
     recording.answer = answer
     recording.calls.clear()
     assert send(sender(recording.server.port)) == expected
@@ -130,8 +132,8 @@ def test_status_is_classified(recording: Recording, answer: Any, expected: Outco
     ("signal", "service"),
     [("traces", "trace.v1.TraceService"), ("metrics", "metrics.v1.MetricsService"), ("logs", "logs.v1.LogsService")],
 )
-def test_request_says_what_it_is(recording: Recording, signal: str, service: str) -> None:
-    """Method, headers and who asks are as OTLP/gRPC has them; a key that ends in -bin carries bytes."""
+def test_request_has_method_headers_and_user_agent(recording: Recording, signal: str, service: str) -> None:
+    """Method, headers and user agent follow OTLP/gRPC; a key that ends in -bin carries bytes."""
     recording.answer = b""
     recording.calls.clear()
     used = sender(recording.server.port, signal, HEADERS="X-Key=a%20b,raw-bin=abc", COMPRESSION="none")
@@ -142,14 +144,14 @@ def test_request_says_what_it_is(recording: Recording, signal: str, service: str
     assert metadata["user-agent"].startswith(USER_AGENT)
 
 
-def test_a_header_that_grpc_cannot_carry(recording: Recording) -> None:
-    """It is held with the reason: the server may be the one that wants it."""
+def test_invalid_header_is_retryable_with_the_reason(recording: Recording) -> None:
+    """A header that gRPC cannot carry fails each attempt; the batch is kept with the reason."""
     outcome = send(sender(recording.server.port, HEADERS="x=a%09b"))
     assert (outcome.answer, outcome.reason) == (ExportResult.RETRYABLE, "gRPC INTERNAL: Invalid metadata")
 
 
-def test_nobody_there_and_there_again() -> None:
-    """A refused connection is held; the first request after the server's return is taken, without a delay of gRPC's own."""
+def test_server_that_returns_gets_the_first_request() -> None:
+    """A refused connection is retryable; the first request after the server's return succeeds."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -164,39 +166,39 @@ def test_nobody_there_and_there_again() -> None:
     server.stop()
 
 
-def test_a_message_that_is_too_long_for_the_server() -> None:
-    """It is refused as too large, so that it is halved, which is what the server's limit asks for."""
+def test_message_beyond_the_servers_limit_is_too_large() -> None:
+    """A message longer than the server's limit is permanent with 413, so that it is halved."""
     server = GrpcServer(lambda *_: b"", max_receive_message_length=50)
     outcome = send(sender(server.port, COMPRESSION="none"))
     server.stop()
     assert (outcome.answer, outcome.status) == (ExportResult.PERMANENT, 413)
 
 
-def test_a_server_that_never_answers() -> None:
-    """A request takes no longer than it may, and is held."""
-    asked, let_go = threading.Event(), threading.Event()
+def test_server_that_never_answers_is_retryable_after_the_timeout() -> None:
+    """A request takes no longer than its timeout, and is retryable."""
+    asked, closing = threading.Event(), threading.Event()
 
     def hang(*_: object) -> bytes:
         asked.set()
-        let_go.wait(60)
+        closing.wait(60)
         return b""
 
     server = GrpcServer(hang)
     outcome = send(sender(server.port), timeout=0.5)
-    let_go.set()
+    closing.set()
     server.stop()
     assert asked.is_set()
     assert outcome.answer is ExportResult.RETRYABLE
     assert outcome.reason.startswith("gRPC DEADLINE_EXCEEDED")
 
 
-def test_a_fork_in_the_middle_of_a_request() -> None:
-    """The request is called off and held without a word against the server, and none of the library's threads is left."""
-    asked, let_go = threading.Event(), threading.Event()
+def test_fork_during_a_request_cancels_it_without_a_reason() -> None:
+    """The call is cancelled, counts as no failure of the server, and no library thread is left."""
+    asked, closing = threading.Event(), threading.Event()
 
     def hang(*_: object) -> bytes:
         asked.set()
-        let_go.wait(60)
+        closing.wait(60)
         return b""
 
     server = GrpcServer(hang)
@@ -207,15 +209,15 @@ def test_a_fork_in_the_middle_of_a_request() -> None:
     assert asked.wait(20)
     used.before_fork()
     thread.join(20)
-    let_go.set()
+    closing.set()
     server.stop()
     assert outcomes == [Outcome(ExportResult.RETRYABLE)]
-    used.forget()
+    used.reset_after_fork()
     used.close()
 
 
-def test_certificates(tmp_path: Path) -> None:
-    """TLS is spoken with the given authority and client certificate, and with nobody else."""
+def test_certificates_of_the_settings_are_used(tmp_path: Path) -> None:
+    """TLS is used with the given authority and client certificate, and with no other server."""
     authority = trustme.CA()
     identity, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.com")
     files = {"CERTIFICATE": tmp_path / "ca", "CLIENT_CERTIFICATE": tmp_path / "cert", "CLIENT_KEY": tmp_path / "key"}
@@ -254,16 +256,16 @@ def test_certificates(tmp_path: Path) -> None:
         ({"ENDPOINT": "http://user:pass@collector:4317"}, "http://collector:4317", False),
     ],
 )
-def test_endpoint(settings: dict[str, str], url: str, secure: bool) -> None:
+def test_scheme_or_insecure_setting_decides_about_tls(settings: dict[str, str], url: str, secure: bool) -> None:
     """The scheme decides about TLS, without one the variable for it; no path is added."""
     environ = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in settings.items()}
-    found = target("logs", {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc", **environ})
+    found = otlp_endpoint("logs", {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc", **environ})
     assert (found.grpc, found.url, found.origin, found.secure) == (True, url, url, secure)
     assert ("authorization" in found.headers) is ("@" in settings.get("ENDPOINT", ""))
 
 
-def test_a_socket_of_this_machine(tmp_path: Path) -> None:
-    """A path of a socket is an endpoint, too."""
+def test_unix_socket_is_an_endpoint(tmp_path: Path) -> None:
+    """The path of a Unix socket is an endpoint, too."""
     server: Any = grpc.server(ThreadPoolExecutor(1))
     path = os.fspath(tmp_path / "otlp.sock")
     server.add_insecure_port(f"unix:{path}")

@@ -1,4 +1,4 @@
-"""What each answer of a server means, on real connections."""
+"""The classification of each answer of an HTTP server, on real connections."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_distro.export.send.endpoint import OtlpEndpoint
 from otel_distro.export.send.http_sender import ExportResult, Outcome, Sender
 from tests.support.items import content
-from tests.support.otlp_server import ExportResult as ServerAnswer
-from tests.support.otlp_server import Server, http
+from tests.support.otlp_server import Answer, Server, http
 
 
 def send(server: Server, *, timeout: float = 10.0, body: bytes = b"body", gzip_: bool = False) -> Outcome:
@@ -76,7 +75,7 @@ PARTIAL_LOGS.partial_success.rejected_log_records = 4
     ],
 )
 def test_answer_is_classified(answer: bytes, expected: Outcome) -> None:
-    """Success is taken, what is wrong with the content is refused, everything else is worth another try."""
+    """OTLP with 2xx is success, a fault of the content is permanent, all else is retryable."""
     with Server(answer) as server:
         assert send(server) == expected
         assert server.requests[0].body == b"body"
@@ -101,7 +100,7 @@ def test_answer_is_classified(answer: bytes, expected: Outcome) -> None:
     ],
 )
 def test_retry_after_is_obeyed_within_bounds(value: str, seconds: float) -> None:
-    """``Retry-After`` gives 0 to 60 seconds, whatever stands in it."""
+    """``Retry-After`` gives 0 to 60 seconds, whatever it holds."""
     raw = http("429 Too Many Requests", b"", "").replace(b"\r\n\r\n", f"\r\nRetry-After: {value}\r\n\r\n".encode())
     with Server(raw) as server:
         outcome = send(server)
@@ -110,14 +109,14 @@ def test_retry_after_is_obeyed_within_bounds(value: str, seconds: float) -> None
     assert outcome.retry_after == (0.0 if value == "\u0663" else seconds)
 
 
-def test_retry_after_may_be_a_date() -> None:
+def test_retry_after_as_a_date_gives_the_seconds_until_then() -> None:
     """A date in ``Retry-After`` gives the seconds until then."""
     with Server(http("503 Busy", b"", "", f"Retry-After: {formatdate(time.time() + 30, usegmt=True)}")) as server:
         assert 20 < send(server).retry_after <= 30
 
 
-def test_hanging_server_costs_the_timeout() -> None:
-    """A server that takes a request and never answers is left when the timeout has passed; the body is held."""
+def test_hanging_server_is_retryable_after_the_timeout() -> None:
+    """A server that reads a request and never answers is left after the timeout."""
     server = Server()
     server.answers[:] = [server.hang]
     with server:
@@ -171,14 +170,14 @@ def _trickle(connection: socket.socket) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_broken_answer_is_held(answer: ServerAnswer) -> None:
-    """An answer that breaks off, never ends or is none leaves the body with us, and us alive."""
+def test_broken_answer_is_retryable(answer: Answer) -> None:
+    """An answer that breaks off, never ends or is no HTTP is retryable and raises nothing."""
     with Server(answer) as server:
         assert send(server, timeout=0.3).answer is ExportResult.RETRYABLE
 
 
-def test_nobody_listens() -> None:
-    """A refused connection is held and its reason told."""
+def test_refused_connection_is_retryable_with_the_reason() -> None:
+    """A refused connection is retryable, with the reason."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     outcome = Sender(OtlpEndpoint(f"http://127.0.0.1:{port}/v1/traces")).send(b"body", 5.0)
@@ -189,13 +188,13 @@ def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     "url", ["http://nowhere.invalid/v1/traces", "http://127.0.0.1:99999/", "http://[::1/", "http://a b/"]
 )
-def test_impossible_url_is_held(url: str) -> None:
+def test_impossible_url_is_retryable(url: str) -> None:
     """Whatever the endpoint is, sending does not raise."""
     assert Sender(OtlpEndpoint(url)).send(b"body", 5.0).answer is ExportResult.RETRYABLE
 
 
-def test_connection_is_kept() -> None:
-    """Requests follow each other on one connection, whatever the status is and however the body is framed."""
+def test_connection_is_reused_for_later_requests() -> None:
+    """One connection serves all requests, whatever the status and the framing of the body."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/x-protobuf\r\n\r\n"
     body = PARTIAL.SerializeToString()
     answers = [
@@ -214,8 +213,8 @@ def test_connection_is_kept() -> None:
     assert server.connections == 1
 
 
-def test_huge_answer_is_not_read() -> None:
-    """Of an answer without end the beginning is read; the connection is given up and the next request has a new one."""
+def test_endless_answer_is_cut_and_its_connection_closed() -> None:
+    """Only the start of an endless answer is read; the next request has a new connection."""
 
     def huge(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: 10000000000\r\n\r\n")
@@ -230,8 +229,8 @@ def test_huge_answer_is_not_read() -> None:
     assert [request.connection for request in server.requests] == [1, 2]
 
 
-def test_idle_connection_closed_by_the_server_is_opened_again() -> None:
-    """A server that closes idle connections costs nothing: the request goes out once more on a new one."""
+def test_idle_connection_closed_by_the_server_is_reopened() -> None:
+    """If the server closes an idle connection, the request is sent once more on a new one."""
 
     def answer_and_close(connection: socket.socket) -> None:
         connection.sendall(http())
@@ -244,15 +243,15 @@ def test_idle_connection_closed_by_the_server_is_opened_again() -> None:
     assert [content(request) for request in server.requests] == [b"0", b"1", b"2"]
 
 
-def test_new_connection_that_breaks_is_not_tried_twice() -> None:
-    """Only an idle connection is opened again: what breaks at once waits for its next turn."""
+def test_new_connection_that_breaks_is_not_retried_at_once() -> None:
+    """Only an idle connection is reopened: a new one that breaks waits for the next attempt."""
     with Server(socket.socket.close) as server:
         assert send(server).answer is ExportResult.RETRYABLE
     assert len(server.requests) == 1
 
 
-def test_request_says_what_it_is() -> None:
-    """Path with its query, headers of the target and, where wanted, gzip: as OTLP/HTTP has it."""
+def test_request_has_path_headers_and_compression() -> None:
+    """Path with its query, headers of the endpoint and, if set, gzip: as OTLP/HTTP says."""
     with Server() as server:
         sender = Sender(
             OtlpEndpoint(f"{server.url}?tenant=a", {"content-type": "application/x-protobuf", "x-key": "é"})
@@ -268,20 +267,20 @@ def test_request_says_what_it_is() -> None:
     assert gzip.decompress(request.body) == b"body"
 
 
-def test_after_a_fork_the_parent_keeps_the_connection() -> None:
-    """Who forgets a connection sends nothing on it and opens one of its own."""
+def test_reset_after_fork_leaves_the_connection_to_the_parent() -> None:
+    """After the reset nothing is sent on the old connection, and a new one is opened."""
     with Server() as server:
         parent, child = Sender(OtlpEndpoint(server.url)), Sender(OtlpEndpoint(server.url))
         parent.send(b"parent", 5.0)
         child._connection = parent._connection
-        child.forget()
+        child.reset_after_fork()
         child.send(b"child", 5.0)
         child.close()
     assert [request.connection for request in server.requests] == [1, 2]
 
 
-def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``http_proxy`` gets the whole URL and the credentials that stand in its own."""
+def test_http_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``http_proxy`` gets the whole URL and the credentials of its own URL."""
     with Server() as proxy:
         monkeypatch.setenv("http_proxy", f"http://us%40er:pa%3Ass@127.0.0.1:{proxy.port}")
         sender = Sender(OtlpEndpoint("http://collector.invalid:4318/v1/traces"))
@@ -294,8 +293,8 @@ def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("names", [{"no_proxy": "127.0.0.1"}, {}])
-def test_no_proxy_is_respected(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
-    """Hosts in ``no_proxy`` are asked directly, and so is this machine: a proxy would look for it at its own place."""
+def test_no_proxy_and_this_machine_are_reached_directly(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
+    """No proxy is used for hosts in ``no_proxy`` and for this machine."""
     with Server() as server, Server(http("502 Bad Gateway")) as proxy:
         for name, value in {"http_proxy": f"http://127.0.0.1:{proxy.port}", **names}.items():
             monkeypatch.setenv(name, value)
@@ -303,7 +302,7 @@ def test_no_proxy_is_respected(monkeypatch: pytest.MonkeyPatch, names: dict[str,
         assert proxy.requests == []
 
 
-def test_ipv6() -> None:
+def test_ipv6_address_is_an_endpoint() -> None:
     """An IPv6 address in brackets is an endpoint like any other."""
     with Server(host="::1") as server:
         sender = Sender(OtlpEndpoint(f"http://[::1]:{server.port}/v1/traces"))

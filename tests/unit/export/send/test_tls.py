@@ -1,4 +1,4 @@
-"""Servers that speak TLS, as the URL says, and where it says otherwise."""
+"""Servers that expect TLS, where the URL says so and where it says ``http``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SPEAKS = "otel-distro: {} speaks TLS: telemetry goes there encrypted{}; the endpoint should begin with https://\n"
-GO = http("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n", "text/plain", "Connection: close")
+EXPECTS_TLS = (
+    "otel-distro: {} expects TLS: telemetry is sent there encrypted{}; let the endpoint begin with https:// [OD324]\n"
+)
+HTTPS_ONLY = http(
+    "400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n", "text/plain", "Connection: close"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +33,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Certificates:
-    """An authority of the test's own, a server's certificate for 127.0.0.1 and a client's."""
+    """A test authority, a server certificate for 127.0.0.1 and a client certificate."""
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
@@ -52,16 +56,16 @@ def certificates(tmp_path: Path) -> Certificates:
     return Certificates(tmp_path)
 
 
-def test_own_authority_is_trusted(certificates: Certificates) -> None:
-    """HTTPS to a server whose certificate comes from the authority in the file of the target."""
+def test_authority_of_the_settings_is_trusted(certificates: Certificates) -> None:
+    """HTTPS works with a certificate of the authority in the endpoint's file."""
     with Server(tls=certificates.context) as server:
         sender = Sender(OtlpEndpoint(server.url, ca_file=str(certificates.ca)))
         assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
         sender.close()
 
 
-def test_unknown_authority_is_held(certificates: Certificates) -> None:
-    """A certificate of somebody else's authority gets no byte of telemetry."""
+def test_certificate_of_an_unknown_authority_is_retryable(certificates: Certificates) -> None:
+    """A server with a certificate of an unknown authority gets no byte of telemetry."""
     with Server(tls=certificates.context) as server:
         outcome = Sender(OtlpEndpoint(server.url)).send(b"body", 5.0)
         assert outcome.answer is ExportResult.RETRYABLE
@@ -70,8 +74,8 @@ def test_unknown_authority_is_held(certificates: Certificates) -> None:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_client_certificate(certificates: Certificates, shown: bool) -> None:
-    """A server that asks for a client's certificate gets the one of the target; without one, the body is held."""
+def test_client_certificate_is_sent_when_asked_for(certificates: Certificates, shown: bool) -> None:
+    """A server that asks for a client certificate gets the configured one, or no request."""
     certificates.context.verify_mode = ssl.CERT_REQUIRED
     own = (str(certificates.certificate), str(certificates.key)) if shown else (None, None)
     with Server(tls=certificates.context) as server:
@@ -82,16 +86,16 @@ def test_client_certificate(certificates: Certificates, shown: bool) -> None:
         sender.close()
 
 
-def test_missing_certificate_file_is_held(certificates: Certificates) -> None:
-    """A file that is not there is told and holds what waits."""
+def test_missing_certificate_file_is_retryable_with_the_reason(certificates: Certificates) -> None:
+    """A missing file is retryable, with the reason."""
     with Server(tls=certificates.context) as server:
         outcome = Sender(OtlpEndpoint(server.url, ca_file="/nonexistent/ca.pem")).send(b"body", 5.0)
     assert outcome.answer is ExportResult.RETRYABLE
     assert outcome.reason.startswith("FileNotFoundError")
 
 
-def test_https_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch, certificates: Certificates) -> None:
-    """``https_proxy`` gets CONNECT and its credentials; the server behind it gets the request, encrypted to it."""
+def test_https_uses_a_tunnel_through_the_proxy(monkeypatch: pytest.MonkeyPatch, certificates: Certificates) -> None:
+    """``https_proxy`` gets CONNECT and its credentials; the server gets the request encrypted."""
 
     def tunnel(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -114,22 +118,22 @@ def test_https_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch, certificat
 
 @pytest.fixture
 def server(certificates: Certificates, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that speaks TLS, and has the parameter of the test, if any, for those who do not."""
+    """A server that expects TLS and answers plain HTTP with the parameter of the test, if any."""
     with Server(tls=certificates.context, plain=getattr(request, "param", b"")) as running:
         yield running
 
 
 def plain(server: Server, **options: str) -> tuple[str, Sender]:
-    """Return the endpoint of a server as somebody writes it who forgets that it speaks TLS, and a sender to it."""
+    """Return the ``http`` endpoint of a TLS server, and a sender to it."""
     endpoint = f"http://127.0.0.1:{server.port}"
     return endpoint, Sender(OtlpEndpoint(f"{endpoint}/v1/traces", **options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("server", [b"", GO], ids=["silent", "says so"], indirect=True)
-def test_plain_url_of_a_tls_server(
+@pytest.mark.parametrize("server", [b"", HTTPS_ONLY], ids=["silent", "answers 400"], indirect=True)
+def test_http_url_of_a_tls_server_is_sent_with_tls_and_reported_once(
     server: Server, certificates: Certificates, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the URL says ``http`` and the server wants TLS, it gets TLS, every body once, and that is said once."""
+    """Where the URL says ``http`` and the server expects TLS, each body is sent once, with TLS."""
     endpoint, sender = plain(server, ca_file=str(certificates.ca))
     for body in (b"one", b"two"):
         assert sender.send(body, 5.0).answer is ExportResult.SUCCESS
@@ -137,52 +141,58 @@ def test_plain_url_of_a_tls_server(
     assert sender.send(b"three", 5.0).answer is ExportResult.SUCCESS
     sender.close()
     assert len(server.requests) == 3
-    assert capfd.readouterr().err == SPEAKS.format(endpoint, "")
+    assert capfd.readouterr().err == EXPECTS_TLS.format(endpoint, "")
 
 
-def test_plain_url_of_a_tls_server_nobody_knows(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its certificate cannot be checked, which ``http`` did not ask for: the bodies arrive, and it is said."""
+def test_http_url_of_an_untrusted_tls_server_is_sent_and_reported(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its certificate does not verify: the bodies arrive, and the line says so."""
     endpoint, sender = plain(server)
     assert sender.send(b"body", 5.0).answer is ExportResult.SUCCESS
     sender.close()
     said = capfd.readouterr().err
-    assert said.startswith(SPEAKS.format(endpoint, "")[: -len("; the endpoint should begin with https://\n")])
+    assert said.startswith(EXPECTS_TLS.format(endpoint, "")[: -len("; let the endpoint begin with https:// [OD324]\n")])
     assert "without checking its certificate (unable to get local issuer certificate)" in said
 
 
-def test_refusal_is_no_sign_of_tls(capfd: pytest.CaptureFixture[str]) -> None:
-    """A server that speaks plain HTTP and refuses a body is asked once whether it meant TLS, and the body is refused."""
+def test_plain_server_that_rejects_is_probed_once_for_tls(capfd: pytest.CaptureFixture[str]) -> None:
+    """A plain HTTP server that rejects a body is probed once; the body stays rejected."""
     with Server(http("400 Bad Request", b"no span", "text/plain")) as server:
         sender = Sender(OtlpEndpoint(server.url))
         assert [sender.send(b"body", 5.0).answer for _ in range(3)] == [ExportResult.PERMANENT] * 3
         sender.close()
-        assert (len(server.requests), server.hellos) == (3, 1)
+        assert (len(server.requests), server.tls_hellos) == (3, 1)
     assert capfd.readouterr().err == ""
 
 
-def test_server_that_was_understood_is_not_asked() -> None:
-    """Who has taken plain HTTP once speaks it; a connection that breaks later is no reason to doubt it."""
+def test_server_that_has_answered_http_is_not_probed() -> None:
+    """A server that has answered plain HTTP is not probed when a connection breaks later."""
     with Server(http(), lambda connection: connection.close(), lambda connection: connection.close()) as server:
         sender = Sender(OtlpEndpoint(server.url))
         answers = [sender.send(b"body", 5.0).answer for _ in range(2)]
         sender.close()
-        assert (answers, len(server.requests), server.hellos) == ([ExportResult.SUCCESS, ExportResult.RETRYABLE], 3, 0)
+        assert (answers, len(server.requests), server.tls_hellos) == (
+            [ExportResult.SUCCESS, ExportResult.RETRYABLE],
+            3,
+            0,
+        )
 
 
-def test_nobody_there_is_not_asked() -> None:
-    """A collector that has not come up is found as soon as it has, whatever it speaks then."""
+def test_refused_connection_is_not_probed() -> None:
+    """A collector that does not listen yet is not probed, so that it can be found at once later."""
     with Server() as gone:
         port = gone.port
     sender = Sender(OtlpEndpoint(f"http://127.0.0.1:{port}/v1/traces"))
     assert sender.send(b"body", 5.0).answer is ExportResult.RETRYABLE
-    assert sender._discovery._next == 0.0
+    assert sender._tls._next_probe == 0.0
 
 
-def test_files_that_are_no_good(certificates: Certificates) -> None:
-    """With files that cannot be read there is no TLS: what waits is held, as it is with ``https``."""
+def test_unreadable_certificate_files_are_retryable(certificates: Certificates) -> None:
+    """Without readable files there is no TLS: requests stay retryable, as with ``https``."""
     with Server(tls=certificates.context) as server:
         _, sender = plain(server, ca_file="/nonexistent/ca.pem")
         assert sender.send(b"body", 5.0).answer is ExportResult.RETRYABLE
         assert server.requests == []
     with pytest.raises(FileNotFoundError):
-        tls.context(sender.target)
+        tls.new_context(sender.endpoint)

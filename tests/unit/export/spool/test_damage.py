@@ -1,4 +1,4 @@
-"""Whatever lies in the folder, sound records come out, the rest is counted, and nothing is followed or harmed."""
+"""Damaged and planted files: intact records come out, losses count, no link is followed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_distro.export.spool.format import FRAME_SIZE, HEADER_SIZE
 from otel_distro.export.spool.inspection import inspect
-from otel_distro.export.spool.segment import FRAME_SIZE, HEADER_SIZE
-from tests.support.spool_processes import LINE, adopt_all, body, folder, segments, spool, take
+from tests.support.spool_processes import LINE, adopt_all, body, drain, folder, segments, spool
 
 if TYPE_CHECKING:
     from otel_distro.export.spool.spool import Spool
@@ -24,8 +24,8 @@ FRAME = FRAME_SIZE + LINE
 STATE = range(8, 12)
 
 
-def _left(home: Path, count: int = COUNT) -> Path:
-    """Leave a segment of ``count`` records behind and return its path."""
+def _orphan(home: Path, count: int = COUNT) -> Path:
+    """Write a segment of ``count`` records, release it and return its path."""
     queue = spool(home)
     for number in range(count):
         queue.append("traces", body(number), 1)
@@ -46,8 +46,8 @@ def _stateless(frame: bytes) -> bytes:
     return frame[: STATE.start] + b"----" + frame[STATE.stop :]
 
 
-def _sound(frames: list[bytes], data: bytes) -> list[int]:
-    """Return which records still stand whole somewhere in ``data``."""
+def _intact(frames: list[bytes], data: bytes) -> list[int]:
+    """Return the numbers of the records that are still complete somewhere in ``data``."""
     marker = frames[0][:8]
     places = [at for at in range(len(data)) if data.startswith(marker, at)]
     whole = {_stateless(data[at : at + FRAME]) for at in places}
@@ -82,11 +82,11 @@ def _edit(data: bytes, kind: str, place: float, amount: int) -> bytes:
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(edits)
-def test_sound_records_survive_any_edit(changes: list[tuple[str, float, int]]) -> None:
-    """Bytes flipped, cut out, put in, zeroed or cut off: what is still whole is delivered, nothing else is."""
+def test_edited_segment_delivers_exactly_the_intact_records(changes: list[tuple[str, float, int]]) -> None:
+    """Whatever bytes are flipped, cut out or inserted, exactly the intact records come out."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        path = _left(home)
+        path = _orphan(home)
         data = path.read_bytes()
         frames = _frames(data)
         for change in changes:
@@ -94,44 +94,44 @@ def test_sound_records_survive_any_edit(changes: list[tuple[str, float, int]]) -
         path.write_bytes(data)
         queue = spool(home)
         adopt_all(queue)
-        assert take(queue) == _sound(frames, data)
+        assert drain(queue) == _intact(frames, data)
         queue.close()
         assert segments(home) == []
 
 
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.integers(0, COUNT * FRAME - 1), st.integers(0, 7))
-def test_a_flipped_bit_is_counted(at: int, bit: int) -> None:
-    """A record with a flipped bit is counted, the others are delivered; in the state a flip costs nothing."""
+def test_flipped_bit_loses_and_counts_one_record(at: int, bit: int) -> None:
+    """A flipped bit loses the record it is in, which is counted; in the state it loses none."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        path = _left(home)
+        path = _orphan(home)
         data = bytearray(path.read_bytes())
         data[HEADER_SIZE + at] ^= 1 << bit
         path.write_bytes(data)
         queue = spool(home)
         adopt_all(queue)
         hit = [] if at % FRAME in STATE else [at // FRAME]
-        assert take(queue) == [number for number in range(COUNT) if number not in hit]
+        assert drain(queue) == [number for number in range(COUNT) if number not in hit]
         assert _corrupt(queue) == len(hit)
 
 
 @pytest.mark.parametrize("at", [0, 9, 40, HEADER_SIZE - 1])
-def test_damaged_header(tmp_path: Path, at: int) -> None:
-    """A damaged file header costs no record: the name says what is needed to find them."""
-    path = _left(tmp_path)
+def test_damaged_file_header_loses_no_record(tmp_path: Path, at: int) -> None:
+    """The name of the file holds what is needed to find the records."""
+    path = _orphan(tmp_path)
     data = bytearray(path.read_bytes())
     data[at] ^= 255
     path.write_bytes(data)
     queue = spool(tmp_path)
     adopt_all(queue)
-    assert take(queue) == list(range(COUNT))
+    assert drain(queue) == list(range(COUNT))
 
 
 @pytest.mark.parametrize("size", range(0, HEADER_SIZE, 51))
-def test_killed_at_birth(tmp_path: Path, size: int) -> None:
-    """A segment whose owner was killed before the first record was written goes without a word."""
-    path = _left(tmp_path)
+def test_segment_without_a_record_is_deleted_silently(tmp_path: Path, size: int) -> None:
+    """A segment whose owner was killed before the first record was written counts as no loss."""
+    path = _orphan(tmp_path)
     path.write_bytes(path.read_bytes()[:size])
     queue = spool(tmp_path)
     adopt_all(queue)
@@ -139,9 +139,9 @@ def test_killed_at_birth(tmp_path: Path, size: int) -> None:
     assert segments(tmp_path) == []
 
 
-def test_torn_tail(tmp_path: Path) -> None:
-    """A record that was cut by the end of its writer is counted and set aside once, not again by the next adopter."""
-    path = _left(tmp_path)
+def test_torn_tail_is_counted_once(tmp_path: Path) -> None:
+    """A record that its writer left half written is counted and kept in rejected/ only once."""
+    path = _orphan(tmp_path)
     os.truncate(path, path.stat().st_size - 5)
     first = spool(tmp_path)
     adopt_all(first)
@@ -151,42 +151,42 @@ def test_torn_tail(tmp_path: Path) -> None:
     second = spool(tmp_path)
     adopt_all(second)
     assert second.dropped() == {}
-    assert take(second) == list(range(COUNT - 1))
+    assert drain(second) == list(range(COUNT - 1))
 
 
-def test_half_a_file_and_junk(tmp_path: Path) -> None:
-    """A file cut in half with junk behind it: its sound half is delivered."""
-    path = _left(tmp_path)
+def test_half_a_segment_with_junk_delivers_its_intact_half(tmp_path: Path) -> None:
+    """A file cut in half with junk behind it: its intact records are delivered."""
+    path = _orphan(tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + os.urandom(64))
     queue = spool(tmp_path)
     adopt_all(queue)
-    assert take(queue) == _sound(_frames(data), data[: len(data) // 2])
+    assert drain(queue) == _intact(_frames(data), data[: len(data) // 2])
     assert _corrupt(queue) >= 1
 
 
-def test_disk_that_forgets_while_we_run(tmp_path: Path) -> None:
-    """Bytes that change after they were written are noticed when they are read; the other records are delivered."""
+def test_record_damaged_after_the_write_is_counted_when_read(tmp_path: Path) -> None:
+    """Bytes that change after the write are noticed by the read, and lose only their record."""
     queue = spool(tmp_path)
     for number in range(3):
         queue.append("traces", body(number), 5)
     with segments(tmp_path)[0].open("r+b") as file:
         file.seek(HEADER_SIZE + FRAME + FRAME_SIZE + 3)
         file.write(b"!")
-    batch = queue.next("traces", 1 << 20)
+    batch = queue.lease("traces", 1 << 20)
     assert batch is not None
     assert (batch.body, batch.count) == (body(0) + body(2), 10)
-    queue.done(batch)
+    queue.acknowledge(batch)
     assert queue.dropped() == {("traces", "corrupt"): 5}
     assert queue.pending() == {}
 
 
-def test_body_cannot_forge_a_record(tmp_path: Path) -> None:
-    """A body that contains a whole record of another file makes no record, also when what is before it is damaged."""
-    forged = _left(tmp_path).read_bytes()[HEADER_SIZE : HEADER_SIZE + FRAME]
-    take_all = spool(tmp_path)
-    adopt_all(take_all)
-    take(take_all)
+def test_body_that_contains_a_record_forges_none(tmp_path: Path) -> None:
+    """A record of another file inside a body is no record, even behind damaged bytes."""
+    forged = _orphan(tmp_path).read_bytes()[HEADER_SIZE : HEADER_SIZE + FRAME]
+    earlier = spool(tmp_path)
+    adopt_all(earlier)
+    drain(earlier)
     queue = spool(tmp_path)
     queue.append("traces", forged * 3, 1)
     queue.append("traces", body(7), 1)
@@ -197,29 +197,30 @@ def test_body_cannot_forge_a_record(tmp_path: Path) -> None:
     path.write_bytes(data)
     queue = spool(tmp_path)
     adopt_all(queue)
-    assert take(queue) == [7]
+    assert drain(queue) == [7]
 
 
-def test_lies_about_length(tmp_path: Path) -> None:
-    """Many headers that claim huge bodies end in bounded work and memory, and hide no sound file beside them."""
-    path = _left(tmp_path)
+def test_headers_with_false_lengths_end_in_bounded_work(tmp_path: Path) -> None:
+    """Many headers that claim huge bodies cost bounded work, and hide no intact file beside."""
+    path = _orphan(tmp_path)
     data = path.read_bytes()
     marker = data[8:16]
     lie = marker + b"wait" + struct.pack("<12sIQII", b"traces", 1, 1, 2**32 - 1, 0)
     path.write_bytes(data + lie * 50_000)
     spool(tmp_path).close()
-    _left(tmp_path)
+    _orphan(tmp_path)
     queue = spool(tmp_path)
     adopt_all(queue)
-    assert sorted(take(queue)) == sorted([*range(COUNT), *range(COUNT)])
+    assert sorted(drain(queue)) == sorted([*range(COUNT), *range(COUNT)])
     assert _corrupt(queue) >= 1
 
 
-def test_sound_headers_that_overlap(tmp_path: Path) -> None:
-    """Sound headers whose long bodies are wrong cannot make the search quadratic: the work is bounded."""
-    from otel_distro.export.spool.segment import Header, Record, Segment
+def test_overlapping_headers_end_in_bounded_work(tmp_path: Path) -> None:
+    """Intact headers whose long bodies do not match cannot make the scan quadratic."""
+    from otel_distro.export.spool.format import Header
+    from otel_distro.export.spool.segment import Record, Segment
 
-    path = _left(tmp_path)
+    path = _orphan(tmp_path)
     data = bytearray(path.read_bytes()[:HEADER_SIZE])
     with tempfile.TemporaryFile() as file:
         from otel_distro.export.spool.segment import Entry
@@ -233,14 +234,14 @@ def test_sound_headers_that_overlap(tmp_path: Path) -> None:
     path.write_bytes(bytes(data) + head * 160_000)
     queue = spool(tmp_path)
     adopt_all(queue)
-    assert take(queue) == []
+    assert drain(queue) == []
     assert _corrupt(queue) >= 1
     assert segments(tmp_path) == []
 
 
-def test_planted_files(tmp_path: Path) -> None:
-    """Links, FIFOs, folders, devices and junk under a segment's name: nothing is followed, harmed or waited for."""
-    path = _left(tmp_path)
+def test_planted_files_are_neither_followed_nor_changed(tmp_path: Path) -> None:
+    """Links, FIFOs, folders, devices and junk named like segments are not followed or changed."""
+    path = _orphan(tmp_path)
     secret = tmp_path / "secret"
     secret.write_bytes(path.read_bytes())
     place = folder(tmp_path)
@@ -262,9 +263,9 @@ def test_planted_files(tmp_path: Path) -> None:
     queue = spool(tmp_path)
     assert sum(found.items for found in inspect({"XDG_STATE_HOME": str(tmp_path)})) == COUNT
     adopt_all(queue)
-    assert take(queue) == list(range(COUNT))
+    assert drain(queue) == list(range(COUNT))
     queue.append("traces", body(99), 1)
-    assert take(queue) == [99]
+    assert drain(queue) == [99]
     queue.close()
 
     assert secret.read_bytes() == before
@@ -278,8 +279,10 @@ def test_planted_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", ["otel-distro", "otel-distro/spool", "otel-distro/spool/k1"])
 @pytest.mark.parametrize("attack", ["link", "writable", "file"])
-def test_unsafe_folder_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], level: str, attack: str) -> None:
-    """A folder that is a link, that others may write or that is none is not used: memory, and one line that says so."""
+def test_unsafe_folder_is_not_used_and_reported_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], level: str, attack: str
+) -> None:
+    """For a link, a file or a folder that others may write, memory is used and one line says so."""
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.mkdir()
     place = home / level
@@ -296,7 +299,7 @@ def test_unsafe_folder_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[s
     for number in range(3):
         queue.append("traces", body(number), 1)
     assert not queue.durable
-    assert take(queue) == [0, 1, 2]
+    assert drain(queue) == [0, 1, 2]
     assert list(elsewhere.iterdir()) == []
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -304,8 +307,10 @@ def test_unsafe_folder_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("environ", [{"HOME": ""}, {"HOME": "/nonexistent/home"}, {"XDG_STATE_HOME": "relative"}])
-def test_no_place_to_write(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a usable home the spool works from memory and writes nowhere, least of all where the program stands."""
+def test_user_without_a_usable_home_gets_a_spool_in_memory(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a usable home directory no file is written, not even in the working directory."""
     from otel_distro.export.spool.spool import open_spool
 
     monkeypatch.chdir(tmp_path)
@@ -315,5 +320,5 @@ def test_no_place_to_write(environ: dict[str, str], tmp_path: Path, monkeypatch:
         assert queue.pending() == {}
         return
     queue.append("traces", body(1), 1)
-    assert take(queue) == [1]
+    assert drain(queue) == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or not to be opened: memory for the while, then the disk again, and nothing lost."""
+"""On full or read-only disks records wait in memory, then move to the disk; none is lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.spool_processes import adopt_all, run, spool, take
+from tests.support.spool_processes import adopt_all, drain, run, spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,25 +21,25 @@ def await_disk():
 
 
 def _check(lines: list[str], err: str, home: Path, *, count: int) -> None:
-    """Check that the program said that it was off the disk and on it again, in one line each, and lost nothing."""
+    """Check that one line reports the failing disk, one its return, and that no record is lost."""
     assert lines == ["True", "False", "True", "{}"]
-    said = err.splitlines()
-    assert len(said) == 2, err
-    assert "keeping telemetry in memory" in said[0]
-    assert "again" in said[1]
+    printed = err.splitlines()
+    assert len(printed) == 2, err
+    assert "keeping telemetry in memory" in printed[0]
+    assert "again" in printed[1]
     queue = spool(home)
     adopt_all(queue)
-    assert take(queue) == list(range(count))
+    assert drain(queue) == list(range(count))
 
 
-def test_no_descriptors_left(tmp_path: Path) -> None:
-    """While the program holds every descriptor, telemetry waits in memory; the next process finds all of it."""
+def test_process_without_descriptors_keeps_records_in_memory(tmp_path: Path) -> None:
+    """Without free descriptors records wait in memory; the next process finds all of them."""
     script = (
         AWAIT
         + """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-said(True)
+report(True)
 held = []
 try:
     while True:
@@ -48,21 +48,21 @@ except OSError:
     pass
 for number in range(100):
     spool.append("traces", body(number), 1)
-said(spool.durable)
+report(spool.durable)
 for fd in held:
     os.close(fd)
 await_disk()
 spool.append("traces", body(100), 1)
-said(spool.durable)
-said(spool.dropped())
+report(spool.durable)
+report(spool.dropped())
 spool.close()
 """
     )
     _check(*run(script, tmp_path), tmp_path, count=101)
 
 
-def test_open_segment_outlives_the_descriptors(tmp_path: Path) -> None:
-    """A segment that is open already takes everything although no new file could be opened."""
+def test_process_without_descriptors_still_writes_its_open_segment(tmp_path: Path) -> None:
+    """An open segment accepts all records although no new file can be opened."""
     script = """
 import resource
 spool.append("traces", body(0), 1)
@@ -74,16 +74,16 @@ except OSError:
     pass
 for number in range(1, 100):
     spool.append("traces", body(number), 1)
-said(spool.durable)
+report(spool.durable)
 """
     assert run(script, tmp_path) == (["True"], "")
     queue = spool(tmp_path)
     adopt_all(queue)
-    assert take(queue) == list(range(100))
+    assert drain(queue) == list(range(100))
 
 
-def test_limit_on_file_sizes(tmp_path: Path) -> None:
-    """Below a limit on the size of files (``ulimit -f``) segments are smaller; where nothing fits, memory helps out."""
+def test_limit_on_file_sizes_makes_segments_smaller(tmp_path: Path) -> None:
+    """Under ``ulimit -f`` segments are smaller; where none fits, records wait in memory."""
     script = (
         AWAIT
         + """
@@ -92,15 +92,15 @@ spool.append("traces", body(0), 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 for number in range(1, 100):
     spool.append("traces", body(number), 1)
-said(spool.durable)
+report(spool.durable)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 for number in range(100, 200):
     spool.append("traces", body(number), 1)
-said(spool.durable)
+report(spool.durable)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 await_disk()
-said(spool.durable)
-said(spool.dropped())
+report(spool.durable)
+report(spool.dropped())
 spool.close()
 """
     )
@@ -108,7 +108,7 @@ spool.close()
 
 
 def _private_mounts() -> list[str]:
-    """Return a command in front of which a program may mount what it likes, where the system lets us."""
+    """Return a command prefix that allows mounts, empty where the system forbids them."""
     for command in (["unshare", "-m"], ["unshare", "-Urm"]):
         try:
             done = subprocess.run(
@@ -126,8 +126,8 @@ needs_mounts = pytest.mark.skipif(not MOUNTS, reason="neither root nor user name
 
 
 @needs_mounts
-def test_full_disk(tmp_path: Path) -> None:
-    """On a full disk telemetry waits in memory, what is acknowledged stays so, and it moves when there is room."""
+def test_full_disk_keeps_records_in_memory_until_there_is_room(tmp_path: Path) -> None:
+    """On a full disk records wait in memory, acknowledgements hold, and all move later."""
     script = (
         AWAIT
         + """
@@ -136,7 +136,7 @@ mount = os.environ["XDG_STATE_HOME"]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", mount], check=True)
 for number in range(1000):
     spool.append("traces", body(number), 1)
-said(spool.durable)
+report(spool.durable)
 with open(f"{mount}/fill", "wb", buffering=0) as fill:
     try:
         while True:
@@ -150,20 +150,20 @@ with open(f"{mount}/fill", "wb", buffering=0) as fill:
         pass
 for number in range(1000, 3000):
     spool.append("traces", body(number), 1)
-said(spool.durable)
-batch = spool.next("traces", 16 * 500)
+report(spool.durable)
+batch = spool.lease("traces", 16 * 500)
 got = batch.body
-spool.done(batch)
+spool.acknowledge(batch)
 os.unlink(f"{mount}/fill")
 await_disk()
-said(spool.durable)
-said(spool.dropped())
+report(spool.durable)
+report(spool.dropped())
 spool.close()
 from tests.support.spool_processes import spool as reopen, numbers
 from pathlib import Path
 later = reopen(Path(mount))
 adopt_all(later)
-assert numbers(got) + take(later) == list(range(3000))
+assert numbers(got) + drain(later) == list(range(3000))
 """
     )
     lines, err = run(script, tmp_path, prefix=MOUNTS)
@@ -171,26 +171,26 @@ assert numbers(got) + take(later) == list(range(3000))
 
 
 @needs_mounts
-def test_read_only_disk(tmp_path: Path) -> None:
-    """A file system that becomes read-only, as one with errors does, costs nothing and stops nobody."""
+def test_disk_that_becomes_read_only_loses_no_record(tmp_path: Path) -> None:
+    """A file system that becomes read-only, as one with errors does, stops no delivery."""
     script = (
         AWAIT
         + """
 import subprocess
 mount = os.environ["XDG_STATE_HOME"]
 subprocess.run(["mount", "-t", "tmpfs", "none", mount], check=True)
-said(True)
+report(True)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "remount,ro", "none", mount], check=True)
 for number in range(10):
     spool.append("traces", body(number), 1)
-said(spool.durable)
-assert take(spool) == list(range(10))
+report(spool.durable)
+assert drain(spool) == list(range(10))
 spool.append("traces", body(10), 1)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "remount,rw", "none", mount], check=True)
 await_disk()
-assert take(spool) == [10]
-said(spool.durable)
-said(spool.dropped())
+assert drain(spool) == [10]
+report(spool.durable)
+report(spool.dropped())
 """
     )
     lines, err = run(script, tmp_path, prefix=MOUNTS)
@@ -198,15 +198,15 @@ said(spool.dropped())
 
 
 @needs_mounts
-def test_always_read_only(tmp_path: Path) -> None:
-    """A program that never has a disk delivers from memory and says so in one line."""
+def test_disk_that_is_always_read_only_is_reported_once(tmp_path: Path) -> None:
+    """A program that never has a disk delivers from memory and reports that in one line."""
     script = """
 import subprocess
 subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", os.environ["XDG_STATE_HOME"]], check=True)
 for number in range(100):
     spool.append("traces", body(number), 1)
 adopt_all(spool)
-said(take(spool) == list(range(100)))
+report(drain(spool) == list(range(100)))
 spool.close()
 """
     lines, err = run(script, tmp_path, prefix=MOUNTS)
@@ -214,8 +214,8 @@ spool.close()
     assert len(err.splitlines()) == 1
 
 
-def test_home_of_somebody_else(tmp_path: Path) -> None:
-    """Where the user may not write, or should not (``sudo`` keeps HOME), it works from memory and says so once."""
+def test_home_of_another_user_is_not_used_and_reported_once(tmp_path: Path) -> None:
+    """A home of another user (``sudo`` keeps HOME) is not used; one line reports it."""
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
     if os.geteuid() == 0:
@@ -223,8 +223,8 @@ def test_home_of_somebody_else(tmp_path: Path) -> None:
     script = """
 for number in range(10):
     spool.append("traces", body(number), 1)
-said(spool.durable)
-said(take(spool) == list(range(10)))
+report(spool.durable)
+report(drain(spool) == list(range(10)))
 """
     lines, err = run(script, home)
     assert lines == ["False", "True"]
@@ -232,9 +232,9 @@ said(take(spool) == list(range(10)))
     assert list(home.iterdir()) == []
 
 
-def test_synchronous_writes(tmp_path: Path) -> None:
-    """With writes through to the disk everything is the same."""
+def test_fsync_delivers_the_same_records(tmp_path: Path) -> None:
+    """With fsync after each write the same records come out."""
     queue = spool(tmp_path, fsync="true")
     for number in range(5):
         queue.append("traces", b"%015d\n" % number, 1)
-    assert take(queue) == list(range(5))
+    assert drain(queue) == list(range(5))
