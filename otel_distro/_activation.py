@@ -145,7 +145,7 @@ def tell(error: BaseException, handler: str, *where: Any) -> None:
     from otel_distro.errors.exception_report import record
     from otel_distro.errors.sources import hooks, swallowed
 
-    if handler == "silent":
+    if handler == "swallowed":
         code, offset = where
         swallowed.caught(code, offset, error)
     elif handler == "unraisable":

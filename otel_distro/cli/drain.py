@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
         say(line, code="OD201")
     found = endpoints()
     # The settings that keep new telemetry off the disk do not matter: what is there is to be sent.
-    ignored = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_BYTES.name)
+    ignored = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_MAX_BYTES.name)
     spool = shared_spool(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ignored})
     drain = _Drain(spool, spool_exporters(found, spool))
     try:

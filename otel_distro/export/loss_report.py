@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _REJECTED = "rejected"
 _EXPLANATIONS = {
-    "size": f" (more than {settings.OTEL_DISTRO_SPOOL_BYTES.name}; the oldest go first)",
-    "age": f" (older than {settings.OTEL_DISTRO_SPOOL_AGE.name})",
+    "size": f" (more than {settings.OTEL_DISTRO_SPOOL_MAX_BYTES.name}; the oldest go first)",
+    "age": f" (older than {settings.OTEL_DISTRO_SPOOL_MAX_AGE.name})",
     "memory_full": " (the disk does not accept them, and the 32 MiB in memory are full)",
     "corrupt": " (damaged on the disk)",
 }

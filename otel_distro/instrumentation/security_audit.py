@@ -41,10 +41,10 @@ _NAME = "audit events"
 EVENTS = {
     rules.FILES: schema.AUDIT_FILE_SENSITIVE,
     rules.PROCESSES: schema.AUDIT_PROCESS_START,
-    rules.PEERS: schema.AUDIT_NETWORK_PEER,
-    rules.CODE: schema.AUDIT_CODE_TEXT,
-    rules.NATIVE: schema.AUDIT_CODE_NATIVE,
-    rules.TEMPORARY: schema.AUDIT_CODE_TEMPORARY,
+    rules.CONNECTIONS: schema.AUDIT_NETWORK_PEER,
+    rules.DYNAMIC_CODE: schema.AUDIT_CODE_TEXT,
+    rules.NATIVE_LIBRARIES: schema.AUDIT_CODE_NATIVE,
+    rules.TMP_MODULES: schema.AUDIT_CODE_TEMPORARY,
     rules.PRIVILEGES: schema.AUDIT_PRIVILEGE_CHANGE,
 }
 
@@ -100,7 +100,7 @@ class _Emitter:
             before_exit=self._before_exit,
             before_exec=self._before_exec if executed else None,
         )
-        metric = schema.AUDIT_SUPPRESSED
+        metric = schema.AUDIT_EVENTS_RATE_LIMITED
         metrics.get_meter("otel_distro.audit", __version__).create_observable_counter(
             metric.name, [_observe], metric.unit, metric.brief
         )
@@ -189,17 +189,17 @@ def _emit(seen: Seen) -> None:
         attributes[schema.FILE_PATH.name], reason = target, details
     elif kind == rules.PROCESSES:
         attributes[schema.PROCESS_COMMAND_ARGS.name] = details
-    elif kind == rules.PEERS:
+    elif kind == rules.CONNECTIONS:
         attributes[schema.NETWORK_PEER_ADDRESS.name] = details[0]
         if details[1]:
             attributes[schema.NETWORK_PEER_PORT.name] = details[1]
-    elif kind == rules.CODE:
+    elif kind == rules.DYNAMIC_CODE:
         path, line, function, size = details
         attributes[schema.CODE_FILE_PATH.name] = path
         attributes[schema.CODE_LINE_NUMBER.name] = line
         attributes[schema.CODE_FUNCTION_NAME.name] = function
         reason = f"{size} characters"
-    elif kind == rules.TEMPORARY:
+    elif kind == rules.TMP_MODULES:
         attributes[schema.FILE_PATH.name] = target
     elif kind == rules.PRIVILEGES:
         target, outcome, reason = details

@@ -78,5 +78,5 @@ def _report(message: Any) -> None:
         schema.WARNING,
     )
     if suppressed:
-        report.attributes[schema.LOG_REPEATS.name] = suppressed
+        report.attributes[schema.LOG_DUPLICATES.name] = suppressed
     exception_report.emit(report)

@@ -1,6 +1,6 @@
 """Exceptions that the application catches without reporting them.
 
-Enabled by ``OTEL_DISTRO_SILENT_EXCEPTIONS``. ``sys.monitoring`` (Python 3.12) reports which code
+Enabled by ``OTEL_DISTRO_SWALLOWED_EXCEPTIONS``. ``sys.monitoring`` (Python 3.12) reports which code
 has caught an exception. An exception that is then re-raised, logged, captured or reported by
 another source is not swallowed; one that is freed without that is. Each is counted; of each
 fingerprint one record is sent at once, then one per minute with the number suppressed.
@@ -60,19 +60,19 @@ class _Swallowed:
 
 def start() -> None:
     """Register with ``sys.monitoring``, if the setting is on."""
-    if not settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
+    if not settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.get():
         return
     monitoring: Any = getattr(sys, "monitoring", None)
     if monitoring is None:
         say(
-            f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name} needs Python 3.12: swallowed exceptions are not recorded",
+            f"{settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.name} needs Python 3.12: swallowed exceptions are not recorded",
             code="OD502",
         )
         return
     tool = next((tool for tool in _TOOL_IDS if monitoring.get_tool(tool) in (None, _NAME)), None)
     if tool is None:
         say(
-            f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name}: no free tool id of sys.monitoring; "
+            f"{settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.name}: no free tool id of sys.monitoring; "
             "swallowed exceptions are not recorded",
             code="OD503",
         )
@@ -138,14 +138,14 @@ def _describe(error: Exception) -> _Swallowed:
     kind = exception_report.type_name(type(error))
     fingerprint = frames.fingerprint(kind, error, frames.traceback_entries(error.__traceback__))
     if _limiter.would_admit(fingerprint):
-        report = exception_report.build_report(error, "silent", handled=True)
+        report = exception_report.build_report(error, "swallowed", handled=True)
         return _Swallowed(report.attributes, report)
     return _Swallowed(
         {
             schema.EXCEPTION_TYPE.name: kind,
             schema.EXCEPTION_FINGERPRINT.name: fingerprint,
             schema.EXCEPTION_HANDLED.name: True,
-            schema.EXCEPTION_HANDLER.name: "silent",
+            schema.EXCEPTION_HANDLER.name: "swallowed",
         },
         None,
     )
@@ -160,5 +160,5 @@ def _report(swallowed: _Swallowed) -> None:
     suppressed = _limiter.admit(swallowed.attributes[schema.EXCEPTION_FINGERPRINT.name])
     if suppressed is not None and swallowed.report is not None:
         if suppressed:
-            swallowed.attributes[schema.LOG_REPEATS.name] = suppressed
+            swallowed.attributes[schema.LOG_DUPLICATES.name] = suppressed
         exception_report.emit(swallowed.report)

@@ -113,7 +113,7 @@ class LogFile:
 
     def report_to(self, meter: Meter) -> None:
         """Report the number of dropped records at every collection."""
-        metric = schema.LOG_FILE_LOST
+        metric = schema.LOG_FILE_DROPPED
         meter.create_observable_counter(
             metric.name, [lambda _: (Observation(self.dropped),)], metric.unit, metric.brief
         )
@@ -229,9 +229,9 @@ def add_log_file(queues: dict[str, SignalQueue]) -> LogFile:
 
     file = LogFile(
         settings.OTEL_DISTRO_LOG_FILE.get(),
-        max_bytes=settings.OTEL_DISTRO_LOG_FILE_BYTES.get(),
-        max_age=settings.OTEL_DISTRO_LOG_FILE_AGE.get(),
-        backup_count=settings.OTEL_DISTRO_LOG_FILE_KEEP.get(),
+        max_bytes=settings.OTEL_DISTRO_LOG_FILE_MAX_BYTES.get(),
+        max_age=settings.OTEL_DISTRO_LOG_FILE_MAX_AGE.get(),
+        backup_count=settings.OTEL_DISTRO_LOG_FILE_BACKUP_COUNT.get(),
     )
     # A redactor of its own, so that the redactions of an exported record are counted once.
     redactor = Redactor.from_environment()

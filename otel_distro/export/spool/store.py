@@ -341,7 +341,7 @@ class SegmentStore:
             if self._total + need + HEADER_SIZE > self._limit and not segment.busy():
                 self._drop(segment, "size")
         if self._total + need > self._limit:
-            raise OSError(errno.EDQUOT, f"other processes use all of {settings.OTEL_DISTRO_SPOOL_BYTES.name}")
+            raise OSError(errno.EDQUOT, f"other processes use all of {settings.OTEL_DISTRO_SPOOL_MAX_BYTES.name}")
 
     def _drop(self, segment: Segment, reason: str) -> None:
         dropped = segment.drop()

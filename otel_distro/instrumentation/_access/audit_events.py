@@ -29,7 +29,7 @@ class AccessAudit:
     """Emits audit events of refused requests and logins, rate-limited per client."""
 
     def __init__(self) -> None:
-        per_minute = settings.OTEL_DISTRO_AUDIT_RATE.get()
+        per_minute = settings.OTEL_DISTRO_AUDIT_RATE_LIMIT.get()
         self._limits = {_HTTP: Limit(per_minute), _LOGIN: Limit(per_minute)}
         self._trust_proxy = settings.OTEL_DISTRO_AUDIT_TRUST_PROXY.get()
 
@@ -72,7 +72,7 @@ class AccessAudit:
 
     def _emit(self, name: str, client: str, attributes: dict[str, Any], **fields: Any) -> None:
         if not self._limits[name].allow(client):
-            events.count(_SCOPE, schema.AUDIT_SUPPRESSED, {schema.AUDIT_NAME.name: name})
+            events.count(_SCOPE, schema.AUDIT_EVENTS_RATE_LIMITED, {schema.AUDIT_NAME.name: name})
             return
         if client:
             attributes[schema.CLIENT_ADDRESS.name] = client

@@ -1,9 +1,9 @@
-"""Deduplication of log records; off unless ``OTEL_DISTRO_LOG_REPEATS`` is set.
+"""Deduplication of log records; off unless ``OTEL_DISTRO_LOG_DEDUP_LIMIT`` is set.
 
 Records are equal if they have the same logger, level and message template, and the same
 fingerprint if they carry an exception: the first error of its kind is always sent. Events are never
 deduplicated. Of equal records the first few in a window are sent, and of those that follow the last
-one, with the number suppressed before it: ``otel_distro.log.repeats``.
+one, with the number suppressed before it: ``otel_distro.log.duplicates``.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Deduplicator:
             if window.last is not None:
                 arguments, context = window.last
                 if window.suppressed:
-                    arguments[-1][schema.LOG_REPEATS.name] = window.suppressed
+                    arguments[-1][schema.LOG_DUPLICATES.name] = window.suppressed
                 self._send(arguments, context)
 
 
@@ -125,12 +125,12 @@ active: Deduplicator | None = None
 def start(send: Send) -> None:
     """Start deduplication, if the settings enable it. ``send``: emits a record in a context."""
     global active
-    limit = settings.OTEL_DISTRO_LOG_REPEATS.get()
+    limit = settings.OTEL_DISTRO_LOG_DEDUP_LIMIT.get()
     if not limit:
         return
-    active = Deduplicator(limit, settings.OTEL_DISTRO_LOG_REPEATS_WINDOW.get(), send)
+    active = Deduplicator(limit, settings.OTEL_DISTRO_LOG_DEDUP_WINDOW.get(), send)
     process_exit.register(_NAME, process_exit.Order.LOG_DEDUPLICATION, before_end=_release_all)
-    metric = schema.LOG_FOLDED
+    metric = schema.LOG_DEDUPLICATED
     metrics.get_meter("otel_distro.log_records", __version__).create_observable_counter(
         metric.name, [_observe], metric.unit, metric.brief
     )

@@ -200,7 +200,7 @@ from otel_distro._runtime import fork
 print(*fork.names(), sep=";")
 print(sum(each["before"].__module__ == fork.__name__ for each in registered if "before" in each))
 """
-    changes = {**NOWHERE, "OTEL_DISTRO_AUDIT_KINDS": "all", "OTEL_DISTRO_LOG_REPEATS": "5"}
+    changes = {**NOWHERE, "OTEL_DISTRO_AUDIT_KINDS": "all", "OTEL_DISTRO_LOG_DEDUP_LIMIT": "5"}
     ended = run(tmp_path, *RUN, sys.executable, "-c", script, **changes)
     assert (ended.returncode, ended.stderr) == (0, "")
     names, stages = ended.stdout.splitlines()

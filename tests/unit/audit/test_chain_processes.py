@@ -53,7 +53,7 @@ def test_concurrent_processes_lose_no_event_when_one_is_killed(tmp_path: Path) -
     """Four processes, one forks, one is killed: every event whose call returned is there once."""
     file = tmp_path / NAME
     environ = environment(
-        tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), OTEL_DISTRO_AUDIT_FILE_BYTES="20000", PYTHONPATH=str(ROOT)
+        tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), OTEL_DISTRO_AUDIT_FILE_MAX_BYTES="20000", PYTHONPATH=str(ROOT)
     )
 
     def start(program: str, *words: str) -> subprocess.Popen[bytes]:

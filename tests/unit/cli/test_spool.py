@@ -154,7 +154,7 @@ def test_drain_with_the_spool_switched_off_still_empties_the_disk(shop: Shop, re
     """What was written before the spool was switched off is sent all the same."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
-    assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_BYTES="0").returncode == 0
+    assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_MAX_BYTES="0").returncode == 0
     assert len(receiver.spans()) == 3
     assert shop.spool() == []
 

@@ -21,14 +21,14 @@ def _no_earlier_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_loss_is_reported_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A dropped body gives one line with count, signal and reason; a second report adds none."""
-    queue = spool(tmp_path, bytes=10_000)
+    queue = spool(tmp_path, max_bytes=10_000)
     report = LossReport(queue, {})
     queue.append("traces", b"x" * 10_000, 5)
     report.report()
     report.report()
     assert capfd.readouterr().err == (
         "otel-distro: 5 items of traces were dropped from the spool: size"
-        " (more than OTEL_DISTRO_SPOOL_BYTES; the oldest go first) [OD310]\n"
+        " (more than OTEL_DISTRO_SPOOL_MAX_BYTES; the oldest go first) [OD310]\n"
     )
 
 
@@ -45,7 +45,7 @@ def test_rejected_items_are_left_to_the_exporter(tmp_path: Path, capfd: pytest.C
 
 def test_report_at_the_end_has_late_losses_and_unsent_items(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The last report prints the losses since the one before, then what waits and where."""
-    queue = spool(tmp_path, bytes=10_000)
+    queue = spool(tmp_path, max_bytes=10_000)
     report = LossReport(queue, {})
     queue.append("logs", body(1), 3)
     queue.append("traces", b"x" * 10_000, 5)

@@ -143,7 +143,7 @@ def test_starting_a_program_is_audited_once(audited: Callable[..., None], teleme
 
 def test_first_connection_to_a_peer_is_audited(audited: Callable[..., None], telemetry: Telemetry) -> None:
     """Later connections to the same peer are not audited."""
-    audited("peers")
+    audited("connections")
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [first.getsockname()[1], second.getsockname()[1]]
         for port in (*ports, *ports):
@@ -163,7 +163,7 @@ def test_eval_exec_and_compile_are_audited_by_location(audited: Callable[..., No
     from collections import namedtuple
     from dataclasses import make_dataclass
 
-    audited("code")
+    audited("dynamic_code")
     namedtuple("Made", "a b")  # noqa: PYI024 - it calls exec
     make_dataclass("Made", ["a"])
     eval("1 + 1")
@@ -185,7 +185,7 @@ def test_native_library_and_temporary_module_are_audited(
     (tmp_path / "made_for_the_audit.py").write_text("X = 1\n", encoding="utf-8")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
-    audited("native,temporary")
+    audited("native_libraries,tmp_modules")
     ctypes.CDLL(None)
     with pytest.raises(OSError, match="not_there"):
         ctypes.CDLL("libnot_there.so")
@@ -217,7 +217,7 @@ def test_privilege_changes_are_audited_without_the_hook(audited: Callable[..., N
 def test_chmod_with_setuid_is_audited(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
     """With the hook, ``chmod`` with the setuid bit is audited, other modes are not."""
     (path,) = make(tmp_path, "program")
-    audited("privileges,native")
+    audited("privileges,native_libraries")
     os.chmod(path, 0o755)
     os.chmod(path, 0o4755)
     assert targets(telemetry, schema.AUDIT_PRIVILEGE_CHANGE) == [f"chmod 4755 {path}"]
@@ -250,7 +250,7 @@ def test_events_beyond_the_rate_limit_are_counted(
 ) -> None:
     """The limit applies per file and minute; suppressed events are counted."""
     first, second = make(tmp_path, "id_rsa", "id_dsa")
-    audited("files", RATE="5")
+    audited("files", RATE_LIMIT="5")
 
     def flood() -> None:
         for _ in range(2000):
@@ -262,7 +262,7 @@ def test_events_beyond_the_rate_limit_are_counted(
     for thread in threads:
         thread.join()
     open(second).close()
-    (point,) = telemetry.metric(schema.AUDIT_SUPPRESSED.name)
+    (point,) = telemetry.metric(schema.AUDIT_EVENTS_RATE_LIMITED.name)
     assert dict(point.attributes) == {KINDS: "file.sensitive"}
     found = targets(telemetry, schema.AUDIT_FILE_SENSITIVE)
     assert found.count(second) == 1

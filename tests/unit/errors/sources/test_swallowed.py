@@ -32,7 +32,7 @@ MONITORED = pytest.mark.skipif(
 @pytest.fixture
 def monitored(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
     """Switch the setting on."""
-    monkeypatch.setenv("OTEL_DISTRO_SILENT_EXCEPTIONS", "true")
+    monkeypatch.setenv("OTEL_DISTRO_SWALLOWED_EXCEPTIONS", "true")
     monkeypatch.setattr(swallowed, "_limiter", rate_limit.Limiter())
     monkeypatch.setattr(diagnostics, "_last", {})
     request.getfixturevalue("instrumented")
@@ -90,7 +90,7 @@ def total(telemetry: Telemetry) -> float:
     return sum(
         float(point.value)
         for point in telemetry.metric(s.PYTHON_EXCEPTIONS.name)
-        if point.attributes[s.EXCEPTION_HANDLER.name] == "silent"
+        if point.attributes[s.EXCEPTION_HANDLER.name] == "swallowed"
     )
 
 
@@ -99,12 +99,12 @@ def test_start_before_python_312_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, instrumented: object, telemetry: Telemetry, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The line names the version needed, and nothing is recorded."""
-    monkeypatch.setenv("OTEL_DISTRO_SILENT_EXCEPTIONS", "true")
+    monkeypatch.setenv("OTEL_DISTRO_SWALLOWED_EXCEPTIONS", "true")
     monkeypatch.setattr(diagnostics, "_last", {})
     swallowed.start()
     swallow()
     assert capfd.readouterr().err == (
-        "otel-distro: OTEL_DISTRO_SILENT_EXCEPTIONS needs Python 3.12: swallowed exceptions are not recorded [OD502]\n"
+        "otel-distro: OTEL_DISTRO_SWALLOWED_EXCEPTIONS needs Python 3.12: swallowed exceptions are not recorded [OD502]\n"
     )
     assert logs(telemetry, 0) == []
 
@@ -145,7 +145,7 @@ def test_next_window_sends_the_number_suppressed(
         entry[0] = 0.0
     swallow()
     _, second = logs(telemetry, 2)
-    assert second.attributes[s.LOG_REPEATS.name] == 2
+    assert second.attributes[s.LOG_DUPLICATES.name] == 2
 
 
 @MONITORED

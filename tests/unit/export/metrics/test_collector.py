@@ -181,7 +181,7 @@ def test_checkpoint_without_space_keeps_nothing_and_never_raises(tmp_path: Path)
     off.open()
     off.write(b"x", 1)
     assert (off.possible, off.wanted) == (False, False)
-    small = checkpoint(tmp_path, OTEL_DISTRO_SPOOL_BYTES="4096")
+    small = checkpoint(tmp_path, OTEL_DISTRO_SPOOL_MAX_BYTES="4096")
     small.open()
     small.write(b"x" * 8000, 1)
     assert not small.wanted

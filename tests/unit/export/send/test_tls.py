@@ -129,7 +129,7 @@ def plain(server: Server, **options: str) -> tuple[str, Sender]:
     return endpoint, Sender(OtlpEndpoint(f"{endpoint}/v1/traces", **options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("server", [b"", HTTPS_ONLY], ids=["silent", "answers 400"], indirect=True)
+@pytest.mark.parametrize("server", [b"", HTTPS_ONLY], ids=["swallowed", "answers 400"], indirect=True)
 def test_http_url_of_a_tls_server_is_sent_with_tls_and_reported_once(
     server: Server, certificates: Certificates, capfd: pytest.CaptureFixture[str]
 ) -> None:

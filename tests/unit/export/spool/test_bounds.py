@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_rejected_bodies_beyond_the_limit_drop_the_oldest(tmp_path: Path) -> None:
     """Rejected bodies take at most an eighth of the limit; the newest stay."""
-    queue = spool(tmp_path, bytes=800_000)
+    queue = spool(tmp_path, max_bytes=800_000)
     for number in range(30):
         queue.append("logs", b"%09d" % number + b"y" * 20_000, 1)
         batch = queue.lease("logs", 1 << 20)
@@ -33,10 +33,10 @@ def test_rejected_bodies_beyond_the_limit_drop_the_oldest(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("age", "kept"), [("0", [1]), ("0.000001", [])])
 def test_age_limit_of_zero_drops_nothing(tmp_path: Path, age: str, kept: list[int]) -> None:
     """An age limit of 0 switches the limit off; any other one, however short, applies."""
-    left = spool(tmp_path, age=age)
+    left = spool(tmp_path, max_age=age)
     left.append("traces", body(1), 1)
     left.close()
-    queue = spool(tmp_path, age=age)
+    queue = spool(tmp_path, max_age=age)
     adopt_all(queue)
     assert drain(queue) == kept
 
@@ -59,7 +59,7 @@ def test_memory_beyond_the_limit_drops_the_oldest_unleased(monkeypatch: pytest.M
 def test_folder_beyond_the_limit_drops_the_oldest(tmp_path: Path) -> None:
     """The oldest records are dropped and counted, so that the folder never exceeds its limit."""
     limit = 200_000
-    queue = spool(tmp_path, bytes=limit)
+    queue = spool(tmp_path, max_bytes=limit)
     data = b"z" * 984
     for number in range(500):
         queue.append("traces", body(number) + data, 1)
@@ -74,11 +74,11 @@ def test_folder_beyond_the_limit_drops_the_oldest(tmp_path: Path) -> None:
 
 def test_folder_limit_counts_orphans_and_drops_them_first(tmp_path: Path) -> None:
     """The limit holds for all processes together, and the orphans of ended ones go first."""
-    first = spool(tmp_path, bytes=100_000)
+    first = spool(tmp_path, max_bytes=100_000)
     for _ in range(80):
         first.append("traces", b"a" * 1000, 1)
     first.close()
-    second = spool(tmp_path, bytes=100_000)
+    second = spool(tmp_path, max_bytes=100_000)
     for _ in range(50):
         second.append("logs", b"b" * 1000, 1)
     assert sum(path.stat().st_size for path in segments(tmp_path)) <= 100_000
@@ -91,7 +91,7 @@ def test_folder_limit_counts_orphans_and_drops_them_first(tmp_path: Path) -> Non
 
 def test_body_longer_than_the_limit_is_dropped_at_once(tmp_path: Path) -> None:
     """A body that can never fit is counted at once and delays no later body."""
-    queue = spool(tmp_path, bytes=10_000)
+    queue = spool(tmp_path, max_bytes=10_000)
     queue.append("traces", b"x" * 10_000, 5)
     queue.append("traces", body(2), 1)
     assert drain(queue) == [2]
@@ -100,7 +100,7 @@ def test_body_longer_than_the_limit_is_dropped_at_once(tmp_path: Path) -> None:
 
 def test_long_outage_keeps_few_descriptors_and_the_order(tmp_path: Path) -> None:
     """However long the outage, few files are open, and everything comes out in order afterwards."""
-    queue = spool(tmp_path, bytes=4_000_000)
+    queue = spool(tmp_path, max_bytes=4_000_000)
     data = b"z" * 9_984
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1000 // 3):

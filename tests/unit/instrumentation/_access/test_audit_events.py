@@ -39,12 +39,12 @@ def test_client_address_is_the_peer_or_the_last_forwarded(
 
 def test_events_of_one_client_are_rate_limited(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     """One client cannot fill the log or hide another; suppressed events are counted."""
-    monkeypatch.setenv("OTEL_DISTRO_AUDIT_RATE", "3")
+    monkeypatch.setenv("OTEL_DISTRO_AUDIT_RATE_LIMIT", "3")
     access = AccessAudit()
     for client in ["192.0.2.7"] * 10 + ["192.0.2.8"]:
         access.refused(401, method="BREW", path="/" + "p" * 10**6, route="", client=client)
     found: list[dict[str, Any]] = [dict(log.log_record.attributes or {}) for log in telemetry.logs()]
     assert [each["client.address"] for each in found] == ["192.0.2.7"] * 3 + ["192.0.2.8"]
     assert (len(found[0]["url.path"]), found[0]["http.request.method"]) == (256, "_OTHER")
-    (point,) = telemetry.metric(schema.AUDIT_SUPPRESSED.name)
+    (point,) = telemetry.metric(schema.AUDIT_EVENTS_RATE_LIMITED.name)
     assert (point.value, dict(point.attributes)) == (7, {"audit.name": "http.refused"})

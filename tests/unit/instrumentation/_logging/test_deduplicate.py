@@ -25,7 +25,7 @@ Sent = list[tuple[str, int]]
 @pytest.fixture
 def logger(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     """A logger in a process that sends two equal records per window."""
-    monkeypatch.setenv("OTEL_DISTRO_LOG_REPEATS", "2")
+    monkeypatch.setenv("OTEL_DISTRO_LOG_DEDUP_LIMIT", "2")
     LogRecordsInstrumentor().instrument()
     made = logging.getLogger("made.repeats")
     made.addHandler(logging.NullHandler())
@@ -39,7 +39,7 @@ def logger(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterator[lo
 def exported(telemetry: Telemetry) -> Sent:
     """Return message and number of suppressed records of each exported record."""
     records = [found.log_record for found in telemetry.logs()]
-    return [(str(each.body), int(str((each.attributes or {}).get(schema.LOG_REPEATS.name, 0)))) for each in records]
+    return [(str(each.body), int(str((each.attributes or {}).get(schema.LOG_DUPLICATES.name, 0)))) for each in records]
 
 
 def deduplicator(limit: int, window: float) -> tuple[Deduplicator, list[float], Sent]:
@@ -47,7 +47,7 @@ def deduplicator(limit: int, window: float) -> tuple[Deduplicator, list[float], 
     now, sent = [0.0], []
 
     def send(arguments: Any, context: object) -> None:
-        sent.append((arguments[4], arguments[-1].get(schema.LOG_REPEATS.name, 0)))
+        sent.append((arguments[4], arguments[-1].get(schema.LOG_DUPLICATES.name, 0)))
 
     return Deduplicator(limit, window, send, lambda: now[0]), now, sent
 
@@ -125,7 +125,7 @@ def test_last_record_is_sent_at_process_end(logger: logging.Logger, telemetry: T
     process_exit.run_before_end()
     assert exported(telemetry)[2:] == [("again 4", 2)]
     assert telemetry.logs()[-1].log_record.trace_id == span.get_span_context().trace_id
-    assert [point.value for point in telemetry.metric(schema.LOG_FOLDED.name)] == [2]
+    assert [point.value for point in telemetry.metric(schema.LOG_DEDUPLICATED.name)] == [2]
 
 
 def test_equal_records_are_all_sent_by_default(telemetry: Telemetry) -> None:
