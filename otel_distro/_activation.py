@@ -145,7 +145,7 @@ def tell(error: BaseException, handler: str, *where: Any) -> None:
     from otel_distro.errors.sources import swallowed
     from otel_distro.instrumentation import error_tracking
 
-    if handler == "silent":
+    if handler == "swallowed":
         code, offset = where
         swallowed.caught(code, offset, error)
     elif handler == "unraisable":

@@ -122,7 +122,7 @@ def _start() -> None:
     if "error_tracking" not in disabled:
         exception_hooks.install_main_hook(_tell)
         exception_hooks.install_unraisable_hook(_tell, lambda: bool(_state["ended"]))
-        if settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
+        if settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.get():
             from otel_distro.errors import frames
 
             exception_hooks.install_monitoring(_tell, frames.own_name)

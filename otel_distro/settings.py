@@ -129,14 +129,14 @@ OTEL_DISTRO_SPOOL = Setting(
     "Whether telemetry waits for the collector on the disk, where it survives the process, or in memory only (off).",
     ("on", "off"),
 )
-OTEL_DISTRO_SPOOL_BYTES = Setting(
-    "OTEL_DISTRO_SPOOL_BYTES",
+OTEL_DISTRO_SPOOL_MAX_BYTES = Setting(
+    "OTEL_DISTRO_SPOOL_MAX_BYTES",
     "int",
     256 * 1024 * 1024,
     "Bytes on the disk that may wait for one destination, of all processes together; the oldest go first. 0 is off.",
 )
-OTEL_DISTRO_SPOOL_AGE = Setting(
-    "OTEL_DISTRO_SPOOL_AGE",
+OTEL_DISTRO_SPOOL_MAX_AGE = Setting(
+    "OTEL_DISTRO_SPOOL_MAX_AGE",
     "float",
     48 * 3600.0,
     "Seconds after which telemetry that still waits on the disk is dropped; 0 keeps it, within the bytes.",
@@ -190,20 +190,20 @@ OTEL_DISTRO_LOG_FILE = Setting(
     "",
     "File that log records and events are also written to, as lines of JSON; needs no collector and no exporter.",
 )
-OTEL_DISTRO_LOG_FILE_BYTES = Setting(
-    "OTEL_DISTRO_LOG_FILE_BYTES",
+OTEL_DISTRO_LOG_FILE_MAX_BYTES = Setting(
+    "OTEL_DISTRO_LOG_FILE_MAX_BYTES",
     "int",
     16 * 1024 * 1024,
     "Bytes after which the log file is put away and compressed; 0 for no limit.",
 )
-OTEL_DISTRO_LOG_FILE_AGE = Setting(
-    "OTEL_DISTRO_LOG_FILE_AGE",
+OTEL_DISTRO_LOG_FILE_MAX_AGE = Setting(
+    "OTEL_DISTRO_LOG_FILE_MAX_AGE",
     "float",
     24 * 3600.0,
     "Seconds after its first line at which the log file is put away and compressed; 0 for no limit.",
 )
-OTEL_DISTRO_LOG_FILE_KEEP = Setting(
-    "OTEL_DISTRO_LOG_FILE_KEEP",
+OTEL_DISTRO_LOG_FILE_BACKUP_COUNT = Setting(
+    "OTEL_DISTRO_LOG_FILE_BACKUP_COUNT",
     "int",
     10,
     "How many log files that were put away are kept; the oldest are deleted.",
@@ -233,14 +233,14 @@ OTEL_DISTRO_LOG_DEBUG_SECONDS = Setting(
     600.0,
     "Seconds for which levels of the file, or of the signal, hold; 0 for no limit.",
 )
-OTEL_DISTRO_LOG_REPEATS = Setting(
-    "OTEL_DISTRO_LOG_REPEATS",
+OTEL_DISTRO_LOG_DEDUP_LIMIT = Setting(
+    "OTEL_DISTRO_LOG_DEDUP_LIMIT",
     "int",
     0,
     "Equal log records of one logger that are sent in a window; further ones are folded and counted. 0 folds none.",
 )
-OTEL_DISTRO_LOG_REPEATS_WINDOW = Setting(
-    "OTEL_DISTRO_LOG_REPEATS_WINDOW",
+OTEL_DISTRO_LOG_DEDUP_WINDOW = Setting(
+    "OTEL_DISTRO_LOG_DEDUP_WINDOW",
     "float",
     10.0,
     "Seconds of that window.",
@@ -251,8 +251,8 @@ OTEL_DISTRO_AUDIT_FILE = Setting(
     "",
     "File that audit events are also written to before the call returns, chained by hashes.",
 )
-OTEL_DISTRO_AUDIT_FILE_BYTES = Setting(
-    "OTEL_DISTRO_AUDIT_FILE_BYTES",
+OTEL_DISTRO_AUDIT_FILE_MAX_BYTES = Setting(
+    "OTEL_DISTRO_AUDIT_FILE_MAX_BYTES",
     "int",
     64 * 1024 * 1024,
     "Bytes after which the audit file is put away and the chain goes on in a new one; 0 for no limit. None is deleted.",
@@ -281,8 +281,8 @@ OTEL_DISTRO_ERROR_LOCALS = Setting(
     False,
     "Whether records of exceptions carry the local variables of the application's own frames, redacted and bounded.",
 )
-OTEL_DISTRO_SILENT_EXCEPTIONS = Setting(
-    "OTEL_DISTRO_SILENT_EXCEPTIONS",
+OTEL_DISTRO_SWALLOWED_EXCEPTIONS = Setting(
+    "OTEL_DISTRO_SWALLOWED_EXCEPTIONS",
     "bool",
     False,
     "Whether exceptions that the application's own code catches and tells nobody of are recorded; from Python 3.12 on.",
@@ -292,7 +292,7 @@ OTEL_DISTRO_AUDIT_KINDS = Setting(
     "OTEL_DISTRO_AUDIT_KINDS",
     "str",
     "privileges",
-    "What the process does that is audited: files,processes,peers,code,native,temporary,privileges, or all, or off.",
+    "What the process does that is audited: files,processes,connections,dynamic_code,native_libraries,tmp_modules,privileges, or all, or off.",
 )
 OTEL_DISTRO_AUDIT_FILES = Setting(
     "OTEL_DISTRO_AUDIT_FILES",
@@ -300,8 +300,8 @@ OTEL_DISTRO_AUDIT_FILES = Setting(
     "",
     "Further globs of sensitive files, separated by commas; `!` before one takes what it matches out, `!*` all so far.",
 )
-OTEL_DISTRO_AUDIT_RATE = Setting(
-    "OTEL_DISTRO_AUDIT_RATE",
+OTEL_DISTRO_AUDIT_RATE_LIMIT = Setting(
+    "OTEL_DISTRO_AUDIT_RATE_LIMIT",
     "int",
     30,
     "Audit events of one kind and one file, program or client address that are sent in a minute; ten times that of all. 0: no limit.",

@@ -38,7 +38,7 @@ def numbers() -> list[Json]:
         counted(
             "New kinds",
             "Fingerprints in the time range that this version of the service had not shown before.",
-            schema.PYTHON_EXCEPTION_NEW,
+            schema.PYTHON_EXCEPTION_FIRST_SEEN,
             red_above=0.5,
         ),
     ]
@@ -93,7 +93,7 @@ def kinds() -> list[Json]:
             {
                 "Count": (
                     "short",
-                    prometheus(by("sum", increase(schema.PYTHON_EXCEPTION_NEW, PROCESS), *KIND), table=True),
+                    prometheus(by("sum", increase(schema.PYTHON_EXCEPTION_FIRST_SEEN, PROCESS), *KIND), table=True),
                 )
             },
             size=(10, 9),

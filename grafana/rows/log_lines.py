@@ -26,7 +26,7 @@ def numbers() -> list[Json]:
         counted(
             "Folded repeats",
             "Log records in the time range that were folded into a later equal one.",
-            schema.LOG_FOLDED,
+            schema.LOG_DEDUPLICATED,
         ),
     ]
 
@@ -46,7 +46,7 @@ def volume() -> list[Json]:
         timeseries(
             "Repeats folded",
             "Log records per second that were folded into a later equal one; the details of that line say how many.",
-            prometheus(f"{by('sum', rate(schema.LOG_FOLDED, PROCESS))} or vector(0)", "folded"),
+            prometheus(f"{by('sum', rate(schema.LOG_DEDUPLICATED, PROCESS))} or vector(0)", "folded"),
             unit="ops",
         ),
     )

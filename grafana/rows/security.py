@@ -31,7 +31,7 @@ def numbers() -> list[Json]:
         counted(
             "Suppressed",
             "Audit events in the time range beyond the rate limit: counted, not sent.",
-            schema.AUDIT_SUPPRESSED,
+            schema.AUDIT_EVENTS_RATE_LIMITED,
             red_above=0.5,
         ),
         stat(
@@ -95,7 +95,7 @@ def audit() -> list[Json]:
             "Suppressed by kind",
             "Audit events per second beyond the rate limit.",
             prometheus(
-                f"{by('sum', rate(schema.AUDIT_SUPPRESSED, PROCESS), schema.AUDIT_NAME)} or vector(0)",
+                f"{by('sum', rate(schema.AUDIT_EVENTS_RATE_LIMITED, PROCESS), schema.AUDIT_NAME)} or vector(0)",
                 legend(schema.AUDIT_NAME),
             ),
             unit="ops",

@@ -53,7 +53,7 @@ def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
             f"a field; sent as {UNNAMED!r}",
             cause=f"{kind} event names",
         )
-        return UNNAMED, {schema.EVENT_GIVEN_NAME.name: text}
+        return UNNAMED, {schema.EVENT_ORIGINAL_NAME.name: text}
     if name != UNNAMED:
         _names.add(name)
     if good:
@@ -62,7 +62,7 @@ def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
         f"{kind} event {text[:_LONGEST]!r}: a name is fixed, of lower-case words joined by dots; sent as {name!r}",
         cause=f"{kind} event name {text[:_LONGEST]}",
     )
-    return name, {schema.EVENT_GIVEN_NAME.name: text}
+    return name, {schema.EVENT_ORIGINAL_NAME.name: text}
 
 
 def _repaired(text: str) -> str:

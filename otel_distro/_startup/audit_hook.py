@@ -81,7 +81,7 @@ _peers: "dict[tuple[str, int], None]" = {}
 
 def start(kinds: "frozenset[str]") -> None:
     """Look for ``kinds`` from here on; the hook is put in where one of them needs it, and stays. Again: other kinds."""
-    each = settings.OTEL_DISTRO_AUDIT_RATE.get()
+    each = settings.OTEL_DISTRO_AUDIT_RATE_LIMIT.get()
     for kind in kinds:
         state.limits[kind] = rules.Limit(each)
         state.suppressed.setdefault(kind, 0)
@@ -175,18 +175,18 @@ def _handlers_of(kind: str) -> "dict[str, Handler]":
             "os.posix_spawn": _posix_spawn,
             "pty.spawn": lambda args: _process(args[0][0] if type(args[0]) in (list, tuple) else args[0], args[0]),
         }
-    if kind == rules.PEERS:
+    if kind == rules.CONNECTIONS:
         return dict.fromkeys(("socket.connect", "socket.sendto"), _peer)
-    if kind == rules.CODE:
+    if kind == rules.DYNAMIC_CODE:
         return {"compile": _code}
-    if kind == rules.NATIVE:
+    if kind == rules.NATIVE_LIBRARIES:
         return {"ctypes.dlopen": _native_library}
-    if kind == rules.TEMPORARY:
+    if kind == rules.TMP_MODULES:
         folders, installed = rules.temporary_folders(), rules.installed_folders()
 
         def temporary(path: "Any") -> None:
             if type(path) is str and path.startswith(folders) and not path.startswith(installed):
-                tell(rules.TEMPORARY, path)
+                tell(rules.TMP_MODULES, path)
 
         def executed(args: "tuple[Any, ...]") -> None:
             if args[0].co_name == "<module>":
@@ -247,7 +247,7 @@ def _peer(args: "tuple[Any, ...]") -> None:
     if len(_peers) >= _MOST_PEERS:
         _peers.pop(next(iter(_peers)), None)
     _peers[peer] = None
-    tell(rules.PEERS, f"{peer[0]}:{peer[1]}" if peer[1] else peer[0], peer)
+    tell(rules.CONNECTIONS, f"{peer[0]}:{peer[1]}" if peer[1] else peer[0], peer)
 
 
 def _code(args: "tuple[Any, ...]") -> None:
@@ -257,7 +257,7 @@ def _code(args: "tuple[Any, ...]") -> None:
         # The program itself: nobody called for it.
         return
     if type(args[0]) in (str, bytes) and is_application(caller.f_code.co_filename):
-        tell(rules.CODE, f"{caller.f_code.co_filename}:{caller.f_lineno}", _place(caller, len(args[0])))
+        tell(rules.DYNAMIC_CODE, f"{caller.f_code.co_filename}:{caller.f_lineno}", _place(caller, len(args[0])))
 
 
 def is_application(path: str, *, packages: bool = False) -> bool:
@@ -274,7 +274,7 @@ def _place(frame: "FrameType", size: int) -> "tuple[str, int, str, int]":
 
 def _native_library(args: "tuple[Any, ...]") -> None:
     if name := text_of(args[0]):
-        tell(rules.NATIVE, name)
+        tell(rules.NATIVE_LIBRARIES, name)
 
 
 def _mode(args: "tuple[Any, ...]") -> None:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 FILES = "files"
 PROCESSES = "processes"
-PEERS = "peers"
-CODE = "code"
-NATIVE = "native"
-TEMPORARY = "temporary"
+CONNECTIONS = "connections"
+DYNAMIC_CODE = "dynamic_code"
+NATIVE_LIBRARIES = "native_libraries"
+TMP_MODULES = "tmp_modules"
 PRIVILEGES = "privileges"
-KINDS = (FILES, PROCESSES, PEERS, CODE, NATIVE, TEMPORARY, PRIVILEGES)
+KINDS = (FILES, PROCESSES, CONNECTIONS, DYNAMIC_CODE, NATIVE_LIBRARIES, TMP_MODULES, PRIVILEGES)
 WITHOUT_HOOK = frozenset((PRIVILEGES,))
 """Kinds of which the interpreter tells nothing, or little: they need no hook."""
 

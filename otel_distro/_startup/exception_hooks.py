@@ -86,7 +86,7 @@ def install_monitoring(tell: "Tell", own: "Callable[[str], str]") -> None:
 
     def caught(code: "Any", offset: int, error: BaseException) -> None:
         if isinstance(error, Exception) and own(code.co_filename):
-            tell(error, "silent", code, offset)
+            tell(error, "swallowed", code, offset)
 
     monitoring.use_tool_id(_TOOL, "otel_distro")
     monitoring.register_callback(_TOOL, monitoring.events.EXCEPTION_HANDLED, caught)

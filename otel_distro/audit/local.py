@@ -37,7 +37,7 @@ class LocalFile:
         self.chain = AuditFile(
             path,
             Seal(key_from(environ)),
-            size=settings.OTEL_DISTRO_AUDIT_FILE_BYTES.get(environ),
+            size=settings.OTEL_DISTRO_AUDIT_FILE_MAX_BYTES.get(environ),
             durable=settings.OTEL_DISTRO_AUDIT_FSYNC.get(environ),
         )
 

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         say(line)
     found = targets()
     # Whether new telemetry may lie on the disk is not asked here: what lies there is to go.
-    ours = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_BYTES.name)
+    ours = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_MAX_BYTES.name)
     spool = spool_of(found, "otel-distro drain", {k: v for k, v in os.environ.items() if k not in ours})
     drain = _Drain(spool, deliveries(found, spool))
     try:

@@ -105,7 +105,7 @@ def report_of(error: BaseException, handler: str, *, handled: bool, more: dict[s
     span = exception_state.span_of(error)
     if span is None and handler not in _ANYWHERE:
         span = current_span()
-    level = "FATAL" if handler == "main" else "WARN" if handler == "silent" else "ERROR"
+    level = "FATAL" if handler == "main" else "WARN" if handler == "swallowed" else "ERROR"
     return Report(attributes, f"{name}: {message}" if message else name, level, span, schema.EXCEPTION)
 
 
@@ -189,7 +189,7 @@ class _Channel:
         meter = metrics.get_meter(SCOPE, __version__)
         self.all, self.new = (
             meter.create_counter(metric.name, metric.unit, metric.brief)
-            for metric in (schema.PYTHON_EXCEPTIONS, schema.PYTHON_EXCEPTION_NEW)
+            for metric in (schema.PYTHON_EXCEPTIONS, schema.PYTHON_EXCEPTION_FIRST_SEEN)
         )
 
 

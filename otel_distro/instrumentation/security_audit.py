@@ -39,10 +39,10 @@ _ROOT = "audit."
 EVENTS = {
     rules.FILES: schema.AUDIT_FILE_SENSITIVE,
     rules.PROCESSES: schema.AUDIT_PROCESS_START,
-    rules.PEERS: schema.AUDIT_NETWORK_PEER,
-    rules.CODE: schema.AUDIT_CODE_TEXT,
-    rules.NATIVE: schema.AUDIT_CODE_NATIVE,
-    rules.TEMPORARY: schema.AUDIT_CODE_TEMPORARY,
+    rules.CONNECTIONS: schema.AUDIT_NETWORK_PEER,
+    rules.DYNAMIC_CODE: schema.AUDIT_CODE_TEXT,
+    rules.NATIVE_LIBRARIES: schema.AUDIT_CODE_NATIVE,
+    rules.TMP_MODULES: schema.AUDIT_CODE_TEMPORARY,
     rules.PRIVILEGES: schema.AUDIT_PRIVILEGE_CHANGE,
 }
 
@@ -95,7 +95,7 @@ class _Teller:
 
         state.context, state.wake = current, self._wake
         lifecycle.before_end.append(self.tell_all)
-        metric = schema.AUDIT_SUPPRESSED
+        metric = schema.AUDIT_EVENTS_RATE_LIMITED
         metrics.get_meter("otel_distro.audit", __version__).create_observable_counter(
             metric.name, [_observe], metric.unit, metric.brief
         )
@@ -164,17 +164,17 @@ def _tell(seen: Seen) -> None:
         attributes[schema.FILE_PATH.name], reason = target, more
     elif kind == rules.PROCESSES:
         attributes[schema.PROCESS_COMMAND_ARGS.name] = more
-    elif kind == rules.PEERS:
+    elif kind == rules.CONNECTIONS:
         attributes[schema.NETWORK_PEER_ADDRESS.name] = more[0]
         if more[1]:
             attributes[schema.NETWORK_PEER_PORT.name] = more[1]
-    elif kind == rules.CODE:
+    elif kind == rules.DYNAMIC_CODE:
         path, line, function, size = more
         attributes[schema.CODE_FILE_PATH.name] = path
         attributes[schema.CODE_LINE_NUMBER.name] = line
         attributes[schema.CODE_FUNCTION_NAME.name] = function
         reason = f"{size} characters"
-    elif kind == rules.TEMPORARY:
+    elif kind == rules.TMP_MODULES:
         attributes[schema.FILE_PATH.name] = target
     elif kind == rules.PRIVILEGES:
         target, outcome, reason = more

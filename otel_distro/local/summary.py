@@ -238,7 +238,11 @@ def _collect_logs(db: sqlite3.Connection, summary: Summary) -> None:
 
 def _collect_details(db: sqlite3.Connection, summary: Summary) -> None:
     """Count what only the attributes of a log record tell; they are read of those records only that have one of these."""
-    first_seen, repeats, address = schema.EXCEPTION_FIRST_SEEN.name, schema.LOG_REPEATS.name, schema.CLIENT_ADDRESS.name
+    first_seen, repeats, address = (
+        schema.EXCEPTION_FIRST_SEEN.name,
+        schema.LOG_DUPLICATES.name,
+        schema.CLIENT_ADDRESS.name,
+    )
     refused: dict[str, int] = defaultdict(int)
     for attrs, event in db.execute(
         "select log.attrs, event_name from log join resource using (rid) where run_id = ? and id > ?"

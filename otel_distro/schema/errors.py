@@ -14,7 +14,7 @@ from otel_distro.schema.attributes import (
     THREAD_NAME,
 )
 from otel_distro.schema.kinds import Attribute, Event, Metric
-from otel_distro.schema.logs import LOG_REPEATS
+from otel_distro.schema.logs import LOG_DUPLICATES
 
 EXCEPTION_HANDLER = Attribute(
     "python.exception.handler",
@@ -30,7 +30,7 @@ EXCEPTION_HANDLER = Attribute(
         "span",
         "warning",
         "crash",
-        "silent",
+        "swallowed",
         "capture",
     ),
 )
@@ -57,8 +57,8 @@ PYTHON_EXCEPTIONS = Metric(
     "Exceptions, each counted once whoever saw it.",
     (EXCEPTION_TYPE, EXCEPTION_FINGERPRINT, EXCEPTION_HANDLED, EXCEPTION_HANDLER),
 )
-PYTHON_EXCEPTION_NEW = Metric(
-    "python.exception.new",
+PYTHON_EXCEPTION_FIRST_SEEN = Metric(
+    "python.exception.first_seen",
     "counter",
     "{exception}",
     "Fingerprints of exceptions that this version of the service had not shown before.",
@@ -84,7 +84,7 @@ EXCEPTION = Event(
         THREAD_NAME,
         ASYNCIO_TASK_NAME,
         PROCESS_PID,
-        LOG_REPEATS,
+        LOG_DUPLICATES,
     ),
 )
 WARNING = Event(
@@ -96,6 +96,6 @@ WARNING = Event(
         EXCEPTION_HANDLER,
         CODE_FILE_PATH,
         CODE_LINE_NUMBER,
-        LOG_REPEATS,
+        LOG_DUPLICATES,
     ),
 )

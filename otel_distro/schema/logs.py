@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from otel_distro.schema.kinds import Attribute, Metric
 
-LOG_REPEATS = Attribute(
-    "otel_distro.log.repeats", "How many equal records were folded into this one since the last that was sent."
+LOG_DUPLICATES = Attribute(
+    "otel_distro.log.duplicates", "How many equal records were folded into this one since the last that was sent."
 )
 EVENT_OUTCOME = Attribute(
     "otel_distro.event.outcome", "How what the business event tells of ended.", ("success", "failure", "unknown")
 )
-EVENT_GIVEN_NAME = Attribute(
-    "otel_distro.event.given_name", "Name that an event was given, where it is none that an event may have."
+EVENT_ORIGINAL_NAME = Attribute(
+    "otel_distro.event.original_name", "Name that an event was given, where it is none that an event may have."
 )
 
-LOG_FOLDED = Metric(
-    "otel_distro.log.folded", "counter", "{log_record}", "Repeated log records that were folded into a later one."
+LOG_DEDUPLICATED = Metric(
+    "otel_distro.log.deduplicated", "counter", "{log_record}", "Repeated log records that were folded into a later one."
 )
-LOG_FILE_LOST = Metric(
-    "otel_distro.log.file.lost", "counter", "{log_record}", "Log records that could not be written to the local file."
+LOG_FILE_DROPPED = Metric(
+    "otel_distro.log.file.dropped",
+    "counter",
+    "{log_record}",
+    "Log records that could not be written to the local file.",
 )

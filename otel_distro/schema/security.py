@@ -38,8 +38,12 @@ NETWORK_PEER_PORT = Attribute("network.peer.port", "Port of the peer.")
 _FIELDS = (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_ACTOR, AUDIT_TARGET, AUDIT_REASON, AUDIT_SOURCE)
 
 AUDIT_EVENTS = Metric("audit.events", "counter", "{event}", "Audit events.", (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_SOURCE))
-AUDIT_SUPPRESSED = Metric(
-    "audit.suppressed", "counter", "{event}", "Audit events beyond the rate limit: counted, not sent.", (AUDIT_NAME,)
+AUDIT_EVENTS_RATE_LIMITED = Metric(
+    "audit.events.rate_limited",
+    "counter",
+    "{event}",
+    "Audit events beyond the rate limit: counted, not sent.",
+    (AUDIT_NAME,),
 )
 AUDIT_CHAIN_STATUS = Metric(
     "audit.chain.status",

@@ -72,8 +72,8 @@ def test_dropped_by_size_and_age(launcher: Launcher, receiver: Receiver) -> None
     receiver.status = 503
     program = launcher.serve(
         *("accountant.py", "away"),
-        OTEL_DISTRO_SPOOL_BYTES="614400",
-        OTEL_DISTRO_SPOOL_AGE="3",
+        OTEL_DISTRO_SPOOL_MAX_BYTES="614400",
+        OTEL_DISTRO_SPOOL_MAX_AGE="3",
         OTEL_METRIC_EXPORT_INTERVAL="600000",
     )
     deadline = time.monotonic() + 60

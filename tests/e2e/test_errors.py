@@ -80,7 +80,7 @@ def test_second_run_has_nothing_new(launcher: Launcher, receiver: Receiver) -> N
         first[log.resource["service.version"]] += bool(log.attributes.get(s.EXCEPTION_FIRST_SEEN.name))
     assert len(events(receiver)) == 3
     assert first == {"1": 1, "2": 1}
-    assert receiver.total(s.PYTHON_EXCEPTION_NEW.name) == 2
+    assert receiver.total(s.PYTHON_EXCEPTION_FIRST_SEEN.name) == 2
 
 
 def test_children_however_they_are_started(launcher: Launcher, receiver: Receiver) -> None:
@@ -127,7 +127,7 @@ def test_settings(launcher: Launcher, receiver: Receiver) -> None:
     )
     told = launcher.run(
         "-c", program, way="otel-distro run",
-        OTEL_DISTRO_ERROR_LOCALS="true", OTEL_DISTRO_SILENT_EXCEPTIONS="true",
+        OTEL_DISTRO_ERROR_LOCALS="true", OTEL_DISTRO_SWALLOWED_EXCEPTIONS="true",
     )  # fmt: skip
     found = {str(log.attributes[s.EXCEPTION_HANDLER.name]): log for log in events(receiver)}
     shown = str(found["main"].attributes[s.EXCEPTION_LOCALS.name])
@@ -135,9 +135,9 @@ def test_settings(launcher: Launcher, receiver: Receiver) -> None:
     assert "4111" not in shown
     if sys.version_info >= (3, 12):
         assert told.ours() == []
-        assert found.keys() == {"main", "silent"}
-        assert found["silent"].attributes[s.EXCEPTION_TYPE.name] == "ValueError"
+        assert found.keys() == {"main", "swallowed"}
+        assert found["swallowed"].attributes[s.EXCEPTION_TYPE.name] == "ValueError"
     else:
         (line,) = told.ours()
-        assert "OTEL_DISTRO_SILENT_EXCEPTIONS needs Python 3.12" in line
+        assert "OTEL_DISTRO_SWALLOWED_EXCEPTIONS needs Python 3.12" in line
         assert found.keys() == {"main"}

@@ -65,7 +65,7 @@ def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver)
     assert receiver.total("audit.events", audit_name="auth.login", audit_outcome="failure") == 1
     assert receiver.total("audit.chain.status", audit_chain_state="broken") == 0
     assert receiver.total("audit.chain.status", audit_chain_state="intact") >= 1
-    assert receiver.total("otel_distro.log.file.lost") == 0
+    assert receiver.total("otel_distro.log.file.dropped") == 0
 
     verified = launcher.run(BIN / "otel-distro", "audit", "verify", "log/audit.jsonl", way="bare")
     assert (verified.status, verified.stdout.split()[:4]) == (0, ["3", "lines", "in", "1"])

@@ -69,7 +69,7 @@ def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: R
         "logs_at_run_time.py",
         OTEL_DISTRO_LOG_LEVELS="shop.db=DEBUG",
         OTEL_DISTRO_LOG_DEBUG_SIGNAL="usr2",
-        OTEL_DISTRO_LOG_REPEATS="1",
+        OTEL_DISTRO_LOG_DEDUP_LIMIT="1",
     )
     assert told.status == 0
     inside = receiver.logs("inside of a span")[0]
@@ -92,8 +92,8 @@ def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: R
     ]
     assert not [key for log in receiver.logs() for key in log.attributes if key.startswith("otelT")]
     (last,) = receiver.logs("again and again: 4")
-    assert last.attributes[schema.LOG_REPEATS.name] == 3
-    assert receiver.total(schema.LOG_FOLDED.name) == 3
+    assert last.attributes[schema.LOG_DUPLICATES.name] == 3
+    assert receiver.total(schema.LOG_DEDUPLICATED.name) == 3
 
 
 def test_last_words_before_a_signal_that_the_program_sends_itself(launcher: Launcher, receiver: Receiver) -> None:

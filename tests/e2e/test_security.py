@@ -37,7 +37,7 @@ def test_flood_of_audit_events(launcher: Launcher, receiver: Receiver) -> None:
     mine = [log for log in files if instance(log) in parent]
     suppressed = sum(
         point.value
-        for point in receiver.series(schema.AUDIT_SUPPRESSED.name, audit_name="file.sensitive")
+        for point in receiver.series(schema.AUDIT_EVENTS_RATE_LIMITED.name, audit_name="file.sensitive")
         if instance(point) in parent
     )
     assert len(mine) + suppressed == raised + 1

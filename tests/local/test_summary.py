@@ -138,7 +138,7 @@ def test_what_is_new_folded_and_refused_is_said(summarise: Summarise) -> None:
     records = [
         Log("old", 17, attributes={**DECLINED, "python.exception.first_seen": False}, event="exception"),
         Log("new", 17, attributes={**DECLINED, "python.exception.first_seen": True}, event="exception"),
-        Log("low on paper", 13, attributes={"otel_distro.log.repeats": 41}),
+        Log("low on paper", 13, attributes={"otel_distro.log.duplicates": 41}),
         *(Log(f"no {n}", 13, attributes=of, event="audit.http.refused") for n, of in enumerate(refused)),
         Log("in", 9, attributes={"audit.outcome": "success", "client.address": "192.0.2.3"}, event="audit.auth.login"),
         Log("out", 13, attributes=failed, event="audit.auth.login"),

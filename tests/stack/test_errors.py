@@ -83,6 +83,6 @@ def test_each_failure_is_counted_once(stack: Stack, run: Run) -> None:
         HANDLERS.values(), "1"
     )
     first = stack.logql(f'{{{of_service}}} | {schema.EXCEPTION_FIRST_SEEN.label}="true"')
-    new = schema.PYTHON_EXCEPTION_NEW.series()
+    new = schema.PYTHON_EXCEPTION_FIRST_SEEN.series()
     stack.wait_for(lambda: stack.promql_value(f"sum({new}{{{of_service}}})") == len(first))
     assert len(first) == len({labels[schema.EXCEPTION_FINGERPRINT.label] for labels, _ in first})

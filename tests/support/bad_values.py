@@ -114,8 +114,8 @@ BAD: list[tuple[str, str, str]] = [
     ("OTEL_DISTRO_PROCESS_METRICS_DELAY", "2s", "2.0"),
     ("OTEL_DISTRO_DIAGNOSTICS", "loud", "on"),
     ("OTEL_DISTRO_SPOOL", "false", "on"),
-    ("OTEL_DISTRO_SPOOL_BYTES", "256MiB", "268435456"),
-    ("OTEL_DISTRO_SPOOL_AGE", "48h", "172800.0"),
+    ("OTEL_DISTRO_SPOOL_MAX_BYTES", "256MiB", "268435456"),
+    ("OTEL_DISTRO_SPOOL_MAX_AGE", "48h", "172800.0"),
     ("OTEL_DISTRO_SPOOL_FSYNC", "on", "false"),
     ("OTEL_DISTRO_CARDINALITY_LIMIT", "few", "2000"),
 ]

@@ -74,7 +74,7 @@ def test_bad_names_and_outcomes_cost_a_line_each(telemetry: Telemetry, capfd: py
     first, second = telemetry.logs()
     assert (first.log_record.event_name, second.log_record.event_name) == ("order_paid", "unnamed")
     assert first.log_record.attributes == {
-        schema.EVENT_GIVEN_NAME.name: "Order Paid",
+        schema.EVENT_ORIGINAL_NAME.name: "Order Paid",
         schema.EVENT_OUTCOME.name: "unknown",
     }
     assert len(capfd.readouterr().err.splitlines()) == 3

@@ -73,5 +73,5 @@ def _tell(message: Any) -> None:
         schema.WARNING,
     )
     if held_back:
-        told.attributes[schema.LOG_REPEATS.name] = held_back
+        told.attributes[schema.LOG_DUPLICATES.name] = held_back
     exception_report.emit(told)

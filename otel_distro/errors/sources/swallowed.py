@@ -1,4 +1,4 @@
-"""Exceptions that the application's own code catches and tells nobody of; on by ``OTEL_DISTRO_SILENT_EXCEPTIONS``.
+"""Exceptions that the application's own code catches and tells nobody of; on by ``OTEL_DISTRO_SWALLOWED_EXCEPTIONS``.
 
 ``sys.monitoring`` of Python 3.12 says which code has caught an exception. One that is then raised on, logged, captured or
 otherwise told is not silent; one that ends untold is. Each is counted; of one fingerprint a record is sent at once, and then
@@ -43,15 +43,17 @@ class _Silent:
 
 def start() -> None:
     """Listen, if the setting says so."""
-    if not settings.OTEL_DISTRO_SILENT_EXCEPTIONS.get():
+    if not settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.get():
         return
     monitoring: Any = getattr(sys, "monitoring", None)
     if monitoring is None:
-        say(f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name} needs Python 3.12: silent exceptions are not recorded")
+        say(f"{settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.name} needs Python 3.12: silent exceptions are not recorded")
         return
     tool = next((tool for tool in _TOOL_IDS if monitoring.get_tool(tool) in (None, _NAME)), None)
     if tool is None:
-        say(f"{settings.OTEL_DISTRO_SILENT_EXCEPTIONS.name}: other tools have taken all places of sys.monitoring; off")
+        say(
+            f"{settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.name}: other tools have taken all places of sys.monitoring; off"
+        )
         return
     if monitoring.get_tool(tool) is None:
         monitoring.use_tool_id(tool, _NAME)
@@ -111,14 +113,14 @@ def _noted(error: Exception) -> _Silent:
     kind = exception_report.type_name(type(error))
     fingerprint = frames.fingerprint(kind, error, frames.entries(error.__traceback__))
     if _limiter.would_tell(fingerprint):
-        report = exception_report.report_of(error, "silent", handled=True)
+        report = exception_report.report_of(error, "swallowed", handled=True)
         return _Silent(report.attributes, report)
     return _Silent(
         {
             schema.EXCEPTION_TYPE.name: kind,
             schema.EXCEPTION_FINGERPRINT.name: fingerprint,
             schema.EXCEPTION_HANDLED.name: True,
-            schema.EXCEPTION_HANDLER.name: "silent",
+            schema.EXCEPTION_HANDLER.name: "swallowed",
         },
         None,
     )
@@ -133,5 +135,5 @@ def _tell(silent: _Silent) -> None:
     held_back = _limiter.take(silent.attributes[schema.EXCEPTION_FINGERPRINT.name])
     if held_back is not None and silent.report is not None:
         if held_back:
-            silent.attributes[schema.LOG_REPEATS.name] = held_back
+            silent.attributes[schema.LOG_DUPLICATES.name] = held_back
         exception_report.emit(silent.report)

@@ -104,7 +104,7 @@ class LogFile:
 
     def report_to(self, meter: Meter) -> None:
         """Report what was lost at every collection."""
-        metric = schema.LOG_FILE_LOST
+        metric = schema.LOG_FILE_DROPPED
         meter.create_observable_counter(metric.name, [lambda _: (Observation(self.lost),)], metric.unit, metric.brief)
 
     def _write_waiting(self) -> None:
@@ -198,9 +198,9 @@ def add_log_file(pipeline: Pipeline) -> LogFile:
 
     file = LogFile(
         settings.OTEL_DISTRO_LOG_FILE.get(),
-        size=settings.OTEL_DISTRO_LOG_FILE_BYTES.get(),
-        age=settings.OTEL_DISTRO_LOG_FILE_AGE.get(),
-        keep=settings.OTEL_DISTRO_LOG_FILE_KEEP.get(),
+        size=settings.OTEL_DISTRO_LOG_FILE_MAX_BYTES.get(),
+        age=settings.OTEL_DISTRO_LOG_FILE_MAX_AGE.get(),
+        keep=settings.OTEL_DISTRO_LOG_FILE_BACKUP_COUNT.get(),
     )
     # Not the redactor of what is sent: what it hid is counted once.
     redactor = Redactor.from_environment()

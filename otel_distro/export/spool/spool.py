@@ -360,7 +360,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
     ledger = SpoolAccounting()
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
         key = spool_key(key)
-    limit = settings.OTEL_DISTRO_SPOOL_BYTES.get(environ)
+    limit = settings.OTEL_DISTRO_SPOOL_MAX_BYTES.get(environ)
     if settings.OTEL_DISTRO_SPOOL.get(environ) == "off" or not limit:
         return Spool(None, ledger)
     try:
@@ -374,7 +374,7 @@ def open_spool(environ: Mapping[str, str], key: str, service: str, origins: Iter
         ledger,
         Clock(),
         limit=limit,
-        age=settings.OTEL_DISTRO_SPOOL_AGE.get(environ) or float("inf"),
+        age=settings.OTEL_DISTRO_SPOOL_MAX_AGE.get(environ) or float("inf"),
         durable=settings.OTEL_DISTRO_SPOOL_FSYNC.get(environ),
     )
     return Spool(store, ledger)

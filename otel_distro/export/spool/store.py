@@ -325,7 +325,7 @@ class SegmentStore:
             if self._total + need + HEADER_SIZE > self._limit and not segment.busy():
                 self._drop(segment, "size")
         if self._total + need > self._limit:
-            raise OSError(errno.EDQUOT, "other processes fill OTEL_DISTRO_SPOOL_BYTES")
+            raise OSError(errno.EDQUOT, "other processes fill OTEL_DISTRO_SPOOL_MAX_BYTES")
 
     def _drop(self, segment: Segment, reason: str) -> None:
         lost: Counter[str] = Counter()

@@ -1,8 +1,8 @@
-"""Folds log records that repeat themselves, where ``OTEL_DISTRO_LOG_REPEATS`` says so; by default nothing is folded.
+"""Folds log records that repeat themselves, where ``OTEL_DISTRO_LOG_DEDUP_LIMIT`` says so; by default nothing is folded.
 
 Equal are records of one logger, level and message template, and of one fingerprint where they carry an exception: the first
 error of its kind is always sent, and events do not come this way at all. Of each kind the first few in a window are sent,
-and the last one of those that followed, with the number of those before it: ``otel_distro.log.repeats``.
+and the last one of those that followed, with the number of those before it: ``otel_distro.log.duplicates``.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Folding:
             if run.last is not None:
                 arguments, context = run.last
                 if run.folded:
-                    arguments[-1][schema.LOG_REPEATS.name] = run.folded
+                    arguments[-1][schema.LOG_DUPLICATES.name] = run.folded
                 self._send(arguments, context)
 
 
@@ -110,12 +110,12 @@ active: Folding | None = None
 def start(send: Send) -> None:
     """Fold from now on, if the settings say so. ``send`` emits a record, in a context of its own where it has one."""
     global active
-    most = settings.OTEL_DISTRO_LOG_REPEATS.get()
+    most = settings.OTEL_DISTRO_LOG_DEDUP_LIMIT.get()
     if not most:
         return
-    active = Folding(most, settings.OTEL_DISTRO_LOG_REPEATS_WINDOW.get(), send)
+    active = Folding(most, settings.OTEL_DISTRO_LOG_DEDUP_WINDOW.get(), send)
     lifecycle.before_end.append(_release_all)
-    metric = schema.LOG_FOLDED
+    metric = schema.LOG_DEDUPLICATED
     metrics.get_meter("otel_distro.log_records", __version__).create_observable_counter(
         metric.name, [_observe], metric.unit, metric.brief
     )

@@ -29,7 +29,7 @@ class Reports:
     """Tells of refused requests and of logins; of each client only as many in a minute as the settings allow."""
 
     def __init__(self) -> None:
-        each = settings.OTEL_DISTRO_AUDIT_RATE.get()
+        each = settings.OTEL_DISTRO_AUDIT_RATE_LIMIT.get()
         self._limits = {_HTTP: Limit(each), _LOGIN: Limit(each)}
         self._trust_proxy = settings.OTEL_DISTRO_AUDIT_TRUST_PROXY.get()
 
@@ -65,7 +65,7 @@ class Reports:
 
     def _tell(self, name: str, client: str, attributes: dict[str, Any], **fields: Any) -> None:
         if not self._limits[name].allow(client):
-            events.count(_SCOPE, schema.AUDIT_SUPPRESSED, {schema.AUDIT_NAME.name: name})
+            events.count(_SCOPE, schema.AUDIT_EVENTS_RATE_LIMITED, {schema.AUDIT_NAME.name: name})
             return
         if client:
             attributes[schema.CLIENT_ADDRESS.name] = client

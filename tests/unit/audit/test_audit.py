@@ -121,7 +121,7 @@ def test_bad_name_costs_one_line(
 
     for found in telemetry.logs():
         assert found.log_record.event_name == sent
-        assert (found.log_record.attributes or {})[schema.EVENT_GIVEN_NAME.name] == str(given)
+        assert (found.log_record.attributes or {})[schema.EVENT_ORIGINAL_NAME.name] == str(given)
     assert len(telemetry.logs()) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
 

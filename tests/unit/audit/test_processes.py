@@ -53,7 +53,7 @@ def test_processes_append_to_one_chain_and_one_is_killed(tmp_path: Path) -> None
     """Four processes, one of which forks, one of which is killed at work: every event that returned is there, once."""
     file = tmp_path / NAME
     environ = environment(
-        tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), OTEL_DISTRO_AUDIT_FILE_BYTES="20000", PYTHONPATH=str(ROOT)
+        tmp_path, OTEL_DISTRO_AUDIT_FILE=str(file), OTEL_DISTRO_AUDIT_FILE_MAX_BYTES="20000", PYTHONPATH=str(ROOT)
     )
 
     def start(program: str, *words: str) -> subprocess.Popen[bytes]:

@@ -21,11 +21,11 @@ def test_values_here_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     """Each setting stands with its value, keys excepted, and one that is not valid with the reason and status 1."""
     for setting in settings():
         monkeypatch.delenv(setting.name, raising=False)
-    monkeypatch.setenv("OTEL_DISTRO_SPOOL_BYTES", "1000")
+    monkeypatch.setenv("OTEL_DISTRO_SPOOL_MAX_BYTES", "1000")
     monkeypatch.setenv("OTEL_DISTRO_AUDIT_KEY", "open sesame")
     assert main([]) == 0
     said = capsys.readouterr().out
-    assert "OTEL_DISTRO_SPOOL_BYTES = 1000\n    whole number, default 268435456\n" in said
+    assert "OTEL_DISTRO_SPOOL_MAX_BYTES = 1000\n    whole number, default 268435456\n" in said
     assert "OTEL_DISTRO_AUDIT_KEY = (set, not shown)" in said
     assert "sesame" not in said
     assert all(f"{setting.name}" in said for setting in settings())

@@ -154,7 +154,7 @@ def test_drain_empties_the_disk_when_the_spool_is_switched_off(shop: Shop, reque
     """What lies there from before it was switched off is sent all the same."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
-    assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_BYTES="0").returncode == 0
+    assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_MAX_BYTES="0").returncode == 0
     assert len(receiver.spans()) == 3
     assert shop.spool() == []
 

@@ -126,7 +126,7 @@ CASES = {
         raise_in_thread,
         raise_in_task,
         inside="otel_distro.errors.exception_report.type_name",
-        names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_NEW.name},
+        names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_FIRST_SEEN.name},
         suppressible=False,
     ),
     "log_records": Case(log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False),

@@ -88,8 +88,8 @@ def test_names_are_those_declared(telemetry: Telemetry, instrumented: object) ->
     assert found.log_record.event_name == s.EXCEPTION.name
     assert set(found.log_record.attributes or {}) <= {attribute.name for attribute in s.EXCEPTION.attributes}
     metrics = telemetry.metrics()
-    assert metrics.keys() == {s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_NEW.name}
-    for declared in (s.PYTHON_EXCEPTIONS, s.PYTHON_EXCEPTION_NEW):
+    assert metrics.keys() == {s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_FIRST_SEEN.name}
+    for declared in (s.PYTHON_EXCEPTIONS, s.PYTHON_EXCEPTION_FIRST_SEEN):
         metric = metrics[declared.name]
         assert (metric.unit, metric.description) == (declared.unit, declared.brief)
         assert set(metric.data.data_points[0].attributes or {}) == {a.name for a in declared.attributes}

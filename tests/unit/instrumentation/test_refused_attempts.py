@@ -262,12 +262,12 @@ def test_address_of_the_client(
 
 def test_limit_of_each_client(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     """One client cannot fill the log or hide another; what is not told of it is counted."""
-    monkeypatch.setenv("OTEL_DISTRO_AUDIT_RATE", "3")
+    monkeypatch.setenv("OTEL_DISTRO_AUDIT_RATE_LIMIT", "3")
     reports = Reports()
     for client in ["192.0.2.7"] * 10 + ["192.0.2.8"]:
         reports.refused(401, method="BREW", path="/" + "p" * 10**6, route="", client=client)
     found = told(telemetry)
     assert [each["client.address"] for each in found] == ["192.0.2.7"] * 3 + ["192.0.2.8"]
     assert (len(found[0]["url.path"]), found[0]["http.request.method"]) == (256, "_OTHER")
-    (point,) = telemetry.metric(schema.AUDIT_SUPPRESSED.name)
+    (point,) = telemetry.metric(schema.AUDIT_EVENTS_RATE_LIMITED.name)
     assert (point.value, dict(point.attributes)) == (7, {"audit.name": "http.refused"})

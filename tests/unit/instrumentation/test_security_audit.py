@@ -141,7 +141,7 @@ def test_processes(audited: Callable[..., None], telemetry: Telemetry) -> None:
 
 def test_peers(audited: Callable[..., None], telemetry: Telemetry) -> None:
     """A peer is told when it is met for the first time, however often it is called after that."""
-    audited("peers")
+    audited("connections")
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [first.getsockname()[1], second.getsockname()[1]]
         for port in (*ports, *ports):
@@ -161,7 +161,7 @@ def test_code_from_texts(audited: Callable[..., None], telemetry: Telemetry) -> 
     from collections import namedtuple
     from dataclasses import make_dataclass
 
-    audited("code")
+    audited("dynamic_code")
     namedtuple("Made", "a b")  # noqa: PYI024 - it executes a text
     make_dataclass("Made", ["a"])
     eval("1 + 1")
@@ -183,7 +183,7 @@ def test_native_and_temporary(
     (tmp_path / "made_for_the_audit.py").write_text("X = 1\n", encoding="utf-8")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
-    audited("native,temporary")
+    audited("native_libraries,tmp_modules")
     ctypes.CDLL(None)
     with pytest.raises(OSError, match="not_there"):
         ctypes.CDLL("libnot_there.so")
@@ -215,7 +215,7 @@ def test_privileges_need_no_hook(audited: Callable[..., None], telemetry: Teleme
 def test_special_bits(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
     """With the hook a file that is given the rights of its owner is told, a common change of its mode is not."""
     (path,) = make(tmp_path, "program")
-    audited("privileges,native")
+    audited("privileges,native_libraries")
     os.chmod(path, 0o755)
     os.chmod(path, 0o4755)
     assert targets(telemetry, schema.AUDIT_PRIVILEGE_CHANGE) == [f"chmod 4755 {path}"]
@@ -246,7 +246,7 @@ def test_event_belongs_to_the_trace_it_happened_in(audited: Callable[..., None],
 def test_limit_and_what_is_beyond_it(audited: Callable[..., None], telemetry: Telemetry, tmp_path: Path) -> None:
     """Of one file only so many are told in a minute, of other files still; what is not told is counted."""
     first, second = make(tmp_path, "id_rsa", "id_dsa")
-    audited("files", RATE="5")
+    audited("files", RATE_LIMIT="5")
 
     def flood() -> None:
         for _ in range(2000):
@@ -258,7 +258,7 @@ def test_limit_and_what_is_beyond_it(audited: Callable[..., None], telemetry: Te
     for thread in threads:
         thread.join()
     open(second).close()
-    (point,) = telemetry.metric(schema.AUDIT_SUPPRESSED.name)
+    (point,) = telemetry.metric(schema.AUDIT_EVENTS_RATE_LIMITED.name)
     assert dict(point.attributes) == {KINDS: "file.sensitive"}
     found = targets(telemetry, schema.AUDIT_FILE_SENSITIVE)
     assert found.count(second) == 1

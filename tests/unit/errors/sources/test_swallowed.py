@@ -30,7 +30,7 @@ MONITORED = pytest.mark.skipif(not CAN, reason="Python says what was caught from
 @pytest.fixture
 def listening(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
     """The setting is on."""
-    monkeypatch.setenv("OTEL_DISTRO_SILENT_EXCEPTIONS", "true")
+    monkeypatch.setenv("OTEL_DISTRO_SWALLOWED_EXCEPTIONS", "true")
     monkeypatch.setattr(swallowed, "_limiter", rate_limit.Limiter())
     monkeypatch.setattr(diagnostics, "_last", {})
     request.getfixturevalue("instrumented")
@@ -88,7 +88,7 @@ def total(telemetry: Telemetry) -> float:
     return sum(
         float(point.value)
         for point in telemetry.metric(s.PYTHON_EXCEPTIONS.name)
-        if point.attributes[s.EXCEPTION_HANDLER.name] == "silent"
+        if point.attributes[s.EXCEPTION_HANDLER.name] == "swallowed"
     )
 
 
@@ -97,12 +97,12 @@ def test_older_versions_say_so(
     monkeypatch: pytest.MonkeyPatch, instrumented: object, telemetry: Telemetry, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One line says what is missing, and nothing is recorded."""
-    monkeypatch.setenv("OTEL_DISTRO_SILENT_EXCEPTIONS", "true")
+    monkeypatch.setenv("OTEL_DISTRO_SWALLOWED_EXCEPTIONS", "true")
     monkeypatch.setattr(diagnostics, "_last", {})
     swallowed.start()
     swallow()
     assert capfd.readouterr().err == (
-        "otel-distro: OTEL_DISTRO_SILENT_EXCEPTIONS needs Python 3.12: silent exceptions are not recorded\n"
+        "otel-distro: OTEL_DISTRO_SWALLOWED_EXCEPTIONS needs Python 3.12: silent exceptions are not recorded\n"
     )
     assert logs(telemetry, 0) == []
 
@@ -141,7 +141,7 @@ def test_once_a_minute_with_the_number_of_those_between(
         entry[0] = 0.0
     swallow()
     _, second = logs(telemetry, 2)
-    assert second.attributes[s.LOG_REPEATS.name] == 2
+    assert second.attributes[s.LOG_DUPLICATES.name] == 2
 
 
 @MONITORED

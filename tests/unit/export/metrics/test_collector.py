@@ -178,7 +178,7 @@ def test_kept_nowhere(tmp_path: Path) -> None:
     off.prepare()
     off.keep(b"x", 1)
     assert (off.possible, off.wanted) == (False, False)
-    small = numbers(tmp_path, OTEL_DISTRO_SPOOL_BYTES="4096")
+    small = numbers(tmp_path, OTEL_DISTRO_SPOOL_MAX_BYTES="4096")
     small.prepare()
     small.keep(b"x" * 8000, 1)
     assert not small.wanted

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_rejected_is_bounded(tmp_path: Path) -> None:
     """Rejected bodies never take more than an eighth of the limit; the newest stay."""
-    queue = spool(tmp_path, bytes=800_000)
+    queue = spool(tmp_path, max_bytes=800_000)
     for number in range(30):
         queue.append("logs", b"%09d" % number + b"y" * 20_000, 1)
         batch = queue.next("logs", 1 << 20)
@@ -33,10 +33,10 @@ def test_rejected_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("age", "kept"), [("0", [1]), ("0.000001", [])])
 def test_age_zero_is_no_bound(tmp_path: Path, age: str, kept: list[int]) -> None:
     """An age of 0 switches that bound off, as no other does."""
-    left = spool(tmp_path, age=age)
+    left = spool(tmp_path, max_age=age)
     left.append("traces", body(1), 1)
     left.close()
-    queue = spool(tmp_path, age=age)
+    queue = spool(tmp_path, max_age=age)
     adopt_all(queue)
     assert take(queue) == kept
 
@@ -59,7 +59,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_oldest_dropped_by_size(tmp_path: Path) -> None:
     """Beyond the bound of the directory the oldest goes, is counted, and the disk never holds more."""
     limit = 200_000
-    queue = spool(tmp_path, bytes=limit)
+    queue = spool(tmp_path, max_bytes=limit)
     data = b"z" * 984
     for number in range(500):
         queue.append("traces", body(number) + data, 1)
@@ -74,11 +74,11 @@ def test_oldest_dropped_by_size(tmp_path: Path) -> None:
 
 def test_orphans_count_to_the_bound(tmp_path: Path) -> None:
     """The bound holds for all processes together: what dead ones left is the oldest and goes first."""
-    first = spool(tmp_path, bytes=100_000)
+    first = spool(tmp_path, max_bytes=100_000)
     for _ in range(80):
         first.append("traces", b"a" * 1000, 1)
     first.close()
-    second = spool(tmp_path, bytes=100_000)
+    second = spool(tmp_path, max_bytes=100_000)
     for _ in range(50):
         second.append("logs", b"b" * 1000, 1)
     assert sum(path.stat().st_size for path in segments(tmp_path)) <= 100_000
@@ -91,7 +91,7 @@ def test_orphans_count_to_the_bound(tmp_path: Path) -> None:
 
 def test_longer_than_the_bound(tmp_path: Path) -> None:
     """A body that can never fit is counted at once and holds up nobody behind it."""
-    queue = spool(tmp_path, bytes=10_000)
+    queue = spool(tmp_path, max_bytes=10_000)
     queue.append("traces", b"x" * 10_000, 5)
     queue.append("traces", body(2), 1)
     assert take(queue) == [2]
@@ -100,7 +100,7 @@ def test_longer_than_the_bound(tmp_path: Path) -> None:
 
 def test_few_descriptors_in_a_long_outage(tmp_path: Path) -> None:
     """However long the outage, few files are open, and everything comes out in order when it ends."""
-    queue = spool(tmp_path, bytes=4_000_000)
+    queue = spool(tmp_path, max_bytes=4_000_000)
     data = b"z" * 9_984
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1000 // 3):

@@ -186,7 +186,7 @@ def test_only_the_user_can_read(tmp_path: Path) -> None:
     assert (folder(tmp_path) / "target").read_text() == "http://collector:4318\n"
 
 
-@pytest.mark.parametrize("environ", [{"OTEL_DISTRO_SPOOL": "off"}, {"OTEL_DISTRO_SPOOL_BYTES": "0"}])
+@pytest.mark.parametrize("environ", [{"OTEL_DISTRO_SPOOL": "off"}, {"OTEL_DISTRO_SPOOL_MAX_BYTES": "0"}])
 def test_off_is_memory_only(tmp_path: Path, environ: dict[str, str]) -> None:
     """Switched off, the spool works the same and touches no disk."""
     queue = open_spool({**environ, "XDG_STATE_HOME": str(tmp_path)}, "k1", "shop")

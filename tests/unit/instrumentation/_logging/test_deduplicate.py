@@ -25,7 +25,7 @@ Sent = list[tuple[str, int]]
 @pytest.fixture
 def logger(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     """A logger of a process that sends two equal records a window."""
-    monkeypatch.setenv("OTEL_DISTRO_LOG_REPEATS", "2")
+    monkeypatch.setenv("OTEL_DISTRO_LOG_DEDUP_LIMIT", "2")
     LogRecordsInstrumentor().instrument()
     made = logging.getLogger("made.folding")
     made.addHandler(logging.NullHandler())
@@ -39,7 +39,7 @@ def logger(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Iterator[lo
 def told(telemetry: Telemetry) -> Sent:
     """Return what was exported: text, and how many were folded into it."""
     records = [found.log_record for found in telemetry.logs()]
-    return [(str(each.body), int(str((each.attributes or {}).get(schema.LOG_REPEATS.name, 0)))) for each in records]
+    return [(str(each.body), int(str((each.attributes or {}).get(schema.LOG_DUPLICATES.name, 0)))) for each in records]
 
 
 def folding(most: int, window: float) -> tuple[Folding, list[float], Sent]:
@@ -47,7 +47,7 @@ def folding(most: int, window: float) -> tuple[Folding, list[float], Sent]:
     now, sent = [0.0], []
 
     def send(arguments: Any, context: object) -> None:
-        sent.append((arguments[4], arguments[-1].get(schema.LOG_REPEATS.name, 0)))
+        sent.append((arguments[4], arguments[-1].get(schema.LOG_DUPLICATES.name, 0)))
 
     return Folding(most, window, send, lambda: now[0]), now, sent
 
@@ -126,7 +126,7 @@ def test_end_of_the_process(logger: logging.Logger, telemetry: Telemetry) -> Non
         callback()
     assert told(telemetry)[2:] == [("again 4", 2)]
     assert telemetry.logs()[-1].log_record.trace_id == span.get_span_context().trace_id
-    assert [point.value for point in telemetry.metric(schema.LOG_FOLDED.name)] == [2]
+    assert [point.value for point in telemetry.metric(schema.LOG_DEDUPLICATED.name)] == [2]
 
 
 def test_off_by_default(telemetry: Telemetry) -> None:
