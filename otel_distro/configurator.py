@@ -141,7 +141,7 @@ def _build(resource: Resource) -> Lifecycle:
         logger_provider,
         budget=settings.OTEL_DISTRO_EXIT_TIMEOUT.get(),
         # Who has set the time means it.
-        longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else last_delivery.LONGEST,
+        longest=0.0 if settings.OTEL_DISTRO_EXIT_TIMEOUT.is_set() else last_delivery.LONGEST,
     )
     lifecycle.after_fork.extend((spans.counter.renew, logs.counter.renew, redact.renew))
     if file is not None:

@@ -45,6 +45,10 @@ class Setting(Generic[Value]):
         except ValueError:
             return self.default
 
+    def is_set(self, environ: "Mapping[str, str] | None" = None) -> bool:
+        """Return whether ``environ`` (default: the process's) gives the variable a value, valid or not."""
+        return bool((os.environ if environ is None else environ).get(self.name, "").strip())
+
     def parse(self, text: str) -> "Value":
         """Return the value that ``text`` stands for. Raises ``ValueError`` that says what is expected instead."""
         value: Value = _PARSERS[self.kind](self, text.strip())

@@ -68,6 +68,10 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     installed = {normalized(dist.name): dist.version for dist in distributions() if dist.name}
+    if conflict := compatibility.version_conflict(missing=False):
+        # Instrumentations of another release would be installed beside the wrong SDK.
+        print(f"otel-distro: nothing was installed: {conflict}; then run this command again", file=sys.stderr)
+        return 1
     wanted = missing(installed)
     if arguments.print:
         print("\n".join(wanted))

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from otel_distro import schema, settings
+from otel_distro._startup import compatibility
 from otel_distro.cli.run import environment
 from otel_distro.local.child import Child, Outcome, end_like, exit_code_of
 from otel_distro.local.loopback import LOOPBACK, listen
@@ -132,15 +133,24 @@ class _Backend(threading.Thread):
             # Closed, so that the program's exporters are refused at once and do not wait for an answer.
             self._listener.close()
             _say(f"the receiver did not start, telemetry is lost: {type(error).__name__}: {error}")
+            _say_conflict()
 
     def finish(self, outcome: Outcome) -> None:
         """Write the summary to stderr."""
         if self._session is None:
             return
         try:
-            self._session.finish(outcome, sys.stderr)
+            arrived = self._session.finish(outcome, sys.stderr)
+            if not arrived:
+                _say_conflict()
         except Exception as error:
             _say(f"no summary: {type(error).__name__}: {error}")
+
+
+def _say_conflict() -> None:
+    """Print the command that mends an unsupported version of OpenTelemetry, where that is the reason."""
+    if conflict := compatibility.version_conflict():
+        _say(f"telemetry is off in this environment: {conflict}")
 
 
 def _say(line: str) -> None:

@@ -24,6 +24,7 @@ _ROUTE = (schema.HTTP_ROUTE.name,)
 _METHOD = (schema.HTTP_REQUEST_METHOD.name, "http.method")
 _STATUS = (schema.HTTP_RESPONSE_STATUS_CODE.name, "http.status_code")
 _DB = (schema.DB_SYSTEM_NAME.name, "db.system")
+_MAX_FINGERPRINT = 64
 
 
 class Failure(NamedTuple):
@@ -36,6 +37,8 @@ class Failure(NamedTuple):
     type: str
     message: str
     stack: str
+    fingerprint: str
+    """The sender's own, empty where it sent none."""
 
 
 class SpanRow(NamedTuple):
@@ -175,6 +178,7 @@ def _failure(
         type=kind,
         message=(_text(attributes.get(schema.EXCEPTION_MESSAGE.name)) or "")[: LIMITS.value],
         stack=_text(attributes.get(schema.EXCEPTION_STACKTRACE.name)) or "",
+        fingerprint=(_text(attributes.get(schema.EXCEPTION_FINGERPRINT.name)) or "")[:_MAX_FINGERPRINT],
     )
 
 

@@ -46,6 +46,7 @@ def _insert(table: str, columns: str) -> str:
 _SPAN = _insert("span", ",".join(("rid", "scid", *SpanRow._fields)))
 _LOG = _insert("log", ",".join(("rid", "scid", *LogRow._fields)))
 _EXC = _insert("exc", "key,fp,ts,rid,trace_id,span_id,type,msg")
+_REGROUP = "update exc set fp = ? where key = ? and fp <> ?"
 _POINT = _insert("point", "sid,ts,start_ns,val,cnt,lo,hi,bid,buckets,detail,exemplars")
 _STACK = """insert into exc_stack (fp, culprit, stack) values (?, ?, ?)
             on conflict (fp) do update set culprit = excluded.culprit, stack = excluded.stack"""
@@ -120,11 +121,14 @@ class Rows:
     def _add_failures(self, failures: list[tuple[int, Failure]], cuts: Cuts) -> None:
         for rid, error in failures:
             frame = culprit(error.stack)
-            group = fingerprint(error.type, frame)
+            group = error.fingerprint or fingerprint(error.type, frame)
             added = self._db.execute(
                 _EXC,
                 (error.key, group, error.ts, rid, error.trace_id, error.span_id, error.type, error.message),
             )
+            if not added.rowcount and error.fingerprint:
+                # The event on the span came first, which has no fingerprint: group it as the sender does.
+                added = self._db.execute(_REGROUP, (group, error.key, group))
             if added.rowcount:
                 place = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
                 self._db.execute(_STACK, (group, place, cuts.text(error.stack, LIMITS.text)))

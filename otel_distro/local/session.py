@@ -46,8 +46,8 @@ class Session:
         self._store.submit(self._run.begin)
         self._receiver = Receiver(self._store, listener).start()
 
-    def finish(self, outcome: Outcome, stream: TextIO) -> None:
-        """Store what is left, close the run and write the summary to ``stream``."""
+    def finish(self, outcome: Outcome, stream: TextIO) -> bool:
+        """Store what is left, close the run, write the summary to ``stream``; return whether anything arrived."""
         self._receiver.stop()
         self._store.submit(lambda db: self._run.finish(db, outcome))
         drained = self._store.flush(_DRAIN_SECONDS)
@@ -61,3 +61,4 @@ class Session:
         stream.write(render(summary, self._store.path, drained, os.environ, stream))
         stream.flush()
         self._store.close()
+        return bool(summary.spans or summary.logs or summary.points)

@@ -347,3 +347,19 @@ def test_memory_serves_when_there_is_no_file() -> None:
         assert store.flush(20)
         with closing(store.connect()) as connection:
             assert connection.execute("select count(*) from span").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("order", [("traces", "logs"), ("logs", "traces")])
+def test_error_with_fingerprint_of_sender_is_grouped_by_it(store: Store, query: Query, order: tuple[str, ...]) -> None:
+    """An error on a span and in a record forms one group, the sender's, whichever of the two arrives first."""
+    bodies = {
+        "traces": traces([span(1, error=ERROR), span(2, error=ERROR)]),
+        "logs": logs([Log("bad", trace=1, span=1, attributes={**ERROR, "python.exception.fingerprint": "ab12"})]),
+    }
+    for signal in (*order, *order):
+        assert store.put(signal, bodies[signal])
+    found = query("select fp, n, stack from exc_group order by fp = 'ab12'")
+    assert [(fp == "ab12", n, stack) for fp, n, stack in found] == [
+        (False, 1, "ValueError: bad row"),
+        (True, 1, "ValueError: bad row"),
+    ]

@@ -89,3 +89,11 @@ def test_import_is_light() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     expected = {"otel_distro", "otel_distro._version", "otel_distro.environment", "otel_distro.settings"}
     assert set(done.stdout.split()) - {"__future__"} == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"), [({}, False), ({"OTEL_DISTRO_X": " "}, False), ({"OTEL_DISTRO_X": "bad"}, True)]
+)
+def test_setting_with_any_text_is_set(environ: dict[str, str], expected: bool) -> None:
+    """A value that is not valid counts as set, an empty one does not."""
+    assert NUMBER.is_set(environ) is expected

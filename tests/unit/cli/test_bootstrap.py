@@ -204,3 +204,16 @@ def test_replaced_instrumentors_exist_upstream() -> None:
     for name, reason in compatibility.REPLACED.items():
         assert compatibility.package_of(name) in packages
         assert len(reason) > 20
+
+
+def test_unsupported_release_is_refused_with_the_command_that_mends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside an OpenTelemetry of another release nothing is installed; the line holds a command with our pins."""
+    monkeypatch.setitem(compatibility.TRAIN, "opentelemetry-sdk", "1.99.")
+    assert bootstrap.main([]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"opentelemetry-sdk {version('opentelemetry-sdk')} is installed" in said.err
+    assert f"'opentelemetry-sdk=={version('opentelemetry-sdk')}'" in said.err
+    assert "install" in said.err.partition("Fix: ")[2]
