@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
 import threading
+from importlib import import_module
 from importlib.metadata import EntryPoint, distribution
 from typing import TYPE_CHECKING, Any
 
-import flask
-import loguru
 import pytest
-import structlog
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema as s
 from otel_distro._startup import triggers
-from otel_distro.instrumentation import Instrumentor, process_metrics, security_audit
+from otel_distro.instrumentation import Instrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from otel_distro.testing import Telemetry
 
@@ -33,119 +31,11 @@ OURS = {
 }
 
 
-def raise_in_main() -> None:
-    """End the main thread, as the interpreter does it."""
-    error = ValueError("application")
-    sys.excepthook(type(error), error, error.__traceback__)
-
-
-def raise_in_thread() -> None:
-    """End a thread by an exception."""
-    thread = threading.Thread(target=lambda: int("application"))
-    thread.start()
-    thread.join()
-
-
-def raise_in_task() -> None:
-    """Leave the exception of a task to nobody."""
-
-    async def main() -> None:
-        task = asyncio.ensure_future(asyncio.wait_for(asyncio.Event().wait(), 0))
-        await asyncio.wait([task])
-        del task
-        gc.collect()
-
-    asyncio.run(main())
-
-
-def log() -> None:
-    """Log a line."""
-    logging.getLogger("made.contract").error("application")
-
-
-def log_with_loguru() -> None:
-    """Log a line by loguru."""
-    loguru.logger.error("application")
-
-
-def log_with_structlog() -> None:
-    """Log an event by structlog, which prints it."""
-    structlog.get_logger().error("application")
-
-
-def change_group() -> None:
-    """Change the group to what it is, and let what is audited be told."""
-    os.setgid(os.getgid())
-    security_audit._teller.tell_all()
-
-
-def be_refused() -> None:
-    """Ask a Flask application for what it refuses."""
-    app: Any = flask.Flask("made")
-    app.add_url_rule("/secret", view_func=lambda: ("no", 403))
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/secret", "REMOTE_ADDR": "192.0.2.7", "SERVER_NAME": "made",
-               "SERVER_PORT": "80", "wsgi.url_scheme": "http"}  # fmt: skip
-    for _ in app(environ, lambda status, headers: lambda data: None):
-        pass
-
-
-def collect() -> None:
-    """Do nothing: metrics are read when they are collected."""
-
-
-class Case:
-    """What an application does to be seen by an instrumentor, what of ours it runs into, and what may be recorded.
-
-    ``inside``: a place of ours that is broken to see whether the application notices. ``suppressible``: whether
-    ``suppress_instrumentation()`` applies: it is for calls that somebody makes, to keep their spans from being made. A
-    line that is logged or an exception that ends a thread are facts about the process, whoever's code is running.
-    """
-
-    def __init__(self, *work: Callable[[], None], inside: str, names: set[str], suppressible: bool) -> None:
-        self.work = work
-        self.inside = inside
-        self.names = names
-        self.suppressible = suppressible
-
-
-CASES = {
-    "security_audit": Case(
-        change_group,
-        inside="otel_distro.instrumentation.security_audit._tell",
-        names={s.AUDIT_PRIVILEGE_CHANGE.name, s.AUDIT_EVENTS.name},
-        suppressible=True,
-    ),
-    "refused_attempts": Case(
-        be_refused,
-        inside="otel_distro.instrumentation._refusals.reports.Reports.refused",
-        names={s.AUDIT_HTTP_REFUSED.name, s.AUDIT_EVENTS.name},
-        suppressible=False,
-    ),
-    "error_tracking": Case(
-        raise_in_main,
-        raise_in_thread,
-        raise_in_task,
-        inside="otel_distro.errors.exception_report.type_name",
-        names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_FIRST_SEEN.name},
-        suppressible=False,
-    ),
-    "log_records": Case(log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False),
-    "loguru_records": Case(
-        log_with_loguru,
-        inside="otel_distro.instrumentation.loguru_records._extras",
-        names={""},
-        suppressible=False,
-    ),
-    "structlog_records": Case(
-        log_with_structlog, inside="otel_distro.instrumentation.structlog_records._told", names={""}, suppressible=False
-    ),
-    "process_metrics": Case(
-        collect,
-        inside="otel_distro.instrumentation.process_metrics._Source.read",
-        names={metric.name for metric in process_metrics._METRICS},
-        suppressible=False,
-    ),
-}
+def contract_of(name: str) -> Contract:
+    """Return what the test module of an instrumentor says for this test."""
+    module = import_module(f"tests.unit.instrumentation.test_{name}")
+    contract: Contract = module.CONTRACT
+    return contract
 
 
 @pytest.fixture(params=sorted(OURS))
@@ -180,10 +70,10 @@ def places() -> dict[str, object]:
         sys,
         threading,
         threading.Thread,
-        flask.Flask,
         logging,
         logging.Logger,
         asyncio.base_events.BaseEventLoop,
+        *(owner for name in OURS for owner in contract_of(name).owners),
     ]
     return {f"{owner!r}.{key}": value for owner in owners for key, value in vars(owner).items()}
 
@@ -198,9 +88,9 @@ def recorded(telemetry: Telemetry) -> set[str]:
 
 
 def test_each_has_its_case() -> None:
-    """Every entry point of the distribution is known here, and lies where its name says."""
-    assert OURS.keys() == CASES.keys()
+    """Every entry point of the distribution has a contract in its test module, and lies where its name says."""
     for name, point in OURS.items():
+        assert contract_of(name).names
         words = "".join(word.capitalize() for word in name.split("_"))
         assert point.value == f"otel_distro.instrumentation.{name}:{words}Instrumentor"
 
@@ -238,13 +128,13 @@ def test_twice_is_harmless(instrumentor: Instrumentor, telemetry: Telemetry, nam
     instrumentor.instrument()
     type(instrumentor)()
     assert [key for key, value in places().items() if value is not once[key]] == []
-    CASES[name].work[0]()
+    contract_of(name).work[0]()
     assert len(telemetry.logs()) <= 1
     instrumentor.uninstrument()
     instrumentor.uninstrument()
     assert [key for key, value in places().items() if value is not before[key]] == []
     logs = len(telemetry.logs())
-    CASES[name].work[0]()
+    contract_of(name).work[0]()
     assert len(telemetry.logs()) == logs
     assert not {key for key in telemetry.metrics() if key.startswith(("process.", "system."))}
 
@@ -254,8 +144,8 @@ def test_can_be_instrumented_again(instrumentor: Instrumentor, telemetry: Teleme
     instrumentor.instrument()
     instrumentor.uninstrument()
     instrumentor.instrument()
-    CASES[name].work[0]()
-    assert recorded(telemetry) & CASES[name].names
+    contract_of(name).work[0]()
+    assert recorded(telemetry) & contract_of(name).names
 
 
 def test_other_tool_that_patched_over_us_keeps_its_place(instrumentor: Instrumentor) -> None:
@@ -277,10 +167,10 @@ def test_other_tool_that_patched_over_us_keeps_its_place(instrumentor: Instrumen
 def test_only_declared_names(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
     """Whatever happens, what is recorded has the names that are declared for it."""
     instrumentor.instrument()
-    for work in CASES[name].work:
+    for work in contract_of(name).work:
         work()
     assert recorded(telemetry)
-    assert recorded(telemetry) <= CASES[name].names
+    assert recorded(telemetry) <= contract_of(name).names
     declared = {attribute.name for attribute in s.attributes()}
     for found in telemetry.logs():
         assert set(found.log_record.attributes or {}) <= declared
@@ -289,13 +179,13 @@ def test_only_declared_names(instrumentor: Instrumentor, telemetry: Telemetry, n
 
 
 def test_suppressed(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Case` for what is no call."""
+    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Contract` for what is no call."""
     instrumentor.instrument()
     with suppress_instrumentation():
-        CASES[name].work[0]()
+        contract_of(name).work[0]()
         seen = recorded(telemetry)
     assert list(telemetry.spans()) == []
-    assert bool(seen) is not CASES[name].suppressible
+    assert bool(seen) is not contract_of(name).suppressible
 
 
 def test_error_of_ours_does_not_reach_the_application(
@@ -311,9 +201,9 @@ def test_error_of_ours_does_not_reach_the_application(
     def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(CASES[name].inside, broken)
+    monkeypatch.setattr(contract_of(name).inside, broken)
     instrumentor.instrument()
-    for work in CASES[name].work:
+    for work in contract_of(name).work:
         work()
     telemetry.metrics()
     assert [str(error) for error in quiet if "ours" in str(error)] == []
@@ -335,9 +225,9 @@ def test_error_of_the_application_passes_unchanged(instrumentor: Instrumentor, q
     instrumentor.instrument()
     try:
         with pytest.raises(ValueError, match="application") as caught:
-            log()
+            logger.error("application")
         assert caught.value is error
-        raise_in_main()
+        sys.excepthook(ValueError, ValueError("application"), None)
         assert [str(heard) for heard in quiet] == ["application"]
     finally:
         logger.handlers.clear()

@@ -18,6 +18,7 @@ from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.errors import exception_report as errors
 from otel_distro.errors import frames
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+from tests.support.contract import Contract
 from tests.support.failing import RefusedError, counts, logs, raised, run_in_thread, uncaught
 from tests.support.processes import bare_and_ours
 
@@ -272,3 +273,38 @@ def test_program_ends_as_it_does_bare(tmp_path: Path, name: str) -> None:
 def without_addresses(text: str) -> str:
     """Return the text with all addresses of objects made equal."""
     return re.sub("0x[0-9a-f]+", "0x", text)
+
+
+def raise_in_main() -> None:
+    """End the main thread, as the interpreter does it."""
+    error = ValueError("application")
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def raise_in_thread() -> None:
+    """End a thread by an exception."""
+    thread = threading.Thread(target=lambda: int("application"))
+    thread.start()
+    thread.join()
+
+
+def raise_in_task() -> None:
+    """Leave the exception of a task to nobody."""
+
+    async def main() -> None:
+        task = asyncio.ensure_future(asyncio.wait_for(asyncio.Event().wait(), 0))
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+
+    asyncio.run(main())
+
+
+CONTRACT = Contract(
+    raise_in_main,
+    raise_in_thread,
+    raise_in_task,
+    inside="otel_distro.errors.exception_report.type_name",
+    names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_FIRST_SEEN.name},
+    suppressible=False,
+)

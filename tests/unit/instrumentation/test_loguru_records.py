@@ -16,6 +16,7 @@ from otel_distro import correlation
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.loguru_records import LoguruRecordsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,3 +184,13 @@ def test_put_back() -> None:
     core: Any = loguru._logger.Core  # type: ignore[attr-defined]
     assert "min_level" not in vars(core)
     assert shared._core.min_level == float("inf") or isinstance(shared._core.min_level, int)  # type: ignore[attr-defined]
+
+
+def log_with_loguru() -> None:
+    """Log a line by loguru."""
+    loguru.logger.error("application")
+
+
+CONTRACT = Contract(
+    log_with_loguru, inside="otel_distro.instrumentation.loguru_records._extras", names={""}, suppressible=False
+)

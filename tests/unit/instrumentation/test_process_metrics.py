@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from otel_distro import schema as s
+from otel_distro.instrumentation import process_metrics
 from otel_distro.instrumentation._process.host import HostLease
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -332,3 +334,15 @@ def test_seat_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_signals_are_not_touched(instrumented: object) -> None:
     """Reading metrics installs no handler."""
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def collect() -> None:
+    """Do nothing: metrics are read when they are collected."""
+
+
+CONTRACT = Contract(
+    collect,
+    inside="otel_distro.instrumentation.process_metrics._Source.read",
+    names={metric.name for metric in process_metrics._METRICS},
+    suppressible=False,
+)

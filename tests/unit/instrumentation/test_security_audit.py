@@ -18,7 +18,9 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema
 from otel_distro._startup import audit_hook, audit_rules
+from otel_distro.instrumentation import security_audit
 from otel_distro.instrumentation.security_audit import EVENTS, SecurityAuditInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -312,3 +314,17 @@ def test_exception_of_a_signal_handler_passes(
             os.open("/etc/passwd", os.O_RDONLY)
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def change_group() -> None:
+    """Change the group to what it is, and let what is audited be told."""
+    os.setgid(os.getgid())
+    security_audit._teller.tell_all()
+
+
+CONTRACT = Contract(
+    change_group,
+    inside="otel_distro.instrumentation.security_audit._tell",
+    names={schema.AUDIT_PRIVILEGE_CHANGE.name, schema.AUDIT_EVENTS.name},
+    suppressible=True,
+)

@@ -15,6 +15,7 @@ from otel_distro import correlation
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.structlog_records import StructlogRecordsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -209,3 +210,13 @@ def test_trace_in_what_the_application_prints(telemetry: Telemetry, capsys: pyte
     assert (first["otelTraceID"], first["otelSpanID"]) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
     assert (second["otelTraceID"], second["otelSpanID"]) == ("0", "mine")
     assert not any(key.startswith("otel") for found in telemetry.logs() for key in found.log_record.attributes or {})
+
+
+def log_with_structlog() -> None:
+    """Log an event by structlog, which prints it."""
+    structlog.get_logger().error("application")
+
+
+CONTRACT = Contract(
+    log_with_structlog, inside="otel_distro.instrumentation.structlog_records._told", names={""}, suppressible=False
+)
