@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro.settings import Setting, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _SECRET = ("KEY",)
 
@@ -37,11 +37,11 @@ def main(argv: list[str]) -> int:
     return int(bad)
 
 
-def markdown() -> str:
-    """Return the table of the documentation."""
+def markdown(chosen: Iterable[Setting[Any]] | None = None) -> str:
+    """Return the table of the documentation, of all settings or of those ``chosen``."""
     rows = [
         f"| `{setting.name}` | {_cell(_kind(setting))} | {_cell(_shown(setting.default), code=True)} | {_cell(setting.help)} |"
-        for setting in settings()
+        for setting in (settings() if chosen is None else chosen)
     ]
     return "\n".join(["| variable | kind | default | what it does |", "| --- | --- | --- | --- |", *rows, ""])
 

@@ -1,4 +1,4 @@
-"""What a declared name is: an attribute, a metric or an event."""
+"""The kinds of declared names: attribute, metric and event."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Literal
 
 Instrument = Literal["counter", "updowncounter", "gauge", "histogram"]
 
-OWN_ROOTS = ("job", "audit", "health", "function", "python", "otel_distro")
-"""Root namespaces that the semantic conventions leave free and we use."""
+OWN_ROOTS = ("audit", "python", "otel_distro", "job", "health", "function")
+"""Root namespaces of this distribution, which the semantic conventions leave free.
+
+``job``, ``health`` and ``function`` are reserved for scheduled jobs, health checks and functions;
+nothing is emitted under them yet.
+"""
 
 _UNIT_SUFFIX = {
     "s": "seconds",
