@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from otel_distro.redaction.text import Finding
 
-_LONGEST_KEY: Final = 200
+_MAX_KEY_LENGTH: Final = 200
 _FIRST_SHOWN_FROM: Final = 12
 
 
@@ -63,7 +63,7 @@ def _run(redactor: Redactor, lines: Iterable[str], options: argparse.Namespace) 
     hit = number = 0
     for number, text in _records(lines):
         findings = redactor.find(text)
-        hidden = replaced(text, [(found.start, found.end, found.instead) for found in findings])
+        hidden = replaced(text, [(found.start, found.end, found.replacement) for found in findings])
         if not options.dry_run:
             _write(hidden)
             continue
@@ -85,7 +85,7 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     number = 0
     for number, line in enumerate(lines, 1):
         held.append(line)
-        if not _is_open("".join(held)) or len(held) >= _LONGEST_KEY:
+        if not _is_open("".join(held)) or len(held) >= _MAX_KEY_LENGTH:
             yield number - len(held) + 1, "".join(held)
             held = []
     if held:

@@ -23,11 +23,11 @@ FORMS = [
 @pytest.mark.parametrize("key", FORMS)
 def test_key_is_secret_in_every_form(key: str) -> None:
     """Snake, camel, kebab, dotted, shouted and glued forms of a key are one key."""
-    assert Keys().judge(key) == "secret"
+    assert Keys().classify(key) == "secret"
 
 
 @pytest.mark.parametrize(
-    ("key", "verdict"),
+    ("key", "key_class"),
     [
         ("http.request.header.authorization", "header"),
         ("X-Amz-Security-Token", "secret"),
@@ -48,9 +48,9 @@ def test_key_is_secret_in_every_form(key: str) -> None:
         ("k" * 100_000 + "_password", "password"),
     ],
 )
-def test_key_is_judged_by_its_words(key: str, verdict: str) -> None:
+def test_key_is_judged_by_its_words(key: str, key_class: str) -> None:
     """What a secret word means depends on the words beside it."""
-    assert Keys().judge(key) == verdict
+    assert Keys().classify(key) == key_class
 
 
 def test_words_of_a_key() -> None:
@@ -118,7 +118,7 @@ def test_mod_97(number: str, right: bool) -> None:
 )
 def test_numbers_are_told_apart(text: str, kinds: list[str]) -> None:
     """Length, beginning, groups, neighbours and check digits together make a number of a card or an account."""
-    assert [kind for _, _, kind in numbers.find(text)] == kinds
+    assert [kind for _, _, kind in numbers.find_numbers(text)] == kinds
 
 
 @pytest.mark.parametrize(

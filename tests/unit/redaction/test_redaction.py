@@ -264,7 +264,7 @@ def test_table_is_consistent() -> None:
         table.GLUED_ENDS,
     )
     for word in {word for group in groups for word in group}:
-        assert Keys().judge(word), word
+        assert Keys().classify(word), word
         assert any(trigger in word for trigger in table.TEXT_TRIGGERS), word
     for begin, shape in {**table.TOKENS, **table.WEBHOOKS}.items():
         assert re.compile(shape)
@@ -283,7 +283,7 @@ def test_semantic_conventions_are_sent() -> None:
     }
     assert len(names) > 500
     keys = Keys()
-    assert {name for name in names if keys.judge(name) not in ("", "countable")} == {
+    assert {name for name in names if keys.classify(name) not in ("", "countable")} == {
         "db.connection_string",
         "mcp.session.id",
         "session.id",
@@ -294,4 +294,4 @@ def test_no_attribute_of_ours_is_a_secret() -> None:
     """What this distribution declares arrives: no key of it is hidden for its name."""
     declared = [value.name for value in vars(schema).values() if isinstance(value, schema.Attribute)]
     assert len(declared) > 50
-    assert [name for name in declared if Keys().judge(name)] == []
+    assert [name for name in declared if Keys().classify(name)] == []
