@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None, directory: Path = DASHBOARDS) -
     differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     for name in differing:
         if check:
-            print(f"{directory / name} differs from its board in grafana/boards; fix: python -m grafana", file=sys.stderr)
+            print(
+                f"{directory / name} differs from its board in grafana/boards; fix: python -m grafana", file=sys.stderr
+            )
         elif name in wanted:
             (directory / name).write_text(wanted[name], encoding="utf-8")
         else:

@@ -82,7 +82,7 @@ def _check_environment() -> None:
     from otel_distro import environment
 
     for line in environment.prepare(os.environ):
-        say(line)
+        say(line, code="OD201")
 
 
 def start() -> None:

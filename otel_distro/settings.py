@@ -1,10 +1,11 @@
 """Every environment variable that this distribution adds to OpenTelemetry's own.
 
-Documentation, ``otel-distro doctor`` and the check at start-up read this table. The module is registered under the entry
-point group ``opentelemetry_environment_variables``, and each constant is named as its variable, so each one is a flag of
-``opentelemetry-instrument`` too: ``--distro_exit_timeout 5`` sets ``OTEL_DISTRO_EXIT_TIMEOUT``.
+Documentation, ``otel-distro settings`` and the check at start-up read this table. The module is
+registered under the entry point group ``opentelemetry_environment_variables``, and each constant
+has the name of its variable, so each is a flag of ``opentelemetry-instrument`` too:
+``--distro_exit_timeout 5`` sets ``OTEL_DISTRO_EXIT_TIMEOUT``.
 
-Imported at the start of every instrumented process, so it needs nothing but :mod:`os`.
+Imported at the start of every instrumented process, so it needs only :mod:`os`.
 """
 
 import os
@@ -16,15 +17,16 @@ if TYPE_CHECKING:
 
     Value = TypeVar("Value", bound="bool | int | float | str")
 else:
-    # The type of a setting's value is for type checkers; `typing` would cost every process some milliseconds.
+    # Only type checkers need the value's type; importing `typing` would add milliseconds to every
+    # process.
     Value, Generic = None, {None: object}
 
 
 class Setting(Generic[Value]):
-    """An environment variable: its name, kind, default, what it does and, for the kind ``choice``, its values.
+    """An environment variable: its name, kind, default and help.
 
-    Kinds: ``bool`` (only ``true``, in any case, is true, as the specification has it), ``int`` (0 or more),
-    ``float`` (seconds, 0 or more), ``str`` and ``choice`` (in any case).
+    Kinds: ``bool`` (only ``true``, in any case, is true, as the specification requires), ``int`` (0 or
+    more), ``float`` (seconds, 0 or more), ``str`` and ``choice`` (one of ``choices``, in any case).
     https://opentelemetry.io/docs/specs/otel/configuration/common/
     """
 
@@ -38,7 +40,10 @@ class Setting(Generic[Value]):
         self.choices = choices
 
     def get(self, environ: "Mapping[str, str] | None" = None) -> "Value":
-        """Return the value set in ``environ`` (default: the process's), or the default where it is unset or bad."""
+        """Return the value in ``environ`` (default: the process's), or the default.
+
+        The default applies where the variable is unset or its value is bad.
+        """
         text = (os.environ if environ is None else environ).get(self.name, "").strip()
         try:
             return self.parse(text) if text else self.default
@@ -46,11 +51,15 @@ class Setting(Generic[Value]):
             return self.default
 
     def is_set(self, environ: "Mapping[str, str] | None" = None) -> bool:
-        """Return whether ``environ`` (default: the process's) gives the variable a value, valid or not."""
+        """Return whether ``environ`` (default: the process's) holds a value, valid or not."""
         return bool((os.environ if environ is None else environ).get(self.name, "").strip())
 
     def parse(self, text: str) -> "Value":
-        """Return the value that ``text`` stands for. Raises ``ValueError`` that says what is expected instead."""
+        """Return the value that ``text`` stands for.
+
+        Raises:
+            ValueError: The text is not valid; the message says what is expected.
+        """
         value: Value = _PARSERS[self.kind](self, text.strip())
         return value
 

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     """
     options = _parse(argv)
     for line in environment.prepare(os.environ):
-        say(line)
+        say(line, code="OD201")
     found = targets()
     # Whether new telemetry may lie on the disk is not asked here: what lies there is to go.
     ours = (settings.OTEL_DISTRO_SPOOL.name, settings.OTEL_DISTRO_SPOOL_MAX_BYTES.name)

@@ -1,4 +1,4 @@
-"""``otel-distro spool``: what waits on the disk to be sent, for whom and since when, and what was refused and why."""
+"""``otel-distro spool``: telemetry that waits on disk, by destination and age, and dead letters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAME: Final = 24
 
 
 def main(argv: list[str]) -> int:
-    """Print what lies in every spool of this user and return 0, also where nothing does; takes nothing from anybody."""
+    """Print the content of every spool of this user and return 0; changes nothing on disk."""
     parser = argparse.ArgumentParser(
         prog="otel-distro spool",
         description="Show the telemetry that waits on this machine, whichever destination it is for. Nothing is changed.",
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough; the interpreter must not try to write the rest.
+        # The reader has closed the pipe; the interpreter must not try to write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -81,7 +81,7 @@ def _since(moment: float, page: Page) -> str:
     try:
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
     except (OverflowError, ValueError, OSError):
-        # A damaged file may claim any moment.
+        # A damaged file may contain any timestamp.
         return "unknown"
     age = time.time() - moment
     return f"{written} ({duration(int(age) * 10**9, page.glyphs)} ago)" if age >= 1 else f"{written} (just now)"

@@ -1,4 +1,4 @@
-"""A run's summary for a person at a terminal."""
+"""A run's summary as text for a terminal."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _LEVEL_STYLE: Final = {"WARN": "yellow", "ERROR": "red", "FATAL": "red"}
 
 
 def render(summary: Summary, path: Path | None, drained: bool, environ: Mapping[str, str], stream: TextIO) -> str:
-    """Return the summary as text for ``stream``: its width, with colours and symbols where it can show them.
+    """Return the summary as text, in the width, colours and symbols of ``stream``.
 
-    ``path`` is the file the data are in, None for memory; ``drained`` False says that not all was stored in time.
+    ``path`` is the database file, None for memory. ``drained`` False means that not all data was
+    stored in time.
     """
     page = Page.of(stream, environ)
     _headline(page, summary)
@@ -145,7 +146,10 @@ def _errors(page: Page, errors: list[ErrorGroup], new: int) -> None:
 
 
 def _last_lines(group: ErrorGroup) -> list[str]:
-    """Return the end of the trace, from the frame of the application on; the last line is in the title already."""
+    """Return the end of the trace, from the application's frame on, without the last line.
+
+    The title holds that one already.
+    """
     lines = [line.rstrip()[2:] for line in last_trace(group.stack).splitlines() if line.startswith("  ")]
     path, _, place = group.culprit.partition(" in ")
     file, _, number = path.rpartition(":")

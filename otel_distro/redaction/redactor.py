@@ -390,5 +390,6 @@ def _compiled(text: str) -> list[re.Pattern[str]]:
             found.append(re.compile(expression))
         except Exception as error:
             name = settings.OTEL_DISTRO_REDACT_PATTERNS.name
-            say(f"{name}: {expression[:100]!r} is not a regular expression ({error}); it is ignored, the others hold")
+            problem = f"{name}: {expression[:100]!r} is not a regular expression ({error})"
+            say(f"{problem}; it is ignored, the others apply", code="OD202")
     return found

@@ -1,4 +1,4 @@
-"""This distribution about itself."""
+"""The telemetry of this distribution about itself."""
 
 from __future__ import annotations
 

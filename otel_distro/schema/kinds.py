@@ -25,7 +25,7 @@ _UNIT_SUFFIX = {
 
 @dataclass(frozen=True)
 class Attribute:
-    """A key of an attribute: its name, what it means and, where the set is closed, its values."""
+    """A key of an attribute: name, meaning and, for a closed set, its values."""
 
     name: str
     brief: str
@@ -33,7 +33,7 @@ class Attribute:
 
     @property
     def label(self) -> str:
-        """The label Prometheus and Loki give the attribute."""
+        """The label of the attribute in Prometheus and Loki."""
         return self.name.replace(".", "_")
 
 
@@ -50,10 +50,15 @@ class Metric:
     upstream: bool = False
 
     def series(self, part: Literal["", "bucket", "count", "sum"] = "") -> str:
-        """Return the name of the series in Prometheus (translation ``UnderscoreEscapingWithSuffixes``).
+        """Return the name of the series in Prometheus (``UnderscoreEscapingWithSuffixes``).
 
-        ``part`` chooses one of a histogram's three series and is refused with ``ValueError`` for other instruments.
         Source: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+
+        Args:
+            part: One of a histogram's three series; empty for other instruments.
+
+        Raises:
+            ValueError: ``part`` does not fit the instrument.
         """
         if bool(part) != (self.instrument == "histogram"):
             raise ValueError(f"{self.name} is a {self.instrument}: part {part!r} does not fit")

@@ -1,4 +1,4 @@
-"""Audit events: who did what to what, with which outcome."""
+"""Audit events: who did what to which target, with which outcome."""
 
 from __future__ import annotations
 

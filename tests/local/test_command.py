@@ -236,18 +236,18 @@ def test_a_command_that_is_not_there_is_said_as_a_shell_says_it(tmp_path: Path) 
     """127 for not found, 126 for not executable, one line, no run."""
     missing = run(tmp_path, "no-such-command-here")
     assert (missing.returncode, missing.stdout) == (127, "")
-    assert missing.stderr == "otel-distro: local: no-such-command-here: command not found\n"
+    assert missing.stderr == "otel-distro: local: no-such-command-here: command not found [OD802]\n"
     plain = tmp_path / "plain"
     plain.write_text("no program")
     refused = run(tmp_path, plain)
     assert refused.returncode == 126
-    assert refused.stderr == f"otel-distro: local: {plain}: Permission denied\n"
+    assert refused.stderr == f"otel-distro: local: {plain}: Permission denied [OD802]\n"
     assert not (tmp_path / "state").exists()
 
 
 def test_a_wrong_call_is_explained(tmp_path: Path) -> None:
     """No command, a port that is none: usage on stderr and 2."""
-    for options, words in (((), "which command"), (("--port", "99999"), "'99999' is not a port")):
+    for options, words in (((), "COMMAND is missing"), (("--port", "99999"), "'99999' is not a port")):
         done = run(tmp_path, options=options)
         assert done.returncode == 2
         assert words in done.stderr
@@ -267,7 +267,7 @@ def test_a_state_directory_that_cannot_be_used_costs_one_line(tmp_path: Path) ->
     (tmp_path / "state").write_text("a file where a directory is needed")
     done = run(tmp_path, sys.executable, "-c", SENDER + "raise SystemExit(4)")
     assert done.returncode == 4
-    assert len(re.findall("^otel-distro: .*kept in memory only$", done.stderr, re.MULTILINE)) == 1
+    assert len(re.findall("^otel-distro: .*kept in memory only \\[OD806\\]$", done.stderr, re.MULTILINE)) == 1
     assert re.search(r"by hand +1 ", done.stderr)
     assert "Kept in memory only, gone now." in done.stderr
 
@@ -351,3 +351,17 @@ def test_an_untouched_program_tells_everything(tmp_path: Path) -> None:
     assert re.search(r"WARN 1", summary)
     assert re.search(r"^  1 . LookupError: no such order\n +File .*app\.py., line 7, in fail$", summary, re.MULTILINE)
     assert not re.search(r"no (traces|logs|metrics) arrived", summary)
+
+
+def test_unsupported_opentelemetry_is_named_with_the_command_that_mends_it(tmp_path: Path) -> None:
+    """Where another release of OpenTelemetry keeps telemetry off, the end of the run prints the command to copy."""
+    metadata = tmp_path / "packages" / "opentelemetry_sdk-1.99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: opentelemetry-sdk\nVersion: 1.99.0\n")
+    more = {"PYTHONPATH": str(metadata.parents[1])}
+    done = run(tmp_path, *python("raise SystemExit(3)"), env=environment(tmp_path, more))
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    number = next(index for index, line in enumerate(lines) if line.endswith("[OD808]"))
+    assert "opentelemetry-sdk 1.99.0 is installed" in lines[number]
+    assert " install 'opentelemetry-api==" in lines[number + 1]

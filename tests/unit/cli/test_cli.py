@@ -31,7 +31,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["lunch", "now"]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("otel-distro: there is no command 'lunch'\nusage: otel-distro COMMAND")
+    assert shown.err.startswith("otel-distro: there is no command 'lunch' [OD801]\nusage: otel-distro COMMAND")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,8 +76,8 @@ def test_environment_of_the_command(path: str | None, expected: str) -> None:
 @pytest.mark.parametrize(
     ("command", "status", "said"),
     [
-        (("made-nowhere",), 127, "otel-distro: made-nowhere: command not found\n"),
-        (("./script",), 126, "otel-distro: ./script: Permission denied\n"),
+        (("made-nowhere",), 127, "otel-distro: made-nowhere: command not found [OD802]\n"),
+        (("./script",), 126, "otel-distro: ./script: Permission denied [OD802]\n"),
         (("sh", "-c", "exit 9"), 9, ""),
     ],
 )

@@ -83,5 +83,5 @@ def test_missing_file_is_said(tmp_path: Path) -> None:
     done = redact("--dry-run", str(tmp_path / "none.log"))
     assert done.returncode == 2
     assert done.stdout == b""
-    assert done.stderr.decode() == f"otel-distro redact: {tmp_path / 'none.log'}: No such file or directory\n"
+    assert done.stderr.decode() == f"otel-distro: redact: {tmp_path / 'none.log'}: No such file or directory [OD812]\n"
     assert redact("--dry-run").returncode == 2
