@@ -1,4 +1,4 @@
-"""A small web shop as something to observe: an ordinary program without telemetry code.
+"""A small web shop as something to observe: an ordinary program that does not know it is observed.
 
 ``python -m demo`` runs all of it for some seconds (``__main__.py``). The parts:
 

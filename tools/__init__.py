@@ -1,1 +1,1 @@
-"""Tools for contributors: what ``make check`` asks beyond linters and types, and the generators it names."""
+"""Tools for contributors: the checks of ``make check``, and the generators they name."""

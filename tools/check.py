@@ -1,6 +1,6 @@
-"""``python -m tools.check``: what a contribution must register or regenerate and has not, one line each.
+"""``python -m tools.check``: finds missing registrations and stale pages, one line each.
 
-Every line names the file, what is missing, and the edit or the command that mends it.
+Every line names the file, the problem, and the edit or the command that mends it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def findings(root: Path = ROOT) -> Iterator[str]:
 
 
 def undeclared_roots() -> Iterator[str]:
-    """Yield the telemetry names whose root namespace neither the conventions nor ``OWN_ROOTS`` have."""
+    """Yield the names whose root namespace neither the conventions nor ``OWN_ROOTS`` have."""
     known = {*_roots_of_conventions(), *schema.OWN_ROOTS}
     for module in pkgutil.iter_modules(schema.__path__):
         for value in vars(importlib.import_module(f"{schema.__name__}.{module.name}")).values():
@@ -59,9 +59,9 @@ def undeclared_roots() -> Iterator[str]:
 
 
 def unregistered_instrumentors(root: Path = ROOT) -> Iterator[str]:
-    """Yield what is missing of each subclass of ``Instrumentor``: trigger, entry point, test with a contract.
+    """Yield what each subclass of ``Instrumentor`` lacks: trigger, entry point or contract.
 
-    One that is loaded in the place of an instrumentor of OpenTelemetry has that one's entry point.
+    One that replaces an instrumentor of OpenTelemetry uses that one's entry point.
     """
     section = _SECTION.search((root / "pyproject.toml").read_text(encoding="utf-8"))
     registered = {found["place"]: found["name"] for found in _ENTRY.finditer(section["rows"] if section else "")}

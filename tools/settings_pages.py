@@ -1,7 +1,7 @@
-"""``python -m tools.settings_pages`` writes the tables of settings in ``docs/``; ``--check`` only compares.
+"""``python -m tools.settings_pages`` writes the tables of settings in ``docs/``.
 
-A table follows a line ``<!-- settings: GLOB ... -->`` and an empty line; it lists the settings
-whose names match a glob.
+With ``--check`` it only compares. A table follows a line ``<!-- settings: GLOB ... -->`` and an
+empty line; it lists the settings whose names match a glob.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _table(globs: Sequence[str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, docs: Path = DOCS) -> int:
-    """Write the tables, or with ``--check`` name the pages that differ and return 1 if there are any."""
+    """Write the tables, or with ``--check`` name the pages that differ and return 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.settings_pages", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page differs")
     check = parser.parse_args(arguments).check

@@ -1,4 +1,4 @@
-"""Messages of the commands: one line on stderr, with a code that docs/troubleshooting.md explains."""
+"""Messages of the commands: one line on stderr, with a code of docs/troubleshooting.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Metrics of OTLP as rows of the store: https://opentelemetry.io/docs/specs/otel/metrics/data-model/."""
+"""Metrics of OTLP as rows of the store.
+
+Data model: https://opentelemetry.io/docs/specs/otel/metrics/data-model/.
+"""
 
 from __future__ import annotations
 

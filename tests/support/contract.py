@@ -1,4 +1,4 @@
-"""What an instrumentor's test module says for the contract test: its ``CONTRACT``."""
+"""The contract of an instrumentor, which its test module states as ``CONTRACT``."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 
 class Contract:
-    """What an application does to be seen by an instrumentor, and what may be recorded then.
+    """Work of an application that an instrumentor records, and the names it may record.
 
     The contract test reads it as ``CONTRACT`` from ``tests/unit/instrumentation/test_<name>.py``.
 
     Args:
         work: Functions that do what the instrumentor records; the first is also run alone.
-        inside: Dotted path of a function of the distribution that ``work`` runs into. The test
-            breaks it to see whether the application notices.
+        inside: Dotted path of a function of the distribution that ``work`` calls. The test replaces
+            it by one that raises, to see that the application does not notice.
         names: Names of all spans, events and metrics that may be recorded; a plain log record
             has the empty name.
-        suppressible: Whether ``suppress_instrumentation()`` applies. It is for calls that somebody
-            makes, to keep their spans from being made. A line that is logged or an exception that
-            ends a thread are facts about the process, no matter which code is running.
+        suppressible: Whether ``suppress_instrumentation()`` applies. It suppresses spans of calls.
+            A logged line or an exception that ends a thread is a fact about the process, no
+            matter which code is running.
         owners: Further modules and classes that the instrumentor patches, beside those of the
             standard library that the contract test knows.
     """

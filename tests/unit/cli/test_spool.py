@@ -1,4 +1,4 @@
-"""``otel-distro spool`` and ``otel-distro drain``, as processes, on what real programs left behind."""
+"""``otel-distro spool`` and ``otel-distro drain``, as processes, after real programs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ sys.stdin.read()
 
 
 class Shop:
-    """A program, the commands, and a port at which a Collector is or is not."""
+    """A program, the commands, and a port for a Collector that a test may start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Shop:
 
     @property
     def endpoint(self) -> str:
-        """Where everything is sent."""
+        """The endpoint of all telemetry."""
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self, **changes: str) -> dict[str, str]:
@@ -69,11 +69,11 @@ class Shop:
         assert processes.run(self.folder, *command, **self.environment(**changes)).returncode == 0
 
     def command(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours."""
+        """Run a command of the distribution."""
         return processes.run(self.folder, sys.executable, "-m", "otel_distro", *words, **self.environment(**changes))
 
     def spool(self) -> list[dict[str, Any]]:
-        """Return what `spool --json` says."""
+        """Return the output of `spool --json`."""
         done = self.command("spool", "--json")
         assert (done.returncode, done.stderr) == (0, "")
         found: list[dict[str, Any]] = json.loads(done.stdout)
@@ -88,14 +88,14 @@ def shop(tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def receiver(shop: Shop) -> Iterator[Receiver]:
-    """The shop's Collector; a test asks for it by name when it is to come."""
+    """The shop's Collector; a test that needs it requests it by name."""
     running = Receiver(shop.port)
     yield running
     running.stop()
 
 
-def test_nothing_waits(shop: Shop) -> None:
-    """With nothing there both commands say so in one sentence, end with 0 and create nothing."""
+def test_spool_and_drain_without_telemetry_say_so(shop: Shop) -> None:
+    """With an empty spool both commands print one sentence, exit with 0 and create nothing."""
     spool, drain = shop.command("spool"), shop.command("drain")
     assert (spool.returncode, spool.stderr) == (0, "")
     assert spool.stdout == f"Nothing waits in {shop.folder}/state/otel-distro/spool.\n"
@@ -104,8 +104,8 @@ def test_nothing_waits(shop: Shop) -> None:
     assert not (shop.folder / "state").exists()
 
 
-def test_what_an_ended_program_left_is_shown(shop: Shop) -> None:
-    """Service, destination, signal, items, bytes and time of what waits stand in the table and in the JSON."""
+def test_spool_shows_what_an_ended_program_left(shop: Shop) -> None:
+    """Table and JSON show service, destination, signal, items, bytes and time of what waits."""
     shop.leave()
     found = {backlog["signal"]: backlog for backlog in shop.spool()}
     assert found.keys() == {"traces", "logs", "metrics"}
@@ -120,7 +120,7 @@ def test_what_an_ended_program_left_is_shown(shop: Shop) -> None:
 
 
 def test_drain_without_a_collector_keeps_everything(shop: Shop) -> None:
-    """Where nobody listens the command says how much is left and why, ends with 1, and all of it waits on."""
+    """Without a Collector the command reports amount and reason, exits with 1 and keeps all."""
     shop.leave()
     before = Counter({b["signal"]: b["items"] for b in shop.spool()})
     done = shop.command("drain")
@@ -132,7 +132,7 @@ def test_drain_without_a_collector_keeps_everything(shop: Shop) -> None:
 
 
 def test_drain_sends_exactly_what_waits(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """Two programs' telemetry arrives, each item once; nothing waits afterwards, and a second drain sends nothing."""
+    """Two programs' telemetry arrives, each item once; a second drain sends nothing."""
     shop.leave()
     shop.leave()
     points = sum(b["items"] for b in shop.spool() if b["signal"] == "metrics")
@@ -150,8 +150,8 @@ def test_drain_sends_exactly_what_waits(shop: Shop, request: pytest.FixtureReque
     assert len(receiver.requests) == requests
 
 
-def test_drain_empties_the_disk_when_the_spool_is_switched_off(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What lies there from before it was switched off is sent all the same."""
+def test_drain_with_spool_off_sends_what_is_left(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Telemetry from before the spool was switched off is sent all the same."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
     assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_MAX_BYTES="0").returncode == 0
@@ -159,8 +159,8 @@ def test_drain_empties_the_disk_when_the_spool_is_switched_off(shop: Shop, reque
     assert shop.spool() == []
 
 
-def test_what_is_refused_is_set_aside_and_shown(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """Items that the Collector refuses for their content no longer wait; the command says so, `spool` shows why."""
+def test_drain_puts_rejected_items_into_dead_letters(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Items that the Collector rejects no longer wait; the command says so, `spool` shows why."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
     receiver.status = 400
@@ -174,8 +174,8 @@ def test_what_is_refused_is_set_aside_and_shown(shop: Shop, request: pytest.Fixt
     assert "set aside: HTTP 400 Bad Request" in shop.command("spool").stdout
 
 
-def test_other_destinations_are_left_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What waits for another destination is not sent to this one, and the command says that there is something."""
+def test_drain_leaves_other_destinations_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Telemetry for another destination is not sent to this one; the command mentions it."""
     elsewhere = f"http://127.0.0.1:{free_port()}"
     shop.leave(OTEL_EXPORTER_OTLP_ENDPOINT=elsewhere)
     receiver: Receiver = request.getfixturevalue("receiver")
@@ -186,8 +186,8 @@ def test_other_destinations_are_left_alone(shop: Shop, request: pytest.FixtureRe
     assert {tuple(backlog["targets"]) for backlog in shop.spool()} == {(elsewhere,)}
 
 
-def test_a_running_process_keeps_its_own(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What a running process is sending is shown as held and is not drained."""
+def test_drain_leaves_a_running_process_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
+    """Telemetry of a running process is shown as held and is not drained."""
     (shop.folder / "held.py").write_text(HELD, encoding="utf-8")
     running = subprocess.Popen(
         [*processes.RUN, sys.executable, "held.py"],
@@ -213,8 +213,8 @@ def test_a_running_process_keeps_its_own(shop: Shop, request: pytest.FixtureRequ
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "soon", "inf"])
-def test_a_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
-    """A time that is none is refused before anything is touched."""
+def test_drain_with_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
+    """A bad timeout is refused before anything is touched."""
     shop.leave()
     done = shop.command("drain", f"--timeout={bad}")
     assert done.returncode == 2
@@ -222,8 +222,8 @@ def test_a_bad_timeout_is_refused(shop: Shop, bad: str) -> None:
     assert {backlog["state"] for backlog in shop.spool()} == {"waiting"}
 
 
-def test_drain_ends_in_time_and_the_next_one_sends_the_rest(shop: Shop) -> None:
-    """A Collector that stops answering in the middle of a search for what it refused: what it took is not sent again."""
+def test_drain_with_hanging_collector_ends_in_time(shop: Shop) -> None:
+    """If a Collector hangs while rejected items are isolated, accepted ones are not resent."""
     shop.leave(OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
     with Server(http("400 Bad Request"), http(), port=shop.port) as server:
         server.answers.append(server.hang)

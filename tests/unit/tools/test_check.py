@@ -1,4 +1,4 @@
-"""``python -m tools.check`` finds what a contribution leaves unregistered, and says how to mend it."""
+"""``python -m tools.check`` finds missing registrations, and names the remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CacheReadsInstrumentor(Instrumentor):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of what the checks read."""
+    """A copy of the files that the checks read."""
     for name in ("docs", "otel_distro/instrumentation", "tests/unit/instrumentation"):
         shutil.copytree(check.ROOT / name, tmp_path / name)
     for path in (*check.ROOT.glob("*.md"), check.ROOT / "pyproject.toml"):
@@ -61,7 +61,7 @@ def test_instrumentor_whose_test_has_no_contract_is_found(copy: Path) -> None:
 
 
 def test_name_with_undeclared_root_is_found_with_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A telemetry name under a root that neither the conventions nor OWN_ROOTS have names its file and the remedy."""
+    """A name under an undeclared root is reported with its file and the remedy."""
     monkeypatch.setattr(schema, "OWN_ROOTS", tuple(root for root in schema.OWN_ROOTS if root != "audit"))
     found = list(check.undeclared_roots())
     assert found
@@ -77,7 +77,7 @@ def test_page_with_unknown_setting_is_found_with_its_line(copy: Path) -> None:
 
 
 def test_stale_table_of_settings_is_found_and_mended(copy: Path) -> None:
-    """A page whose table lost a row is found; the generator restores it and changes nothing else."""
+    """A page whose table lacks a row is reported; the generator restores it and nothing else."""
     page = copy / "docs" / "settings.md"
     whole = page.read_text(encoding="utf-8")
     lost = next(line for line in whole.splitlines(keepends=True) if "OTEL_DISTRO_EXIT_TIMEOUT`" in line)
