@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     """Print the content of every spool of this user and return 0; changes nothing on disk."""
     parser = argparse.ArgumentParser(
         prog="otel-distro spool",
-        description="Show the telemetry that waits on this machine, whichever destination it is for. Nothing is changed.",
+        description="Show the telemetry that waits on this machine, for all destinations. Nothing is changed.",
     )
     parser.add_argument(
         "--json", action="store_true", help="print a JSON list with one object for each line of the table"
@@ -65,7 +65,7 @@ def _render(found: list[Backlog]) -> str:
     page = Page.of(sys.stdout, os.environ)
     for path, group in groupby(found, key=lambda backlog: backlog.path):
         backlogs = list(group)
-        page.heading(clean(", ".join(backlogs[0].targets)) or "a destination that is not named")
+        page.heading(clean(", ".join(backlogs[0].targets)) or "a destination without a name")
         page.line(page.paint("dim", f"  {clean(path)}"))
         page.line(page.paint("dim", f"  {'service':<{_NAME}} signal       items        size  since"))
         for backlog in backlogs:
@@ -92,5 +92,5 @@ def _state(backlog: Backlog) -> str:
     if backlog.reason:
         state += f": {clean(backlog.reason)}"
     if backlog.damaged:
-        state += f"; {backlog.damaged} damaged stretches cannot be read"
+        state += f"; {backlog.damaged} damaged sections cannot be read"
     return state

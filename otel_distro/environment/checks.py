@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 # The specification requires at least this range; larger numbers overflow queues and timers of the
 # SDK.
-_LARGEST = 2**31 - 1
-_LONGEST_EXPRESSION = 32768
-_LONGEST_NAME = 255
+_MAX_NUMBER = 2**31 - 1
+_MAX_EXPRESSION_LENGTH = 32768
+_MAX_NAME_LENGTH = 255
 
 # Those that instrumentors read today, and the others of the semantic conventions.
 OPT_INS = (
@@ -75,8 +75,8 @@ def whole(minimum: int) -> "Check":
             number = int(value)
         except ValueError:
             return CheckResult(expected)
-        if number > _LARGEST:
-            return CheckResult(f"is above {_LARGEST}")
+        if number > _MAX_NUMBER:
+            return CheckResult(f"is above {_MAX_NUMBER}")
         return CheckResult(expected) if number < minimum else None
 
     return check
@@ -90,7 +90,7 @@ def above_zero(unit: str) -> "Check":
             number = float(value)
         except ValueError:
             number = 0.0
-        return None if 0 < number <= _LARGEST else CheckResult(f"is not a number of {unit} above 0")
+        return None if 0 < number <= _MAX_NUMBER else CheckResult(f"is not a number of {unit} above 0")
 
     return check
 
@@ -198,11 +198,11 @@ def subset(*values: str) -> "Check":
 def service_name(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a name that all telemetry carries: printable text of at most 255 characters."""
     plain = value.strip()
-    if plain.isprintable() and len(plain) <= _LONGEST_NAME:
+    if plain.isprintable() and len(plain) <= _MAX_NAME_LENGTH:
         return None if plain == value else CheckResult("", plain)
-    printable = "".join(c if c.isprintable() else " " for c in plain[: 2 * _LONGEST_NAME])
-    clean = " ".join(printable.split())[:_LONGEST_NAME]
-    problem = "has unprintable characters" if not plain.isprintable() else f"is over {_LONGEST_NAME} characters"
+    printable = "".join(c if c.isprintable() else " " for c in plain[: 2 * _MAX_NAME_LENGTH])
+    clean = " ".join(printable.split())[:_MAX_NAME_LENGTH]
+    problem = "has unprintable characters" if not plain.isprintable() else f"is over {_MAX_NAME_LENGTH} characters"
     return CheckResult(problem, clean or None)
 
 
@@ -224,8 +224,8 @@ def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> 
 
 def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a list of regular expressions, which OpenTelemetry joins with ``|`` into one."""
-    if len(value) > _LONGEST_EXPRESSION:
-        return CheckResult(f"is over {_LONGEST_EXPRESSION} characters")
+    if len(value) > _MAX_EXPRESSION_LENGTH:
+        return CheckResult(f"is over {_MAX_EXPRESSION_LENGTH} characters")
     if not any(c in value for c in "()[]{}*+?|\\"):
         return None
     items = [item.strip() for item in value.split(",")]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from otel_distro.local.store import Store
 
 MAX_CONNECTIONS: Final = 64
-_IDLE_SECONDS: Final = 30
-_RETRY_AFTER_SECONDS: Final = 1
+_IDLE_TIMEOUT_S: Final = 30
+_RETRY_AFTER_S: Final = 1
 _SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs", "/v1/metrics": "metrics"}
 
 _Response = ExportTraceServiceResponse | ExportLogsServiceResponse | ExportMetricsServiceResponse
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "otel-distro"
     sys_version = ""
-    timeout = _IDLE_SECONDS
+    timeout = _IDLE_TIMEOUT_S
     # One packet per response: a second one would wait for the client's delayed acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
@@ -216,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Content-Type-Options", "nosniff")
         if status == 503:
-            self.send_header("Retry-After", str(_RETRY_AFTER_SECONDS))
+            self.send_header("Retry-After", str(_RETRY_AFTER_S))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

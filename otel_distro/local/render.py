@@ -164,8 +164,8 @@ def _levels(page: Page, summary: Summary) -> None:
         return
     page.heading("Logs")
     shown = (page.paint(_LEVEL_STYLE.get(level, ""), f"{level} {count}") for level, count in summary.levels.items())
-    folded = f"   {page.paint('dim', f'and {summary.folded} repeats folded')}" if summary.folded else ""
-    page.line("  " + "   ".join(shown) + folded)
+    duplicates = f"   {page.paint('dim', f'and {summary.duplicates} duplicates removed')}" if summary.duplicates else ""
+    page.line("  " + "   ".join(shown) + duplicates)
 
 
 def _events(page: Page, events: list[Events]) -> None:
@@ -208,7 +208,7 @@ def _warnings(summary: Summary, drained: bool, environ: Mapping[str, str]) -> li
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         lines.append("OTEL_SDK_DISABLED=true switched telemetry off")
     elif not (summary.spans or summary.logs or summary.points):
-        lines.append("nothing arrived: is the command a Python program, and did it end by itself?")
+        lines.append("nothing arrived; only Python programs that are not killed send telemetry")
     else:
         for name, count in (("traces", summary.spans), ("logs", summary.logs), ("metrics", summary.points)):
             variable = f"OTEL_{name.upper()}_EXPORTER"
@@ -217,7 +217,7 @@ def _warnings(summary: Summary, drained: bool, environ: Mapping[str, str]) -> li
                 lines.append(f"no {name} arrived" + (f" ({variable}=none)" if off else ""))
     lines += [f"{signal}: {reason} ({n})" for signal, reason, n in summary.dropped]
     if not drained:
-        lines.append("not everything was stored in time: these numbers are too low")
+        lines.append("not everything was stored in time, so these numbers are too low")
     return lines
 
 

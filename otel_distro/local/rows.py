@@ -62,7 +62,7 @@ class Rows:
         self._points: Counter[int] = Counter()
         self._series = 0
 
-    def forget(self) -> None:
+    def reset_caches(self) -> None:
         """Clear the caches of row ids, after a transaction was rolled back or rows were deleted."""
         self._ids.clear()
         self._points.clear()
@@ -75,7 +75,7 @@ class Rows:
     def add(self, signal: str, body: bytes) -> Counter[str]:
         """Add the new items of an export request; return what was cut or refused, by reason."""
         if len(self._ids) > _CACHE:
-            self.forget()
+            self.reset_caches()
         if signal == "traces":
             return self._add_traces(ExportTraceServiceRequest.FromString(body))
         if signal == "logs":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from otel_distro.local.child import Outcome
 
-_DRAIN_SECONDS: Final = 10.0
+_DRAIN_TIMEOUT_S: Final = 10.0
 
 
 class Session:
@@ -50,7 +50,7 @@ class Session:
         """Store the remaining data and write the summary; return whether anything arrived."""
         self._receiver.stop()
         self._store.submit(lambda db: self._run.finish(db, outcome))
-        drained = self._store.flush(_DRAIN_SECONDS)
+        drained = self._store.flush(_DRAIN_TIMEOUT_S)
         connection = self._store.connect()
         try:
             summary = collect(connection, self._run.id)

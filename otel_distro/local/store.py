@@ -84,7 +84,7 @@ class Store:
                 _make_private(path)
             self._db = self._open()
             self._rows = Rows(self._db, run_id)
-            self._rows.forget()
+            self._rows.reset_caches()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: {error}") from error
         self._writer = threading.Thread(target=self._write, name="otel-distro-store", daemon=True)
@@ -226,7 +226,7 @@ class Store:
             if used_bytes(self._db) > self._cap:
                 self._make_room()
         except Exception as error:
-            self._rows.forget()
+            self._rows.reset_caches()
             if "full" in str(error):
                 self._make_room()
             for batch in batches:
@@ -247,7 +247,7 @@ class Store:
                 self._add([batch])
                 return
             except Exception as error:
-                self._rows.forget()
+                self._rows.reset_caches()
                 self.full = "full" in str(error)
                 if last_try or "locked" not in str(error):
                     self.drop(batch.signal, f"not stored: {error}", sample=type(error).__name__)
@@ -257,7 +257,7 @@ class Store:
         try:
             # Slightly below the limit, so that not every batch after it prunes again.
             runs = prune(self._db, int(self._cap * 0.95), self.run_id)
-            self._rows.forget()
+            self._rows.reset_caches()
             self.drop("store", "oldest data dropped to make room", sample=f"{runs} runs")
         except sqlite3.Error as error:
             self.drop("store", f"pruning failed: {error}")

@@ -96,7 +96,7 @@ class Events:
 class Summary:
     """One run; ``run`` is its row of table ``run``. Each list is ordered by importance.
 
-    ``new_errors``: fingerprints that this version had not shown before. ``folded``: log records
+    ``new_errors``: fingerprints that this version had not shown before. ``duplicates``: log records
     that were replaced by a later equal one. ``refused``: refused requests and failed logins by
     address of the client.
     """
@@ -116,7 +116,7 @@ class Summary:
     levels: dict[str, int] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
     new_errors: int = 0
-    folded: int = 0
+    duplicates: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     dropped: list[tuple[str, str, int]] = field(default_factory=list)
@@ -244,7 +244,7 @@ def _collect_logs(db: sqlite3.Connection, summary: Summary) -> None:
 
 def _collect_details(db: sqlite3.Connection, summary: Summary) -> None:
     """Count what only attributes of log records hold, reading just the records that have one."""
-    first_seen, repeats, address = (
+    first_seen, duplicates, address = (
         schema.EXCEPTION_FIRST_SEEN.name,
         schema.LOG_DUPLICATES.name,
         schema.CLIENT_ADDRESS.name,
@@ -253,12 +253,12 @@ def _collect_details(db: sqlite3.Connection, summary: Summary) -> None:
     for attrs, event in db.execute(
         "select log.attrs, event_name from log join resource using (rid) where run_id = ? and id > ?"
         " and (instr(log.attrs, ?) or instr(log.attrs, ?) or instr(log.attrs, ?))",
-        (summary.run["id"], summary.run["first_log"], first_seen, repeats, address),
+        (summary.run["id"], summary.run["first_log"], first_seen, duplicates, address),
     ):
         found = _load(attrs)
         summary.new_errors += found.get(first_seen) is True
-        folded = found.get(repeats)
-        summary.folded += folded if isinstance(folded, int) else 0
+        repeated = found.get(duplicates)
+        summary.duplicates += repeated if isinstance(repeated, int) else 0
         if event in _REFUSALS and address in found and found.get(schema.AUDIT_OUTCOME.name) == "failure":
             refused[str(found[address])] += 1
     summary.refused = dict(sorted(refused.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -32,7 +32,7 @@ _PLACEHOLDER: Final = lazy(
 )
 _ENCODED_END: Final = lazy(r"%2[26]")
 _NUMBERS: Final = lazy(r"[-+0-9.,\s\[\]()]{1,512}")
-_LONGEST_PLACEHOLDER: Final = 64
+_MAX_PLACEHOLDER_LENGTH: Final = 64
 _CLOSERS: Final = ")]}.:\\"
 
 
@@ -168,14 +168,14 @@ def is_working_directory(key: str, value: str) -> bool:
 
 def is_plain(value: str) -> bool:
     """Return whether the value is harmless: a word of prose or of code, or a placeholder."""
-    return len(value) <= _LONGEST_PLACEHOLDER and (
+    return len(value) <= _MAX_PLACEHOLDER_LENGTH and (
         value.lower().rstrip(".,:;!?)]}") in table.PLAIN_VALUES or is_placeholder(value)
     )
 
 
 def is_placeholder(value: str) -> bool:
     """Return whether the text is a placeholder: stars, a variable, a format, a foreign mask."""
-    return len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None
+    return len(value) <= _MAX_PLACEHOLDER_LENGTH and _PLACEHOLDER.fullmatch(value) is not None
 
 
 def _refers_to(value: str, key: str) -> bool:

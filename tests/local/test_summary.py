@@ -144,11 +144,11 @@ def test_summary_counts_new_duplicate_and_refused(summarise: Summarise) -> None:
         Log("out", 13, attributes=failed, event="audit.auth.login"),
     ]
     summary = summarise(("logs", logs(records)))
-    assert (summary.new_errors, summary.folded) == (1, 41)
+    assert (summary.new_errors, summary.duplicates) == (1, 41)
     assert list(summary.refused.items()) == [("192.0.2.2", 2), ("192.0.2.1", 1)]
     text = shown(summary)
     assert ", 1 new in this version" in text
-    assert "and 41 repeats folded" in text
+    assert "and 41 duplicates removed" in text
     assert re.search(r"^  192\.0\.2\.2 +2$", text, re.MULTILINE)
 
 
