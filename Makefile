@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The package is installed as users install it, not editable: a .pth file belongs to it. A changed source installs anew.
-SOURCES := $(shell git ls-files otel_distro collector backends grafana 2>/dev/null) pyproject.toml otel_distro.pth docker-compose.yml docker-compose.auditd.yml
+# The package is installed as users install it, not editable: a .pth file belongs to it. Changed, new, moved and
+# deleted files reinstall it, whether git knows them or not.
+SOURCES := $(shell find otel_distro collector backends grafana -name __pycache__ -prune -o -print) pyproject.toml otel_distro.pth docker-compose.yml docker-compose.auditd.yml
 
 .PHONY: demo test test-fast coverage test-other test-stack build-stack bench check secrets clean
 
@@ -62,6 +63,7 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python -m grafana --check
 	$(BIN)/python -m collector --check
+	$(BIN)/python -m tools.check
 
 # The password of Grafana's admin, made once. The folder is closed; Grafana's own user must be able to read the file in it.
 secrets: secrets/grafana_admin_password

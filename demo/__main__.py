@@ -1,9 +1,9 @@
-"""Run the whole demo: two services and their customers, each a process of its own, and stop them again.
+"""Runs the whole demo, two services and their customers, each in its own process, and stops them.
 
-The runner opens the listening sockets and hands them down: so the ports are free and known beforehand, and a request
-that comes before its service is ready waits instead of failing. At the end the services get SIGTERM, the shop first,
-finish what they are doing and exit (``process.py``); should the runner be killed, its children see their standard
-input close and do the same.
+The runner opens the listening sockets and passes them on. So the ports are free and known
+beforehand, and a request that comes before its service is ready waits instead of failing. At the
+end the services get SIGTERM, the shop first, finish their open requests and exit (``process.py``).
+If the runner is killed, its children see their standard input close and do the same.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Processes:
         self._stack.close()
 
     def service(self, name: str, listener: socket.socket, **settings: str) -> str:
-        """Start the module of this name with these environment variables; return the URL where it will answer."""
+        """Start the module of this name with these environment variables; return its URL."""
         child = self._start(name, [f"demo.{name}", f"--socket={listener.fileno()}"], listener.fileno(), **settings)
         self._stack.callback(self._stop, name, child)
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -60,8 +60,9 @@ class Processes:
             child.wait()
 
     def _start(self, name: str, command: list[str], *inherited: int, **settings: str) -> subprocess.Popen[bytes]:
-        # The children inherit the environment, and with it whatever observes the runner. Only the name of the service
-        # cannot be inherited, for all would share one: it is set here, as a unit file or a compose file would do it.
+        # The children inherit the environment, and with it the settings of whatever observes the
+        # runner. Only the service's name cannot be inherited, since all would share it: it is set
+        # here, as a unit file or a compose file would do it.
         environment = {**os.environ, **settings, "OTEL_SERVICE_NAME": name, ENDS_WITH_STDIN: "1"}
         with ExitStack() as stack:
             log = stack.enter_context(self._log(name).open("w")) if self._quiet else None
@@ -87,7 +88,12 @@ class Processes:
 
 
 def await_health(url: str) -> None:
-    """Return when the service answers its health check; raises ``OSError`` or ``HTTPException`` when it does not."""
+    """Return when the service answers its health check.
+
+    Raises:
+        OSError: It does not answer in time.
+        HTTPException: It answers with something else.
+    """
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=START_SECONDS)
     connection.request("GET", "/health")
     status = connection.getresponse().status
@@ -97,7 +103,7 @@ def await_health(url: str) -> None:
 
 
 def run(options: argparse.Namespace, processes: Processes, data: Path) -> None:
-    """Start the services, let the customers come, and with ``--keep`` serve on until a signal ends the runner."""
+    """Start the services and run the load; with ``--keep`` serve until a signal ends the runner."""
     loopback = "127.0.0.1"
     with socket.create_server((loopback, options.port)) as front, socket.create_server((loopback, 0)) as back:
         payments = processes.service("payments", back)
@@ -119,7 +125,7 @@ def run(options: argparse.Namespace, processes: Processes, data: Path) -> None:
 
 
 def main() -> int:
-    """Run the demo; 0 when every answer was the expected one and every process ended well."""
+    """Run the demo; 0 if every answer was the expected one and every process exited with 0."""
     parser = argparse.ArgumentParser(prog="python -m demo", description="A small web shop and its customers")
     add_load_options(parser)
     parser.add_argument("--data", type=Path, help="folder for the shop's files (default: a temporary one)")

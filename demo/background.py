@@ -1,4 +1,4 @@
-"""What happens after an order, while the customer has the answer already: a mail and bonus points."""
+"""Work after an order, when the customer already has the answer: a mail and bonus points."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ MAIL_DELAY = 0.05
 """Seconds that a mail server takes for a mail."""
 
 BONUS = {"ann": 2, "ben": 1, "cleo": 3, "dan": 1}
-"""Bonus points per Euro for the customers with a card of ours."""
+"""Bonus points per Euro for customers with a loyalty card."""
 
 
 class Mailroom:
-    """Sends mails with two threads of its own."""
+    """Sends mails with two threads."""
 
     def __init__(self, papers: Papers) -> None:
         self._papers = papers
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="mail")
 
     def confirm(self, order: Order, email: str) -> None:
-        """Send the confirmation of an order, some time soon."""
+        """Queue the confirmation of an order."""
         self._pool.submit(self._send, order, email)
 
     def close(self) -> None:
-        """Send what is waiting, then stop."""
+        """Send the queued mails, then stop."""
         self._pool.shutdown()
 
     def _send(self, order: Order, email: str) -> None:
@@ -45,14 +45,14 @@ class Mailroom:
 
 
 def deliver(email: str) -> None:
-    """Hand a mail to the mail server of its domain, or raise ``ConnectionError``."""
+    """Send a mail to the mail server of its domain, or raise ``ConnectionError``."""
     if email.endswith(".invalid"):
         raise ConnectionError(f"no mail server for {email.partition('@')[2]}")
     time.sleep(MAIL_DELAY)
 
 
 def give_bonus(order: Order) -> None:
-    """Give the customer the bonus points of an order, in a thread that nobody waits for."""
+    """Credit the bonus points of an order, in a thread that is not joined."""
     threading.Thread(target=_bonus, args=(order,), name=f"bonus-{order.id}").start()
 
 

@@ -1,4 +1,4 @@
-"""What the business wants to hear of. Everything else is seen from outside; without otel-distro nobody listens."""
+"""Business events, the only telemetry code of the shop; without otel-distro they do nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ except ImportError:
     log = None  # type: ignore[assignment]
 
 
-def tell(name: str, *, failed: bool = False, user: str = "", **fields: Any) -> None:
-    """Tell of something that happened in the terms of the business."""
+def report(name: str, *, failed: bool = False, user: str = "", **fields: Any) -> None:
+    """Report a business event."""
     if log is not None:
         log.event(name, outcome="failure" if failed else "success", user=user, **fields)

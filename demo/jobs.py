@@ -1,4 +1,4 @@
-"""Work that comes round: a scheduler thread, and the shop's jobs. A night of a real shop is some seconds here."""
+"""Periodic work: a scheduler thread, and the shop's jobs, whose periods are seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("shop.jobs")
 
 
 class Scheduler:
-    """One thread that runs jobs, one after the other, each for the first time at once."""
+    """One thread that runs jobs one after the other, each for the first time at once."""
 
     def __init__(self) -> None:
         self._jobs: list[tuple[float, Callable[[], None]]] = []
@@ -44,7 +44,7 @@ class Scheduler:
             try:
                 job()
             except Exception:
-                # A job that fails must not take the others with it; it gets its next turn.
+                # A job that fails must not stop the others; it runs again at its next time.
                 logger.exception("job %s failed", job.__name__)
             due[following] += seconds
 
@@ -58,7 +58,7 @@ class Jobs:
         self._payments = payments
 
     def stock_sync(self) -> None:
-        """Order what was sold from the wholesaler, who delivers at once."""
+        """Reorder sold products from the wholesaler, who delivers at once."""
         pieces = self._store.fill_stock()
         logger.info("stock filled up with %d pieces", pieces, extra={"pieces": pieces})
 
@@ -71,12 +71,12 @@ class Jobs:
         logger.info("sales: %d orders, %.2f EUR", orders, cents / 100, extra={"orders": orders, "cents": cents})
 
     def settlement(self) -> None:
-        """Ask the payment provider what it owes us."""
+        """Ask the payment provider for the total of its charges."""
         answer = requests.get(f"{self._payments}/balance", timeout=5)
         answer.raise_for_status()
         cents = answer.json()["cents"]
         logger.info("the payment provider owes us %.2f EUR", cents / 100, extra={"cents": cents})
 
     def exchange_rates(self) -> None:
-        """Load the exchange rates. The file has never come: this job fails every time."""
+        """Load the exchange rates. Their file does not exist: this job fails every time."""
         self._papers.exchange_rates()

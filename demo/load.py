@@ -1,7 +1,8 @@
-"""The customers: sends the shop a number of requests at a steady pace. ``python -m demo.load URL`` does it alone.
+"""The customers: send requests to the shop at a steady rate.
 
-The first requests take each kind of visit once; after that chance decides. Request number ``i`` depends on the seed
-and on ``i`` alone, and its answer on nothing but the request, so that two runs with one seed sell the same.
+``python -m demo.load URL`` runs them alone. The first requests take each kind of visit once; the
+rest is random. Request number ``i`` depends only on the seed and on ``i``, and its answer only on
+the request, so that two runs with one seed sell the same.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import requests
 from demo.process import add_load_options, end_orderly
 
 VISITORS = 4
-"""Customers that are in the shop at the same time."""
+"""Number of concurrent customers."""
 
 
 class Visit(NamedTuple):
-    """A kind of request: how often it comes, what it asks for, and the answers that are right."""
+    """A kind of request: its frequency, the request itself, and the expected answers."""
 
     weight: int
     method: str
@@ -55,7 +56,10 @@ VISITS = (
 
 
 class Load:
-    """The run of a load: ``answers`` counts by route and status what the shop answered, 0 for no answer."""
+    """One run of the load.
+
+    ``answers`` counts the shop's answers by route and status, 0 for no answer.
+    """
 
     def __init__(self, url: str, seed: int) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
@@ -103,7 +107,8 @@ class Load:
         return seen
 
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        # A connection for each request: uvicorn closes one after a status 500, which would hit the next request on it.
+        # A connection for each request: uvicorn closes one after a status 500, which would fail the
+        # next request on it.
         try:
             answer = requests.request(method, self._url + path, json=body, timeout=30)
         except requests.RequestException as error:
@@ -124,7 +129,7 @@ class Load:
 
 
 def main() -> int:
-    """Run the load and print its summary; 1 when an answer was not the expected one."""
+    """Run the load and print its summary; 1 if an answer was not the expected one."""
     parser = argparse.ArgumentParser(description="Customers of the demo shop")
     parser.add_argument("url", help="where the shop answers")
     add_load_options(parser)

@@ -1,4 +1,4 @@
-"""How an order goes: reserve the pieces, have the card charged, write the receipt, and the rest in the background."""
+"""Taking an order: reserve the products, charge the card, write the receipt, queue the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import requests
 from pydantic import BaseModel, PositiveInt
 
 from demo.background import Mailroom, give_bonus
-from demo.business import tell
+from demo.business import report
 from demo.papers import Papers
 from demo.store import Order, OutOfStock, Product, Store
 
@@ -19,7 +19,7 @@ DISCOUNTS = {None: 0, "TEA10": 10, "TEA20": 20}
 
 
 class NewOrder(BaseModel):
-    """What a customer wants."""
+    """An order of a customer."""
 
     product: int
     quantity: PositiveInt = 1
@@ -30,11 +30,11 @@ class NewOrder(BaseModel):
 
 
 class CardRefused(Exception):
-    """The payment provider does not take the card."""
+    """The payment provider refused the card."""
 
 
 class PaymentFailed(Exception):
-    """The payment provider gave no useful answer."""
+    """The payment provider gave no usable answer."""
 
 
 class OrderDesk:
@@ -47,8 +47,9 @@ class OrderDesk:
         self._payments = payments
 
     def place(self, product: Product, wanted: NewOrder) -> Order:
-        """Sell something, or raise :exc:`OutOfStock`, :exc:`CardRefused` or :exc:`PaymentFailed`."""
-        # An expired coupon is no longer in the table: the KeyError is the bug behind the demo's status 500.
+        """Take an order, or raise :exc:`OutOfStock`, :exc:`CardRefused`, :exc:`PaymentFailed`."""
+        # An expired coupon is not in the table: the KeyError is the bug behind the demo's status
+        # 500.
         cents = product.cents * wanted.quantity * (100 - DISCOUNTS[wanted.coupon]) // 100
         try:
             order = self._store.reserve(product, wanted.quantity, cents, wanted.customer)
@@ -76,8 +77,8 @@ class OrderDesk:
             raise PaymentFailed from error
         if answer.status_code == 402:
             self._store.settle(order, "refused")
-            tell("order.paid", failed=True, user=order.customer, cents=order.cents, reason="card refused")
+            report("order.paid", failed=True, user=order.customer, cents=order.cents, reason="card refused")
             logger.warning("order %d refused, %.2f EUR", order.id, order.cents / 100, extra={"cents": order.cents})
             raise CardRefused
         self._store.settle(order, "paid")
-        tell("order.paid", user=order.customer, cents=order.cents)
+        report("order.paid", user=order.customer, cents=order.cents)

@@ -1,4 +1,4 @@
-"""The shop's files: price lists that come in, receipts, mails and reports that go out."""
+"""The shop's files: incoming price lists, outgoing receipts, mails and reports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Papers:
         self.reports = data / "reports"
 
     def prepare(self) -> None:
-        """Create the folders, with a price list in the inbox and another one that nobody may read."""
+        """Create the folders, with one price list in the inbox and an unreadable one."""
         for folder in (self.inbox, self.receipts, self.outbox, self.reports):
             folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PRICES, self.inbox / "prices.csv")
@@ -43,7 +43,7 @@ class Papers:
         """Read a price list of the inbox; raises ``FileNotFoundError`` and ``PermissionError``."""
         path = self.inbox / Path(name).name
         with path.open(newline="", encoding="utf-8") as lines:
-            # The kernel lets root read every file; the demo must fail the same way for everybody.
+            # The kernel lets root read every file; the demo must fail the same way for every user.
             if os.geteuid() == 0 and not os.fstat(lines.fileno()).st_mode & 0o400:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
             return [
@@ -52,7 +52,7 @@ class Papers:
             ]
 
     def exchange_rates(self) -> dict[str, float]:
-        """Read the exchange rates, which nobody has ever delivered: always raises ``FileNotFoundError``."""
+        """Read the exchange rates, whose file never exists: always raises ``FileNotFoundError``."""
         rates: dict[str, float] = json.loads((self.inbox / "rates.json").read_text(encoding="utf-8"))
         return rates
 
@@ -69,7 +69,7 @@ class Papers:
         (self.outbox / f"order-{order}.txt").write_text(text, encoding="utf-8")
 
     def write_sales(self, sales: list[dict[str, Any]]) -> None:
-        """Replace the sales report; a reader sees the old one or the new one, never half of it."""
+        """Replace the sales report atomically."""
         draft = self.reports / "sales.json.new"
         draft.write_text(json.dumps(sales, indent=2), encoding="utf-8")
         draft.replace(self.reports / "sales.json")

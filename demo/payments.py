@@ -1,7 +1,7 @@
-"""The payment provider: takes money from a card, or does not. Start it alone with ``python -m demo.payments``.
+"""The payment provider: charges or refuses a card. Runs alone with ``python -m demo.payments``.
 
-What happens depends on the card: ``tok_refused`` is refused (402), ``tok_slow`` takes most of a second, ``tok_down``
-finds the bank out of order (503); every other card is charged at once.
+The result depends on the card: ``tok_refused`` is refused (402), ``tok_slow`` takes most of a
+second, ``tok_down`` finds the bank out of order (503); every other card is charged at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _lock = threading.Lock()
 
 
 class Charge(BaseModel):
-    """A sum of money to take from a card."""
+    """An amount to charge to a card."""
 
     order: int
     cents: PositiveInt
@@ -35,13 +35,13 @@ class Charge(BaseModel):
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Tell that the service answers."""
+    """Answer the health check."""
     return {"status": "ok"}
 
 
 @app.post("/charges", status_code=201)
 def charge(wanted: Charge) -> dict[str, int]:
-    """Charge a card: 201, or 402 when it is refused, or 503 when the bank does not answer."""
+    """Charge a card: 201, 402 if it is refused, 503 if the bank does not answer."""
     if wanted.card == "tok_refused":
         logger.warning("card for order %d refused", wanted.order)
         raise HTTPException(402, "card refused")
@@ -61,7 +61,7 @@ def charge(wanted: Charge) -> dict[str, int]:
 
 @app.get("/balance")
 def balance() -> dict[str, int]:
-    """Return what was charged since the service started."""
+    """Return the total charged since the service started."""
     with _lock:
         return {"charges": len(_charges), "cents": sum(_charges)}
 

@@ -1,4 +1,4 @@
-"""What every process of the demo does at its start: options, logging, and an orderly end."""
+"""Options, logging and an orderly exit, for every process of the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import threading
 from types import FrameType
 
 ENDS_WITH_STDIN = "DEMO_ENDS_WITH_STDIN"
-"""Environment variable: when set, the closing of standard input ends the process, as SIGTERM does."""
+"""Environment variable: if set, the closing of standard input ends the process like SIGTERM."""
 
 
 def start_logging() -> None:
@@ -21,9 +21,9 @@ def start_logging() -> None:
 
 
 def end_orderly() -> None:
-    """Make SIGTERM and Ctrl-C end the process the way ``sys.exit(0)`` does, so that exit handlers run.
+    """Make SIGTERM and Ctrl-C end the process like ``sys.exit(0)``, so that exit handlers run.
 
-    Python's default for SIGTERM ends the process there and then.
+    Python's default for SIGTERM ends the process immediately.
     """
 
     def leave(signum: int, frame: FrameType | None) -> None:
@@ -46,7 +46,7 @@ def _end_with_stdin() -> None:
 
 
 def add_load_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how much load there is."""
+    """Add the options for the amount of load."""
     parser.add_argument("--seconds", type=_positive, default=15, help="how long customers come (default 15)")
     parser.add_argument("--requests-per-second", type=_positive, default=10, help="how many (default 10)")
     parser.add_argument("--seed", type=int, default=1, help="which customers come (default 1)")

@@ -12,9 +12,10 @@ from demo.process import end_orderly, start_logging
 
 
 def serve(app: FastAPI) -> None:
-    """Serve ``app`` on the loopback interface until SIGTERM or Ctrl-C, then leave with exit status 0.
+    """Serve ``app`` on loopback until SIGTERM or Ctrl-C, then exit with status 0.
 
-    Command line: ``--port N`` (default 8000), or ``--socket FD`` for a listening socket inherited from the parent.
+    Command line: ``--port N`` (default 8000), or ``--socket FD`` for a listening socket inherited
+    from the parent.
     """
     parser = argparse.ArgumentParser(description=app.title)
     where = parser.add_mutually_exclusive_group()
@@ -23,13 +24,13 @@ def serve(app: FastAPI) -> None:
     options = parser.parse_args()
 
     start_logging()
-    # uvicorn has signal handlers of its own while it serves. At SIGTERM it finishes the open requests, puts our
-    # handlers back and raises the signal again: only then do they end the process.
+    # uvicorn has its own signal handlers while it serves. At SIGTERM it finishes the open requests,
+    # restores the previous handlers and raises the signal again: only then do they end the process.
     end_orderly()
     if options.socket is None:
         listener = socket.create_server(("127.0.0.1", options.port))
     else:
         listener = socket.socket(fileno=options.socket)
-    # log_config=None: uvicorn's messages go where ours go.
+    # log_config=None: uvicorn logs through the handlers of the root logger.
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
     server.run(sockets=[listener])

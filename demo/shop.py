@@ -1,7 +1,7 @@
-"""The shop's HTTP API. Start it alone with ``python -m demo.shop``.
+"""The shop's HTTP API. Runs alone with ``python -m demo.shop``.
 
-Environment: ``SHOP_DATA``, the folder for its files (default ``.demo``), and ``PAYMENTS_URL``, where the payment
-provider answers (default http://127.0.0.1:8001).
+Environment: ``SHOP_DATA``, the folder for its files (default ``.demo``), and ``PAYMENTS_URL``, the
+payment provider (default http://127.0.0.1:8001).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     papers.prepare()
     store.create_tables()
     store.set_prices(papers.price_list("prices.csv"))
-    # There is a report from the first customer on.
+    # The first customer already finds a report.
     jobs.sales_report()
     scheduler = Scheduler()
     scheduler.every(2, jobs.stock_sync)
@@ -68,7 +68,7 @@ class Import(BaseModel):
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Tell that the service answers."""
+    """Answer the health check."""
     return {"status": "ok"}
 
 
@@ -86,7 +86,7 @@ def get_product(number: int) -> dict[str, Any]:
 
 @app.post("/orders", status_code=201)
 def place_order(wanted: NewOrder) -> dict[str, Any]:
-    """Sell something: 201, or 404 no such product, 409 out of stock, 402 card refused, 502 provider silent."""
+    """Sell: 201; 404 no such product, 409 out of stock, 402 card refused, 502 no payment."""
     product = _product(wanted.product)
     try:
         order = desk.place(product, wanted)
@@ -120,13 +120,13 @@ def sales_report() -> Any:
 
 @app.get("/reports/quiet")
 def quiet_report() -> dict[str, int]:
-    """Return how many seconds of the last week saw no order: a slow question."""
+    """Return how many seconds of the last week saw no order: a slow query."""
     return {"seconds": store.quiet_seconds()}
 
 
 @app.post("/import")
 def import_prices(wanted: Import) -> dict[str, int]:
-    """Take the prices of a list over: 200, or 404 when it is missing, 403 when it may not be read."""
+    """Apply the prices of a list: 200, 404 if it is missing, 403 if it may not be read."""
     try:
         prices = papers.price_list(wanted.file)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from demo.papers import Price
 
 
 class OutOfStock(Exception):
-    """There are fewer pieces than the customer wants."""
+    """Fewer pieces are in stock than the customer ordered."""
 
 
 class Base(DeclarativeBase):
@@ -23,7 +23,7 @@ class Base(DeclarativeBase):
 
 
 class Product(Base):
-    """A thing we sell; ``stock`` is what we have, ``target`` what we should have."""
+    """A product; ``stock`` is the current number of pieces, ``target`` the wanted one."""
 
     __tablename__ = "products"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -34,7 +34,7 @@ class Product(Base):
 
 
 class Order(Base):
-    """What a customer wanted; ``status`` is ``pending``, ``paid``, ``refused`` or ``failed``."""
+    """An order; ``status`` is ``pending``, ``paid``, ``refused`` or ``failed``."""
 
     __tablename__ = "orders"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -46,7 +46,7 @@ class Order(Base):
     created: Mapped[float] = mapped_column(default=time.time)
 
 
-# One row for each second of a week, and a look into the orders for each: slow on purpose.
+# One row for each second of a week, and a lookup in the orders for each: slow on purpose.
 _QUIET_SECONDS = text("""
     WITH RECURSIVE week(second) AS (
         SELECT :now - 604800 UNION ALL SELECT second + 1 FROM week WHERE second < :now
@@ -56,7 +56,7 @@ _QUIET_SECONDS = text("""
 
 
 class Store:
-    """All questions to the database. Every method is one transaction and may be called from any thread."""
+    """All queries to the database. Every method is one transaction, callable from any thread."""
 
     def __init__(self, path: Path) -> None:
         # Writers wait for each other for up to 10 seconds instead of failing.
@@ -65,7 +65,7 @@ class Store:
         self._session = sessionmaker(self._engine, expire_on_commit=False)
 
     def create_tables(self) -> None:
-        """Create the tables where they are missing."""
+        """Create the missing tables."""
         Base.metadata.create_all(self._engine)
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Store:
         self._engine.dispose()
 
     def set_prices(self, prices: Sequence[Price]) -> None:
-        """Add new products with a full stock; give known ones their new name and price."""
+        """Add new products with a full stock; update name and price of known ones."""
         rows = [{**price._asdict(), "stock": price.target} for price in prices]
         statement = insert(Product)
         new = statement.excluded
@@ -99,7 +99,7 @@ class Store:
             return session.get(Order, number)
 
     def reserve(self, product: Product, quantity: int, cents: int, customer: str) -> Order:
-        """Take the pieces from the stock and note the order as pending, or raise :exc:`OutOfStock`."""
+        """Reserve the pieces and insert the order as pending, or raise :exc:`OutOfStock`."""
         order = Order(product_id=product.id, quantity=quantity, cents=cents, customer=customer)
         enough = (Product.id == product.id) & (Product.stock >= quantity)
         with self._session.begin() as session:
@@ -110,7 +110,7 @@ class Store:
         return order
 
     def settle(self, order: Order, status: str) -> None:
-        """Give the order its final status; unless it is paid, the pieces go back into the stock."""
+        """Set the order's final status; unless it is paid, return the pieces to the stock."""
         with self._session.begin() as session:
             session.execute(update(Order).where(Order.id == order.id).values(status=status))
             if status != "paid":
@@ -118,7 +118,7 @@ class Store:
                 session.execute(back.values(stock=Product.stock + order.quantity))
 
     def fill_stock(self) -> int:
-        """Bring every product to its target; return how many pieces that took."""
+        """Restock every product to its target; return the number of pieces."""
         with self._session.begin() as session:
             short = Product.stock < Product.target
             missing = session.scalar(select(func.sum(Product.target - Product.stock)).where(short)) or 0

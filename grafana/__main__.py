@@ -1,4 +1,4 @@
-"""``python -m grafana`` writes ``grafana/dashboards``; with ``--check`` it only says what would change."""
+"""``python -m grafana`` writes ``grafana/dashboards``; ``--check`` only compares."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def generate() -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None, directory: Path = DASHBOARDS) -> int:
-    """Write the dashboards, or with ``--check`` compare them; return the exit status, 1 if a file differs."""
+    """Write the dashboards, or with ``--check`` compare them and return 1 if a file differs."""
     parser = argparse.ArgumentParser(prog="python -m grafana", description="Write the dashboards from their source.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not as generated")
     check = parser.parse_args(arguments).check
@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None, directory: Path = DASHBOARDS) -
     differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     for name in differing:
         if check:
-            print(f"{directory / name} is not what python -m grafana writes", file=sys.stderr)
+            print(
+                f"{directory / name} differs from its board in grafana/boards; fix: python -m grafana", file=sys.stderr
+            )
         elif name in wanted:
             (directory / name).write_text(wanted[name], encoding="utf-8")
         else:

@@ -1,9 +1,10 @@
-"""Names that neither this distribution nor an instrumentation emits: they appear on the way to the stores.
+"""Names that neither this distribution nor an instrumentation emits: they arise on the way.
 
-``target_info`` and the labels ``job`` and ``instance`` come from Prometheus' translation of OTLP resources
-(https://prometheus.io/docs/guides/opentelemetry/), the span metrics from the Collector (``collector/config.yaml``),
-the level of a log line from Loki, and the Collector's own numbers from its metrics endpoint. They are data of the same kind as :mod:`otel_distro.schema`, so that one check
-covers all the names a dashboard uses.
+``target_info`` and the labels ``job`` and ``instance`` come from Prometheus' translation of OTLP
+resources (https://prometheus.io/docs/guides/opentelemetry/), the span metrics from the Collector
+(``collector/config.yaml``), the level of a log line from Loki, and the Collector's own metrics from
+its metrics endpoint. They have the types of :mod:`otel_distro.schema`, so that one check covers all
+names of a dashboard.
 """
 
 from __future__ import annotations
@@ -64,12 +65,12 @@ SPAN_DURATION = Metric(
     upstream=True,
 )
 DERIVED = (SPAN_CALLS, SPAN_DURATION)
-"""Metrics of many processes together: they have no ``instance``."""
+"""Metrics that aggregate many processes: they have no ``instance``."""
 
 
 @dataclass(frozen=True)
 class Scraped(Metric):
-    """A metric that Prometheus scrapes from the Collector itself, which writes its names without suffixes."""
+    """A metric that Prometheus scrapes from the Collector, whose names have no suffixes."""
 
     def series(self, part: Literal["", "bucket", "count", "sum"] = "") -> str:
         """Return the name as the Collector writes it."""
@@ -99,4 +100,4 @@ COLLECTOR_QUEUE_CAPACITY = Scraped(
     "otelcol_exporter_queue_capacity", "gauge", "", "Bytes that may wait.", (EXPORTER, DATA_TYPE), upstream=True
 )
 COLLECTOR = (*COLLECTOR_SENT.values(), *COLLECTOR_REFUSED.values(), COLLECTOR_QUEUE_SIZE, COLLECTOR_QUEUE_CAPACITY)
-"""What the Collector says of itself: of the whole stack, whichever services are chosen."""
+"""The Collector's metrics about itself: of the whole stack, independent of the chosen services."""

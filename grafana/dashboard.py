@@ -1,4 +1,4 @@
-"""The dashboard around the panels: its variables, its grid, and its settings."""
+"""The frame of a dashboard: its variables, its grid and its settings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from grafana.targets import SOURCES, source
 from otel_distro.schema import Attribute
 
 TAG = "otel-python"
-"""The dashboards of this bundle find each other by this tag."""
+"""The tag by which the dashboards of this bundle link to each other."""
 
 
 def dashboard(uid: str, title: str, description: str, variables: Sequence[Json], panels: Sequence[Json]) -> Json:
-    """Return a whole dashboard; its ``uid`` must never change, links and bookmarks hold it."""
+    """Return a whole dashboard; its ``uid`` must never change: links and bookmarks use it."""
     return {
         "uid": uid,
         "title": title,
@@ -44,7 +44,10 @@ def dashboard(uid: str, title: str, description: str, variables: Sequence[Json],
 
 
 def place(panels: Iterable[Json]) -> list[Json]:
-    """Return the panels with their places: left to right, a new line where one does not fit, hidden ones likewise."""
+    """Return the panels with their positions: left to right, a new line where one does not fit.
+
+    Panels of collapsed rows are placed alike.
+    """
     placed: list[Json] = []
     x = y = line = 0
     for panel in panels:
@@ -61,7 +64,7 @@ def place(panels: Iterable[Json]) -> list[Json]:
 
 
 def sources() -> list[Json]:
-    """Return the variables that choose the data sources; the bundle's own are chosen at first."""
+    """Return the variables that select the data sources; the bundle's own are preselected."""
     return [
         {
             "type": "datasource",
@@ -83,9 +86,10 @@ def sources() -> list[Json]:
 def label_values(
     name: str, attribute: Attribute, series: str, scope: Sequence[str] = (), *, every: str = ".*", label: str = ""
 ) -> Json:
-    """Return a variable with the values a label has on the series that ``scope`` selects; one, several or *All*.
+    """Return a variable with the values of a label on the series that ``scope`` selects.
 
-    *All* is the regular expression ``every``: ``.*`` also matches where the label is absent.
+    One, several or *All* can be selected. *All* is the regular expression ``every``: ``.*`` also
+    matches where the label is absent.
     """
     query = f"label_values({select(series, tuple(scope))}, {attribute.label})"
     return {
@@ -126,7 +130,7 @@ def choice(name: str, attribute: Attribute) -> Json:
 
 
 def text(name: str, label: str, description: str) -> Json:
-    """Return a variable that the viewer types, at first empty."""
+    """Return a text variable, initially empty."""
     return {
         "type": "textbox",
         "name": name,

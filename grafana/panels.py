@@ -1,6 +1,7 @@
 """Panels, as the dictionaries of Grafana's Classic JSON.
 
-Classic, schemaVersion 42, because file provisioning refuses the newer form. Panels get no ``id``: Grafana numbers them.
+Classic, schemaVersion 42, because file provisioning refuses the newer form. Panels get no ``id``:
+Grafana numbers them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ WIDTH = 24
 
 
 def panel(kind: str, title: str, description: str, *targets: Json, size: tuple[int, int], unit: str = "") -> Json:
-    """Return a panel of any type, ``size`` columns wide and rows high; the data source is that of its first query."""
+    """Return a panel of any type, ``size`` columns wide and rows high.
+
+    Its data source is that of its first query.
+    """
     return {
         "type": kind,
         "title": title,
@@ -33,7 +37,7 @@ def panel(kind: str, title: str, description: str, *targets: Json, size: tuple[i
 def stat(
     title: str, description: str, target: Json, *, unit: str, red_above: float | None = None, empty: str = "-"
 ) -> Json:
-    """Return one big number: the newest value, red above a limit, ``empty`` where there is none."""
+    """Return one big number: the newest value, red above a limit, ``empty`` without a value."""
     out = panel("stat", title, description, target, size=(4, 4), unit=unit)
     steps: list[Json] = [{"color": "green", "value": None}]
     if red_above is not None:
@@ -57,7 +61,7 @@ def timeseries(
     stacked: bool = False,
     colors: Mapping[str, str] | None = None,
 ) -> Json:
-    """Return lines over time, or stacked areas; ``colors`` fixes the colour of a series by its name."""
+    """Return lines over time, or stacked areas; ``colors`` maps names of series to colours."""
     out = panel("timeseries", title, description, *targets, size=(width, 8), unit=unit)
     out["fieldConfig"]["defaults"] |= {
         "min": 0,
@@ -79,7 +83,7 @@ def timeseries(
 
 
 def heatmap(title: str, description: str, target: Json, *, unit: str, width: int = 12) -> Json:
-    """Return a histogram over time: the darker a cell, the more observations fell into that bucket."""
+    """Return a heatmap of a histogram over time: darker cells hold more observations."""
     out = panel("heatmap", title, description, target, size=(width, 8))
     out["options"] = {
         "calculate": False,
@@ -95,7 +99,7 @@ def heatmap(title: str, description: str, target: Json, *, unit: str, width: int
 
 
 def override(field: str, **properties: Any) -> Json:
-    """Return the settings of one field or series, by its name."""
+    """Return the settings of one field or series, selected by name."""
     return {
         "matcher": {"id": "byName", "options": field},
         "properties": [{"id": name, "value": value} for name, value in properties.items()],
@@ -111,9 +115,10 @@ def table(
     size: tuple[int, int] = (24, 9),
     links: Mapping[Attribute, Json] | None = None,
 ) -> Json:
-    """Return a table with a row for each combination of ``keys``, the largest value of the first column on top.
+    """Return a table with a row for each combination of ``keys``, sorted by the first column.
 
-    ``columns`` gives the heading of each column its unit and its query, which must keep exactly the labels of ``keys``.
+    ``columns`` gives the heading of each column its unit and its query, which must keep exactly the
+    labels of ``keys``.
     """
     out = panel("table", title, description, *(target for _, target in columns.values()), size=size)
     values = {f"Value #{target['refId']}": name for target, name in zip(out["targets"], columns, strict=True)}
@@ -151,14 +156,14 @@ def logs(title: str, description: str, target: Json, *, width: int = 24, height:
 
 
 def traces(title: str, description: str, target: Json, *, width: int = 24) -> Json:
-    """Return the table of found traces, each of which opens with a click on its id."""
+    """Return the table of found traces; a click on an id opens the trace."""
     out = panel("table", title, description, target, size=(width, 8))
     out["options"] = {"showHeader": True}
     return out
 
 
 def row(title: str, *panels: Json, collapsed: bool = False) -> list[Json]:
-    """Return a heading with the panels that stand, or when ``collapsed`` hide, under it."""
+    """Return a row heading with its panels, which ``collapsed`` hides until it is opened."""
     heading = {"type": "row", "title": title, "collapsed": collapsed, "gridPos": {"w": WIDTH, "h": 1}, "panels": []}
     if not collapsed:
         return [heading, *panels]

@@ -1,4 +1,4 @@
-"""PromQL over the names registry: an expression names a metric by its declaration, never by a string."""
+"""PromQL over the names registry: expressions refer to a metric's declaration, not to a string."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from otel_distro.schema import DEPLOYMENT_ENVIRONMENT, SERVICE_NAME, SERVICE_NAM
 
 
 def matches(attribute: Attribute, pattern: str) -> str:
-    """Return the matcher for the values that the regular expression ``pattern`` describes."""
+    """Return the matcher for the values that match the regular expression ``pattern``."""
     return f'{attribute.label}=~"{pattern}"'
 
 
@@ -22,10 +22,10 @@ def equals(attribute: Attribute, value: str) -> str:
 
 
 ENVIRONMENT = (matches(DEPLOYMENT_ENVIRONMENT, "$environment"),)
-"""Everything in the chosen environments: a resource without that attribute belongs to *All*."""
+"""All series of the chosen environments; *All* includes resources without the attribute."""
 
 SERVICE = (*ENVIRONMENT, matches(SERVICE_NAMESPACE, "$namespace"), matches(SERVICE_NAME, "$service"))
-"""The chosen services, whichever process."""
+"""The chosen services, all their processes."""
 
 PROCESS = (*SERVICE, matches(INSTANCE, "$instance"))
 """The chosen processes of the chosen services."""
@@ -55,12 +55,12 @@ def rate(metric: Metric, scope: tuple[str, ...], window: str = STEP) -> str:
 
 
 def increase(metric: Metric, scope: tuple[str, ...]) -> str:
-    """Return how much a counter grew in the time range of the dashboard."""
+    """Return the increase of a counter in the time range of the dashboard."""
     return f"increase({select(metric.series(), scope)}[{RANGE}])"
 
 
 def by(operator: str, expression: str, *attributes: Attribute) -> str:
-    """Aggregate an expression over everything but ``attributes``."""
+    """Aggregate an expression over all labels but ``attributes``."""
     labels = ", ".join(attribute.label for attribute in attributes)
     return f"{operator} by ({labels}) ({expression})" if labels else f"{operator}({expression})"
 
@@ -79,14 +79,14 @@ def quantile(q: float, metric: Metric, scope: tuple[str, ...], *attributes: Attr
 def share(metric: Metric, scope: tuple[str, ...], part: str, *attributes: Attribute, window: str = STEP) -> str:
     """Return the share of a counter or histogram that the matcher ``part`` selects.
 
-    It is 0 where nothing of that part was ever seen, and nothing at all where nothing happened.
+    It is 0 if no such series exists, and empty if the counter did not increase.
     """
     whole = by("sum", rate(metric, scope, window), *attributes)
     return f"({by('sum', rate(metric, (*scope, part), window), *attributes)} or {whole} * 0) / ({whole} > 0)"
 
 
 def on_host(expression: str, *attributes: Attribute) -> str:
-    """Give a host metric the name of its host, and one value where several processes report the same host."""
+    """Add the name of its host to a host metric, with one value for several reporters."""
     keys = ", ".join(attribute.label for attribute in (JOB, INSTANCE))
     hosts = select(TARGET_INFO.series(), (*ENVIRONMENT, matches(HOST_NAME, "$host")))
     named = f"{expression} * on ({keys}) group_left ({HOST_NAME.label}) {by('group', hosts, JOB, INSTANCE, HOST_NAME)}"

@@ -1,4 +1,4 @@
-"""What a dashboard asks its data sources, as text that the stores understand: for tests against real stores."""
+"""The queries of a dashboard, as text that the stores understand, for tests with real stores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from grafana.panels import Json
 
 MACROS = {"__rate_interval": "1m", "__range": "1h", "__interval": "15s", "__auto": "1m"}
-"""What Grafana puts in the place of its macros, here for a range of one hour."""
+"""Values of Grafana's macros for a range of one hour."""
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
@@ -24,7 +24,7 @@ class Query(NamedTuple):
 
 
 class LabelValues(NamedTuple):
-    """The query of a variable: the values ``label`` has on the series that ``selector`` selects."""
+    """The query of a variable: the values of ``label`` on the series that ``selector`` selects."""
 
     variable: str
     selector: str
@@ -43,8 +43,11 @@ def panels(dashboard: Json) -> Iterator[Json]:
 def queries(dashboard: Json, values: Mapping[str, str] | None = None) -> list[Query]:
     """Return every query of every panel with variables and macros replaced.
 
-    ``values`` gives variables (``{"service": "shop"}``) and macros (``{"__range": "5m"}``); a variable that it does not
-    name has the value *All*. Raises ``KeyError`` for a variable that the dashboard does not declare.
+    ``values`` gives variables (``{"service": "shop"}``) and macros (``{"__range": "5m"}``); all
+    other variables have the value *All*.
+
+    Raises:
+        KeyError: ``values`` names a variable that the dashboard does not declare.
     """
     known = _values(dashboard, values)
     return [
@@ -55,7 +58,7 @@ def queries(dashboard: Json, values: Mapping[str, str] | None = None) -> list[Qu
 
 
 def variable_queries(dashboard: Json, values: Mapping[str, str] | None = None) -> list[LabelValues]:
-    """Return what the variables ask Prometheus for; ``values`` as in :func:`queries`."""
+    """Return the queries of the variables to Prometheus; ``values`` as in :func:`queries`."""
     known = _values(dashboard, values)
     found = []
     for variable in dashboard["templating"]["list"]:
@@ -68,7 +71,11 @@ def variable_queries(dashboard: Json, values: Mapping[str, str] | None = None) -
 
 
 def substitute(text: str, values: Mapping[str, str]) -> str:
-    """Return ``text`` with each ``$name`` and ``${name}`` replaced; raise ``KeyError`` for one without a value."""
+    """Return ``text`` with each ``$name`` and ``${name}`` replaced.
+
+    Raises:
+        KeyError: A variable has no value.
+    """
     return _VARIABLE.sub(lambda match: values[match[1] or match[2]], text)
 
 

@@ -10,23 +10,26 @@ from grafana.panels import Json
 from otel_distro.schema import Attribute
 
 SOURCES = {"prometheus": "datasource", "loki": "loki", "tempo": "tempo"}
-"""Type of a data source to the variable in which the viewer chooses one."""
+"""Type of a data source -> the variable that selects one."""
 
 
 def source(kind: str) -> Json:
-    """Return the reference to the chosen data source of this type."""
+    """Return the reference to the selected data source of this type."""
     return {"type": kind, "uid": f"${{{SOURCES[kind]}}}"}
 
 
 def legend(*attributes: Attribute) -> str:
-    """Return a legend made of the values of ``attributes``."""
+    """Return a legend of the values of ``attributes``."""
     return " ".join(f"{{{{{attribute.label}}}}}" for attribute in attributes)
 
 
 def prometheus(
     expr: str, legend: str = "", *, table: bool = False, heatmap: bool = False, exemplar: bool = False
 ) -> Json:
-    """Return a PromQL query: over time, or with ``table`` at the end of the range; with links to traces if wanted."""
+    """Return a PromQL query: over time, or with ``table`` at the end of the range.
+
+    ``exemplars`` adds links to traces.
+    """
     return {
         "datasource": source("prometheus"),
         "editorMode": "code",
@@ -40,7 +43,7 @@ def prometheus(
 
 
 def loki(expr: str, legend: str = "", *, instant: bool = False) -> Json:
-    """Return a LogQL query: lines or numbers over time, or with ``instant`` one number at the end of the range."""
+    """Return a LogQL query: lines or numbers over time, or with ``instant`` one final number."""
     return {
         "datasource": source("loki"),
         "editorMode": "code",
@@ -54,7 +57,7 @@ def tempo(query: str, limit: int = 20) -> Json:
     """Return a TraceQL search for the newest ``limit`` traces."""
     return {
         "datasource": source("tempo"),
-        # Without the hint Tempo answers with some traces that match, not with the newest.
+        # Without the hint Tempo returns some matching traces, not the newest.
         "query": f"{query} with (most_recent=true)",
         "queryType": "traceql",
         "tableType": "traces",
@@ -66,8 +69,8 @@ def tempo(query: str, limit: int = 20) -> Json:
 def explore(title: str, query: Json) -> Json:
     """Return a link that opens a query in Explore, in the dashboard's time range; it names no host.
 
-    The query may name a field of the row as ``${__data.fields.x:percentencode}``; a variable of the dashboard would
-    arrive there without the encoding that a URL needs.
+    The query may refer to a field of the row as ``${__data.fields.x:percentencode}``. A variable of
+    the dashboard would lack the encoding that a URL needs.
     """
     pane = {
         "datasource": query["datasource"]["uid"],

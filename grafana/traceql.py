@@ -5,8 +5,9 @@ from __future__ import annotations
 from otel_distro.schema import SERVICE_NAME, Attribute
 
 SERVICE = f'resource.{SERVICE_NAME.name} =~ "$service"'
-"""The chosen services. Namespace and environment are left out: a comparison with an absent attribute is false in TraceQL,
-whatever the pattern, and a search for "all or absent" finds nothing in a real Tempo."""
+"""The chosen services, without namespace and environment: in TraceQL a comparison with an absent
+attribute is false, whatever the pattern, so a search for "all or absent" finds nothing in a real
+Tempo."""
 
 
 def search(*conditions: str) -> str:
@@ -15,5 +16,5 @@ def search(*conditions: str) -> str:
 
 
 def cell(attribute: Attribute) -> str:
-    """Return the value that the clicked row of a table has for ``attribute``, as a string of TraceQL."""
+    """Return the value of ``attribute`` in the clicked row of a table, as a TraceQL string."""
     return f'"${{__data.fields.{attribute.label}:percentencode}}"'

@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
 
-TRAIN = {
-    "opentelemetry-api": "1.45.",
-    "opentelemetry-sdk": "1.45.",
-    "opentelemetry-proto": "1.45.",
-    "opentelemetry-exporter-otlp-proto-common": "1.45.",
-    "opentelemetry-instrumentation": "0.66b",
-    "opentelemetry-semantic-conventions": "0.66b",
-}
-"""The release train we are tested with: package and the beginning of its version."""
-
 _loaded: set[str] = set()
 
 
@@ -187,12 +177,7 @@ def _version_of(package: str) -> str | None:
 
 
 def _skew() -> str:
-    for package, beginning in TRAIN.items():
-        found = _version_of(package)
-        if found is None or not found.startswith(beginning):
-            state = f"{package} {found} is installed" if found else f"{package} is not installed"
-            return f"{state}, otel-distro {__version__} is made for {beginning}x"
-    return ""
+    return compatibility.version_conflict()
 
 
 def _quiet_upstream() -> None:

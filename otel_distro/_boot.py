@@ -106,7 +106,7 @@ def _check_environment() -> None:
     from otel_distro import environment
 
     for line in environment.prepare(os.environ):
-        say(line)
+        say(line, code="OD201")
 
 
 def start() -> None:
@@ -130,7 +130,7 @@ def _start() -> None:
         return
     _patch_gevent()
     disabled = _disabled_instrumentors(os.environ)
-    if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.name in os.environ:
+    if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.is_set():
         _audit_from_the_start()
     for module, name, where in triggers.ON_IMPORT:
         if name not in disabled:

@@ -152,7 +152,7 @@ def _build(resource: Resource) -> Lifecycle:
         logger_provider,
         budget=settings.OTEL_DISTRO_EXIT_TIMEOUT.get(),
         # Who has set the time means it.
-        longest=0.0 if os.environ.get(settings.OTEL_DISTRO_EXIT_TIMEOUT.name) else MAX_EXIT_TIMEOUT_S,
+        longest=0.0 if settings.OTEL_DISTRO_EXIT_TIMEOUT.is_set() else MAX_EXIT_TIMEOUT_S,
     )
     _reset_after_fork("count of spans", spans.counter.reset_after_fork)
     _reset_after_fork("count of log records", logs.counter.reset_after_fork)

@@ -1,1 +1,1 @@
-"""One module for each dashboard, with a function ``dashboard()`` that returns it; the module's name is the file's."""
+"""One module for each dashboard, with a function ``dashboard()``; the file is named after it."""

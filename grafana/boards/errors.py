@@ -1,4 +1,4 @@
-"""Errors: which exceptions, how often, which of them are new, and where."""
+"""Errors: number and kinds of exceptions, the new ones among them, and their stacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def dashboard() -> Json:
     return whole(
         "otel-python-errors",
         "Errors",
-        "Exceptions of the chosen services: how often which kind, what is new since the last deploy, and the stacks.",
+        "Exceptions of the chosen services: rate by kind, kinds that are new since the last deploy, and stacks.",
         [*services()],
         [
             *row("At a glance", *failures.numbers()),

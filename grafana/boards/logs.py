@@ -1,4 +1,4 @@
-"""Logs: what the services say, and what the business does."""
+"""Logs: log lines by level and logger, errors, and business events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def dashboard() -> Json:
     return whole(
         "otel-python-logs",
         "Logs",
-        "Log lines of the chosen services by level and logger, the errors among them, folded repeats and business events.",
+        "Log lines of the chosen services by level and logger, errors, deduplication and business events.",
         [*services(), *lines()],
         [
             *row("At a glance", *log_lines.numbers()),

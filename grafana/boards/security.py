@@ -1,4 +1,4 @@
-"""Security: who was refused, what was touched, and whether the audit file is whole."""
+"""Security: refused requests, sensitive actions, and the state of audit files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Service overview: what the chosen services do, how fast, how often it fails, and what they need for it."""
+"""Service overview: requests, durations, failures and resources of the chosen services."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Rows that dashboards are put together from: each module holds the panels of one subject."""
+"""Rows that dashboards consist of: each module holds the panels of one subject."""

@@ -1,4 +1,4 @@
-"""What the services call: other services over HTTP, and databases."""
+"""Outgoing calls of the services: HTTP to other services, and databases."""
 
 from __future__ import annotations
 

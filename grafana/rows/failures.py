@@ -1,4 +1,4 @@
-"""Exceptions: how many of which kind, which of them are new, and their stacks."""
+"""Exceptions: their number by kind, the new ones among them, and their stacks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def numbers() -> list[Json]:
 
 
 def rates() -> list[Json]:
-    """Return the row about how often what fails."""
+    """Return the row with the rates of exceptions."""
 
     def per_second(title: str, description: str, *keys: schema.Attribute) -> Json:
         return timeseries(
@@ -66,7 +66,7 @@ def rates() -> list[Json]:
         ),
         per_second(
             "Exceptions by handler",
-            "Exceptions per second by what saw them; handled ones were caught by the application.",
+            "Exceptions per second by handler; handled ones were caught by the application.",
             schema.EXCEPTION_HANDLER,
             schema.EXCEPTION_HANDLED,
         ),
@@ -74,7 +74,7 @@ def rates() -> list[Json]:
 
 
 def kinds() -> list[Json]:
-    """Return the row with a line for each kind, and what is new."""
+    """Return the row with the tables of all kinds and of the new ones."""
     keys = (*KIND, schema.EXCEPTION_HANDLED, schema.EXCEPTION_HANDLER)
     return row(
         "Kinds",

@@ -1,4 +1,4 @@
-"""What the services answer over HTTP: rate, failures and duration."""
+"""Requests that the services answer over HTTP: rate, failures and duration."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def numbers() -> list[Json]:
 
 
 def requests() -> list[Json]:
-    """Return the row about requests: how many, how fast, how many failed, by route."""
+    """Return the row about requests by route: rate, duration, failures."""
     return row("HTTP server", *_counts(), *_durations(), _routes())
 
 

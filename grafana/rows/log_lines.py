@@ -1,4 +1,4 @@
-"""Log lines: how many of which level, the errors among them, what was folded, and what the business says."""
+"""Log lines: number by level, errors, deduplication, and business events."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def numbers() -> list[Json]:
             "Failed business events", "Business events in the time range whose outcome is a failure.", FAILED_BUSINESS
         ),
         counted(
-            "Folded repeats",
-            "Log records in the time range that were folded into a later equal one.",
+            "Deduplicated records",
+            "Log records in the time range that were replaced by a later equal one.",
             schema.LOG_DEDUPLICATED,
         ),
     ]
 
 
 def volume() -> list[Json]:
-    """Return the row about how much is logged."""
+    """Return the row about the volume of logs."""
     return row(
         "Volume",
         by_level(),
@@ -44,9 +44,9 @@ def volume() -> list[Json]:
             stacked=True,
         ),
         timeseries(
-            "Repeats folded",
-            "Log records per second that were folded into a later equal one; the details of that line say how many.",
-            prometheus(f"{by('sum', rate(schema.LOG_DEDUPLICATED, PROCESS))} or vector(0)", "folded"),
+            "Deduplication",
+            "Log records per second that were replaced by a later equal one, whose details hold their number.",
+            prometheus(f"{by('sum', rate(schema.LOG_DEDUPLICATED, PROCESS))} or vector(0)", "deduplicated"),
             unit="ops",
         ),
     )
@@ -61,7 +61,7 @@ def errors() -> list[Json]:
             "Log lines of level error or above. The details of a line open its trace.",
             loki(FAILED_LINES),
         ),
-        logs("All lines", "What the services logged, as Level and Log text select it.", loki(LINES), height=14),
+        logs("All lines", "Log lines of the services, filtered by Level and Log text.", loki(LINES), height=14),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the services log, and the exceptions among it."""
+"""Log lines of the services, and the exceptions among them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAILED_LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, 'error|critical|fatal')}"
 EXCEPTIONS = f"{STREAMS} | {differs(schema.EXCEPTION_TYPE, '')}"
 
 ESCAPED = (*PROCESS, equals(schema.EXCEPTION_HANDLED, "false"))
-"""Exceptions that no code of the application caught, of the chosen processes."""
+"""Exceptions of the chosen processes that no code of the application caught."""
 
 LEVEL_COLORS = {
     "trace": "#6ed0e0",
@@ -88,10 +88,10 @@ def messages() -> list[Json]:
             size=(8, 8),
         ),
         logs("Newest exceptions", "Log lines with an exception, with the stack trace in the text.", loki(EXCEPTIONS)),
-        logs("Log lines", "What the services logged. The details of a line open its trace.", loki(LINES), height=14),
+        logs("Log lines", "Log lines of the services. The details of a line open its trace.", loki(LINES), height=14),
     )
 
 
 def count_lines(lines: str, *attributes: schema.Attribute) -> str:
-    """Return the LogQL that counts lines in each step of a graph, by the values of ``attributes``."""
+    """Return the LogQL that counts lines in each step of a graph, by ``attributes``."""
     return f"sum by ({', '.join(attribute.label for attribute in attributes)}) (count_over_time({lines} [$__auto]))"

@@ -1,4 +1,4 @@
-"""What becomes of the telemetry itself, from the processes through the Collector to the stores."""
+"""Delivery of the telemetry itself, from the processes through the Collector to the stores."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NO_LOSS = f'label_replace(vector(0), "{schema.ERROR_TYPE.label}", "nothing lost"
 
 
 def pipeline() -> list[Json]:
-    """Return the row about the telemetry of the chosen processes and, for the whole stack, the Collector.
+    """Return the row about the telemetry of the chosen processes and the whole stack's Collector.
 
-    At first closed: it is for the question whether what the other rows show is all there is.
+    Initially collapsed: it answers whether the other rows show everything.
     """
     return row("Telemetry pipeline", *_processes(), *_collector(), collapsed=True)
 

@@ -1,4 +1,4 @@
-"""What the processes use, and the hosts they run on."""
+"""Resources that the processes use, and the hosts they run on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from otel_distro import schema
 from otel_distro.schema import Attribute, Metric
 
 ONE = (schema.SERVICE_NAME, INSTANCE)
-"""What tells one process from another."""
+"""Labels that distinguish one process from another."""
 
 
 def processes() -> list[Json]:
-    """Return the row about processes: processor, memory, threads, descriptors, garbage collection."""
+    """Return the row about processes: CPU, memory, threads, descriptors, garbage collection."""
     collections = by("sum", rate(schema.GC_COLLECTIONS, PROCESS), schema.GC_GENERATION)
     return row(
         "Processes",
@@ -52,7 +52,7 @@ def _each(title: str, description: str, expression: str, unit: str) -> Json:
 
 
 def hosts() -> list[Json]:
-    """Return the row about hosts, whichever service reports them: at first closed, it is for a second look."""
+    """Return the row about hosts, whichever service reports them; initially collapsed."""
     host, mountpoint = legend(HOST_NAME), schema.FILESYSTEM_MOUNTPOINT
     idle = (*ENVIRONMENT, equals(schema.CPU_MODE, "idle"))
     used = (*ENVIRONMENT, equals(schema.MEMORY_STATE, "used"))

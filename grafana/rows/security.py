@@ -1,4 +1,4 @@
-"""Security: who was refused, which files and programs were touched, and whether the audit file is whole."""
+"""Security: refused requests, sensitive files and programs, and the state of audit files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def numbers() -> list[Json]:
         lines("Failed logins", "Logins in the time range that failed.", LOGINS, red_above=0.5),
         lines("Sensitive files", "Sensitive files that were opened in the time range.", SENSITIVE, red_above=0.5),
         counted(
-            "Suppressed",
-            "Audit events in the time range beyond the rate limit: counted, not sent.",
+            "Rate-limited events",
+            "Audit events in the time range beyond the rate limit, which were not sent.",
             schema.AUDIT_EVENTS_RATE_LIMITED,
             red_above=0.5,
         ),
@@ -75,7 +75,11 @@ def refused() -> list[Json]:
             unit="short",
             stacked=True,
         ),
-        logs("Newest refused requests", "Who was refused what. The details of a line open its trace.", loki(REFUSED)),
+        logs(
+            "Newest refused requests",
+            "Refused requests with client and target. The details of a line open its trace.",
+            loki(REFUSED),
+        ),
     )
 
 
@@ -92,7 +96,7 @@ def audit() -> list[Json]:
             unit="ops",
         ),
         timeseries(
-            "Suppressed by kind",
+            "Rate-limited events by kind",
             "Audit events per second beyond the rate limit.",
             prometheus(
                 f"{by('sum', rate(schema.AUDIT_EVENTS_RATE_LIMITED, PROCESS), schema.AUDIT_NAME)} or vector(0)",

@@ -1,4 +1,4 @@
-"""What the spans say: every operation, also those that no metric of its own counts, and the traces that failed."""
+"""Spans: every operation, also those without a metric of their own, and the failed traces."""
 
 from __future__ import annotations
 

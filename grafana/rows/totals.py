@@ -1,4 +1,4 @@
-"""Numbers over the time range of the dashboard that say zero where nothing happened."""
+"""Numbers over the time range of the dashboard, zero where nothing was counted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from otel_distro.schema import Metric
 def counted(
     title: str, description: str, metric: Metric, scope: tuple[str, ...] = PROCESS, *, red_above: float | None = None
 ) -> Json:
-    """Return how much a counter grew, over all its series."""
+    """Return the increase of a counter, over all its series."""
     query = prometheus(f"{by('sum', increase(metric, scope))} or vector(0)")
     return stat(title, description, query, unit="short", red_above=red_above)
 
 
 def lines(title: str, description: str, query: str, *, red_above: float | None = None) -> Json:
-    """Return how many log lines a LogQL ``query`` finds."""
+    """Return the number of log lines that a LogQL ``query`` finds."""
     target = loki(f"sum(count_over_time({query} [$__range])) or vector(0)", instant=True)
     return stat(title, description, target, unit="short", red_above=red_above)

@@ -1,4 +1,4 @@
-"""Text for a terminal of some width, with colours and symbols only where it can show them."""
+"""Text for a terminal: width, colours, symbols; plain text where the stream has none of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH_OF_A_FILE: Final = 100
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The symbols a page uses."""
+    """The symbols of a page."""
 
     line: str
     dot: str
@@ -35,7 +35,7 @@ _ASCII: Final = Glyphs(line="-", dot="-", times="x", more="...", micro="us", non
 
 @dataclass
 class Page:
-    """Lines being collected."""
+    """A page of text, collected line by line."""
 
     width: int
     colour: bool
@@ -45,7 +45,10 @@ class Page:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> Page:
-        """Return an empty page that suits ``stream``; ``NO_COLOR`` (https://no-color.org) and ``COLUMNS`` are obeyed."""
+        """Return an empty page for ``stream``.
+
+        ``NO_COLOR`` (https://no-color.org) and ``COLUMNS`` are respected.
+        """
         terminal = stream.isatty()
         colour = terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         encoding = getattr(stream, "encoding", None) or "ascii"
@@ -57,7 +60,7 @@ class Page:
         return cls(_width(stream, terminal, environ), colour, glyphs, encoding)
 
     def text(self) -> str:
-        """Return the page, in characters that the stream's encoding has."""
+        """Return the page, in characters of the stream's encoding."""
         text = "\n".join(["", *self._lines, ""])
         try:
             return text.encode(self.encoding, "replace").decode(self.encoding)
@@ -65,7 +68,7 @@ class Page:
             return text.encode("ascii", "replace").decode("ascii")
 
     def line(self, text: str) -> None:
-        """Add a line; what it shows of telemetry must have gone through :meth:`clean` or :func:`cut`."""
+        """Add a line. Telemetry in it must have passed :meth:`clean` or :func:`cut`."""
         self._lines.append(text.rstrip())
 
     def blank(self) -> None:
@@ -73,7 +76,7 @@ class Page:
         self._lines.append("")
 
     def heading(self, title: str, columns: str = "", width: int = 0) -> None:
-        """Add a section's title after an empty line, with the names of its columns to the right."""
+        """Add an empty line and a section's title, with the names of its columns to the right."""
         self.blank()
         space = " " * (width + 2 - len(title)) if columns else ""
         self.line(self.paint("bold", title) + self.paint("dim", space + columns))
@@ -90,7 +93,7 @@ class Page:
         self.line(f"{self.paint('bold', start)}{middle}{self.paint(style, end)}")
 
     def paint(self, style: str, text: str) -> str:
-        """Return ``text`` in a colour, where colours are shown and ``style`` is one."""
+        """Return ``text`` in a colour, if the page has colours and ``style`` is one."""
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colour and text and style in _STYLES else text
 
     def clean(self, text: str) -> str:
@@ -99,7 +102,10 @@ class Page:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` on one line, each run of spaces and line ends as one space and control characters as ``?``."""
+    """Return ``text`` on one line.
+
+    A run of white space becomes one space, a control character ``?``.
+    """
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
@@ -115,7 +121,7 @@ def _columns_of_character(character: str) -> int:
 
 
 def cut(text: str, width: int, glyphs: Glyphs, pad: bool = True) -> str:
-    """Return ``text``, cleaned, in at most ``width`` columns; exactly so many with ``pad``."""
+    """Return ``text``, cleaned, in at most ``width`` columns; with ``pad`` in exactly as many."""
     indent = len(text) - len(text.lstrip(" "))
     text = " " * indent + clean(text[: 20 * width])
     if columns_of(text) > width:
@@ -129,7 +135,7 @@ def cut(text: str, width: int, glyphs: Glyphs, pad: bool = True) -> str:
 
 
 def duration(nanoseconds: int, glyphs: Glyphs) -> str:
-    """Return a time with three digits that matter."""
+    """Return a duration with three significant digits."""
     seconds = nanoseconds / 1e9
     if seconds >= 3600:
         return f"{int(seconds // 3600)}h {int(seconds % 3600 // 60)}m"
@@ -146,7 +152,7 @@ def _three_digits(value: float) -> str:
 
 
 def memory(count: float) -> str:
-    """Return a number of bytes in a unit that suits."""
+    """Return a number of bytes in a readable unit."""
     value = float(count)
     for unit in ("B", "KiB", "MiB"):
         if value < 1024:

@@ -1,8 +1,8 @@
-"""``otel-distro bootstrap``: install the instrumentations for the libraries that are installed here.
+"""``otel-distro bootstrap``: install the instrumentations for the installed libraries.
 
-Upstream's table says which, without what we replace and with the ranges we widened (``compatibility.py``). Versions are those
-of the OpenTelemetry packages that are here already. Nothing else is changed: a plan that would install another version of
-a package that is not OpenTelemetry's is refused as a whole.
+OpenTelemetry's table selects them, without the replaced ones and with the widened ranges
+(``compatibility.py``). Their version is that of the OpenTelemetry packages that are installed.
+Nothing else changes: a plan that would change the version of another package is refused whole.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from otel_distro._startup import compatibility
+from otel_distro.cli.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,15 +31,15 @@ _OLDEST_PIP = (22, 2)
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 _UV = ("uv", "pip", "install", "--python", sys.executable)
 
-# They hold every other package of the train by exact pins of their own.
+# Their own exact pins hold every other package of the release.
 _TRAIN = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation")
 
-# Upstream's table takes it for a sign of Tortoise ORM; every FastAPI program has it.
+# In OpenTelemetry's table it indicates Tortoise ORM; but every FastAPI program has it.
 _NO_SIGN = ("pydantic",)
 
 
 class Change(NamedTuple):
-    """One package of a plan: its name, the version to be, and the version that is installed, if any."""
+    """One package of a plan: name, new version and installed version, if any."""
 
     name: str
     version: str
@@ -50,16 +51,16 @@ class Change(NamedTuple):
 
 
 class Refused(Exception):
-    """The installation cannot or must not be done; the text says why and what to do."""
+    """The installation is not possible or not allowed; the text says why and what to do."""
 
 
 def main(argv: list[str]) -> int:
-    """Install what is missing, or with ``--dry-run`` say what would be; return 0, or 1 where nothing was done."""
+    """Install what is missing, or list it with ``--dry-run``; return 1 if nothing was done."""
     parser = argparse.ArgumentParser(prog="otel-distro bootstrap", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what would be installed and change nothing",
+        help="show what would be installed and change nothing",
     )
     parser.add_argument(
         "--print",
@@ -68,6 +69,15 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     installed = {normalized(dist.name): dist.version for dist in distributions() if dist.name}
+    if conflict := compatibility.version_conflict(missing=False):
+        # Otherwise instrumentations of another release would be installed beside the wrong SDK.
+        problem, _, command = conflict.partition(" Fix: ")
+        say(
+            f"bootstrap: nothing was installed: {problem} Run this, then otel-distro bootstrap again:",
+            command,
+            code="OD808",
+        )
+        return 1
     wanted = missing(installed)
     if arguments.print:
         print("\n".join(wanted))
@@ -77,7 +87,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         installer = _installer(wanted)
-        # The train stays where it is: without these, one instrumentation could take the SDK along to its own version.
+        # Without these pins, one instrumentation could move the SDK to its own version.
         train = [f"{name}=={installed[name]}" for name in _TRAIN if name in installed]
         changes = installer.plan([*wanted, *train], installed)
         _refuse_foreign(changes)
@@ -87,13 +97,17 @@ def main(argv: list[str]) -> int:
             installer.install(changes)
             print("Done.")
     except Refused as reason:
-        print(f"otel-distro: {reason}", file=sys.stderr)
+        first, *more = str(reason).splitlines()
+        say(f"bootstrap: {first}", *(line.strip() for line in more), code="OD807")
         return 1
     return 0
 
 
 def missing(installed: dict[str, str]) -> list[str]:
-    """Return the requirements, pinned to our train, of the instrumentations that fit ``installed`` and are not in it."""
+    """Return the requirements of the instrumentations that fit ``installed`` and are missing.
+
+    They are pinned to the release of the installed OpenTelemetry.
+    """
     from opentelemetry.instrumentation import bootstrap_gen
 
     train = version("opentelemetry-instrumentation")
@@ -105,7 +119,7 @@ def missing(installed: dict[str, str]) -> list[str]:
     replaced = {compatibility.package_of(name) for name in compatibility.REPLACED}
     names = {normalized(Requirement(pin).name): Requirement(pin) for pin in pins}
     return sorted(
-        # What upstream releases apart from the train (generative AI) keeps its own range.
+        # Packages that OpenTelemetry releases separately (generative AI) keep their own range.
         f"{name}=={train}" if "==" in str(requirement.specifier) else str(requirement)
         for name, requirement in names.items()
         if name not in replaced and name not in installed
@@ -113,7 +127,10 @@ def missing(installed: dict[str, str]) -> list[str]:
 
 
 def normalized(name: str) -> str:
-    """Return a package's name as PyPI compares it (https://packaging.python.org/specifications/name-normalization/)."""
+    """Return a package's name as PyPI compares it.
+
+    https://packaging.python.org/specifications/name-normalization/
+    """
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -129,8 +146,8 @@ def _refuse_foreign(changes: Iterable[Change]) -> None:
     if foreign:
         names = "\n".join(f"  {change}" for change in foreign)
         raise Refused(
-            f"the instrumentations do not fit what is installed: they would change packages that are not "
-            f"OpenTelemetry's. Nothing was changed.\n{names}"
+            f"the instrumentations need other versions of installed packages that are not "
+            f"OpenTelemetry's. Nothing was changed; upgrade these yourself and repeat:\n{names}"
         )
 
 
@@ -147,7 +164,8 @@ class _Pip:
 class _Uv:
     def plan(self, wanted: Sequence[str], installed: dict[str, str]) -> list[Change]:
         done = _run([*_UV, "--dry-run", *wanted])
-        # On stderr, one line for each change: "+ name==version", after "- name==version" where it replaces one.
+        # On stderr, one line for each change: "+ name==version", after "- name==version" for a
+        # replacement.
         return _changes(re.findall(r"^ \+ ([\w.-]+)==(\S+)", done.stderr, re.MULTILINE), installed)
 
     def install(self, changes: Sequence[Change]) -> None:
@@ -161,10 +179,10 @@ def _installer(wanted: Sequence[str]) -> _Pip | _Uv:
     if shutil.which("uv"):
         return _Uv()
     if pip:
-        raise Refused(f"pip is too old to say what it would change; run: {sys.executable} -m pip install --upgrade pip")
+        raise Refused(f"pip is too old for a dry run; run: {sys.executable} -m pip install --upgrade pip")
     requirements = " ".join(f"'{requirement}'" for requirement in wanted)
     raise Refused(
-        "neither pip nor uv is here, nothing was installed. What is missing can be installed from outside with:\n"
+        "neither pip nor uv was found, nothing was installed. Install what is missing from outside with:\n"
         f"  uv pip install --python {sys.executable} {requirements}"
     )
 
@@ -180,7 +198,7 @@ def _changes(found: Iterable[tuple[str, str]], installed: dict[str, str]) -> lis
 
 
 def _pins(changes: Sequence[Change]) -> list[str]:
-    """The plan itself, so that what is installed is what was looked at."""
+    """Return exact pins of the plan, so that exactly the checked plan is installed."""
     return [f"{change.name}=={change.version}" for change in changes]
 
 
@@ -188,5 +206,5 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-8:])
-        raise Refused(f"{' '.join(command[:4])} failed, nothing was installed. It said:\n{said}")
+        raise Refused(f"{' '.join(command[:4])} failed, nothing was installed. Its output ends with:\n{said}")
     return done

@@ -1,7 +1,7 @@
-"""``otel-distro local -- python app.py``: run a program with telemetry on, and show what it told, on this machine alone.
+"""``otel-distro local -- python app.py``: telemetry of one run, kept and shown on this machine.
 
-The program's input, output, exit code and signals stay what they are. The first to import here is what starting the
-program needs; the receiver and the store follow in a thread while it boots.
+The program's input, output, exit code and signals stay unchanged. This module imports only what
+starting the program needs; receiver and store load in a thread while the program boots.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from otel_distro import schema, settings
+from otel_distro._startup import compatibility
+from otel_distro.cli.messages import say
 from otel_distro.cli.run import environment
 from otel_distro.local.child import Child, Outcome, end_like, exit_code_of
 from otel_distro.local.loopback import LOOPBACK, listen
@@ -32,13 +34,17 @@ _METRIC_INTERVAL_MS: Final = "2000"
 def main(argv: list[str]) -> int:
     """Run the command in ``argv`` and return its exit code; die of the signal it dies of.
 
-    125: this command itself failed; 126: the program cannot be executed; 127: it was not found.
+    Exit codes: 125 if this command itself failed, 126 if the program cannot be executed, 127 if it
+    was not found.
     """
     options = _parse(argv)
     try:
         listener = listen(options.port)
     except OSError as error:
-        _say(f"cannot listen on {LOOPBACK} port {options.port}: {error.strerror}; leave out --port for a free one")
+        say(
+            f"local: cannot listen on {LOOPBACK} port {options.port}: {error.strerror}; omit --port to use a free one",
+            code="OD803",
+        )
         return _OWN_FAILURE
     run_id = os.urandom(8).hex()
     endpoint = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
@@ -46,7 +52,7 @@ def main(argv: list[str]) -> int:
         child = Child(options.command, local_environment(os.environ, endpoint, run_id))
     except OSError as error:
         reason = "command not found" if isinstance(error, FileNotFoundError) else error.strerror
-        _say(f"{options.command[0]}: {reason}")
+        say(f"local: {options.command[0]}: {reason}", code="OD802")
         return exit_code_of(error)
     backend = _Backend(options, listener, run_id)
     backend.start()
@@ -57,7 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def local_environment(base: Mapping[str, str], endpoint: str, run_id: str) -> dict[str, str]:
-    """Return ``base`` for a program whose Python processes send all their telemetry to ``endpoint``, and only there.
+    """Return ``base`` changed so that Python processes send all telemetry to ``endpoint`` only.
 
     A signal that the user switched off (exporter ``none``) stays off.
     """
@@ -72,7 +78,7 @@ def local_environment(base: Mapping[str, str], endpoint: str, run_id: str) -> di
     environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
     # A short program must show a curve, not one point.
     environ.setdefault("OTEL_METRIC_EXPORT_INTERVAL", _METRIC_INTERVAL_MS)
-    # Nobody would deliver later what is left on the disk for a receiver that ends with the program.
+    # The receiver ends with the program: a later run would not deliver what is left on the disk.
     environ.setdefault(settings.OTEL_DISTRO_SPOOL.name, "off")
     attributes = [environ.get("OTEL_RESOURCE_ATTRIBUTES", "").strip(" ,"), f"{schema.RUN_ID.name}={run_id}"]
     environ["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(filter(None, attributes))
@@ -81,7 +87,7 @@ def local_environment(base: Mapping[str, str], endpoint: str, run_id: str) -> di
 
 
 def _bypass_proxy(environ: MutableMapping[str, str]) -> None:
-    """A proxy for the outside world cannot reach our port."""
+    """Exclude the receiver from proxies, which cannot reach a loopback port of this machine."""
     if any(name.lower() in ("http_proxy", "all_proxy") for name in environ):
         name = "no_proxy" if "no_proxy" in environ else "NO_PROXY"
         environ[name] = ",".join(filter(None, (environ.get(name, ""), LOOPBACK)))
@@ -91,7 +97,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="otel-distro local",
         usage="%(prog)s [--name NAME] [--port PORT] [--db FILE] -- COMMAND [ARGUMENT ...]",
-        description="Run a program with telemetry on and show what it told. Nothing leaves this machine.",
+        description="Run a program with telemetry and print a summary of it. Nothing leaves this machine.",
     )
     parser.add_argument("--name", default="", help="name of the run (default: the command)")
     parser.add_argument("--port", type=_port, default=0, help="loopback port of the receiver (default: a free one)")
@@ -101,7 +107,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.command[:1] == ["--"]:
         del options.command[0]
     if not options.command:
-        parser.error("which command? For example: otel-distro local -- python app.py")
+        parser.error("COMMAND is missing. For example: otel-distro local -- python app.py")
     return options
 
 
@@ -112,7 +118,7 @@ def _port(text: str) -> int:
 
 
 class _Backend(threading.Thread):
-    """Opens receiver and store beside the running program, which is not to wait for them nor to fail with them."""
+    """Opens receiver and store beside the running program, which does not depend on them."""
 
     def __init__(self, options: argparse.Namespace, listener: socket.socket, run_id: str) -> None:
         super().__init__(name="otel-distro-backend", daemon=True)
@@ -126,22 +132,32 @@ class _Backend(threading.Thread):
             from otel_distro.local.session import Session
 
             self._session = Session(
-                self._listener, self._options.db, self._run_id, self._options.name, self._options.command, _say
+                self._listener, self._options.db, self._run_id, self._options.name, self._options.command, say
             )
         except Exception as error:
-            # Closed, so that the program's exporters are refused at once and do not wait for an answer.
+            # Closed, so that the program's exporters fail at once instead of waiting for a
+            # response.
             self._listener.close()
-            _say(f"the receiver did not start, telemetry is lost: {type(error).__name__}: {error}")
+            say(
+                f"local: the receiver did not start, this run's telemetry is lost: {type(error).__name__}: {error}",
+                code="OD804",
+            )
+            _say_conflict()
 
     def finish(self, outcome: Outcome) -> None:
         """Write the summary to stderr."""
         if self._session is None:
             return
         try:
-            self._session.finish(outcome, sys.stderr)
+            arrived = self._session.finish(outcome, sys.stderr)
+            if not arrived:
+                _say_conflict()
         except Exception as error:
-            _say(f"no summary: {type(error).__name__}: {error}")
+            say(f"local: no summary: {type(error).__name__}: {error}", code="OD805")
 
 
-def _say(line: str) -> None:
-    print(f"otel-distro: local: {line}", file=sys.stderr, flush=True)
+def _say_conflict() -> None:
+    """Print the command that mends an unsupported version of OpenTelemetry, if there is one."""
+    if conflict := compatibility.version_conflict():
+        problem, _, command = conflict.partition(" Fix: ")
+        say(f"local: telemetry is off in this environment: {problem} Run this:", command, code="OD808")

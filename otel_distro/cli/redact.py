@@ -1,4 +1,4 @@
-"""``otel-distro redact --dry-run FILE``: show what redaction would hide in a file of logs, without showing the secrets."""
+"""``otel-distro redact --dry-run FILE``: list what redaction would hide in a file, masked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final
 
 from otel_distro import settings
+from otel_distro.cli.messages import say
 from otel_distro.redaction import Redactor
 from otel_distro.redaction.sql import replaced
 
@@ -18,18 +19,15 @@ if TYPE_CHECKING:
 
     from otel_distro.redaction.text import Finding
 
-_LONGEST_KEY: Final = 200
-_FIRST_SHOWN_FROM: Final = 12
+_MAX_KEY_LINES: Final = 200
+_MIN_LENGTH_FOR_HINT: Final = 12
 
 
 def main(argv: list[str]) -> int:
-    """Print what would be hidden (``--dry-run``) or the text with its secrets hidden; 2 when the file cannot be read."""
+    """Print what would be hidden (``--dry-run``), or the text redacted; 2 if it cannot be read."""
     options = _parse(argv)
     if settings.OTEL_DISTRO_REDACT.get() == "off":
-        print(
-            f"otel-distro redact: {settings.OTEL_DISTRO_REDACT.name} is off; this shows what on would do",
-            file=sys.stderr,
-        )
+        say(f"redact: {settings.OTEL_DISTRO_REDACT.name} is off; this shows the result of on", code="OD811")
     redactor = Redactor.from_environment({**os.environ, settings.OTEL_DISTRO_REDACT.name: "on"})
     try:
         if options.file == "-":
@@ -39,19 +37,19 @@ def main(argv: list[str]) -> int:
         with open(options.file, encoding="utf-8", errors="replace") as lines:
             return _run(redactor, lines, options)
     except BrokenPipeError:
-        # Whoever reads has seen enough; the interpreter must not try to write the rest.
+        # The reader has closed the pipe; the interpreter must not try to write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"otel-distro redact: {options.file}: {error.strerror or error}", file=sys.stderr)
+        say(f"redact: {options.file}: {error.strerror or error}", code="OD812")
         return 2
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="otel-distro redact",
-        description="Print a text with its secrets hidden, as they are in everything that is sent. The settings "
-        "OTEL_DISTRO_REDACT_KEYS, _KEEP_KEYS, _PATTERNS and _EMAIL hold here too.",
+        description="Print a text with its secrets hidden, as in all exported telemetry. The settings "
+        "OTEL_DISTRO_REDACT_KEYS, _KEEP_KEYS, _PATTERNS and _EMAIL apply here too.",
     )
     parser.add_argument("--dry-run", action="store_true", help="list what would be hidden: place, kind, first letters")
     parser.add_argument("file", metavar="FILE", help="the text, in UTF-8; - for standard input")
@@ -63,7 +61,7 @@ def _run(redactor: Redactor, lines: Iterable[str], options: argparse.Namespace) 
     hit = number = 0
     for number, text in _records(lines):
         findings = redactor.find(text)
-        hidden = replaced(text, [(found.start, found.end, found.instead) for found in findings])
+        hidden = replaced(text, [(found.start, found.end, found.replacement) for found in findings])
         if not options.dry_run:
             _write(hidden)
             continue
@@ -80,12 +78,12 @@ def _run(redactor: Redactor, lines: Iterable[str], options: argparse.Namespace) 
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number; a private key in several lines is one record, as it is one log message."""
+    """Yield each record with its line number. A private key of several lines is one record."""
     held: list[str] = []
     number = 0
     for number, line in enumerate(lines, 1):
         held.append(line)
-        if not _is_open("".join(held)) or len(held) >= _LONGEST_KEY:
+        if not _is_open("".join(held)) or len(held) >= _MAX_KEY_LINES:
             yield number - len(held) + 1, "".join(held)
             held = []
     if held:
@@ -104,9 +102,9 @@ def _place(text: str, number: int, start: int) -> tuple[int, int]:
 
 
 def _masked(text: str, found: Finding) -> str:
-    """Return what tells a secret from others and does not give it away: its length and, of a long one, two letters."""
+    """Return the length of a secret and, of a long one, two letters: enough to recognise it."""
     secret = text[found.start : found.end]
-    shown = secret[:2] if len(secret) >= _FIRST_SHOWN_FROM and secret[:2].isprintable() else ""
+    shown = secret[:2] if len(secret) >= _MIN_LENGTH_FOR_HINT and secret[:2].isprintable() else ""
     return f"{shown}… ({len(secret)} characters)"
 
 

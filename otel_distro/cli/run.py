@@ -1,4 +1,4 @@
-"""``otel-distro run -- CMD``: the command with telemetry in every Python process it starts."""
+"""``otel-distro run -- CMD``: a command with telemetry in every Python process it starts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SITE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 
 USAGE = """usage: otel-distro run [--] COMMAND [ARGUMENT ...]
 
-Runs COMMAND in the place of this process, with telemetry in it and in every Python process that it starts.
-What is sent, and where, is said by the OTEL_* variables of OpenTelemetry; without any of them
+Replaces this process by COMMAND, with telemetry in it and in every Python process that it starts.
+The OTEL_* variables of OpenTelemetry configure what is sent, and where; without any of them
 traces, metrics and logs go to http://localhost:4318.
 """
 
 
 def environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return a copy of ``base`` that starts telemetry in every Python process which inherits it."""
+    """Return a copy of ``base`` that starts telemetry in every Python process that inherits it."""
     changed = dict(base)
     path = changed.get("PYTHONPATH")
     # An empty entry in it is the current folder.
@@ -30,12 +30,15 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def command(argv: list[str]) -> list[str]:
-    """Return the command in ``argv``, without the ``--`` that may stand before it."""
+    """Return the command in ``argv``, without a leading ``--``."""
     return argv[1:] if argv[:1] == ["--"] else argv
 
 
 def main(argv: list[str]) -> int:
-    """Replace this process by the command. Returns only when that fails: 127 not found, 126 not executable, 2 usage."""
+    """Replace this process by the command.
+
+    Returns only on failure: 127 not found, 126 not executable, 2 usage.
+    """
     words = command(argv)
     if not words or (argv[:1] != ["--"] and words[0] in ("-h", "--help")):
         print(USAGE, end="", file=sys.stdout if words else sys.stderr)
@@ -43,8 +46,14 @@ def main(argv: list[str]) -> int:
     try:
         os.execvpe(words[0], words, environment(os.environ))
     except FileNotFoundError:
-        print(f"otel-distro: {words[0]}: command not found", file=sys.stderr)
+        _say(f"{words[0]}: command not found")
         return 127
     except OSError as error:
-        print(f"otel-distro: {words[0]}: {error.strerror}", file=sys.stderr)
+        _say(f"{words[0]}: {error.strerror}")
         return 126
+
+
+def _say(line: str) -> None:
+    from otel_distro.cli.messages import say
+
+    say(line, code="OD802")

@@ -1,23 +1,23 @@
-"""``otel-distro settings``: every variable of this distribution, what it is set to here, its default and what it does."""
+"""``otel-distro settings``: every variable of this distribution, its value, default and help."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from otel_distro.cli.messages import say
 from otel_distro.settings import Setting, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _SECRET = ("KEY",)
 
 
 def main(argv: list[str]) -> int:
-    """Print the settings and return 0; 1 where a value that is set is not valid, which is then said beside it."""
+    """Print the settings; return 1 if a value is not valid, which is marked beside it."""
     parser = argparse.ArgumentParser(
         prog="otel-distro settings",
         description="Show every OTEL_DISTRO_* variable: its value here, its default, and what it does.",
@@ -33,15 +33,15 @@ def main(argv: list[str]) -> int:
         print(f"{setting.name}{text}\n    {_kind(setting)}, default {_shown(setting.default) or 'unset'}")
         print(textwrap.fill(setting.help, 110, initial_indent="    ", subsequent_indent="    "))
     if bad:
-        print("otel-distro: values that are not valid are replaced by the defaults", file=sys.stderr)
+        say("values marked with <- are not valid; the defaults apply", code="OD203")
     return int(bad)
 
 
-def markdown() -> str:
-    """Return the table of the documentation."""
+def markdown(chosen: Iterable[Setting[Any]] | None = None) -> str:
+    """Return the documentation's table of all settings, or of those ``chosen``."""
     rows = [
         f"| `{setting.name}` | {_cell(_kind(setting))} | {_cell(_shown(setting.default), code=True)} | {_cell(setting.help)} |"
-        for setting in settings()
+        for setting in (settings() if chosen is None else chosen)
     ]
     return "\n".join(["| variable | kind | default | what it does |", "| --- | --- | --- | --- |", *rows, ""])
 
@@ -63,7 +63,7 @@ def _shown(value: object) -> str:
 
 
 def _here(setting: Setting[Any], environ: Mapping[str, str]) -> tuple[str, bool]:
-    """Return what the environment says, in the words of the table, and whether it is valid."""
+    """Return the value in the environment for display, and whether it is valid."""
     text = environ.get(setting.name, "").strip()
     if not text:
         return "", True

@@ -1,11 +1,12 @@
-"""The environment that OpenTelemetry reads: checked, repaired and filled with our defaults before the SDK sees it.
+"""Checks, repairs and completes OpenTelemetry's environment variables before the SDK reads them.
 
-Upstream reads each variable where it needs it, and one that it cannot read switches all telemetry off or raises in the
-import of ``opentelemetry.propagate``. Here a bad value costs one line and falls back. What is repaired is repaired in
-place, so that child processes inherit an environment that is in order and do not say it again.
+OpenTelemetry reads each variable where it needs it. A value that it cannot parse switches all
+telemetry off, or raises during the import of ``opentelemetry.propagate``. Here a bad value is
+reported in one line and replaced. The replacement is made in place, so that child processes inherit
+a valid environment and do not report it again.
 
-Imported at the start of every instrumented process: it needs nothing but :mod:`sys`, and the rules only
-where there is something to check.
+Imported at the start of every instrumented process: needs only :mod:`sys`, and imports the rules
+only if there is a variable to check.
 """
 
 import sys
@@ -14,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-# Upstream searches these expressions in whole URLs, of servers and of clients, and splits the variable at commas.
+# OpenTelemetry searches these expressions in whole URLs, of servers and of clients, and splits the
+# variable at commas.
 _HEALTH_ROUTES = r"^([a-z]+://[^/?#]*)?/(health|healthz|livez|readyz|ready|live|ping|metrics)/?([?#]|$)"
 
 DEFAULTS: "dict[str, str]" = {
@@ -32,37 +34,40 @@ DEFAULTS: "dict[str, str]" = {
     "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true",
     "OTEL_PYTHON_EXCLUDED_URLS": _HEALTH_ROUTES,
 }
-"""What holds where the user sets nothing. A variable for one signal, set by the user, wins over the general one here."""
+"""Values of variables that the user has not set. A variable of the user for one signal takes
+precedence over a general one here."""
 
 
-# Which values have been checked, here or in a process further up, and for which installation: children skip those, so
-# that neither the cost nor a hint comes again. A hint leaves its variable as it is, and only this tells that it was given.
+# Fingerprints of the values that this process or an ancestor has checked, and the installation that
+# checked them. Children skip those values: neither the cost nor a hint is repeated. A hint leaves
+# its variable unchanged, so only this variable records that it was given.
 _CHECKED = "_OTEL_DISTRO_CHECKED"
 
 
 def prepare(environ: "MutableMapping[str, str]") -> "list[str]":
-    """Check every ``OTEL_*`` variable in ``environ``, repair what is bad, fill in :data:`DEFAULTS`.
+    """Check every ``OTEL_*`` variable in ``environ``, repair bad values, fill in :data:`DEFAULTS`.
 
-    Returns one line for each bad value, which names the variable, the value (shortened, secrets hidden) and what holds
-    instead, and for each hint. A second call, in this process or in a child that inherits ``environ``, returns none.
-    Never raises, whatever ``environ`` holds.
+    Returns one line for each bad value and for each hint. A line names the variable, the value
+    (shortened, without secrets) and the value used instead. A second call, in this process or in a
+    child that inherits ``environ``, returns none. Never raises, whatever ``environ`` holds.
     """
     lines: list[str] = []
     try:
         for name, value in DEFAULTS.items():
             environ.setdefault(name, value)
-        # Most processes have nothing but our defaults, set here or by the parent, and then nothing is left to be done.
-        theirs = _theirs(environ)
-        if theirs:
+        # Most processes have only these defaults, set here or by the parent, and nothing is left to
+        # do.
+        user_set = _user_set(environ)
+        if user_set:
             checked = environ.get(_CHECKED, "")
-            if checked != _stamp(environ, theirs):
+            if checked != _stamp(environ, user_set):
                 from otel_distro.environment.inspection import inspect
 
-                lines = inspect(environ, theirs, DEFAULTS, lambda name: fingerprint(environ, name) in checked)
-                environ[_CHECKED] = _stamp(environ, _theirs(environ))
+                lines = inspect(environ, user_set, DEFAULTS, lambda name: fingerprint(environ, name) in checked)
+                environ[_CHECKED] = _stamp(environ, _user_set(environ))
     except Exception as error:
-        # The application must start, whatever went wrong here; the SDK then sees the values as they are.
-        lines.append(f"otel-distro: checking the environment failed ({type(error).__name__}); it is left as it is")
+        # The application must start whatever failed here; the SDK then sees the values unchanged.
+        lines.append(f"otel-distro: checking the environment failed ({type(error).__name__}); it is left unchanged")
     return lines
 
 
@@ -72,7 +77,7 @@ def fingerprint(environ: "Mapping[str, str]", name: str) -> str:
     return f";{name}={int.from_bytes(value, 'big') % 1073741789:x};"
 
 
-def _theirs(environ: "Mapping[str, str]") -> "set[str]":
+def _user_set(environ: "Mapping[str, str]") -> "set[str]":
     return {name for name in list(environ) if name.startswith("OTEL_") and environ[name] != DEFAULTS.get(name)}
 
 

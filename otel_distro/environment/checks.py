@@ -1,8 +1,8 @@
-"""What the value of an environment variable may look like: one function per kind of value.
+"""Checks of single environment variables: one function per kind of value.
 
-A check takes the variable's name, its value and the whole environment, and returns None where the value is good, else a
-:class:`CheckResult`. Checks run at the start of processes: what is slow to import (``re``, ``importlib.metadata``) is imported
-only where a value cannot be judged without it.
+A check takes the variable's name, its value and the whole environment. It returns None for a good
+value, else a :class:`CheckResult`. Checks run at the start of processes: modules that import slowly
+(``re``, ``importlib.metadata``) are imported only by values that need them.
 """
 
 import os
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     Check = Callable[[str, str, Mapping[str, str]], "CheckResult | None"]
 
-# The specification asks for at least this range, and larger numbers overflow queues and timers of the SDK.
-_LARGEST = 2**31 - 1
-_LONGEST_EXPRESSION = 32768
-_LONGEST_NAME = 255
+# The specification requires at least this range; larger numbers overflow queues and timers of the
+# SDK.
+_MAX_NUMBER = 2**31 - 1
+_MAX_EXPRESSION_LENGTH = 32768
+_MAX_NAME_LENGTH = 255
 
-# Those that instrumentors read today and those that the semantic conventions have besides.
+# Those that instrumentors read today, and the others of the semantic conventions.
 OPT_INS = (
     *("http", "http/dup", "database", "database/dup", "gen_ai_latest_experimental"),
     *("messaging", "messaging/dup", "rpc", "rpc/dup", "code", "code/dup", "k8s", "k8s/dup"),
@@ -27,7 +28,7 @@ OPT_INS = (
 
 GRPC_PACKAGE = "grpcio"
 
-# Who asks for a component that is known but not installed learns what to install.
+# Packages of known components, for the message about one that is not installed.
 _PACKAGES = {
     "propagator b3": "opentelemetry-propagator-b3",
     "propagator b3multi": "opentelemetry-propagator-b3",
@@ -45,10 +46,11 @@ _entry_points: "dict[str, frozenset[str]]" = {}
 
 
 class CheckResult:
-    """What is wrong with a value and what holds instead.
+    """The problem of a value and the value used instead.
 
-    ``value`` None: the variable is removed, and what holds without it is named. ``value`` as it was: only a hint.
-    ``problem`` empty: a repair that needs no words, such as another case. ``using`` says in words what holds.
+    ``value`` None: the variable is removed, and its default applies. ``value`` unchanged: a hint
+    only. ``problem`` empty: a silent repair, such as another case. ``using`` describes the
+    effective value.
     """
 
     __slots__ = ("problem", "using", "value")
@@ -73,22 +75,22 @@ def whole(minimum: int) -> "Check":
             number = int(value)
         except ValueError:
             return CheckResult(expected)
-        if number > _LARGEST:
-            return CheckResult(f"is above {_LARGEST}")
+        if number > _MAX_NUMBER:
+            return CheckResult(f"is above {_MAX_NUMBER}")
         return CheckResult(expected) if number < minimum else None
 
     return check
 
 
 def above_zero(unit: str) -> "Check":
-    """Return a check for a number above 0, fractions allowed, counted in ``unit``."""
+    """Return a check for a number above 0, fractions allowed, in ``unit``."""
 
     def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         try:
             number = float(value)
         except ValueError:
             number = 0.0
-        return None if 0 < number <= _LARGEST else CheckResult(f"is not a number of {unit} above 0")
+        return None if 0 < number <= _MAX_NUMBER else CheckResult(f"is not a number of {unit} above 0")
 
     return check
 
@@ -99,7 +101,10 @@ def port(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | 
 
 
 def choice(*values: str) -> "Check":
-    """Return a check for one of ``values``; another case is put right, as the SDK does not always do."""
+    """Return a check for one of ``values``.
+
+    Another case is corrected, which the SDK does not always do.
+    """
     expected = f"is not {' or '.join(values)}" if len(values) < 3 else f"is not one of {', '.join(values)}"
 
     def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
@@ -120,7 +125,10 @@ def sampler(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult
 
 
 def sampler_argument(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check the argument of the sampler: the ratio samplers take a number from 0 to 1, others what they like."""
+    """Check the argument of the sampler.
+
+    The ratio samplers take a number from 0 to 1; others define their own.
+    """
     chosen = environ.get("OTEL_TRACES_SAMPLER", "")
     if not chosen:
         return CheckResult("has no effect while OTEL_TRACES_SAMPLER is not set", value)
@@ -134,7 +142,10 @@ def sampler_argument(name: str, value: str, environ: "Mapping[str, str]") -> "Ch
 
 
 def component(group: str, *known: str) -> "Check":
-    """Return a check for the name of one component: ``known`` or registered under entry point ``group``."""
+    """Return a check for the name of one component.
+
+    The name is ``known`` or registered under entry point ``group``.
+    """
 
     def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
         plain = value.strip()
@@ -146,9 +157,9 @@ def component(group: str, *known: str) -> "Check":
 
 
 def components(group: str, *known: str) -> "Check":
-    """Return a check for a list of components: ``known`` or registered under entry point ``group``.
+    """Return a check for a list of components, ``known`` or registered under entry point ``group``.
 
-    ``none`` in ``known`` says that the word alone stands for none of them.
+    ``none`` in ``known`` means that this word alone is valid and selects no component.
     """
 
     def check(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
@@ -178,27 +189,28 @@ def subset(*values: str) -> "Check":
         bad = [item for item in items if item.lower() not in values]
         kept = ",".join(item.lower() for item in items if item.lower() in values)
         if bad:
-            return CheckResult(f"has {_quoted(bad)}, which means nothing here", kept or None)
+            return CheckResult(f"has {_quoted(bad)}, which is not a known value", kept or None)
         return None if kept == value else CheckResult("", kept or None)
 
     return check
 
 
 def service_name(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check a name that goes out with everything: printable text of at most 255 characters."""
+    """Check a name that all telemetry carries: printable text of at most 255 characters."""
     plain = value.strip()
-    if plain.isprintable() and len(plain) <= _LONGEST_NAME:
+    if plain.isprintable() and len(plain) <= _MAX_NAME_LENGTH:
         return None if plain == value else CheckResult("", plain)
-    printable = "".join(c if c.isprintable() else " " for c in plain[: 2 * _LONGEST_NAME])
-    clean = " ".join(printable.split())[:_LONGEST_NAME]
-    problem = (
-        "has characters that cannot be shown" if not plain.isprintable() else f"is over {_LONGEST_NAME} characters"
-    )
+    printable = "".join(c if c.isprintable() else " " for c in plain[: 2 * _MAX_NAME_LENGTH])
+    clean = " ".join(printable.split())[:_MAX_NAME_LENGTH]
+    problem = "has unprintable characters" if not plain.isprintable() else f"is over {_MAX_NAME_LENGTH} characters"
     return CheckResult(problem, clean or None)
 
 
 def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check a list of ``key=value``: pairs that are none are left out, what is no UTF-8 becomes ``?``."""
+    """Check a list of ``key=value``.
+
+    Other items are dropped; bytes that are not UTF-8 become ``?``.
+    """
     pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
     bad = [pair for pair in pairs if not _is_pair(pair)]
     text = ",".join(pair for pair in pairs if _is_pair(pair))
@@ -211,9 +223,9 @@ def resource_attributes(name: str, value: str, environ: "Mapping[str, str]") -> 
 
 
 def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check a list of regular expressions, which upstream joins with ``|`` into one."""
-    if len(value) > _LONGEST_EXPRESSION:
-        return CheckResult(f"is over {_LONGEST_EXPRESSION} characters")
+    """Check a list of regular expressions, which OpenTelemetry joins with ``|`` into one."""
+    if len(value) > _MAX_EXPRESSION_LENGTH:
+        return CheckResult(f"is over {_MAX_EXPRESSION_LENGTH} characters")
     if not any(c in value for c in "()[]{}*+?|\\"):
         return None
     items = [item.strip() for item in value.split(",")]
@@ -223,28 +235,29 @@ def expressions(name: str, value: str, environ: "Mapping[str, str]") -> "CheckRe
     bad = [item for item in items if not compiles[item]]
     good = [item for item in items if compiles[item]]
     if not bad or not _compiles("|".join(good)):
-        # Each for itself may be one, and all of them together none: flags stand at the beginning, names occur once.
-        return CheckResult("is no regular expression when joined with |")
-    return CheckResult(f"has {_quoted(bad)}, which is no regular expression", ",".join(good) or None)
+        # Each is valid alone and all of them joined are not: flags must be at the beginning, and
+        # names of groups must be unique.
+        return CheckResult("is not a regular expression when joined with |")
+    return CheckResult(f"has {_quoted(bad)}, which is not a regular expression", ",".join(good) or None)
 
 
 def configuration_file(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check the file of declarative configuration and that the package which reads it is installed."""
+    """Check the declarative configuration file, and that the package that reads it is installed."""
     others = "the other variables"
     if not os.path.isfile(value):
-        return CheckResult("is no file", using=others)
+        return CheckResult("is not a file", using=others)
     if not importable("opentelemetry.configuration"):
         return CheckResult("needs the package opentelemetry-configuration", using=others)
     return None
 
 
 def has_grpc() -> bool:
-    """Return whether the library of gRPC is installed; an application's own folder may be called grpc too."""
+    """Return whether gRPC's library is installed; an application's own folder may be named grpc."""
     return importable("grpc._cython")
 
 
 def importable(module: str) -> bool:
-    """Return whether ``module`` can be imported, without importing it; a few lookups on disk where it can."""
+    """Return whether ``module`` can be imported, by lookups on disk and without importing it."""
     if any(os.path.isdir(os.path.join(entry, *module.split("."))) for entry in sys.path):
         return True
     from importlib.util import find_spec
@@ -280,7 +293,7 @@ def _items(value: str) -> "list[str]":
 
 def _unknown(group: str, bad: "list[str]") -> str:
     if bad == ["none"]:
-        return "has none beside others"
+        return "lists none together with others"
     package = _PACKAGES.get(f"{group.removeprefix('opentelemetry_')} {bad[0]}")
     hint = f" (pip install {package})" if package else " (its name is console)" if bad[0] == "logging" else ""
     return f"has {_quoted(bad)}, which is not installed{hint}"

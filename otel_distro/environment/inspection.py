@@ -1,7 +1,7 @@
-"""The inspection of an environment: every variable by its rule, then what only shows in two variables together."""
+"""The inspection of an environment: each variable by its rule, then combinations of variables."""
 
 from otel_distro.environment import otlp
-from otel_distro.environment.rules import RULES, Rule, near, outdated, rule_of
+from otel_distro.environment.rules import RULES, Rule, outdated, rule_of, similar_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
 
 
 class Inspection:
-    """Goes through the variables ``theirs`` of ``environ``, repairs what is bad and keeps a line on each."""
+    """Checks and repairs the variables ``user_set`` of ``environ``; collects a line on each."""
 
     def __init__(
         self,
         environ: "MutableMapping[str, str]",
-        theirs: "set[str]",
+        user_set: "set[str]",
         defaults: "Mapping[str, str]",
         known: "Callable[[str], bool]",
     ) -> None:
         self.lines: list[str] = []
         self._environ = environ
-        self._theirs = theirs
+        self._user_set = user_set
         self._defaults = defaults
-        self._known = {name for name in theirs if known(name)}
+        self._known = {name for name in user_set if known(name)}
 
     def run(self) -> "list[str]":
         """Inspect everything and return the lines."""
-        for name in [*(name for name in RULES if name in self._theirs), *sorted(self._theirs - RULES.keys())]:
+        for name in [*(name for name in RULES if name in self._user_set), *sorted(self._user_set - RULES.keys())]:
             rule = rule_of(name)
             try:
                 if rule is None:
@@ -34,8 +34,8 @@ class Inspection:
                 else:
                     self._inspect(name, rule)
             except Exception as error:
-                # One variable that defeats its check must not keep the others from theirs.
-                self._say(name, f"could not be checked ({type(error).__name__}); it is left as it is")
+                # An error in one check must not prevent the others.
+                self._report(name, f"could not be checked ({type(error).__name__}); it is left unchanged")
         self._fit_protocols()
         self._fit_batches("OTEL_BSP")
         self._fit_batches("OTEL_BLRP")
@@ -46,57 +46,61 @@ class Inspection:
     def _inspect(self, name: str, rule: Rule) -> None:
         value = self._environ[name]
         if not value.strip():
-            # Empty counts as unset, says the specification; but instrumentors exclude nothing where theirs is empty.
+            # The specification treats empty as unset; but an instrumentor whose own list is empty
+            # excludes no URL, so those stay.
             if name in RULES:
                 self._remove(name)
             return
-        verdict = rule.check(name, value, self._environ)
-        if verdict is None:
+        result = rule.check(name, value, self._environ)
+        if result is None:
             return
-        if verdict.value == value:
-            self._hint(name, f"={shown(name, value)} {verdict.problem}")
+        if result.value == value:
+            self._hint(name, f"={shown(name, value)} {result.problem}")
             return
-        if verdict.value is None:
+        if result.value is None:
             self._remove(name)
         else:
-            self._environ[name] = verdict.value
-        if verdict.problem:
-            using = verdict.using or self._what_holds(name, rule)
-            self._say(name, f"={shown(name, value)} {verdict.problem}; using {using}")
+            self._environ[name] = result.value
+        if result.problem:
+            using = result.using or self._effective_value(name, rule)
+            self._report(name, f"={shown(name, value)} {result.problem}; using {using}")
 
     def _unknown(self, name: str) -> None:
         old = outdated(name)
         if old:
-            # One hint is enough for all the names that begin so.
+            # One hint covers all names with this prefix.
             if old[0] not in self._known:
                 self._hint(name, f" {old[1]}")
             self._known.add(old[0])
             return
-        meant = near(name)
+        meant = similar_name(name)
         if meant:
-            self._hint(name, f" is not known; is {meant} meant?")
+            self._hint(name, f" is not a known variable; did you mean {meant}?")
 
     def _fit_protocols(self) -> None:
-        """Let a signal whose exporter is for gRPC by name not be told by our default that it speaks HTTP."""
-        if "OTEL_EXPORTER_OTLP_PROTOCOL" in self._theirs:
+        """Set the protocol of signals whose exporter name implies gRPC; the default is HTTP."""
+        if "OTEL_EXPORTER_OTLP_PROTOCOL" in self._user_set:
             return
         for signal in otlp.SIGNALS:
             if otlp.speaks_grpc(signal, self._environ):
                 self._environ.setdefault(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "grpc")
 
     def _fit_batches(self, processor: str) -> None:
-        """Keep batches within the queue, which the SDK insists on, also where only the queue was made smaller."""
+        """Limit the batch size to the queue size, as the SDK requires.
+
+        This also applies where the user reduced only the queue.
+        """
         name, queue_name = f"{processor}_MAX_EXPORT_BATCH_SIZE", f"{processor}_MAX_QUEUE_SIZE"
         queue = self._environ.get(queue_name, "2048")
         if int(self._environ.get(name, "512")) <= int(queue):
             return
         if name in self._environ:
-            self._say(name, f"={shown(name, self._environ[name])} is above {queue_name}; using {queue}")
+            self._report(name, f"={shown(name, self._environ[name])} is above {queue_name}; using {queue}")
         self._environ[name] = queue
 
     def _fit_sampler(self) -> None:
         if self._environ.get("OTEL_TRACES_SAMPLER", "").endswith("traceidratio"):
-            # Without it the SDK takes 1.0 too, but says that it could not read it.
+            # Unset, the SDK uses 1.0 too, but warns that it could not parse the value.
             self._environ.setdefault("OTEL_TRACES_SAMPLER_ARG", "1.0")
 
     def _compare_ports(self) -> None:
@@ -111,7 +115,7 @@ class Inspection:
         else:
             del self._environ[name]
 
-    def _what_holds(self, name: str, rule: Rule) -> str:
+    def _effective_value(self, name: str, rule: Rule) -> str:
         if name in self._environ:
             return shown(name, self._environ[name], quote=False)
         if callable(rule.default):
@@ -123,25 +127,26 @@ class Inspection:
             )
         return rule.default
 
-    def _say(self, name: str, text: str) -> None:
+    def _report(self, name: str, text: str) -> None:
         self.lines.append(f"otel-distro: {name}{text}")
 
     def _hint(self, name: str, text: str) -> None:
         if name not in self._known:
-            self._say(name, text)
+            self._report(name, text)
 
 
 def inspect(
     environ: "MutableMapping[str, str]",
-    theirs: "set[str]",
+    user_set: "set[str]",
     defaults: "Mapping[str, str]",
     known: "Callable[[str], bool]",
 ) -> "list[str]":
-    """Check and repair the variables ``theirs`` of ``environ``, in which ``defaults`` are set; return a line on each.
+    """Check and repair the variables ``user_set`` of ``environ``; return a line on each problem.
 
-    ``known(name)`` tells of a variable that has been checked before, so that a hint on it is not given again.
+    ``defaults`` are set in ``environ`` already. ``known(name)`` returns whether a variable was
+    checked before, so that a hint on it is not repeated.
     """
-    return Inspection(environ, theirs, defaults, known).run()
+    return Inspection(environ, user_set, defaults, known).run()
 
 
 def shown(name: str, value: str, quote: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""Checks of the variables of the OTLP exporters: where to, how, with which headers.
+"""Checks of the variables of the OTLP exporters: endpoint, protocol, headers, TLS.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
@@ -28,20 +28,21 @@ GRPC_CODES = (
 )
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
-# A header's name as HTTP has it, without the percent sign; what its value may hold only percent-encoded.
+# Characters of a header's name in HTTP, without the percent sign; characters that a value may hold
+# only percent-encoded.
 _NAME_CHARACTERS = frozenset("!#$&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _NOT_IN_VALUE = frozenset('",;\\')
 
 
 def signal_of(name: str) -> str:
-    """Return the signal that a variable of the exporters is for, or an empty string for all."""
+    """Return the signal of an exporter variable, or an empty string for all signals."""
     word = name[len(_PREFIX) :].partition("_")[0].lower()
     return word if word in SIGNALS else ""
 
 
 def speaks_grpc(signal: str, environ: "Mapping[str, str]") -> bool:
-    """Return whether ``signal`` goes out over gRPC; for an empty string whether any signal does."""
+    """Return whether ``signal``, or with an empty string any signal, is exported over gRPC."""
     if not signal:
         return any(speaks_grpc(each, environ) for each in SIGNALS)
     exporters = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
@@ -55,7 +56,7 @@ def protocol(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResul
     """Check the protocol of an exporter; gRPC needs its library."""
     plain = value.strip().lower()
     if plain == "http/json":
-        return CheckResult("is not spoken by the exporters for Python", "http/protobuf")
+        return CheckResult("is not supported by the exporters for Python", "http/protobuf")
     if plain not in ("grpc", "http/protobuf"):
         return CheckResult("is not grpc or http/protobuf")
     if plain == "grpc" and not has_grpc():
@@ -73,41 +74,44 @@ def compression(name: str, value: str, environ: "Mapping[str, str]") -> "CheckRe
 
 def timeout(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
     """Check a timeout: seconds in Python, milliseconds in the specification."""
-    verdict = above_zero("seconds")(name, value, environ)
-    if verdict is None and float(value) > 600:
-        return CheckResult("counts seconds in Python, not milliseconds; it is kept", value)
-    return verdict
+    result = above_zero("seconds")(name, value, environ)
+    if result is None and float(value) > 600:
+        return CheckResult("is in seconds in Python, not milliseconds; it is kept", value)
+    return result
 
 
 def certificate(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check a file for TLS. The variable is never removed: without it other servers would be trusted, or no client be."""
+    """Check a file for TLS, whose variable is never removed.
+
+    Without it, the client would trust other servers or send no client certificate.
+    """
     if os.path.isfile(value) and os.access(value, os.R_OK):
         return None
-    return CheckResult("is no file that can be read; it is kept, and https does not deliver until there is one", value)
+    return CheckResult("is not a readable file; it is kept, and https exports fail until it exists", value)
 
 
 def endpoint(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check an address: the base of all three signals, or one signal's, which is used as it stands."""
+    """Check an endpoint: the base URL of all signals, or the exact URL of one signal."""
     signal = signal_of(name)
-    verdict = url(name, value, environ)
+    result = url(name, value, environ)
     plain = value.strip()
     if all(speaks_grpc(each, environ) for each in ([signal] if signal else SIGNALS)):
         if not _is_grpc_address(plain):
-            return verdict
+            return result
         return None if plain == value else CheckResult("", plain)
-    if verdict and verdict.value is None:
-        return verdict
-    address = verdict.value if verdict and verdict.value else plain
+    if result and result.value is None:
+        return result
+    address = result.value if result and result.value else plain
     path = address.partition("://")[2].partition("/")[2]
     if signal:
-        if not path and not verdict:
-            return CheckResult(f"has no path and is used as it stands; receivers listen on /v1/{signal}", value)
-        return verdict
+        if not path and not result:
+            return CheckResult(f"has no path and is used unchanged; receivers listen on /v1/{signal}", value)
+        return result
     for each in SIGNALS:
         base = address.rstrip("/").removesuffix(f"/v1/{each}")
         if base != address.rstrip("/"):
-            return CheckResult(f"is for all signals, the path /v1/{each} is added to it", base)
-    return verdict
+            return CheckResult(f"is the base for all signals; the path /v1/{each} is appended to it", base)
+    return result
 
 
 def url(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
@@ -121,7 +125,7 @@ def url(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | N
             return CheckResult("has no http:// or https://", f"http://{plain}")
         return CheckResult("is not a URL such as http://localhost:4318")
     if scheme.lower() not in ("http", "https"):
-        return CheckResult(f"begins with {scheme[:20]}:// where http:// or https:// is due")
+        return CheckResult(f"begins with {scheme[:20]}:// instead of http:// or https://")
     problem = _authority_problem(rest.partition("/")[0].partition("?")[0].partition("#")[0])
     if problem:
         return CheckResult(problem)
@@ -129,7 +133,7 @@ def url(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | N
 
 
 def headers(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult | None":
-    """Check a list of ``name=value``, percent-encoded. Pairs that no request can carry are left out, unseen."""
+    """Check a list of percent-encoded ``name=value``; invalid pairs are dropped and never shown."""
     pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
     kept = [pair for pair in pairs if _is_header(pair)]
     if len(kept) == len(pairs):
@@ -137,12 +141,12 @@ def headers(name: str, value: str, environ: "Mapping[str, str]") -> "CheckResult
     place = next(number for number, pair in enumerate(pairs, 1) if not _is_header(pair))
     others = f"the other {len(kept)}" if kept else None
     return CheckResult(
-        f"has a pair that is not name=value as headers can carry it (number {place})", ",".join(kept) or None, others
+        f"has a pair that is not a valid name=value header (number {place})", ",".join(kept) or None, others
     )
 
 
 def masked(value: str) -> str:
-    """Return an address without what may be secret in it: the user, the password and the query."""
+    """Return a URL without its possible secrets: the user, the password and the query."""
     scheme, separator, rest = value.partition("://") if "://" in value else ("", "", value)
     _, at, place = rest.rpartition("@")
     place, mark, _ = place.partition("?")
@@ -150,7 +154,7 @@ def masked(value: str) -> str:
 
 
 def default_endpoint(name: str, environ: "Mapping[str, str]") -> str:
-    """Return the address that holds when the variable ``name`` is not set."""
+    """Return the URL that applies while the variable ``name`` is not set."""
     signal = signal_of(name)
     if speaks_grpc(signal, environ):
         return masked(environ.get(f"{_PREFIX}ENDPOINT", "")) if signal else "http://localhost:4317"
@@ -160,7 +164,7 @@ def default_endpoint(name: str, environ: "Mapping[str, str]") -> str:
 
 
 def wrong_port(environ: "Mapping[str, str]") -> "tuple[str, str] | None":
-    """Return the first variable whose port is the usual one of the other protocol, and what to say about it."""
+    """Return the first variable with the default port of the other protocol, and the hint on it."""
     for signal in SIGNALS:
         for name in (f"{_PREFIX}{signal.upper()}_ENDPOINT", f"{_PREFIX}ENDPOINT"):
             address = environ.get(name, "")
@@ -169,9 +173,9 @@ def wrong_port(environ: "Mapping[str, str]") -> "tuple[str, str] | None":
             authority = address.rpartition("://")[2].partition("/")[0]
             if speaks_grpc(signal, environ):
                 if authority.endswith(":4318"):
-                    return name, "has the port of http/protobuf; the protocol is grpc, which is spoken on 4317"
+                    return name, "has the port of http/protobuf (4318), but the protocol is grpc (4317)"
             elif authority.endswith(":4317"):
-                return name, "has the port of gRPC; the protocol is http/protobuf, which is spoken on 4318"
+                return name, "has the port of gRPC (4317), but the protocol is http/protobuf (4318)"
             break
     return None
 
@@ -192,7 +196,7 @@ def _authority_problem(authority: str) -> str:
         if not name:
             return "has no host"
         if any(not (c.isalnum() or c in "-._~") for c in name):
-            return "has a host with characters that no host has"
+            return "has a host name with invalid characters"
     if colon and not is_port(number):
         return "has a port that is not a number from 1 to 65535"
     return ""
@@ -204,7 +208,10 @@ def _is_address(text: str) -> bool:
 
 
 def _is_grpc_address(text: str) -> bool:
-    """GRPC has addresses of its own: ``dns:///host:port``, ``unix:path`` and ``host:port``, which means TLS."""
+    """Return whether ``text`` is an address in gRPC's own forms.
+
+    These are ``dns:///host:port``, ``unix:path`` and ``host:port``, which implies TLS.
+    """
     if " " in text or not text.isprintable() or text.startswith(("http:", "https:")):
         return False
     return "://" in text or text.startswith("unix:") or _is_address(text)
@@ -217,6 +224,7 @@ def _is_header(pair: str) -> bool:
         return False
     if not text.isascii() or not text.isprintable() or not _NOT_IN_VALUE.isdisjoint(text):
         return False
-    # Decoded control characters would break the request apart, and others do not fit into a header.
+    # Decoded control characters would split the request, and characters beyond ASCII are invalid in
+    # a header.
     codes = [part[:2].lower() for part in text.split("%")[1:] if _HEX.issuperset(part[:2])]
     return all(len(code) != 2 or code[0] in "23456" or (code[0] == "7" and code != "7f") for code in codes)

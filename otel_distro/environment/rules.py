@@ -1,7 +1,7 @@
-"""The table of the environment variables that OpenTelemetry for Python reads, and the inspection that goes through it.
+"""The table of the environment variables that OpenTelemetry for Python reads.
 
-https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/, and what the SDK, the exporters and the
-instrumentors of our release train read besides.
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/, and further
+variables of the SDK, the exporters and the instrumentors of the supported release.
 """
 
 from otel_distro import settings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Rule:
-    """How one variable is checked, what holds where it is unset, and which general variable stands in for it."""
+    """One variable: its check, its default, and the general variable that replaces it."""
 
     __slots__ = ("check", "default", "general")
 
@@ -55,7 +55,8 @@ _POSITIVE = checks.whole(1)
 _HEADER_EXPRESSIONS = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS"
 _EXCLUDED_URLS = Rule(checks.expressions, "", "OTEL_PYTHON_EXCLUDED_URLS")
 
-# In the order of inspection: what other checks look at comes first, a general variable before the special ones.
+# In the order of inspection: variables that other checks read come first, a general variable before
+# the special ones.
 RULES: "dict[str, Rule]" = {
     "OTEL_SDK_DISABLED": Rule(_BOOLEAN, "false"),
     "OTEL_CONFIG_FILE": Rule(checks.configuration_file, ""),
@@ -174,24 +175,24 @@ _NO_LONGER_READ = {
 
 
 def rule_of(name: str) -> "Rule | None":
-    """Return the rule of a variable; None for one that nobody reads."""
+    """Return the rule of a variable; None for one that has no effect."""
     if name.startswith("OTEL_PYTHON_") and name.endswith("_EXCLUDED_URLS") and name not in RULES:
         return _EXCLUDED_URLS
     return RULES.get(name)
 
 
 def outdated(name: str) -> "tuple[str, str] | None":
-    """Return for a variable that is no longer read the beginning of the names it stands for, and what to say."""
+    """Return the prefix of the names and the advice for a variable that is no longer read."""
     for start, advice in _NO_LONGER_READ.items():
         if name.startswith(start):
             return start, f"is no longer read; {advice}"
     return None
 
 
-def near(name: str) -> str:
-    """Return the known name that ``name`` is probably meant to be, or an empty string.
+def similar_name(name: str) -> str:
+    """Return the known name that ``name`` was probably meant to be, or an empty string.
 
-    Near is what differs in one place by at most two letters: swapped, left out, doubled or wrong.
+    A similar name differs in one place by at most two letters: swapped, omitted, doubled or wrong.
     """
     for known in RULES:
         if abs(len(name) - len(known)) > 2:

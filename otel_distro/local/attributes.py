@@ -1,4 +1,4 @@
-"""OTLP attribute values as JSON, bounded: see :data:`LIMITS`."""
+"""OTLP attribute values as JSON, bounded by :data:`LIMITS`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_INT = 2**63 - 1
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of one item is kept. What is cut is counted."""
+    """Maximum sizes within one item. What is cut is counted."""
 
     attributes: int = 128
     elements: int = 1024
@@ -40,10 +40,10 @@ _LONG_KEYS = frozenset({schema.EXCEPTION_STACKTRACE.name})
 
 
 class Cuts(Counter[str]):
-    """What was cut from items, by reason."""
+    """Number of cuts, by reason."""
 
     def text(self, value: str, limit: int) -> str:
-        """Return ``value``, at most ``limit`` characters of it."""
+        """Return at most ``limit`` characters of ``value``."""
         if len(value) <= limit:
             return value
         self["value shortened"] += 1
@@ -51,7 +51,10 @@ class Cuts(Counter[str]):
 
 
 def value_of(value: AnyValue, cuts: Cuts, limit: int = LIMITS.value) -> Any:
-    """Return what JSON can hold of ``value``: bytes become base64, NaN and the infinities become their names."""
+    """Return ``value`` as JSON can hold it.
+
+    Bytes become base64, NaN and the infinities become their names.
+    """
     kind = value.WhichOneof("value")
     if kind == "string_value":
         text = value.string_value
@@ -87,12 +90,12 @@ def attributes_of(pairs: Iterable[KeyValue], cuts: Cuts) -> Attributes:
 
 
 def to_json(value: Any) -> str | None:
-    """Return compact JSON, or None for something empty."""
+    """Return compact JSON, or None for an empty value."""
     return _encode(value) if value else None
 
 
 def clamp(number: int) -> int:
-    """Return ``number`` as SQLite can hold it: OTLP's unsigned 64 bits reach further than its signed ones."""
+    """Return ``number`` clamped to SQLite's signed 64 bits; OTLP's are unsigned."""
     return min(number, MAX_INT)
 
 

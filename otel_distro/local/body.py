@@ -1,4 +1,4 @@
-"""Reads the body of an OTLP/HTTP request, bounded at every step, and decodes it.
+"""Reads the body of an OTLP/HTTP request, with limits at every step, and decodes it.
 
 Protocol: https://opentelemetry.io/docs/specs/otlp/#otlphttp.
 """
@@ -32,7 +32,7 @@ _CHUNK: Final = 64 * 1024
 
 
 class RefusedError(Exception):
-    """The request is answered with ``status``; ``reason`` is the word it is counted under."""
+    """The request is answered with ``status``, and counted under ``reason``."""
 
     def __init__(self, status: int, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -41,7 +41,11 @@ class RefusedError(Exception):
 
 
 def read(stream: BufferedIOBase, headers: Message) -> bytes:
-    """Read and inflate a body; raise :class:`RefusedError` when it breaks the protocol or a limit."""
+    """Read and decompress a body.
+
+    Raises:
+        RefusedError: The body violates the protocol or a limit.
+    """
     if "chunked" in headers.get("Transfer-Encoding", "").lower():
         sent = _read_chunks(stream)
     else:
@@ -55,7 +59,11 @@ def read(stream: BufferedIOBase, headers: Message) -> bytes:
 
 
 def checked(signal: str, content_type: str, body: bytes) -> bytes:
-    """Return ``body`` as a protobuf export request of ``signal``; raise :class:`RefusedError` when it is none."""
+    """Return ``body`` as a protobuf export request of ``signal``.
+
+    Raises:
+        RefusedError: The body is not such a request.
+    """
     request = REQUESTS[signal]()
     try:
         if content_type == PROTOBUF:
@@ -69,14 +77,14 @@ def checked(signal: str, content_type: str, body: bytes) -> bytes:
 
 
 def skip(stream: BufferedIOBase, headers: Message) -> None:
-    """Read past a body that is not wanted, so that the client gets to read the answer."""
+    """Read and discard the body of a refused request, so that the client can read the response."""
     length = headers.get("Content-Length", "")
     if _is_size(length):
         _skip(stream, min(int(length), MAX_SKIPPED))
 
 
 def inflate(data: bytes, window_bits: int) -> bytes:
-    """Return what ``data`` inflates to, all members of it, at most :data:`MAX_INFLATED` bytes."""
+    """Return the decompressed ``data``, all its members, at most :data:`MAX_INFLATED` bytes."""
     parts = []
     room = MAX_INFLATED
     while data:
@@ -102,7 +110,8 @@ def _read_length(stream: BufferedIOBase, length: str | None) -> bytes:
         raise RefusedError(400, "length not valid", length[:20])
     size = int(length)
     if size > MAX_SENT:
-        # A client that is still sending would see a broken connection instead of the answer, and try again for ever.
+        # A client that is still sending would see a broken connection instead of the response, and
+        # retry for ever.
         _skip(stream, min(size, MAX_SKIPPED))
         raise RefusedError(413, "body too large", f"{size} bytes")
     body = stream.read(size)
@@ -147,7 +156,7 @@ def _skip(stream: BufferedIOBase, size: int) -> None:
 
 
 def _with_base64_ids(value: Any) -> Any:
-    """Return OTLP's JSON as protobuf's: identifiers are hexadecimal in the one and base64 in the other."""
+    """Return OTLP's JSON as protobuf's: identifiers change from hexadecimal to base64."""
     if isinstance(value, dict):
         return {k: _base64(v) if k in _IDS else _with_base64_ids(v) for k, v in value.items()}
     if isinstance(value, list):

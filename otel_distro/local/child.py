@@ -1,6 +1,7 @@
-"""The program under ``otel-distro local``: started, waited for and signalled as if the wrapper were not there.
+"""The program under ``otel-distro local``: its start, its signals and its end.
 
-It keeps the wrapper's file descriptors, process group, signal mask and ignored signals. Linux only.
+It keeps the wrapper's file descriptors, process group, signal mask and ignored signals, as if the
+wrapper did not exist. Linux only.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ FORWARDED: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-# Python ignores these from its start, and an ignored signal stays ignored in the program that is started.
+# Python ignores these from its start, and a started program inherits ignored signals.
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 _SENT_BY_KERNEL: Final = 0x80
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the program ended: with an exit code or by a signal, and what it used, its own children included."""
+    """How the program ended: exit code or signal, and the resources of it and its children."""
 
     exit_code: int | None
     signal: int | None
@@ -40,12 +41,17 @@ class Outcome:
 
 
 class Child:
-    """A running program. Raises OSError when it cannot be started: see :func:`exit_code_of`."""
+    """A running program.
+
+    Raises:
+        OSError: It cannot be started; see :func:`exit_code_of`.
+    """
 
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._waited = {*FORWARDED, signal.SIGCHLD}
-        # From here on signals wait in line for `wait`: none is lost, and none ends the wrapper before the program.
+        # From here on signals stay pending for `wait`: none is lost, and none ends the wrapper
+        # before the program.
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._waited)
         self._start_ns = time.time_ns()
         try:
@@ -55,13 +61,14 @@ class Child:
             raise
 
     def wait(self) -> Outcome:
-        """Pass signals on until the program ends; afterwards signals act on the wrapper again."""
+        """Forward signals until the program ends; afterwards signals act on the wrapper again."""
         while True:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
                 break
             info = signal.sigwaitinfo(self._waited)
-            # Ctrl-C and Ctrl-\ come from the terminal to the whole process group: the program has them already.
+            # The terminal sends Ctrl-C and Ctrl-\ to the whole process group: the program has them
+            # already.
             if info.si_signo != signal.SIGCHLD and info.si_code != _SENT_BY_KERNEL:
                 os.kill(self.pid, info.si_signo)
         end_ns = time.time_ns()
@@ -85,14 +92,15 @@ class Child:
 
 
 def exit_code_of(error: OSError) -> int:
-    """Return what a shell exits with when a command cannot be started: 127 not found, 126 not executable."""
+    """Return the exit code for a command that cannot start: 127 not found, 126 not executable."""
     return 127 if isinstance(error, FileNotFoundError) else 126
 
 
 def end_like(outcome: Outcome) -> int:
-    """Return the program's exit code, or die of the signal it died of, so that the caller sees the same status.
+    """Return the program's exit code, or die of the same signal, so that the status is the same.
 
-    Returns 128 plus the signal where the kernel does not let this process die of it (process 1 of a container).
+    Returns 128 plus the signal where the kernel does not let this process die of it (process 1 of a
+    container).
     """
     if outcome.signal is None:
         return outcome.exit_code or 0

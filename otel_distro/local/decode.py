@@ -1,7 +1,7 @@
 """Spans and log records of OTLP as rows of the store.
 
-Protocol: https://opentelemetry.io/docs/specs/otlp/, semantic conventions old and new: what reaches a developer's
-machine is not only what this distribution sends.
+Protocol: https://opentelemetry.io/docs/specs/otlp/. Old and new semantic conventions are read,
+because other senders than this distribution use the store too.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-# The names of the conventions before they were stable, which many instrumentations still use.
+# Names from before the conventions were stable, which many instrumentations still use.
 _ROUTE = (schema.HTTP_ROUTE.name,)
 _METHOD = (schema.HTTP_REQUEST_METHOD.name, "http.method")
 _STATUS = (schema.HTTP_RESPONSE_STATUS_CODE.name, "http.status_code")
 _DB = (schema.DB_SYSTEM_NAME.name, "db.system")
+_MAX_FINGERPRINT = 64
 
 
 class Failure(NamedTuple):
-    """An error that a span event or a log record tells of."""
+    """An error that a span event or a log record describes."""
 
     key: bytes
     ts: int
@@ -36,10 +37,12 @@ class Failure(NamedTuple):
     type: str
     message: str
     stack: str
+    fingerprint: str
+    """Fingerprint from the sender, empty if it sent none."""
 
 
 class SpanRow(NamedTuple):
-    """The columns of table ``span`` after ``scid``, without the identifiers of resource and scope."""
+    """The columns of table ``span`` after ``scid``, without the ids of resource and scope."""
 
     trace_id: bytes
     span_id: bytes
@@ -74,7 +77,7 @@ class LogRow(NamedTuple):
 
 
 def span_row(span: Span, cuts: Cuts) -> tuple[SpanRow, list[Failure]] | None:
-    """Return the row of ``span`` and the errors it recorded; None when its identifiers are not valid."""
+    """Return the row of ``span`` and its errors; None if its identifiers are not valid."""
     if len(span.trace_id) != 16 or len(span.span_id) != 8:
         return None
     attributes = attributes_of(span.attributes, cuts)
@@ -118,10 +121,10 @@ def span_row(span: Span, cuts: Cuts) -> tuple[SpanRow, list[Failure]] | None:
 
 
 def log_rows(records: Iterator[LogRecord], origin: bytes, cuts: Cuts) -> Iterator[tuple[LogRow, Failure | None]]:
-    """Yield the rows of the records that one scope of one resource sent in one batch, with the errors they tell of.
+    """Yield the rows of one scope's records in one batch, with the errors they describe.
 
-    ``origin`` identifies resource and scope. Equal records of one batch are told apart by counting them, so that they
-    are all kept, and a batch delivered again gets the same keys.
+    ``origin`` identifies resource and scope. Equal records of one batch are numbered, so that all
+    are kept, and a batch that is delivered again gets the same keys.
     """
     seen: Counter[bytes] = Counter()
     for record in records:
@@ -158,9 +161,10 @@ def _log_row(record: LogRecord, key: int, cuts: Cuts) -> tuple[LogRow, Failure |
 def _failure(
     attributes: Attributes, ts: int, trace_id: bytes | None, span_id: bytes | None, otherwise: bytes
 ) -> Failure | None:
-    """Return the error described by ``exception.*``; its key is (trace, span, type), or ``otherwise`` without a trace.
+    """Return the error described by ``exception.*``.
 
-    Of the type the class counts, because spans carry its module and log records often do not.
+    Its key is (trace, span, class), or ``otherwise`` without a trace. The class is the last part of
+    the type, because spans carry its module and log records often do not.
     """
     kind = _text(attributes.get(schema.EXCEPTION_TYPE.name))
     if not kind:
@@ -175,6 +179,7 @@ def _failure(
         type=kind,
         message=(_text(attributes.get(schema.EXCEPTION_MESSAGE.name)) or "")[: LIMITS.value],
         stack=_text(attributes.get(schema.EXCEPTION_STACKTRACE.name)) or "",
+        fingerprint=(_text(attributes.get(schema.EXCEPTION_FINGERPRINT.name)) or "")[:_MAX_FINGERPRINT],
     )
 
 

@@ -1,4 +1,7 @@
-"""Metrics of OTLP as rows of the store: https://opentelemetry.io/docs/specs/otel/metrics/data-model/."""
+"""Metrics of OTLP as rows of the store.
+
+Data model: https://opentelemetry.io/docs/specs/otel/metrics/data-model/.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ Point = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint | S
 
 
 class Stream(NamedTuple):
-    """What the points of one metric share."""
+    """The properties that all points of a metric share."""
 
     name: str
     kind: str
@@ -36,7 +39,7 @@ class Stream(NamedTuple):
 
 
 class PointRow(NamedTuple):
-    """The columns of table ``point``; ``bounds`` stands for the row of table ``bounds``."""
+    """The columns of table ``point``; ``bounds`` refers to a row of table ``bounds``."""
 
     ts: int
     start_ns: int
@@ -51,7 +54,7 @@ class PointRow(NamedTuple):
 
 
 def stream_of(metric: Metric, cuts: Cuts) -> Stream | None:
-    """Return name and kind of ``metric``, or None when it has no data."""
+    """Return name and kind of ``metric``, or None if it has no data."""
     kind = metric.WhichOneof("data")
     if kind is None:
         return None

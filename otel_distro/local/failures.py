@@ -1,4 +1,4 @@
-"""Errors in telemetry: which frame is to blame, and which errors are the same."""
+"""Errors of senders without a fingerprint: which frame caused them, and which are the same."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Frame:
 
     @property
     def in_app(self) -> bool:
-        """Whether the file is the application's: neither the standard library's, a package's nor ours."""
+        """Whether the file belongs to the application: not to a library or to this package."""
         return not _LIBRARY.search(self.path)
 
 
 def last_trace(stack: str) -> str:
-    """Return the trace of the error itself: without the errors that caused it and the members of a group."""
+    """Return the trace of the error itself: without its causes and the members of a group."""
     member = _FIRST_MEMBER.search(stack)
     own = stack[: member.start()] if member else stack
     start = own.rfind(_HEADER)
@@ -41,17 +41,17 @@ def frames(stack: str) -> list[Frame]:
 
 
 def culprit(stack: str) -> Frame | None:
-    """Return the last frame of the application, or the last of any when only libraries are in the trace."""
+    """Return the last frame of the application, or the last of all if only libraries are in it."""
     found = frames(stack)
     candidates = [frame for frame in found if frame.in_app] or found
     return candidates[-1] if candidates else None
 
 
 def fingerprint(kind: str, frame: Frame | None) -> str:
-    """Return what errors of one group share: the class and the place, not the message and not the line.
+    """Return a hash of the class and the place, without message and line, as key of a group.
 
-    Of the path the last two parts count, so that a checkout elsewhere gives the same group; digits do not count, so
-    that generated names (notebook cells, lambdas) do.
+    Only the last two parts of the path count, so that a checkout elsewhere gives the same group.
+    Digits do not count, so that generated names (notebook cells, lambdas) share one.
     """
     place = ""
     if frame:

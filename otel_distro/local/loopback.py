@@ -1,4 +1,4 @@
-"""The one address the local backend ever listens on."""
+"""The only address that the local backend listens on."""
 
 from __future__ import annotations
 
@@ -9,5 +9,9 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 def listen(port: int = 0) -> socket.socket:
-    """Return a socket that listens on loopback, on a free port by default. Raises OSError when ``port`` is taken."""
+    """Return a socket that listens on loopback, by default on a free port.
+
+    Raises:
+        OSError: ``port`` is taken.
+    """
     return socket.create_server((LOOPBACK, port), backlog=128)

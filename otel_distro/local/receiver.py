@@ -1,4 +1,4 @@
-"""OTLP/HTTP on a loopback port, into a store."""
+"""Receives OTLP/HTTP on a loopback port and puts it into a store."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from otel_distro.local.store import Store
 
 MAX_CONNECTIONS: Final = 64
-_IDLE_SECONDS: Final = 30
-_RETRY_AFTER_SECONDS: Final = 1
+_IDLE_TIMEOUT_S: Final = 30
+_RETRY_AFTER_S: Final = 1
 _SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs", "/v1/metrics": "metrics"}
 
 _Response = ExportTraceServiceResponse | ExportLogsServiceResponse | ExportMetricsServiceResponse
@@ -46,8 +46,8 @@ _RESPONSES: Final[Mapping[str, type[_Response]]] = {
 class Receiver:
     """Serves OTLP/HTTP (protobuf and JSON, gzip and deflate) and ``GET /healthz`` until stopped.
 
-    A 200 means queued in the store. ``listener`` is a listening loopback socket to take over, by default a new one on
-    a free port.
+    A response of 200 means that the request is queued in the store. ``listener`` is a listening
+    loopback socket to take over, by default a new one on a free port.
     """
 
     def __init__(self, store: Store, listener: socket.socket | None = None) -> None:
@@ -85,7 +85,7 @@ class Receiver:
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """As ``http.server.ThreadingHTTPServer``, with a bound on connections and an end that waits for nothing."""
+    """Like ``http.server.ThreadingHTTPServer``, with a connection limit and an immediate stop."""
 
     daemon_threads = True
 
@@ -103,11 +103,11 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     @property
     def crowded(self) -> bool:
-        """Whether connections are too many to be kept open for a next request."""
+        """Whether there are too many connections to keep one open for its next request."""
         return len(self._open) > MAX_CONNECTIONS // 2
 
     def serve(self) -> None:
-        """Accept connections until stopped; those beyond the bound wait in the backlog."""
+        """Accept connections until stopped; connections beyond the limit wait in the backlog."""
         while True:
             self._room.acquire()
             connection, address = self.socket.accept()
@@ -130,14 +130,14 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             socket.create_connection((LOOPBACK, self.port)).close()
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection and make room for the next."""
+        """Close a connection and release its slot."""
         super().shutdown_request(request)
         with self._lock:
             self._open.discard(request)
         self._room.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Count a connection that broke: a client that goes away is no reason to write to the terminal."""
+        """Count a broken connection, without writing to the terminal."""
         self.store.drop("http", "connection broken", sample=repr(sys.exc_info()[1]))
 
 
@@ -146,8 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "otel-distro"
     sys_version = ""
-    timeout = _IDLE_SECONDS
-    # One packet per answer: two would meet the client's delayed acknowledgement.
+    timeout = _IDLE_TIMEOUT_S
+    # One packet per response: a second one would wait for the client's delayed acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -173,12 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, *self._success(signal, content_type))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Stay silent: the terminal belongs to the program that runs."""
+        """Log nothing: the terminal belongs to the program that runs."""
 
     def _take(self, signal: str, content_type: str) -> None:
         objection = self._objection(signal, content_type)
         if objection:
-            # An answer followed by a close with unread data would be lost on its way.
+            # A response followed by a close with unread data would be lost in transit.
             skip(self.rfile, self.headers)
             raise objection
         body = checked(signal, content_type, read(self.rfile, self.headers))
@@ -186,7 +186,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(503, "queue full")
 
     def _objection(self, signal: str, content_type: str) -> RefusedError | None:
-        """Return why a request is not even read; web pages can send neither our host nor these content types."""
+        """Return why a request is refused unread.
+
+        Web pages cannot send requests with its host and content types.
+        """
         if not self._host_allowed():
             return RefusedError(421, "host not allowed")
         if not signal:
@@ -196,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _host_allowed(self) -> bool:
-        """Refuse what DNS rebinding gives: a page of the web whose name leads to this machine."""
+        """Return whether the host is this server; refuses DNS rebinding by a web page."""
         return self.headers.get("Host", "").lower() in self.server.hosts
 
     def _success(self, signal: str, content_type: str) -> tuple[bytes, str]:
@@ -213,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Content-Type-Options", "nosniff")
         if status == 503:
-            self.send_header("Retry-After", str(_RETRY_AFTER_SECONDS))
+            self.send_header("Retry-After", str(_RETRY_AFTER_S))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -221,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _refusal(text: str, content_type: str) -> tuple[bytes, str]:
-    """Return body and type of an answer that says why; OTLP wants a ``google.rpc.Status`` there."""
+    """Return body and type of an error response: OTLP requires a ``google.rpc.Status``."""
     if content_type in (PROTOBUF, JSON):
         return _encode(Status(message=text), content_type)
     return text.encode("utf-8", "replace"), "text/plain; charset=utf-8"

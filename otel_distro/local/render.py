@@ -1,4 +1,4 @@
-"""A run's summary for a person at a terminal."""
+"""A run's summary as text for a terminal."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _LEVEL_STYLE: Final = {"WARN": "yellow", "ERROR": "red", "FATAL": "red"}
 
 
 def render(summary: Summary, path: Path | None, drained: bool, environ: Mapping[str, str], stream: TextIO) -> str:
-    """Return the summary as text for ``stream``: its width, with colours and symbols where it can show them.
+    """Return the summary as text, in the width, colours and symbols of ``stream``.
 
-    ``path`` is the file the data are in, None for memory; ``drained`` False says that not all was stored in time.
+    ``path`` is the database file, None for memory. ``drained`` False means that not all data was
+    stored in time.
     """
     page = Page.of(stream, environ)
     _headline(page, summary)
@@ -145,7 +146,10 @@ def _errors(page: Page, errors: list[ErrorGroup], new: int) -> None:
 
 
 def _last_lines(group: ErrorGroup) -> list[str]:
-    """Return the end of the trace, from the frame of the application on; the last line is in the title already."""
+    """Return the end of the trace, from the application's frame on, without the last line.
+
+    The title holds that one already.
+    """
     lines = [line.rstrip()[2:] for line in last_trace(group.stack).splitlines() if line.startswith("  ")]
     path, _, place = group.culprit.partition(" in ")
     file, _, number = path.rpartition(":")
@@ -160,8 +164,8 @@ def _levels(page: Page, summary: Summary) -> None:
         return
     page.heading("Logs")
     shown = (page.paint(_LEVEL_STYLE.get(level, ""), f"{level} {count}") for level, count in summary.levels.items())
-    folded = f"   {page.paint('dim', f'and {summary.folded} repeats folded')}" if summary.folded else ""
-    page.line("  " + "   ".join(shown) + folded)
+    duplicates = f"   {page.paint('dim', f'and {summary.duplicates} duplicates removed')}" if summary.duplicates else ""
+    page.line("  " + "   ".join(shown) + duplicates)
 
 
 def _events(page: Page, events: list[Events]) -> None:
@@ -204,7 +208,7 @@ def _warnings(summary: Summary, drained: bool, environ: Mapping[str, str]) -> li
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         lines.append("OTEL_SDK_DISABLED=true switched telemetry off")
     elif not (summary.spans or summary.logs or summary.points):
-        lines.append("nothing arrived: is the command a Python program, and did it end by itself?")
+        lines.append("nothing arrived; only Python programs that are not killed send telemetry")
     else:
         for name, count in (("traces", summary.spans), ("logs", summary.logs), ("metrics", summary.points)):
             variable = f"OTEL_{name.upper()}_EXPORTER"
@@ -213,7 +217,7 @@ def _warnings(summary: Summary, drained: bool, environ: Mapping[str, str]) -> li
                 lines.append(f"no {name} arrived" + (f" ({variable}=none)" if off else ""))
     lines += [f"{signal}: {reason} ({n})" for signal, reason, n in summary.dropped]
     if not drained:
-        lines.append("not everything was stored in time: these numbers are too low")
+        lines.append("not everything was stored in time, so these numbers are too low")
     return lines
 
 

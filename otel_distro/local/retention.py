@@ -1,4 +1,4 @@
-"""Keeps the store inside its bounds: age, number of runs, bytes."""
+"""Keeps the store within its limits: age, number of runs, bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _SLICE = 2000
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
-    """Return how much of the file holds data. (``dbstat`` would tell more, and block the writer while it does.)."""
+    """Return how much of the file holds data.
+
+    ``dbstat`` would be exact, but blocks the writer while it runs.
+    """
     (size,) = db.execute(
         "select (page_count - freelist_count) * page_size"
         " from pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -24,10 +27,10 @@ def used_bytes(db: sqlite3.Connection) -> int:
 
 
 def prune(db: sqlite3.Connection, cap: int, keep: str) -> int:
-    """Drop what is too old or too much, never run ``keep`` or another that still goes on; return the runs dropped.
+    """Drop runs that are too old or too many; return the number of runs dropped.
 
-    Runs are dropped whole, oldest first, pinned ones never. When that is not enough, the oldest data of what is left
-    go, whole traces at a time.
+    Run ``keep``, runs that have not ended and pinned runs stay. Runs are dropped whole, oldest
+    first. If that is not enough, the oldest remaining data is dropped, in whole traces.
     """
     now = time.time_ns()
     runs = db.execute(
@@ -50,7 +53,10 @@ def prune(db: sqlite3.Connection, cap: int, keep: str) -> int:
 
 
 def _alive(pid: int | None) -> bool:
-    """Tell whether the wrapper of a run still runs. A number used anew only delays the pruning of that run."""
+    """Return whether the wrapper of a run is alive.
+
+    A reused pid only delays the pruning of the run.
+    """
     try:
         os.kill(pid or 0, 0)
     except OSError:
@@ -71,7 +77,7 @@ def _drop_run(db: sqlite3.Connection, run_id: str) -> None:
 
 
 def _drop_oldest(db: sqlite3.Connection) -> bool:
-    """Delete the oldest slice of each table; return whether there was anything."""
+    """Delete the oldest slice of each table; return whether there was any."""
     with db:
         traces = "select trace_id from (select trace_id from span order by id limit ?)"
         deleted = db.execute(f"delete from span where trace_id in ({traces})", (_SLICE,)).rowcount

@@ -1,4 +1,4 @@
-"""Puts decoded OTLP requests into the tables, inside the transaction of the caller."""
+"""Inserts decoded OTLP requests into the tables, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REQUESTS: Final = {
     "logs": ExportLogsServiceRequest,
     "metrics": ExportMetricsServiceRequest,
 }
-"""The message that a request of each signal carries."""
+"""The message type of each signal's requests."""
 
 MAX_SERIES: Final = 10_000
 MAX_POINTS: Final = 5_000
@@ -38,7 +38,7 @@ _CACHE: Final = 50_000
 
 
 def _insert(table: str, columns: str) -> str:
-    """Return a statement that leaves a row alone that is there already."""
+    """Return a statement that inserts a row unless it exists."""
     marks = ",".join("?" * len(columns.split(",")))
     return f"insert or ignore into {table} ({columns}) values ({marks})"
 
@@ -46,13 +46,14 @@ def _insert(table: str, columns: str) -> str:
 _SPAN = _insert("span", ",".join(("rid", "scid", *SpanRow._fields)))
 _LOG = _insert("log", ",".join(("rid", "scid", *LogRow._fields)))
 _EXC = _insert("exc", "key,fp,ts,rid,trace_id,span_id,type,msg")
+_REGROUP = "update exc set fp = ? where key = ? and fp <> ?"
 _POINT = _insert("point", "sid,ts,start_ns,val,cnt,lo,hi,bid,buckets,detail,exemplars")
 _STACK = """insert into exc_stack (fp, culprit, stack) values (?, ?, ?)
             on conflict (fp) do update set culprit = excluded.culprit, stack = excluded.stack"""
 
 
 class Rows:
-    """Adds requests through one connection. Data that names no run belongs to ``run_id``."""
+    """Adds requests through one connection. Data without a run id belongs to ``run_id``."""
 
     def __init__(self, connection: sqlite3.Connection, run_id: str) -> None:
         self.run_id = run_id
@@ -61,20 +62,20 @@ class Rows:
         self._points: Counter[int] = Counter()
         self._series = 0
 
-    def forget(self) -> None:
-        """Drop what is remembered of the tables: a transaction was rolled back or rows were deleted."""
+    def reset_caches(self) -> None:
+        """Clear the caches of row ids, after a transaction was rolled back or rows were deleted."""
         self._ids.clear()
         self._points.clear()
-        # A disk that fails even here leaves the count of before.
+        # On a disk error, the previous count stays.
         with contextlib.suppress(sqlite3.Error):
             (self._series,) = self._db.execute(
                 "select count(*) from series join resource using (rid) where run_id = ?", (self.run_id,)
             ).fetchone()
 
     def add(self, signal: str, body: bytes) -> Counter[str]:
-        """Add what an export request holds and is not there yet; return how much was cut or refused, by reason."""
+        """Add the new items of an export request; return what was cut or refused, by reason."""
         if len(self._ids) > _CACHE:
-            self.forget()
+            self.reset_caches()
         if signal == "traces":
             return self._add_traces(ExportTraceServiceRequest.FromString(body))
         if signal == "logs":
@@ -120,11 +121,15 @@ class Rows:
     def _add_failures(self, failures: list[tuple[int, Failure]], cuts: Cuts) -> None:
         for rid, error in failures:
             frame = culprit(error.stack)
-            group = fingerprint(error.type, frame)
+            group = error.fingerprint or fingerprint(error.type, frame)
             added = self._db.execute(
                 _EXC,
                 (error.key, group, error.ts, rid, error.trace_id, error.span_id, error.type, error.message),
             )
+            if not added.rowcount and error.fingerprint:
+                # The event on the span, which has no fingerprint, came first: use the group of the
+                # record.
+                added = self._db.execute(_REGROUP, (group, error.key, group))
             if added.rowcount:
                 place = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
                 self._db.execute(_STACK, (group, place, cuts.text(error.stack, LIMITS.text)))
@@ -206,7 +211,7 @@ class Rows:
         return self._id("scope", "scid", key, columns), key
 
     def _id(self, table: str, column: str, key: bytes, values: Mapping[str, object]) -> int:
-        """Return the row id that stands for the content hash ``key``, adding the row where it is new."""
+        """Return the row id of the content hash ``key``, inserting the row if it is new."""
         known = self._ids.get(key)
         if known is None:
             added = self._db.execute(_insert(table, ",".join(("hash", *values))), (key, *values.values()))

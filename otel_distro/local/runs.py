@@ -21,7 +21,7 @@ _URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
 
 @dataclass(frozen=True)
 class Run:
-    """A command that was started; ``argv`` is as typed and is kept without secrets only."""
+    """A started command. ``argv`` is as typed; only a version without secrets is stored."""
 
     id: str
     name: str
@@ -36,7 +36,7 @@ class Run:
         return " ".join(without_secrets(self.argv))
 
     def begin(self, db: sqlite3.Connection) -> None:
-        """Add the row; data that arrive later lie behind ``first_span`` and ``first_log``."""
+        """Add the row; ``first_span`` and ``first_log`` mark where the run's data begins."""
         db.execute(
             "insert into run (id, name, argv, cwd, host, pid, start_ns, first_span, first_log) values"
             " (?, ?, ?, ?, ?, ?, ?, (select ifnull(max(id), 0) from span), (select ifnull(max(id), 0) from log))",
@@ -60,7 +60,10 @@ class Run:
 
 
 def without_secrets(argv: Sequence[str]) -> list[str]:
-    """Return ``argv`` with the values of options, variables and URLs hidden that look like secrets."""
+    """Return ``argv`` with the values hidden that look like secrets.
+
+    Covers options, variables and URLs.
+    """
     shown: list[str] = []
     hide_next = False
     for word in argv:

@@ -1,4 +1,4 @@
-"""Receiver and store of one run of ``otel-distro local``, from the program's start to the summary."""
+"""Receiver and store of one run of ``otel-distro local``, from start to summary."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from otel_distro.local.child import Outcome
 
-_DRAIN_SECONDS: Final = 10.0
+_DRAIN_TIMEOUT_S: Final = 10.0
 
 
 class Session:
-    """Serves on ``listener`` from the construction on.
+    """Serves on ``listener`` from its construction on.
 
-    A file that cannot be used is reported by ``say``, once, and memory takes its place.
+    A database file that cannot be used is reported once, and memory replaces it.
     """
 
     def __init__(
@@ -35,29 +35,30 @@ class Session:
         run_id: str,
         name: str,
         argv: Sequence[str],
-        say: Callable[[str], None],
+        say: Callable[..., None],
     ) -> None:
         self._run = Run(run_id, name or " ".join(without_secrets(argv)), argv, time.time_ns())
         try:
             self._store = Store(Path(path) if path else default_path(os.environ), run_id=run_id)
         except StoreError as error:
-            say(f"{error}; this run is kept in memory only")
+            say(f"local: {error}; this run is kept in memory only", code="OD806")
             self._store = Store(None, run_id=run_id)
         self._store.submit(self._run.begin)
         self._receiver = Receiver(self._store, listener).start()
 
-    def finish(self, outcome: Outcome, stream: TextIO) -> None:
-        """Store what is left, close the run and write the summary to ``stream``."""
+    def finish(self, outcome: Outcome, stream: TextIO) -> bool:
+        """Store the remaining data and write the summary; return whether anything arrived."""
         self._receiver.stop()
         self._store.submit(lambda db: self._run.finish(db, outcome))
-        drained = self._store.flush(_DRAIN_SECONDS)
+        drained = self._store.flush(_DRAIN_TIMEOUT_S)
         connection = self._store.connect()
         try:
             summary = collect(connection, self._run.id)
         finally:
             connection.close()
-        # The store's own count holds even what a full disk kept from being written down.
+        # The store's own count includes losses that a full disk kept out of the table.
         summary.dropped = self._store.dropped()
         stream.write(render(summary, self._store.path, drained, os.environ, stream))
         stream.flush()
         self._store.close()
+        return bool(summary.spans or summary.logs or summary.points)

@@ -1,4 +1,4 @@
-"""The store: one SQLite file, one thread that writes, any number of readers."""
+"""The store: one SQLite file, one writer thread, any number of readers."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ class _Batch:
 
 
 def default_path(environ: os._Environ[str] | dict[str, str]) -> Path:
-    """Return where the store lies without ``--db``, after the XDG base directory specification.
+    """Return the path of the store without ``--db``, by the XDG base directory specification.
 
-    Raises :class:`StoreError` for a user without a home, as containers have them.
+    Raises:
+        StoreError: The user has no home directory, as in containers.
     """
     base = environ.get("XDG_STATE_HOME", "")
     state = base if base.startswith("/") else os.path.expanduser("~/.local/state")
@@ -57,10 +58,13 @@ def default_path(environ: os._Environ[str] | dict[str, str]) -> Path:
 
 
 class Store:
-    """Takes OTLP requests and keeps what they hold, up to ``cap`` bytes; ``path`` None means in memory.
+    """Stores OTLP requests, up to ``cap`` bytes; ``path`` None means in memory.
 
-    What :meth:`put` accepted is committed within about a second, or when :meth:`flush` has returned True. The file
-    can be read by any SQLite client at any time. Raises :class:`StoreError` when the file cannot be used.
+    Requests that :meth:`put` accepted are committed within about a second, or when :meth:`flush`
+    has returned True. Any SQLite client can read the file at any time.
+
+    Raises:
+        StoreError: The file cannot be used.
     """
 
     def __init__(self, path: Path | None, *, run_id: str = "", cap: int | None = None) -> None:
@@ -80,7 +84,7 @@ class Store:
                 _make_private(path)
             self._db = self._open()
             self._rows = Rows(self._db, run_id)
-            self._rows.forget()
+            self._rows.reset_caches()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: {error}") from error
         self._writer = threading.Thread(target=self._write, name="otel-distro-store", daemon=True)
@@ -95,9 +99,10 @@ class Store:
         self.close()
 
     def put(self, signal: str, body: bytes) -> bool:
-        """Take a protobuf export request; return False when the queue is full and it must come again.
+        """Queue a protobuf export request; return False if the queue is full and it must be resent.
 
-        ``signal`` is ``traces``, ``logs`` or ``metrics``. What is no such request is counted as dropped.
+        ``signal`` is ``traces``, ``logs`` or ``metrics``. A body that is not valid is counted as
+        dropped.
         """
         size = len(body)
         with self._lock:
@@ -110,24 +115,24 @@ class Store:
         return True
 
     def submit(self, task: Task) -> None:
-        """Run ``task`` with the writing connection, in a transaction of its own, after all that was put before."""
+        """Run ``task`` in its own transaction of the writer, after all queued requests."""
         with self._lock:
             self._pending += 1
         self._queue.put(task)
 
     def drop(self, signal: str, reason: str, count: int = 1, sample: str = "") -> None:
-        """Count what was refused or cut, with one example; :meth:`flush` writes it to table ``dropped``."""
+        """Count dropped items, with one example; :meth:`flush` writes them to table ``dropped``."""
         with self._lock:
             self._dropped[signal, reason] += count
             self._samples.setdefault((signal, reason), sample[:200])
 
     def dropped(self) -> list[tuple[str, str, int]]:
-        """Return signal, reason and number of all that was refused or cut since the start."""
+        """Return signal, reason and number of everything dropped since the start."""
         with self._lock:
             return sorted((*key, count) for key, count in self._dropped.items())
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all that was accepted is committed; return False when ``timeout`` seconds were not enough."""
+        """Wait until all accepted data is committed; return False after ``timeout`` seconds."""
         if not self._writer.is_alive():
             return False
         self.submit(self._save_dropped)
@@ -141,7 +146,7 @@ class Store:
         return connection
 
     def close(self, timeout: float = 10) -> None:
-        """Commit what was accepted and close the file; harmless when closed already."""
+        """Commit the accepted data and close the file. Harmless if closed already."""
         if self._writer.is_alive():
             self.submit(self._save_dropped)
             self._queue.put(None)
@@ -169,7 +174,8 @@ class Store:
         db.execute(f"pragma journal_size_limit={MEMORY_CAP_BYTES}")
         db.execute(f"pragma max_page_count={int(self._cap * _HARD) // PAGE_BYTES}")
         if tables:
-            # Writes a page, so that a full disk or a read-only file shows here and not in the middle of the run.
+            # Writes a page, so that a full disk or a read-only file fails here and not during the
+            # run.
             db.execute("begin immediate")
             db.execute(f"pragma user_version={VERSION}")
             db.commit()
@@ -178,7 +184,7 @@ class Store:
         try:
             db.executescript(f"begin immediate;{SCHEMA};{mark}commit;")
         except sqlite3.OperationalError:
-            # Another process made the tables in between; then all is well.
+            # Another process created the tables in between, which is fine.
             db.rollback()
             if _identity(db) != (APPLICATION_ID, VERSION):
                 raise
@@ -192,7 +198,7 @@ class Store:
             group: list[_Batch | Task | None] = [self._queue.get()]
             while len(group) < _MAX_GROUP and not self._queue.empty():
                 group.append(self._queue.get())
-            # Requests that follow each other share a transaction; a task keeps its place among them.
+            # Consecutive requests share a transaction; a task keeps its position among them.
             for _, members in groupby(group, key=lambda item: isinstance(item, _Batch)):
                 self._handle(list(members))
             if None in group:
@@ -212,7 +218,7 @@ class Store:
             self._settled.notify_all()
 
     def _commit(self, batches: list[_Batch]) -> None:
-        """Write ``batches`` in one transaction; when that fails make room or write them one by one."""
+        """Write ``batches`` in one transaction; if that fails, prune or write them one by one."""
         if not batches:
             return
         try:
@@ -220,7 +226,7 @@ class Store:
             if used_bytes(self._db) > self._cap:
                 self._make_room()
         except Exception as error:
-            self._rows.forget()
+            self._rows.reset_caches()
             if "full" in str(error):
                 self._make_room()
             for batch in batches:
@@ -235,13 +241,13 @@ class Store:
         self.full = False
 
     def _add_alone(self, batch: _Batch) -> None:
-        """Write one request; one that cannot be written is counted and does not stop the others."""
+        """Write one request; a failure is counted and does not stop the others."""
         for last_try in (False, True):
             try:
                 self._add([batch])
                 return
             except Exception as error:
-                self._rows.forget()
+                self._rows.reset_caches()
                 self.full = "full" in str(error)
                 if last_try or "locked" not in str(error):
                     self.drop(batch.signal, f"not stored: {error}", sample=type(error).__name__)
@@ -249,9 +255,9 @@ class Store:
 
     def _make_room(self) -> None:
         try:
-            # A little below the cap, so that not every batch after it prunes again.
+            # Slightly below the limit, so that not every batch after it prunes again.
             runs = prune(self._db, int(self._cap * 0.95), self.run_id)
-            self._rows.forget()
+            self._rows.reset_caches()
             self.drop("store", "oldest data dropped to make room", sample=f"{runs} runs")
         except sqlite3.Error as error:
             self.drop("store", f"pruning failed: {error}")
@@ -275,7 +281,7 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _make_private(path: Path) -> None:
-    """Create the directory with mode 0700 and the file with 0600, so that SQLite's own files get it too."""
+    """Create the folder with mode 0700 and the file with 0600, which SQLite's own files inherit."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

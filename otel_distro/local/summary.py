@@ -1,4 +1,4 @@
-"""What one run told, as plain data."""
+"""The telemetry of one run, summed up as plain data."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Timing:
 
     @property
     def count(self) -> int:
-        """How often it ran."""
+        """Number of operations."""
         return len(self.durations)
 
     @property
     def total(self) -> int:
-        """The time of all together."""
+        """Sum of their times."""
         return sum(self.durations)
 
     @property
     def longest(self) -> int:
-        """The time of the slowest."""
+        """Time of the slowest."""
         return max(self.durations)
 
     def percentile(self, share: float) -> int:
@@ -76,7 +76,7 @@ class ErrorGroup:
 
 @dataclass(frozen=True)
 class Process:
-    """A process that sent its own metrics; bytes and seconds, None where it did not tell."""
+    """A process that sent its own metrics; None where it did not send one."""
 
     name: str
     peak_memory: float | None
@@ -85,7 +85,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Events:
-    """Business and audit events of one name, and how many of them tell of a failure."""
+    """Business and audit events of one name, and the number of failures among them."""
 
     name: str
     count: int
@@ -94,10 +94,11 @@ class Events:
 
 @dataclass
 class Summary:
-    """One run; ``run`` is its row of table ``run``, and each list has what matters most in front.
+    """One run; ``run`` is its row of table ``run``. Each list is ordered by importance.
 
-    ``new_errors`` are fingerprints this version had not shown before, ``folded`` the log records that others stand for,
-    ``refused`` the refused requests and failed logins by the client's address.
+    ``new_errors``: fingerprints that this version had not shown before. ``duplicates``: log records
+    that were replaced by a later equal one. ``refused``: refused requests and failed logins by
+    address of the client.
     """
 
     run: dict[str, Any]
@@ -115,14 +116,18 @@ class Summary:
     levels: dict[str, int] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
     new_errors: int = 0
-    folded: int = 0
+    duplicates: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     dropped: list[tuple[str, str, int]] = field(default_factory=list)
 
 
 def collect(db: sqlite3.Connection, run_id: str) -> Summary:
-    """Return what run ``run_id`` told so far. Raises ``LookupError`` when the store does not know the run."""
+    """Return the summary of run ``run_id`` so far.
+
+    Raises:
+        LookupError: The store has no such run.
+    """
     cursor = db.execute("select * from run where id = ?", (run_id,))
     row = cursor.fetchone()
     if row is None:
@@ -185,7 +190,7 @@ def _host(attributes: dict[str, Any]) -> str:
 
 
 def _collect_errors(db: sqlite3.Connection, summary: Summary) -> None:
-    """Group the errors; one that passed through several spans, or was then also logged without a trace, counts once."""
+    """Group the errors. An error counts once if several spans recorded it, or a later log did."""
     rows = db.execute(
         "select fp, ts, e.rid, e.trace_id, e.span_id, type, msg, s.parent_id from exc e join resource using (rid)"
         " left join span s on s.trace_id = e.trace_id and s.span_id = e.span_id where run_id = ? order by ts",
@@ -219,7 +224,8 @@ def _collect_logs(db: sqlite3.Connection, summary: Summary) -> None:
         "select sev, count(*) from log join resource using (rid) where run_id = ? and id > ? group by sev",
         (summary.run["id"], summary.run["first_log"]),
     ):
-        # Four numbers make a level: https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
+        # Four numbers make a level:
+        # https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
         known = 1 <= severity <= 24
         levels[LEVELS[(severity - 1) // 4] if known else NO_LEVEL] += count
         summary.logs += count
@@ -237,8 +243,8 @@ def _collect_logs(db: sqlite3.Connection, summary: Summary) -> None:
 
 
 def _collect_details(db: sqlite3.Connection, summary: Summary) -> None:
-    """Count what only the attributes of a log record tell; they are read of those records only that have one of these."""
-    first_seen, repeats, address = (
+    """Count what only attributes of log records hold, reading just the records that have one."""
+    first_seen, duplicates, address = (
         schema.EXCEPTION_FIRST_SEEN.name,
         schema.LOG_DUPLICATES.name,
         schema.CLIENT_ADDRESS.name,
@@ -247,12 +253,12 @@ def _collect_details(db: sqlite3.Connection, summary: Summary) -> None:
     for attrs, event in db.execute(
         "select log.attrs, event_name from log join resource using (rid) where run_id = ? and id > ?"
         " and (instr(log.attrs, ?) or instr(log.attrs, ?) or instr(log.attrs, ?))",
-        (summary.run["id"], summary.run["first_log"], first_seen, repeats, address),
+        (summary.run["id"], summary.run["first_log"], first_seen, duplicates, address),
     ):
         found = _load(attrs)
         summary.new_errors += found.get(first_seen) is True
-        folded = found.get(repeats)
-        summary.folded += folded if isinstance(folded, int) else 0
+        repeated = found.get(duplicates)
+        summary.duplicates += repeated if isinstance(repeated, int) else 0
         if event in _REFUSALS and address in found and found.get(schema.AUDIT_OUTCOME.name) == "failure":
             refused[str(found[address])] += 1
     summary.refused = dict(sorted(refused.items(), key=lambda entry: (-entry[1], entry[0])))
@@ -275,7 +281,10 @@ def _collect_metrics(db: sqlite3.Connection, summary: Summary) -> None:
 
 
 def _by_resource(db: sqlite3.Connection, run: tuple[str], metric: str) -> dict[int, float]:
-    """Return the highest value of ``metric`` by resource, summed over its series (as user and system time are)."""
+    """Return the highest value of ``metric`` by resource, summed over its series.
+
+    User and system time, for example, are two series.
+    """
     return dict(
         db.execute(
             "select rid, sum(top) from (select rid, sid, max(val) top from point join series using (sid)"

@@ -1,14 +1,16 @@
-"""The tables of the store. Times are integer nanoseconds since 1970, ids are blobs, attributes are JSON objects."""
+"""The tables of the store. Times are integer nanoseconds since 1970, ids blobs, attributes JSON."""
 
 from __future__ import annotations
 
 from typing import Final
 
 APPLICATION_ID: Final = 0x4F444C31
-"""Marks a SQLite file as ours (``pragma application_id``), so that a foreign database is never written to."""
+"""Identifies a SQLite file as a store (``pragma application_id``); other databases are never
+written to."""
 
 VERSION: Final = 1
-"""Of the tables (``pragma user_version``). Files of another version are left alone: there are no migrations."""
+"""Version of the tables (``pragma user_version``). Files of another version are left alone: there
+are no migrations."""
 
 PAGE_BYTES: Final = 8192
 
@@ -65,11 +67,13 @@ create table dropped (
   run_id text, signal text, reason text, n integer, sample text, primary key (run_id, signal, reason)
 ) without rowid;
 """
-"""
-A span's identity is (trace, span). A log's ``key`` is a hash of its resource, scope, content and place among equal
-records of one batch. An error's ``key`` is (trace, span, type). So a batch that is delivered twice adds nothing.
+"""A span's identity is (trace, span). A log's ``key`` is a hash of its resource, scope, content and
+position among equal records of one batch. An error's ``key`` is (trace, span, type). So a batch
+that is delivered twice adds nothing.
 
-``exc_stack`` keeps the newest stack trace of a group. ``val`` and ``cnt`` of a histogram are its sum and count;
-``bounds.packed`` holds doubles and ``buckets`` unsigned 64-bit counts, little-endian; ``detail`` is the JSON of an
-exponential histogram or a summary. ``run.first_span`` and ``run.first_log`` are the row ids the run's data start after.
+``exc.fp`` is the fingerprint that the sender set on the error's record, else one of the store's own
+(``failures.py``). ``exc_stack`` keeps the newest stack trace of a group. ``val`` and ``cnt`` of a
+histogram are its sum and count; ``bounds.packed`` holds doubles and ``buckets`` unsigned 64-bit
+counts, little-endian; ``detail`` is the JSON of an exponential histogram or a summary.
+``run.first_span`` and ``run.first_log`` are the row ids before the run's data.
 """

@@ -1,6 +1,6 @@
-"""Redaction: secrets are hidden in everything that leaves the process, at the end of the export path.
+"""Redaction: hides secrets in everything that leaves the process, in the exporter's encoder.
 
-One table of keys and shapes (:mod:`~otel_distro.redaction.table`), one object that applies it::
+One table of keys and shapes (:mod:`~otel_distro.redaction.table`), one class that applies it::
 
     redactor = Redactor.from_environment()
     redactor.text("login with password=hunter2")         # 'login with password=[redacted]'

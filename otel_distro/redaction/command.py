@@ -1,4 +1,8 @@
-"""Secrets in the arguments of commands: long options, variables before a command, and the short options of some programs."""
+"""Secrets in the arguments of commands.
+
+They are found after long options, in variables before a command, and after the short options of
+some programs.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,11 @@ _HIDING: Final = ("password", "header", "secret")
 
 
 def in_arguments(arguments: Sequence[str], keys: Keys) -> Iterator[tuple[int, Place]]:
-    """Yield the index of each argument that holds a secret, and where in it; secrets known by their text are not looked for.
+    """Yield the index of each argument that holds a secret, and the secret's position in it.
 
-    ``--password x``, ``--password=x``, ``PASSWORD=x``, ``-pSECRET`` and ``-p SECRET`` of the programs in the table,
-    ``curl -u user:password``, ``openssl -passin pass:x``.
+    Covers ``--password x``, ``--password=x``, ``PASSWORD=x``, ``-pSECRET`` and ``-p SECRET`` of the
+    programs in the table, ``curl -u user:password`` and ``openssl -passin pass:x``. Secrets that
+    are recognised by their text alone are left to :mod:`otel_distro.redaction.text`.
     """
     program, secret_next = "", False
     for index, argument in enumerate(arguments):
@@ -36,7 +41,7 @@ def in_arguments(arguments: Sequence[str], keys: Keys) -> Iterator[tuple[int, Pl
                 yield index, (0, len(argument))
             continue
         name, equals, value = argument.partition("=")
-        if equals and value and keys.judge(name) in _HIDING:
+        if equals and value and keys.classify(name) in _HIDING:
             yield index, (len(name) + 1, len(argument))
         elif argument.startswith("-"):
             if argument[1:2] and argument[1:2] in table.PASSWORD_FLAGS.get(program, ""):
@@ -45,7 +50,7 @@ def in_arguments(arguments: Sequence[str], keys: Keys) -> Iterator[tuple[int, Pl
                 elif _may_be_secret(program, argument):
                     yield index, (2, len(argument))
             else:
-                secret_next = not equals and keys.judge(argument) in _HIDING
+                secret_next = not equals and keys.classify(argument) in _HIDING
                 program = "" if secret_next else program
         elif found := _SOURCE.match(argument):
             yield index, (found.end(), len(argument))
@@ -55,7 +60,7 @@ def in_arguments(arguments: Sequence[str], keys: Keys) -> Iterator[tuple[int, Pl
 
 
 def in_text(text: str, keys: Keys) -> Iterator[Place]:
-    """Yield where in a command line, or in a text that contains one, the arguments are secret."""
+    """Yield the positions of secret arguments in a command line, or in a text that contains one."""
     yield from _after_flags(text, keys)
     yield from _after_programs(text, keys)
 
@@ -64,7 +69,7 @@ def _after_flags(text: str, keys: Keys) -> Iterator[Place]:
     at = 0
     while flag := _FLAG.search(text, at):
         at = flag.end()
-        if text[max(flag.start() - 1, 0) : flag.start()].isalnum() or keys.judge(flag["name"]) not in _HIDING:
+        if text[max(flag.start() - 1, 0) : flag.start()].isalnum() or keys.classify(flag["name"]) not in _HIDING:
             continue
         found = _ARGUMENT.match(text, at)
         if found and not text.startswith(table.MASK, at):
@@ -84,7 +89,7 @@ def _after_programs(text: str, keys: Keys) -> Iterator[Place]:
         end = len(text) if line < 0 else line
         shape = _ARGUMENT
         if text[at] in "\"'":
-            # A list of arguments, as the error of a subprocess has it.
+            # A list of arguments, as the message of a subprocess error shows it.
             shape, close = _QUOTED, text.find("]", at, end)
             at, end = at + 1, close + 1 if close >= 0 else end
         places = [found.span() for found in shape.finditer(text, at, end)]
@@ -102,7 +107,7 @@ def _may_be_secret(program: str, argument: str) -> bool:
 
 
 def unquoted(text: str, start: int, end: int) -> Place:
-    """Return the place without the quotes around it."""
+    """Return the position without the quotes around it."""
     if text[start] not in "\"'":
         return start, end
     closed = end - start > 1 and text[end - 1] == text[start]

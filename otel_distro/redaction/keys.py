@@ -1,4 +1,4 @@
-"""Which keys are secret: of attributes, headers, parameters, variables, fields."""
+"""Decides which keys of attributes, headers, parameters, variables and fields are secret."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KeyClass = Literal["", "password", "header", "secret", "countable", "opaque"]
-"""Why a key is secret, which says how its value is treated; empty: it is not."""
+"""Why a key is secret, which decides how its value is redacted. Empty: it is not secret."""
 
 _WORD: Final = lazy(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _OPAQUE: Final = lazy(r"(?=[^0-9]{0,200}[0-9])(?=[^A-Za-z]{0,200}[A-Za-z])[\w+/=.%~-]{16,}", re.ASCII)
-_LONGEST: Final = 256
-_REMEMBERED: Final = 4096
+_MAX_LENGTH: Final = 256
+_CACHE_SIZE: Final = 4096
 
 
 class Keys:
-    """Judges keys by the table, plus keys of the user's own, minus those the user wants to see."""
+    """Classifies keys by the table, the user's secret keys and the user's keys to keep."""
 
     def __init__(self, extra: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
-        self._verdicts: dict[str, KeyClass] = {}
+        self._classes: dict[str, KeyClass] = {}
         self._extra = frozenset(filter(None, map(folded, extra)))
         self._keep = frozenset(filter(None, map(folded, keep)))
 
-    def judge(self, key: str) -> KeyClass:
-        """Return why ``key`` is secret, empty when it is not; words count, not parts of words."""
-        verdict = self._verdicts.get(key)
-        if verdict is None:
-            if len(self._verdicts) >= _REMEMBERED:
-                self._verdicts.clear()
-            verdict = self._verdicts[key] = self._judge(key[-_LONGEST:])
-        return verdict
+    def classify(self, key: str) -> KeyClass:
+        """Return why ``key`` is secret, or "". Whole words match, not parts of words."""
+        key_class = self._classes.get(key)
+        if key_class is None:
+            if len(self._classes) >= _CACHE_SIZE:
+                self._classes.clear()
+            key_class = self._classes[key] = self._classify(key[-_MAX_LENGTH:])
+        return key_class
 
     def keeps(self, key: str) -> bool:
-        """Return whether the user wants to see the values of ``key`` as they are."""
+        """Return whether the user's settings keep the values of ``key`` as they are."""
         return bool(self._keep) and folded(key) in self._keep
 
-    def _judge(self, key: str) -> KeyClass:
+    def _classify(self, key: str) -> KeyClass:
         if self.keeps(key):
             return ""
         if self._extra and self._is_extra(key):
@@ -51,15 +51,15 @@ class Keys:
             return ""
         found: KeyClass = ""
         for index, word in enumerate(words):
-            verdict, length = _secret_at(words, index, word)
-            if verdict and not _only_described(words, index + length):
-                found = verdict
-                if verdict != "countable":
+            key_class, length = _secret_at(words, index, word)
+            if key_class and not _only_described(words, index + length):
+                found = key_class
+                if key_class != "countable":
                     break
         return found or _secret_at_end(words)
 
     def _is_extra(self, key: str) -> bool:
-        """Return whether the key is one of the user's, or contains it as words of its own."""
+        """Return whether the key is one of the user's, or contains one as whole words."""
         if folded(key) in self._extra:
             return True
         words = words_of(key)
@@ -68,22 +68,28 @@ class Keys:
 
 
 def words_of(key: str) -> list[str]:
-    """Return the words of a key in lower case, whatever joins them: `http.header.X-Api-Key` has four after the first."""
+    """Return the words of a key in lower case, whatever joins them.
+
+    `http.header.X-Api-Key` has five words.
+    """
     return [word.lower() for word in _WORD.findall(key)]
 
 
 def folded(key: str) -> str:
-    """Return a key without what joins its words: the same for all ways to write it."""
+    """Return a key without the characters that join its words: one form for all spellings."""
     return "".join(words_of(key)) or key.strip().lower()
 
 
 def is_opaque(value: str) -> bool:
-    """Return whether a value looks like a random identifier: 16 characters or more, with letters and digits."""
+    """Return whether a value looks like a random identifier.
+
+    Such a value has 16 characters or more, with letters and digits.
+    """
     return _OPAQUE.fullmatch(value) is not None
 
 
 def _secret_at(words: list[str], index: int, word: str) -> tuple[KeyClass, int]:
-    """Return the verdict on the words that begin at ``index``, and how many they are."""
+    """Return the class of the words that begin at ``index``, and their number."""
     for length in (1, 2, 3):
         phrase = word if length == 1 else "".join(words[index : index + length])
         if phrase in table.PASSWORD_WORDS:

@@ -1,4 +1,4 @@
-"""Expressions: for one of many literals, compiled when they are used, and asked for the next match."""
+"""Helpers for regular expressions: lazy compilation, sets of literals, the next match."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ class _Lazy:
 
     def __getattr__(self, name: str) -> Any:
         pattern = re.compile(self._expression, self._flags)
-        # From now on these are found before this method is asked.
+        # Shadow __getattr__, so that it runs once per expression.
         for method in ("search", "match", "fullmatch", "finditer", "split", "sub"):
             setattr(self, method, getattr(pattern, method))
         return getattr(pattern, name)
 
 
 def lazy(expression: str, flags: int = 0) -> re.Pattern[str]:
-    """Return an expression that is compiled at its first use: that takes long, and most programs need few of them."""
+    """Return an expression that is compiled at its first use.
+
+    Compilation takes long, and most programs need few of the expressions.
+    """
     return cast("re.Pattern[str]", _Lazy(expression, flags))
 
 
 def any_of(literals: Iterable[str]) -> str:
-    """Return an expression for any of the literals that branches letter by letter, which :mod:`re` is quickest at."""
+    """Return an expression that matches any of the literals.
+
+    It branches letter by letter, the form that :mod:`re` runs fastest.
+    """
     tree: dict[str, object] = {}
     for literal in literals:
         node = tree
@@ -47,9 +53,10 @@ def _branches(tree: dict[str, object]) -> str:
 
 
 def ahead(pattern: re.Pattern[str], text: str) -> Callable[[int], int]:
-    """Return a function that tells where the next match begins, at or after a position; ``sys.maxsize`` when nowhere.
+    """Return a function that gives the position of the next match.
 
-    Asked with growing positions, all calls together read the text once.
+    The match begins at or after the position passed to it; ``sys.maxsize`` means that there is no
+    further match. With growing positions, all calls together read the text once.
     """
     position = -1
 

@@ -1,4 +1,7 @@
-"""Numbers of cards, bank accounts and social security, told from the many other long numbers by their check digits."""
+"""Numbers of payment cards, bank accounts (IBAN) and US social security.
+
+Their check digits distinguish them from the many other long numbers.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CANDIDATE: Final = re.compile(r"[0-9][0-9][0-9](?:[0-9](?:%20|[ .+-])?[0-9]{4}|-[0-9]{2}-[0-9]{4})")
-"""Digits as every such number has them: a text without needs no closer look."""
+"""Digits that every such number contains: a text without a match needs no closer look."""
 
 _GROUPS: Final = r"[0-9]{4}(?P<gap>%20|[ .+-])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{1,4}"
 _CARDS: Final = (
@@ -28,12 +31,12 @@ _IBAN_BEGIN: Final = lazy(r"[A-Z]{2}[0-9]{2}")
 _IBAN_GAP: Final = lazy(r"%20|[ +-]")
 _UUID: Final = lazy(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _REACH: Final = 24
-_LONGEST_IBAN: Final = 64
+_MAX_IBAN_LENGTH: Final = 64
 
 Found = tuple[int, int, str]
 
 
-def find(text: str) -> Iterator[Found]:
+def find_numbers(text: str) -> Iterator[Found]:
     """Yield start, end and kind (``card``, ``iban``, ``ssn``) of every such number."""
     next_iban = ahead(_IBAN_BEGIN, text)
     at = 0
@@ -49,7 +52,8 @@ def find(text: str) -> Iterator[Found]:
             yield found
             at = found[1]
         else:
-            # A number begins where its digits begin: none of those that follow here needs another look.
+            # A number begins where its digits begin, so the rest of this run of digits cannot
+            # match.
             at = _end_of_digits(text, start)
 
 
@@ -89,8 +93,8 @@ def _ssn(text: str, start: int) -> Found | None:
 
 
 def _iban(text: str, start: int, at: int) -> Found | None:
-    """Return the IBAN around a run of digits: its country and bank may be letters before the run."""
-    while found := _IBAN.search(text, at, start + _LONGEST_IBAN):
+    """Return the IBAN around a run of digits; letters of country and bank may precede the run."""
+    while found := _IBAN.search(text, at, start + _MAX_IBAN_LENGTH):
         number, end = _cut(found.group(), table.IBAN_LENGTHS.get(found.group()[:2], 0))
         end += found.start()
         if number and not text[end : end + 1].isalnum() and passes_mod_97(number):
@@ -100,7 +104,10 @@ def _iban(text: str, start: int, at: int) -> Found | None:
 
 
 def _cut(text: str, length: int) -> tuple[str, int]:
-    """Return the first ``length`` letters and digits, and where they end; nothing when there are fewer."""
+    """Return the first ``length`` letters and digits, and where they end.
+
+    Returns an empty string and 0 where there are fewer.
+    """
     number, at = "", 0
     while len(number) < length and at < len(text):
         gap = _IBAN_GAP.match(text, at)
@@ -114,7 +121,10 @@ def _end_of_digits(text: str, start: int) -> int:
 
 
 def passes_luhn(digits: str) -> bool:
-    """Return whether the last digit checks the others (ISO/IEC 7812-1), as on every payment card."""
+    """Return whether the last digit is the check digit of the others.
+
+    Every payment card has one (Luhn, ISO/IEC 7812-1).
+    """
     total = 0
     for index, digit in enumerate(reversed(digits)):
         doubled = int(digit) * (2 if index % 2 else 1)

@@ -1,4 +1,7 @@
-"""What a key says about its values, for who walks through containers by himself: the encoder, which knows their bounds."""
+"""How the values of one key are redacted, for code that walks through containers itself.
+
+That is the encoder, which knows the limits of containers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SMALLEST_NUMBER: Final = 10**12
-"""Shorter numbers are no card's."""
+"""Smaller numbers are no card numbers."""
 
 
 class RedactionPolicy(NamedTuple):
@@ -18,22 +21,23 @@ class RedactionPolicy(NamedTuple):
     """Redacts a text, bytes or a number, each alone or within containers. Never raises."""
 
     smallest: float = SMALLEST_NUMBER
-    """No number below this one is hidden."""
+    """Numbers below this one are not hidden."""
 
     secret: bool = False
-    """Whether the mask takes the place of a whole mapping."""
+    """Whether the mask replaces a whole mapping."""
 
     arguments: bool = False
-    """Whether a list is the arguments of a command, for ``Redactor.arguments`` before each of them."""
+    """Whether a list holds the arguments of a command: ``Redactor.arguments`` runs over it first.
+    """
 
     inherited: bool = False
-    """Whether mappings within are treated like this too, whatever their keys."""
+    """Whether the policy also applies to nested mappings, whatever their keys."""
 
 
-def same(value: Any) -> Any:
-    """Return what was given."""
+def identity(value: Any) -> Any:
+    """Return the value unchanged."""
     return value
 
 
-PASSTHROUGH: Final = RedactionPolicy(same, smallest=float("inf"), inherited=True)
-"""How values are treated that the user wants to see, and all of them where redaction is off."""
+PASSTHROUGH: Final = RedactionPolicy(identity, smallest=float("inf"), inherited=True)
+"""The policy for values that the user keeps, and for all values where redaction is off."""

@@ -1,4 +1,4 @@
-"""The redactor: what it hides in texts, attribute values, addresses, statements and arguments, and how often."""
+"""The redactor: hides secrets in texts, attribute values, URLs, statements and arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otel_distro import schema, settings
 from otel_distro._runtime.diagnostics import report_failure, say
 from otel_distro.redaction import command, sql, table, values
 from otel_distro.redaction.keys import KeyClass, Keys, is_opaque, words_of
-from otel_distro.redaction.policy import PASSTHROUGH, SMALLEST_NUMBER, RedactionPolicy, same
+from otel_distro.redaction.policy import PASSTHROUGH, SMALLEST_NUMBER, RedactionPolicy, identity
 from otel_distro.redaction.text import Text
 
 if TYPE_CHECKING:
@@ -21,29 +21,33 @@ if TYPE_CHECKING:
 
     from otel_distro.redaction.text import Finding
 
-    Way = Callable[[Any], Any]
+    Handler = Callable[[Any], Any]
 
-_SHORTEST: Final = 5
-_DEEPEST: Final = 16
-_MOST_ELEMENTS: Final = 100_000
-_REMEMBERED: Final = 4096
-_LONGEST_REMEMBERED: Final = 512
-_LONG: Final = 16 * 1024
-_LONG_REMEMBERED: Final = 16
+_MIN_LENGTH: Final = 5
+_MAX_DEPTH: Final = 16
+_MAX_ELEMENTS: Final = 100_000
+_CACHE_SIZE: Final = 4096
+_MAX_CACHED_LENGTH: Final = 512
+_MAX_LONG_CACHED_LENGTH: Final = 16 * 1024
+_LONG_CACHE_SIZE: Final = 16
 _DECODINGS: Final = 3
 _CONTAINERS: Final = (dict, list, tuple)
 _PLAIN_TYPES: Final = (bool, float, type(None))
 
 
 class Redactor:
-    """Hides secrets. Every method returns the very object it was given where there is nothing to hide, and never raises.
+    """Hides secrets. Methods return the same object if nothing is hidden, and never raise.
 
-    ``keys``: further secret keys. ``keep``: keys whose values stay as they are. ``patterns``: further expressions; what they
-    match (their first group, where they have one) is hidden. ``email``: hide addresses of people too.
+    Args:
+        keys: Further secret keys.
+        keep: Keys whose values stay as they are.
+        patterns: Further expressions; their match (its first group, where they have one) is hidden.
+        email: Hide e-mail addresses too.
 
-    What was hidden is counted in :attr:`hidden`, by kind: ``key``, ``userinfo``, ``credentials``, ``jwt``, ``token``,
-    ``webhook``, ``private_key``, ``card``, ``iban``, ``ssn``, ``sql``, ``argument``, ``email``, ``pattern``; ``depth`` for what was
-    nested too deep to be looked at, ``failure`` for what could not be judged. Both are hidden too.
+    :attr:`hidden` counts the hidden values by kind: ``key``, ``userinfo``, ``credentials``,
+    ``jwt``, ``token``, ``webhook``, ``private_key``, ``card``, ``iban``, ``ssn``, ``sql``,
+    ``argument``, ``email``, ``pattern``; ``depth`` for values that were nested too deep,
+    ``failure`` for values whose redaction failed. Both of these are hidden whole.
     """
 
     def __init__(
@@ -60,15 +64,15 @@ class Redactor:
         self.hidden: dict[str, int] = {}
         self._keys = Keys(extra, keep)
         self._finder = Text(self._keys, [_trigger(key) for key in extra], list(patterns), email=email)
-        # Most texts come again and again: names, routes, statements. Only those without a secret are remembered.
+        # Most texts repeat: names, routes, statements. Only those without a secret are cached,
         self._clean: set[str] = set()
-        # And the last long ones: the stack trace of an exception is on a span and in a log record.
+        # and the last long ones: the stack trace of an exception is on a span and in a log record.
         self._clean_long: set[str] = set()
         self._clean_urls: set[str] = set()
         self._clean_statements: set[str] = set()
-        self._ways: dict[object, Way] = {}
-        self._plain_treatment = RedactionPolicy(self._plain)
-        self._special: dict[str, Way] = {
+        self._handlers: dict[object, Handler] = {}
+        self._plain_policy = RedactionPolicy(self._plain)
+        self._special: dict[str, Handler] = {
             schema.URL_FULL.name: self.url,
             schema.HTTP_URL.name: self.url,
             schema.HTTP_TARGET.name: self.url,
@@ -80,7 +84,7 @@ class Redactor:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Redactor:
-        """Return a redactor as the settings ``OTEL_DISTRO_REDACT*`` have it; an expression that is none costs one line."""
+        """Return a redactor for the settings ``OTEL_DISTRO_REDACT*``; report bad expressions."""
         return cls(
             enabled=settings.OTEL_DISTRO_REDACT.get(environ) == "on",
             keys=_listed(settings.OTEL_DISTRO_REDACT_KEYS.get(environ)),
@@ -90,40 +94,40 @@ class Redactor:
         )
 
     def find(self, text: str) -> list[Finding]:
-        """Return where the secrets of a running text are; nothing is counted."""
+        """Return the positions of the secrets in a text, without counting them."""
         return self._finder.find(text)
 
     def text(self, value: str) -> str:
-        """Return a running text (log line, message, stack trace, name, command line) with its secrets hidden."""
-        if not self.enabled or type(value) is not str or len(value) < _SHORTEST:
+        """Return a log line, message, stack trace, name or command line with its secrets hidden."""
+        if not self.enabled or type(value) is not str or len(value) < _MIN_LENGTH:
             return value
         if value in self._clean or value in self._clean_long:
             return value
         try:
             findings = self._finder.find(value)
             if not findings:
-                if len(value) <= _LONGEST_REMEMBERED:
-                    _remember(self._clean, value)
+                if len(value) <= _MAX_CACHED_LENGTH:
+                    _cache(self._clean, value)
                 else:
-                    _remember(self._clean_long, value, longest=_LONG, most=_LONG_REMEMBERED)
+                    _cache(self._clean_long, value, max_length=_MAX_LONG_CACHED_LENGTH, size=_LONG_CACHE_SIZE)
                 return value
             for finding in findings:
                 self._count(finding.kind)
-            return sql.replaced(value, [(found.start, found.end, found.instead) for found in findings])
+            return sql.replaced(value, [(found.start, found.end, found.replacement) for found in findings])
         except Exception as error:
             return self._failed(error)
 
     def value(self, key: str, value: Any) -> Any:
-        """Return the value of an attribute: hidden by its key, else redacted as what the key says it is."""
+        """Return the value of an attribute, hidden or redacted as its key requires."""
         if not self.enabled:
             return value
         try:
-            return (self._ways.get(key) or self._way(key))(value)
+            return (self._handlers.get(key) or self._handler_of(key))(value)
         except Exception as error:
             return self._failed(error)
 
     def attributes(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a plain dictionary of the redacted attributes, or the same object where nothing is to be hidden."""
+        """Return a dictionary of the redacted attributes, or the same object if none is hidden."""
         changed: dict[str, Any] | None = None
         for key, value in attributes.items():
             redacted = self.value(key, value)
@@ -133,7 +137,7 @@ class Redactor:
         return attributes if changed is None else changed
 
     def url(self, value: str) -> str:
-        """Return an address, whole or from its path on, with what is secret in it hidden and the rest byte for byte."""
+        """Return a URL, whole or from its path on, with its secrets hidden; all else stays."""
         if not self.enabled or type(value) is not str or value in self._clean_urls:
             return value if isinstance(value, str) else self._plain(value)
         path, question, rest = value.partition("?")
@@ -144,12 +148,12 @@ class Redactor:
         joined = f"{path}{question}{query}{sharp}{fragment}"
         redacted = self.text(joined)
         if redacted == value:
-            _remember(self._clean_urls, value)
+            _cache(self._clean_urls, value)
             return value
         return redacted
 
     def query(self, value: str) -> str:
-        """Return the query of an address; values of secret parameters, and values that hold a secret, are hidden whole."""
+        """Return the query of a URL; a value that is or contains a secret is hidden whole."""
         if not self.enabled or type(value) is not str:
             return self._plain(value) if self.enabled else value
         try:
@@ -169,13 +173,13 @@ class Redactor:
                 self._count("sql")
             redacted = self.text(redacted)
             if redacted is value:
-                _remember(self._clean_statements, value)
+                _cache(self._clean_statements, value)
             return redacted
         except Exception as error:
             return self._failed(error)
 
     def argv(self, arguments: Any) -> Any:
-        """Return the arguments of a command, in the type they came in; a command line as one text is redacted as such."""
+        """Return the arguments of a command, in the type they came in; a string counts as text."""
         if not self.enabled or type(arguments) not in (list, tuple) or not all(type(word) is str for word in arguments):
             return self._plain(arguments) if self.enabled else arguments
         try:
@@ -185,7 +189,7 @@ class Redactor:
             return self._failed(error)
 
     def arguments(self, arguments: Sequence[str]) -> list[str]:
-        """Return arguments without what their place says is secret, as what follows ``--password``."""
+        """Return arguments without those that are secret by position (after ``--password``)."""
         redacted = list(arguments)
         for index, (start, end) in command.in_arguments(arguments, self._keys):
             if redacted[index][start:end] != table.MASK:
@@ -194,56 +198,56 @@ class Redactor:
         return redacted
 
     def redaction_policy(self, key: str) -> RedactionPolicy:
-        """Return how the values of ``key`` are redacted; of the key that is the empty text, as running texts are."""
+        """Return how the values of ``key`` are redacted; the empty key stands for plain text."""
         if not self.enabled:
             return PASSTHROUGH
-        way = self._ways.get(key) or self._way(key)
-        if way == self._plain:
-            return self._plain_treatment
-        if way is same:
+        handler = self._handlers.get(key) or self._handler_of(key)
+        if handler == self._plain:
+            return self._plain_policy
+        if handler is identity:
             return PASSTHROUGH
         redact = functools.partial(self.value, key)
-        verdict = self._keys.judge(key)
-        if verdict:
-            return RedactionPolicy(redact, smallest=float("-inf"), secret=verdict != "opaque")
-        return RedactionPolicy(redact, arguments=way == self.argv)
+        key_class = self._keys.classify(key)
+        if key_class:
+            return RedactionPolicy(redact, smallest=float("-inf"), secret=key_class != "opaque")
+        return RedactionPolicy(redact, arguments=handler == self.argv)
 
     def mask(self) -> str:
-        """Count a value that is hidden for its key, and return what takes its place."""
+        """Count a value that is hidden for its key, and return the mask."""
         self._count("key")
         return table.MASK
 
-    def _way(self, key: object) -> Way:
-        """Decide how the values of a key are treated."""
-        if len(self._ways) >= _REMEMBERED:
-            self._ways.clear()
+    def _handler_of(self, key: object) -> Handler:
+        """Decide how the values of a key are redacted."""
+        if len(self._handlers) >= _CACHE_SIZE:
+            self._handlers.clear()
         name = key.decode("latin-1") if isinstance(key, bytes) else key
-        way: Way = self._plain
+        handler: Handler = self._plain
         if isinstance(name, str):
-            verdict = self._keys.judge(name)
+            key_class = self._keys.classify(name)
             if name in table.IDENTITIES or self._keys.keeps(name):
-                way = same
-            elif verdict:
-                way = functools.partial(self._by_key, name, verdict)
+                handler = identity
+            elif key_class:
+                handler = functools.partial(self._by_key, name, key_class)
             else:
-                way = self._special.get(name, self._plain)
-        self._ways[key] = way
-        return way
+                handler = self._special.get(name, self._plain)
+        self._handlers[key] = handler
+        return handler
 
-    def _by_key(self, key: str, verdict: KeyClass, value: Any) -> Any:
+    def _by_key(self, key: str, key_class: KeyClass, value: Any) -> Any:
         """Hide the value of a secret key; lists keep their type and length."""
         if value is None or isinstance(value, bool) or value in ("", b"", table.MASK):
             return value
-        if verdict == "opaque" and not (isinstance(value, str) and is_opaque(value)):
+        if key_class == "opaque" and not (isinstance(value, str) and is_opaque(value)):
             return self._plain(value)
-        if verdict == "countable" and (
+        if key_class == "countable" and (
             isinstance(value, (int, float)) or (isinstance(value, str) and values.is_number(value))
         ):
             return value
         if isinstance(value, str) and (values.is_placeholder(value) or values.is_working_directory(key, value)):
             return value
         if type(value) in (list, tuple):
-            hidden = [self._by_key(key, verdict, element) for element in value[:_MOST_ELEMENTS]]
+            hidden = [self._by_key(key, key_class, element) for element in value[:_MAX_ELEMENTS]]
             return value if all(new is old for new, old in zip(hidden, value, strict=False)) else type(value)(hidden)
         if type(value) is dict and not value:
             return value
@@ -258,8 +262,8 @@ class Redactor:
         if kind is int:
             return self._number(value)
         if kind in _CONTAINERS:
-            return self._nested(value, 1, [_MOST_ELEMENTS])
-        return self._foreign(value)
+            return self._nested(value, 1, [_MAX_ELEMENTS])
+        return self._other_type(value)
 
     def _number(self, value: int) -> Any:
         """Hide the number of a card; all shorter numbers stay."""
@@ -269,8 +273,8 @@ class Redactor:
         redacted = self.text(text)
         return value if redacted is text else redacted
 
-    def _foreign(self, value: Any) -> Any:
-        """Redact what behaves like a text or a container; every other object is the encoder's to cope with."""
+    def _other_type(self, value: Any) -> Any:
+        """Redact subclasses of text and containers; other objects are left to the encoder."""
         try:
             if isinstance(value, str):
                 text = str.__str__(value)
@@ -279,40 +283,40 @@ class Redactor:
             if isinstance(value, bytes):
                 return self._bytes(value)
             if isinstance(value, Mapping):
-                inner: Any = dict(islice(value.items(), _MOST_ELEMENTS))
+                inner: Any = dict(islice(value.items(), _MAX_ELEMENTS))
             elif isinstance(value, Sequence):
-                inner = list(islice(value, _MOST_ELEMENTS))
+                inner = list(islice(value, _MAX_ELEMENTS))
             else:
                 return value
         except Exception:
-            # A hostile object: what cannot be read here cannot be read by the encoder either.
+            # A hostile object: the encoder cannot read it either.
             return value
-        redacted = self._nested(inner, 1, [_MOST_ELEMENTS])
+        redacted = self._nested(inner, 1, [_MAX_ELEMENTS])
         return value if redacted is inner else redacted
 
     def _bytes(self, value: bytes) -> Any:
         try:
             text, encoding = value.decode(), "utf-8"
         except ValueError:
-            # A part of a text, or a message with a text in it: every byte comes back as it was.
+            # Part of a text, or a binary message with a text in it: latin-1 restores every byte.
             text, encoding = value.decode("latin-1"), "latin-1"
         redacted = self.text(text)
         return value if redacted is text else redacted.encode(encoding)
 
-    def _nested(self, value: Any, depth: int, room: list[int]) -> Any:
-        """Redact a container; ``room`` is how many more elements are looked at, whatever refers to itself."""
-        if depth > _DEEPEST or room[0] <= 0:
+    def _nested(self, value: Any, depth: int, elements_left: list[int]) -> Any:
+        """Redact a container; ``elements_left`` bounds the work, also for cyclic containers."""
+        if depth > _MAX_DEPTH or elements_left[0] <= 0:
             self._count("depth")
             return table.MASK
         is_dict = isinstance(value, dict)
         changed: Any = None
         for index, element in list(value.items() if is_dict else enumerate(value)):
-            room[0] -= 1
-            way = (self._ways.get(index) or self._way(index)) if is_dict else self._plain
-            if type(element) in _CONTAINERS and way == self._plain:
-                redacted = self._nested(element, depth + 1, room)
+            elements_left[0] -= 1
+            handler = (self._handlers.get(index) or self._handler_of(index)) if is_dict else self._plain
+            if type(element) in _CONTAINERS and handler == self._plain:
+                redacted = self._nested(element, depth + 1, elements_left)
             else:
-                redacted = way(element)
+                redacted = handler(element)
             if redacted is not element:
                 if changed is None:
                     changed = dict(value) if is_dict else list(value)
@@ -322,29 +326,29 @@ class Redactor:
         return tuple(changed) if isinstance(value, tuple) else changed
 
     def _parameter(self, part: str) -> str:
-        """Return one parameter of a query."""
+        """Return one parameter of a query, redacted."""
         key, equals, value = part.partition("=")
         if not value or value == table.MASK:
             return part if equals else self.text(part)
         name = unquote_plus(key) if "%" in key or "+" in key else key
-        kind = "key" if self._hides(name, value) else self._kind_in(value)
+        kind = "key" if self._hides_parameter(name, value) else self._kind_in(value)
         if not kind:
             return part
         self._count(kind)
         return f"{key}={table.MASK}"
 
-    def _hides(self, name: str, value: str) -> bool:
-        verdict = self._keys.judge(name)
-        if verdict == "opaque" or (not verdict and name.lower() in table.QUERY_OPAQUE_KEYS):
+    def _hides_parameter(self, name: str, value: str) -> bool:
+        key_class = self._keys.classify(name)
+        if key_class == "opaque" or (not key_class and name.lower() in table.QUERY_OPAQUE_KEYS):
             return is_opaque(value)
-        if verdict == "countable" and values.is_number(value):
+        if key_class == "countable" and values.is_number(value):
             return False
-        return verdict != "" and not values.is_plain(value)
+        return key_class != "" and not values.is_plain(value)
 
     def _kind_in(self, value: str) -> str:
-        """Return the kind of a secret within the value of a parameter, however often it is encoded; else nothing."""
+        """Return the kind of the secret in a parameter's value, decoded repeatedly, or ""."""
         for _ in range(_DECODINGS):
-            found = self._finder.find(value) if len(value) >= _SHORTEST else []
+            found = self._finder.find(value) if len(value) >= _MIN_LENGTH else []
             if found:
                 return found[0].kind
             decoded = unquote_plus(value) if "%" in value or "+" in value else value
@@ -354,7 +358,7 @@ class Redactor:
         return ""
 
     def _count(self, kind: str) -> None:
-        # Without a lock, which a fork could leave locked: nothing in this statement lets another thread in between.
+        # No lock: a fork could leave it locked. This statement never releases the GIL.
         self.hidden[kind] = self.hidden.get(kind, 0) + 1
 
     def _failed(self, error: Exception) -> str:
@@ -363,15 +367,15 @@ class Redactor:
         return table.MASK
 
 
-def _remember(clean: set[str], value: str, *, longest: int = _LONGEST_REMEMBERED, most: int = _REMEMBERED) -> None:
-    if len(value) <= longest:
-        if len(clean) >= most:
+def _cache(clean: set[str], value: str, *, max_length: int = _MAX_CACHED_LENGTH, size: int = _CACHE_SIZE) -> None:
+    if len(value) <= max_length:
+        if len(clean) >= size:
             clean.clear()
         clean.add(value)
 
 
 def _trigger(key: str) -> str:
-    """Return what every text with the key contains, in lower case."""
+    """Return, in lower case, a part that every text with the key contains."""
     return max(words_of(key), key=len, default=key.lower())
 
 
@@ -386,5 +390,6 @@ def _compiled(text: str) -> list[re.Pattern[str]]:
             found.append(re.compile(expression))
         except Exception as error:
             name = settings.OTEL_DISTRO_REDACT_PATTERNS.name
-            say(f"{name}: {expression[:100]!r} is not a regular expression ({error}); it is ignored, the others hold")
+            problem = f"{name}: {expression[:100]!r} is not a regular expression ({error})"
+            say(f"{problem}; it is ignored, the others apply", code="OD202")
     return found

@@ -1,7 +1,8 @@
-"""Statements without their literals, whatever the dialect: a tokenizer of our own that reads each character once.
+"""Statements without their literals, for every SQL dialect.
 
-What stands between single quotes, in dollar quotes or in a comment, and every number, is hidden. Identifiers stay, also
-those in double quotes or backticks; where only a value can stand, a double-quoted text is one (MySQL, SQLite).
+The tokenizer reads each character once. It hides text in single quotes, in dollar quotes and in
+comments, and every number. Identifiers stay, also those in double quotes or backticks; in a
+position where only a value is possible, a double-quoted text is a literal (MySQL, SQLite).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from otel_distro.redaction.literals import lazy
 from otel_distro.redaction.table import LITERAL
 
 Span = tuple[int, int, str]
-"""Start, end and what takes the place of the text between them."""
+"""Start, end and the replacement of the text between them."""
 
 _START: Final = lazy(
     r"(?P<string>(?:(?<![\w])(?:[nNbBxXeE]|[uU]&))?')"
@@ -34,9 +35,10 @@ _REACH: Final = 32
 
 
 def obfuscate(statement: str) -> str:
-    """Return the statement with a question mark for each literal and lists of them after ``IN`` as one.
+    """Return the statement with a question mark for each literal.
 
-    The same object is returned where there is none. A comment keeps its delimiters only.
+    Lists of literals after ``IN`` become one. A comment keeps its delimiters only. The same object
+    is returned where the statement has no literal.
     """
     spans = literals(statement)
     if not spans:
@@ -56,10 +58,11 @@ def replaced(text: str, spans: list[Span]) -> str:
 
 
 def literals(text: str, start: int = 0, end: int | None = None) -> list[Span]:
-    """Return where the literals and comments of the statement ``text[start:end]`` stand.
+    """Return the positions of literals and comments in the statement ``text[start:end]``.
 
-    Whether a backslash escapes a quote depends on the dialect. Where one reading leaves a string open, the other holds;
-    where both close every string, what is a literal in either is hidden; where none does, all from the first such string on.
+    Whether a backslash escapes a quote depends on the dialect, so both readings are tried. If one
+    of them leaves a string open, the other one is used. If both close every string, a literal of
+    either is hidden. If both leave one open, everything from the first such string on is hidden.
     """
     stop = len(text) if end is None else end
     if not _QUICK.search(text, start, stop):
@@ -90,8 +93,8 @@ def _united(spans: list[Span]) -> list[Span]:
 class _Scan:
     """One pass over a statement.
 
-    ``open``: its last string has no end. ``first_escape``: where the first string with a backslash before a quote starts,
-    -1 without one.
+    ``open``: its last string has no end. ``first_escape``: where the first string with a backslash
+    before a quote starts, -1 without one.
     """
 
     def __init__(self, text: str, start: int, stop: int, *, escapes: bool) -> None:
@@ -125,9 +128,9 @@ class _Scan:
             return self._hide(begin, self._stop if close < 0 else close + 2, "/**/")
         return self._name(begin, end, token.group())
 
-    def _hide(self, begin: int, end: int, instead: str) -> int:
-        if self._text[begin:end] != instead:
-            self.spans.append((begin, end, instead))
+    def _hide(self, begin: int, end: int, replacement: str) -> int:
+        if self._text[begin:end] != replacement:
+            self.spans.append((begin, end, replacement))
         return end
 
     def _end_of_string(self, begin: int, at: int) -> int:
@@ -142,7 +145,8 @@ class _Scan:
             elif following == "'":
                 at += 1
             elif not (following.isalnum() and self._text[at - 2] == "\\"):
-                # No value begins right after another one: `'it\\'s'` in a `repr`, which doubles backslashes, goes on.
+                # A value never directly follows another one: the string continues. `'it\\'s'` comes
+                # from a `repr`, which doubles backslashes.
                 return at
         self.open = True
         return self._stop
@@ -150,7 +154,7 @@ class _Scan:
     def _name(self, begin: int, end: int, quote: str) -> int:
         close = self._text.find(quote, end, self._stop)
         if close < 0 or "'" in self._text[end:close]:
-            # An odd quote, or one around a statement that stands in source code.
+            # An odd quote, or one around a statement that is quoted in source code.
             return end
         end = close + 1
         if quote == '"' and self._is_value(begin, end):
@@ -158,7 +162,7 @@ class _Scan:
         return end
 
     def _is_value(self, begin: int, end: int) -> bool:
-        """Return whether only a value can stand here, and not a column as in ``ON "a"."id" = "b"."a_id"``."""
+        """Return whether a value is required here, not a column (``ON "a"."id" = "b"."a_id"``)."""
         if self._text[end : end + 1] == ".":
             return False
         before = self._text[max(begin - _REACH, 0) : begin].rstrip().lower()

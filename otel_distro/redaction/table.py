@@ -1,6 +1,6 @@
-"""The one table of what is secret: words of keys, values that are none, shapes of tokens, where attributes need care.
+"""The one table of secrets: words of keys, harmless values, shapes of tokens, special attributes.
 
-Data only; how it is applied stands in the other files of this package.
+Data only; the other files of this package apply it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ def _words(text: str) -> frozenset[str]:
 
 
 MASK: Final = "[redacted]"
-"""What stands in the place of a secret, in every text."""
+"""The text that replaces a secret."""
 
 LITERAL: Final = "?"
-"""What stands in the place of a literal in SQL, as the semantic conventions ask for.
+"""The text that replaces a literal in SQL, as the semantic conventions require.
 https://opentelemetry.io/docs/specs/semconv/db/database-spans/#sanitization-of-dbquerytext"""
 
-# Keys. A key is split into its words (`X-Api-Key`, `apiKey` and `API_KEY` all are `x`, `api`, `key`); an entry of more than
-# one word is written here without the gaps and matches words that stand side by side.
+# Keys. A key is split into its words (`X-Api-Key`, `apiKey` and `API_KEY` are all `x`, `api`,
+# `key`). An entry of several words is written here without separators and matches words that stand
+# side by side.
 
 PASSWORD_WORDS: Final = _words(
     "password passwords passwd pwd passphrase passcode passwort kennwort motdepasse contrasena senha wachtwoord "
     "userpass dbpass smtppass"
 )
-"""A key with one of these is secret, and almost nothing excuses its value."""
+"""A key with one of these words is secret; only empty values and placeholders stay."""
 
 HEADER_WORDS: Final = _words("authorization cookie setcookie")
-"""A key with one of these is secret, and its value may consist of several words."""
+"""A key with one of these words is secret, and its value may consist of several words."""
 
 SECRET_WORDS: Final = _words(
     "secret token credential apikey accesskey privatekey secretkey signingkey encryptionkey masterkey hmackey auditkey "
@@ -40,37 +41,38 @@ SECRET_WORDS: Final = _words(
     "ccnumber securitycode ssn socialsecurity iban totp otpcode onetimecode onetimepassword verificationcode mfacode "
     "pincode connectionstring webhookurl bindpw"
 )
-"""A key with one of these is secret."""
+"""A key with one of these words is secret."""
 
 COUNTABLE_WORDS: Final = _words("tokens secrets credentials cookies")
-"""As :data:`SECRET_WORDS`, except that a number is a count and stays."""
+"""Like :data:`SECRET_WORDS`, but a numeric value is a count and stays."""
 
 LAST_WORDS: Final = _words("auth oauth signature otp pin bearer samlresponse samlrequest assertion")
-"""A key that ends with one of these is secret; elsewhere in a key the word says nothing."""
+"""A key that ends with one of these words is secret; elsewhere in a key they mean nothing."""
 
 LAST_COUNTABLE_WORDS: Final = _words("sig pass pw")
-"""As :data:`LAST_WORDS`, except that a number is a count and stays."""
+"""Like :data:`LAST_WORDS`, but a numeric value is a count and stays."""
 
 LAST_OPAQUE_WORDS: Final = _words("session sid")
-"""A key that ends with one of these is secret where its value looks like a random identifier."""
+"""A key that ends with one of these words is secret if its value looks like a random identifier."""
 
 QUERY_OPAQUE_KEYS: Final = _words("code key")
-"""In a URL's query also these whole keys are secret, where the value looks like a random identifier."""
+"""These whole keys are secret in a URL's query if the value looks like a random identifier."""
 
 GLUED_ENDS: Final = (
     *("password", "passwd", "passphrase", "passwort", "secret", "token", "apikey", "secretkey", "accesskey"),
     *("privatekey", "sessionid", "sessid", "credential", "credentials", "cookie"),
 )
-"""Words written in one, as in `dbpassword` or `jsessionid`, count as the word they end with."""
+"""A word that ends with one of these, as in `dbpassword` or `jsessionid`, counts as it."""
 
 GLUED_STARTS: Final = ("password", "passwd", "apikey", "aspsessionid")
-"""And these as the word they begin with, as in `passwordhash`."""
+"""A word that begins with one of these, as in `passwordhash`, counts as it."""
 
 PLAIN_WORDS: Final = _words("passwordless passwordlessly")
-"""Not secret in spite of how they begin."""
+"""Words that begin like a secret word and are harmless."""
 
 NEGATING_WORDS: Final = _words("no has is needs requires without forgot forgotten")
-"""A key that begins with one of these tells of a secret and holds none: `--no-password`, `has_token`."""
+"""A key that begins with one of these describes a secret and holds none: `--no-password`,
+`has_token`."""
 
 DESCRIBING_WORDS: Final = _words(
     "age alg algorithm arn at backend blocked bucket changed class column count counter created date decision denied "
@@ -81,20 +83,23 @@ DESCRIBING_WORDS: Final = _words(
     "size sock source status store strategy time timeout timestamp total ttl type types uri url usage used user valid "
     "validator version"
 )
-"""A secret word that one of these follows, at once or at the key's end, is only spoken of: `token_count`, `password_reset_url`."""
+"""A secret word before one of these, or in a key that ends with one, is only described:
+`token_count`, `password_reset_url`."""
 
 IDENTITIES: Final = _words(
     "service.name service.namespace service.version service.instance.id deployment.environment.name host.id host.name "
     "container.id cloud.account.id cloud.resource_id k8s.pod.uid telemetry.sdk.name telemetry.sdk.version "
     "telemetry.distro.name telemetry.distro.version"
 )
-"""Attributes that say whose telemetry it is: their values are never hidden. Machines have numbers that could be a card's."""
+"""Attributes that identify the sender: their values are never hidden, because names of machines can
+look like card numbers."""
 
 TEXT_TRIGGERS: Final = _words(
     "pass pw secret token key auth cookie sess sid credential sig srf jwt cvv cvc card ccnum code ssn social iban otp "
     "pin bearer saml assertion connection webhook wort contrasena senha wachtwoord"
 )
-"""Every secret key contains one of these, in lower case: a text without any needs no closer look."""
+"""Every secret key contains one of these, in lower case: a text with none of them needs no closer
+look."""
 
 # Values in running text.
 
@@ -113,7 +118,7 @@ PLAIN_VALUES: Final = _words(
 SCHEMES: Final = _words(
     "apikey aws4-hmac-sha256 basic bearer digest dpop hawk hmac hoba key mutual negotiate ntlm oauth signature token"
 )
-"""Authentication schemes: the first word of a header that carries credentials, here in lower case."""
+"""Authentication schemes, in lower case: the first word of a header that carries credentials."""
 
 STATEMENT_TRIGGERS: Final = ("select", "insert", "update", "delete", "replace", "merge", "create", "alter")
 """Every statement with literals begins with one of these, in lower case."""
@@ -147,8 +152,8 @@ DATABASE_TEXTS: Final = lazy(
     r"|(?i:\bidentified by )(?P<identified>'[^'\n]{1,200}'|\"[^\"\n]{1,200}\")",
     re.DOTALL,
 )
-"""What drivers and frameworks write of the values of a statement into messages and logs; the group is hidden, and what
-follows ``[parameters:``."""
+"""How drivers and frameworks write the values of a statement into messages and logs. The group is
+hidden, and everything after ``[parameters:``."""
 
 _ALONE: Final = r"(?<![A-Za-z0-9])"
 
@@ -178,7 +183,8 @@ TOKENS: Final = {
     "hvs.": r"hvs\.[\w-]{20,}",
     "AGE-SECRET-KEY-1": r"AGE-SECRET-KEY-1[A-Z0-9]{20,}",
 }
-"""How tokens of known makers begin -> their shape. Each shape is the beginning and at most two runs: linear in the text."""
+"""The beginning of a vendor's tokens -> their shape. A shape is the beginning and at most two runs,
+so it is linear in the text."""
 
 WEBHOOKS: Final = {
     "hooks.slack": r"hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([\w/-]{8,})",
@@ -186,7 +192,7 @@ WEBHOOKS: Final = {
     "webhook.office": r"webhook\.office\.com/webhookb2/([\w@/-]{16,})",
     "/bot": r"/bot([0-9]{6,}:[\w-]{20,})",
 }
-"""The same for addresses that are secrets themselves; only the group is hidden."""
+"""The same for URLs that are secrets themselves; only the group is hidden."""
 
 # Commands.
 
@@ -200,13 +206,16 @@ PASSWORD_FLAGS: Final = {
     "redis-cli": "a",
     "smbclient": "U",
 }
-"""Program or subcommand -> its short options that take a secret, as in `mysql -pSECRET` and `docker login -p SECRET`."""
+"""Program or subcommand -> its short options that take a secret, as in `mysql -pSECRET` and `docker
+login -p SECRET`."""
 
 ATTACHED_ONLY: Final = ("mysql", "mariadb", "7z")
-"""Programs whose option takes the secret only without a gap: `mysql -p shop` asks for it and names a database."""
+"""Programs whose option takes the secret only without a space: `mysql -p shop` asks for it, and
+`shop` is a database."""
 
 USER_AND_PASSWORD: Final = ("curl", "smbclient")
-"""Programs whose option takes a user too: no secret without a colon or a percent sign."""
+"""Programs whose option takes a user too: an argument without a colon or a percent sign is no
+secret."""
 
 # Account numbers.
 
@@ -228,4 +237,5 @@ CARD: Final = lazy(
     r"|(?=.{16,19}$)(?:35(?:2[89]|[3-8])|6011|6[25]|64[4-9])"
     r"|(?=.{13,19}$)(?:50|5[678]|6[37])"
 )
-"""How long the numbers of payment cards are and how they begin, by issuer; times and most order numbers do not fit."""
+"""Lengths and first digits of payment card numbers, by issuer; timestamps and most order numbers do
+not match."""

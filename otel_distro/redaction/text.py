@@ -1,7 +1,9 @@
-"""Secrets in running text: log lines, messages and stack traces, span names, addresses, statements, command lines.
+"""Secrets in running text.
 
-A few searches for literals decide whether a text needs a closer look; most need none. Each closer look reads the text
-once: expressions are anchored at a literal and bounded, or made of runs that exclude what follows them.
+Running text: log lines, messages and stack traces, span names, URLs, statements, command lines. A
+few searches for literals decide whether a text needs a closer look; most need none. Each closer
+look reads the text once: expressions are anchored at a literal and bounded, or consist of runs that
+exclude the character after them.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Finding(NamedTuple):
-    """A secret in a text: where it stands, of which kind it is, what takes its place."""
+    """A secret in a text: its position, its kind and its replacement."""
 
     start: int
     end: int
     kind: str
-    instead: str = table.MASK
+    replacement: str = table.MASK
 
 
 _STARTS: Final = re.compile(any_of(("://", "eyJ", "-----BEGIN", *table.TOKENS, *table.WEBHOOKS)))
@@ -58,18 +60,18 @@ _BEFORE_SELECT: Final = lazy(r"(?:\[SQL: |LINE [0-9]{1,6}: |[\"'(])$")
 _EMAIL_HOST: Final = lazy(r"@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _KEY_LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _EMAIL_LETTERS: Final = _KEY_LETTERS + "+%"
-_SHORTEST_JWT_HEADER: Final = 10
-_LONGEST_KEY: Final = 64
+_MIN_JWT_HEADER: Final = 10
+_MAX_KEY_LENGTH: Final = 64
 
 
 @functools.cache
 def _shape(begin: str) -> re.Pattern[str]:
-    # Most programs meet none of them: each is compiled when its beginning is seen.
+    # Most programs meet none of these: each is compiled when its beginning is found.
     return re.compile(table.TOKENS.get(begin) or table.WEBHOOKS[begin], re.ASCII)
 
 
 class Text:
-    """Finds secrets in texts, by keys, by shapes and by expressions of the user's own."""
+    """Finds secrets in texts, by keys, by shapes and by the user's own expressions."""
 
     def __init__(
         self, keys: Keys, triggers: Sequence[str] = (), patterns: Sequence[re.Pattern[str]] = (), *, email: bool = False
@@ -86,7 +88,7 @@ class Text:
         )
 
     def find(self, text: str) -> list[Finding]:
-        """Return every secret in ``text``, in order, none overlapping another."""
+        """Return every secret in ``text``, in order and without overlaps."""
         found: list[Finding] = []
         lower = lowered(text)
         if _PAIRING.search(text):
@@ -98,7 +100,7 @@ class Text:
         if text.startswith("-") or " -" in text or "'-" in text or '"-' in text:
             found.extend(Finding(*place, "argument") for place in command.in_text(text, self._keys))
         if numbers.CANDIDATE.search(text):
-            found.extend(Finding(*number) for number in numbers.find(text))
+            found.extend(Finding(*number) for number in numbers.find_numbers(text))
         for pattern in self._patterns:
             found.extend(_by_pattern(text, pattern))
         if self._email and "@" in text:
@@ -106,7 +108,7 @@ class Text:
         return merged(found) if len(found) > 1 else found
 
     def _by_words(self, text: str, lower: str, found: list[Finding]) -> None:
-        # Whether one of many words is in a text tells a search for each sooner than an expression for all.
+        # One search per word is faster than one expression for all.
         words = [word for word in self._triggers if word in lower]
         if words:
             found.extend(self._pairs(text, lower, places(words, lower)))
@@ -124,46 +126,51 @@ class Text:
             at = pair.end()
             closed, separator = pair["closed"], pair["separator"]
             end = pair.start("closed")
-            head = text[max(pair.start() - _LONGEST_KEY, 0) : pair.start()]
+            head = text[max(pair.start() - _MAX_KEY_LENGTH, 0) : pair.start()]
             start = pair.start() - len(head) + len(head.rstrip(_KEY_LETTERS))
             if text[start : start + 1] in "nrt" and text[max(start - 1, 0) : start] == "\\":
                 # The end of a line as JSON and `repr` write it.
                 start += 1
             if text[max(start - 1, 0) : start] == "%":
-                # A bracket, as addresses have it: `user%5Bpassword%5D=`.
+                # A bracket, percent-encoded as in URLs: `user%5Bpassword%5D=`.
                 start += 2
             key = text[start:end]
             if key.lower() == "key":
                 # `api key: x`, as people write it.
-                head = text[max(start - _LONGEST_KEY, 0) : start].rstrip(" ")
+                head = text[max(start - _MAX_KEY_LENGTH, 0) : start].rstrip(" ")
                 key = f"{head[len(head.rstrip(_KEY_LETTERS)) :]} {key}"
-            verdict = self._keys.judge(key)
-            if not verdict and text[max(start - 1, 0) : start] in ("?", "&") and key.lower() in table.QUERY_OPAQUE_KEYS:
-                verdict = "opaque"
-            if not verdict or not _pairs_up(text, start, at, closed, separator, verdict):
+            key_class = self._keys.classify(key)
+            if (
+                not key_class
+                and text[max(start - 1, 0) : start] in ("?", "&")
+                and key.lower() in table.QUERY_OPAQUE_KEYS
+            ):
+                key_class = "opaque"
+            if not key_class or not _pairs_up(text, start, at, closed, separator, key_class):
                 continue
-            place = values.find(text, at, key, verdict, separator)
+            place = values.value_span(text, at, key, key_class, separator)
             if place:
                 yield Finding(*place, "key")
                 at = max(at, place[1])
 
 
-def _pairs_up(text: str, start: int, at: int, closed: str, separator: str, verdict: str) -> bool:
+def _pairs_up(text: str, start: int, at: int, closed: str, separator: str, key_class: str) -> bool:
     """Return whether the separator makes a pair of key and value here."""
     if separator == ">":
         return text[max(start - 1, 0) : start] == "<"
     if separator == ",":
-        # Header lists are pairs in parentheses, `(b"cookie", b"...")`; a list of arguments has the option before its value.
+        # Header lists are pairs in parentheses, `(b"cookie", b"...")`; in a list of arguments the
+        # option precedes its value.
         before = text[max(start - 3, 0) : start]
-        listed = text[start : start + 1] == "-" or (verdict == "header" and "(" in before)
+        listed = text[start : start + 1] == "-" or (key_class == "header" and "(" in before)
         return closed != "" and listed and text[at : at + 1] in ("'", '"', "b")
     if separator == "":
-        return verdict == "password" and closed == ""
+        return key_class == "password" and closed == ""
     return not (separator == ":" and text[max(start - 1, 0) : start] == "/" and text[at : at + 1] == "/")
 
 
 def places(words: Iterable[str], text: str) -> list[int]:
-    """Return where each of the words begins in the text, in order."""
+    """Return the positions of all words in the text, in order."""
     found = []
     for word in words:
         at = text.find(word)
@@ -175,13 +182,13 @@ def places(words: Iterable[str], text: str) -> list[int]:
 
 
 def lowered(text: str) -> str:
-    """Return ``text`` in lower case with every character at its place."""
+    """Return ``text`` in lower case with every character at its position."""
     lower = text.lower()
     return lower if len(lower) == len(text) else text.replace("\u0130", "i").lower()
 
 
 def merged(found: list[Finding]) -> list[Finding]:
-    """Return the findings in order; of those that overlap one remains, as long as all of them together."""
+    """Return the findings in order; overlapping ones are merged into one."""
     found.sort(key=lambda finding: (finding.start, -finding.end))
     result = found[:1]
     for finding in found[1:]:
@@ -189,7 +196,7 @@ def merged(found: list[Finding]) -> list[Finding]:
         if finding.start >= last.end:
             result.append(finding)
         elif finding.end > last.end:
-            result[-1] = last._replace(end=finding.end, instead=table.MASK)
+            result[-1] = last._replace(end=finding.end, replacement=table.MASK)
     return result
 
 
@@ -205,7 +212,7 @@ def _by_shape(text: str, found: list[Finding]) -> None:
         elif literal == "eyJ":
             if at >= looked_at and (run := _JWT.match(text, at)):
                 looked_at = run.end()
-                if run.group().find(".") >= _SHORTEST_JWT_HEADER:
+                if run.group().find(".") >= _MIN_JWT_HEADER:
                     hidden = run.end()
                     found.append(Finding(at, hidden, "jwt"))
         elif literal == "-----BEGIN":
@@ -235,7 +242,7 @@ def _userinfo(text: str, at: int) -> Iterator[Finding]:
     name = found.lastgroup or ""
     user, _, password = found[name].partition(":")
     if not password:
-        # In the address of a web page a user without a password is a token; elsewhere it is a name.
+        # In the URL of a web page a user without a password is a token; elsewhere it is a name.
         is_token = text[max(at - 4, 0) : at].lower() in ("http", "ttps")
         password = user if is_token and user != "git" else ""
     if password and password != table.MASK and not values.is_placeholder(password):
@@ -270,7 +277,8 @@ def _literals(text: str, lower: str) -> Iterator[Finding]:
     while found:
         start, at = found.span()
         alone = raw is not None and raw.end() == start
-        # SQLAlchemy puts a statement in brackets, over as many lines as it has; other texts quote one line of it.
+        # SQLAlchemy puts a statement of any number of lines in brackets; other texts quote one line
+        # of it.
         quoted = text.startswith("[SQL: ", max(start - 6, 0))
         end = len(text) if alone else min(parameters(start) if quoted else line(start), len(text))
         if text[max(start - 1, 0) : start].isalnum():

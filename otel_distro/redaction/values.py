@@ -1,4 +1,4 @@
-"""The value that follows a secret key in running text: where it ends, and whether it is one at all."""
+"""The value after a secret key in running text: where it ends, and whether it is a secret."""
 
 from __future__ import annotations
 
@@ -32,56 +32,59 @@ _PLACEHOLDER: Final = lazy(
 )
 _ENCODED_END: Final = lazy(r"%2[26]")
 _NUMBERS: Final = lazy(r"[-+0-9.,\s\[\]()]{1,512}")
-_LONGEST_PLACEHOLDER: Final = 64
+_MAX_PLACEHOLDER_LENGTH: Final = 64
 _CLOSERS: Final = ")]}.:\\"
 
 
-def find(text: str, at: int, key: str, verdict: KeyClass, separator: str) -> Place | None:
-    """Return start and end of the secret that begins at ``at``, after ``key`` and ``separator``; None where it is none."""
+def value_span(text: str, at: int, key: str, key_class: KeyClass, separator: str) -> Place | None:
+    """Return start and end of the secret at ``at``, after ``key`` and ``separator``, or None."""
     if at >= len(text) or text.startswith(table.MASK, at):
         return None
     opener = _OPENER.match(text, at)
     if opener is not None:
-        return _quoted(text, opener, verdict)
+        return _quoted(text, opener, key_class)
     if separator == ">":
         end = text.find("<", at)
         return (at, end) if at < end and not is_plain(text[at:end]) else None
     first = text[at : at + 1]
     if first == "[":
-        return _list(text, at, verdict)
+        return _list(text, at, key_class)
     if separator == ":" and (found := _TUPLE.match(text, at)):
         # A header with its values, as `repr` writes it.
         return found.span()
     if first in ("{", "(", "<") or separator in ("==", "!=") or _CODE.match(text, at):
-        # What is compared with something unquoted, or comes from a call, stands in source code.
+        # A comparison with an unquoted value, or the result of a call: this is source code.
         return None
-    if verdict == "header":
+    if key_class == "header":
         return _header(text, at)
-    return _bare(text, at, key, verdict, separator)
+    return _bare(text, at, key, key_class, separator)
 
 
-def _list(text: str, at: int, verdict: KeyClass) -> Place | None:
+def _list(text: str, at: int, key_class: KeyClass) -> Place | None:
     found = _LIST.match(text, at)
     if found is None or is_placeholder(found.group()):
         return None
     # Numbers in a row are counts, such as those of the tokens that a model read.
-    if verdict in ("countable", "opaque") and "'" not in found.group() and '"' not in found.group():
+    if key_class in ("countable", "opaque") and "'" not in found.group() and '"' not in found.group():
         return None
     return at, found.end()
 
 
-def _quoted(text: str, opener: re.Match[str], verdict: KeyClass) -> Place | None:
+def _quoted(text: str, opener: re.Match[str], key_class: KeyClass) -> Place | None:
     start, quote = opener.end(), opener.group(1)
     end = end_of_quoted(text, start, quote)
     content = text[start:end]
-    if verdict != "password" and len(content) <= 2 and not content.isalnum():
-        # What a parser did not expect: `unexpected token: '}'`.
+    if key_class != "password" and len(content) <= 2 and not content.isalnum():
+        # A parser's complaint: `unexpected token: '}'`.
         return None
-    return (start, end) if content and not is_plain(content) and _fits(content, verdict) else None
+    return (start, end) if content and not is_plain(content) and _fits(content, key_class) else None
 
 
 def end_of_quoted(text: str, start: int, quote: str) -> int:
-    """Return where the text ends that ``quote`` opened before ``start``; without a second one, where the line ends."""
+    """Return the end of the text that ``quote`` opened before ``start``.
+
+    Without a closing quote the text ends with the line.
+    """
     at = text.find(quote, start)
     while at >= 0 and len(quote) == 1 and _is_escaped(text, start, at):
         at = text.find(quote, at + 1)
@@ -117,14 +120,14 @@ def _header(text: str, at: int) -> Place | None:
     return (at, cookies.end()) if cookies else None
 
 
-def _bare(text: str, at: int, key: str, verdict: KeyClass, separator: str) -> Place | None:
-    # What needs only a look at the beginning comes first: the value may be long and full of further keys.
+def _bare(text: str, at: int, key: str, key_class: KeyClass, separator: str) -> Place | None:
+    # Cheap checks of the beginning come first: the value may be long and full of further keys.
     if separator == ":" and text[at] in "/\\":
         # A path or a route, not a pair: `/run/secrets:/run/secrets:ro`.
         return None
-    if separator == ":" and verdict != "password" and _PROSE.match(text, at):
+    if separator == ":" and key_class != "password" and _PROSE.match(text, at):
         return None
-    if verdict == "opaque":
+    if key_class == "opaque":
         begin = _SHORT.match(text, at)
         if begin is None or not is_opaque(begin.group().rstrip(_CLOSERS)):
             return None
@@ -135,19 +138,20 @@ def _bare(text: str, at: int, key: str, verdict: KeyClass, separator: str) -> Pl
     if separator == "%3d":
         value = _ENCODED_END.split(value, maxsplit=1)[0]
     value = value.rstrip(_CLOSERS)
-    if not value or is_plain(value) or _refers_to(value, key) or (verdict == "countable" and is_number(value)):
+    if not value or is_plain(value) or _refers_to(value, key) or (key_class == "countable" and is_number(value)):
         return None
     end = at + len(value)
     if separator == ":" and text.startswith(" | None", end):
         return None
-    # In a connection string a semicolon follows, and then it is a password in spite of how it begins.
+    # A semicolon follows in a connection string, and then it is a password in spite of its
+    # beginning.
     return None if is_working_directory(key, value) and not text.startswith(";", end) else (at, end)
 
 
-def _fits(value: str, verdict: KeyClass) -> bool:
-    if verdict == "opaque":
+def _fits(value: str, key_class: KeyClass) -> bool:
+    if key_class == "opaque":
         return is_opaque(value)
-    if verdict == "countable":
+    if key_class == "countable":
         return not is_number(value)
     return True
 
@@ -158,24 +162,24 @@ def is_number(value: str) -> bool:
 
 
 def is_working_directory(key: str, value: str) -> bool:
-    """Return whether the key is the shell's variable of that name, which looks like a password's."""
+    """Return whether the key is the shell's variable PWD or OLDPWD, which looks like a password."""
     return key in ("PWD", "pwd") and value.startswith("/")
 
 
 def is_plain(value: str) -> bool:
-    """Return whether the value is no secret: a word of prose or of code, or a placeholder."""
-    return len(value) <= _LONGEST_PLACEHOLDER and (
+    """Return whether the value is harmless: a word of prose or of code, or a placeholder."""
+    return len(value) <= _MAX_PLACEHOLDER_LENGTH and (
         value.lower().rstrip(".,:;!?)]}") in table.PLAIN_VALUES or is_placeholder(value)
     )
 
 
 def is_placeholder(value: str) -> bool:
-    """Return whether something stands in the place of a value: stars, a variable, a format, another tool's mask."""
-    return len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None
+    """Return whether the text is a placeholder: stars, a variable, a format, a foreign mask."""
+    return len(value) <= _MAX_PLACEHOLDER_LENGTH and _PLACEHOLDER.fullmatch(value) is not None
 
 
 def _refers_to(value: str, key: str) -> bool:
-    """Return whether the value only names a variable, as source code does: `password=password`, `token = self.token`."""
+    """Return whether the value is a variable's name, as in `password=password` in source code."""
     name = key.rpartition(".")[2].strip("-")
     if not value.endswith(name) or not name or not _REFERENCE.fullmatch(value):
         return False

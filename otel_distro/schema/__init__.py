@@ -1,8 +1,9 @@
-"""Every attribute, metric and event that this distribution emits, and the upstream metrics its dashboards read.
+"""Every attribute, metric and event that this distribution emits, and upstream metrics it shows.
 
-This is the one place where a telemetry name stands as a string. Instrumentors, documentation, dashboards, alert rules
-and tests read it from here. Names follow the OpenTelemetry semantic conventions 1.44
-(https://opentelemetry.io/docs/specs/semconv/); a name of our own lies under one of :data:`OWN_ROOTS`.
+This is the only place where a telemetry name is written as a string. Instrumentors, documentation,
+dashboards, alert rules and tests read it from here. Names follow the OpenTelemetry semantic
+conventions 1.44 (https://opentelemetry.io/docs/specs/semconv/); a name of this distribution is
+under one of :data:`OWN_ROOTS`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from otel_distro.schema.upstream import *
 
 
 def metrics(*, upstream: bool = False) -> tuple[Metric, ...]:
-    """Return the metrics we emit, or with ``upstream=True`` those of upstream that dashboards read."""
+    """Return the metrics of this distribution, or with ``upstream=True`` those of OpenTelemetry."""
     declared: list[Metric] = []
     for value in globals().values():
         found = value.values() if isinstance(value, dict) else (value,)
@@ -28,7 +29,7 @@ def metrics(*, upstream: bool = False) -> tuple[Metric, ...]:
 
 
 def events() -> tuple[Event, ...]:
-    """Return the events we emit."""
+    """Return the events of this distribution."""
     return tuple(e for e in globals().values() if isinstance(e, Event))
 
 

@@ -1,4 +1,4 @@
-"""This distribution about itself."""
+"""The telemetry of this distribution about itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SDK_PROCESSED = {
     if signal != "metrics"
 }
 SDK_QUEUE_SIZE = {
-    signal: Metric(f"otel.sdk.processor.{item}.queue.size", "updowncounter", unit, "Items that wait.", _PROCESSOR)
+    signal: Metric(f"otel.sdk.processor.{item}.queue.size", "updowncounter", unit, "Items in the queue.", _PROCESSOR)
     for signal, (item, unit) in _UNITS.items()
     if signal != "metrics"
 }
@@ -58,16 +58,22 @@ SDK_SPAN_LIVE = Metric(
 )
 SDK_LOG_CREATED = Metric("otel.sdk.log.created", "counter", "{log_record}", "Log records that were emitted.")
 SDK_QUEUE_CAPACITY = {
-    signal: Metric(f"otel.sdk.processor.{item}.queue.capacity", "updowncounter", unit, "Room for items.", _PROCESSOR)
+    signal: Metric(
+        f"otel.sdk.processor.{item}.queue.capacity",
+        "updowncounter",
+        unit,
+        "Maximum number of items in the queue.",
+        _PROCESSOR,
+    )
     for signal, (item, unit) in _UNITS.items()
     if signal != "metrics"
 }
 
-REDACTION_KIND = Attribute("otel_distro.redaction.kind", "Kind of what was hidden: key, card, jwt, sql and others.")
+REDACTION_KIND = Attribute("otel_distro.redaction.kind", "Kind of the hidden value: key, card, jwt, sql and others.")
 REDACTION_HIDDEN = Metric(
     "otel_distro.redaction.hidden",
     "counter",
     "{value}",
-    "Secrets hidden before anything left the process.",
+    "Secrets that were hidden before telemetry left the process.",
     (REDACTION_KIND,),
 )

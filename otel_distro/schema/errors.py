@@ -18,7 +18,7 @@ from otel_distro.schema.logs import LOG_DUPLICATES
 
 EXCEPTION_HANDLER = Attribute(
     "python.exception.handler",
-    "What saw the exception: a hook of the interpreter, a log call, a span, our own API.",
+    "What reported the exception: a hook of the interpreter, a log call, a span, the API of this package.",
     (
         "main",
         "thread",
@@ -35,16 +35,16 @@ EXCEPTION_HANDLER = Attribute(
     ),
 )
 EXCEPTION_HANDLED = Attribute(
-    "python.exception.handled", "Whether code of the application caught it; false where it escaped.", ("true", "false")
+    "python.exception.handled", "Whether code of the application caught it.", ("true", "false")
 )
 EXCEPTION_FINGERPRINT = Attribute(
-    "python.exception.fingerprint", "The same for all exceptions of a type from one place, over deploys."
+    "python.exception.fingerprint", "Equal for all exceptions of a type from one place, across deploys."
 )
 EXCEPTION_FIRST_SEEN = Attribute(
     "python.exception.first_seen", "True on the first exception of its fingerprint in this version of the service."
 )
 EXCEPTION_CAUGHT_IN = Attribute("python.exception.caught_in", "Function that caught the exception.")
-EXCEPTION_SECTION = Attribute("python.exception.section", "Section of code that was to be captured, as it was named.")
+EXCEPTION_SECTION = Attribute("python.exception.section", "Name of the captured section of code.")
 EXCEPTION_LOCALS = Attribute(
     "python.exception.local_variables", "Local variables of the application's own frames, redacted and bounded."
 )
@@ -54,20 +54,20 @@ PYTHON_EXCEPTIONS = Metric(
     "python.exceptions",
     "counter",
     "{exception}",
-    "Exceptions, each counted once whoever saw it.",
+    "Exceptions, each counted once.",
     (EXCEPTION_TYPE, EXCEPTION_FINGERPRINT, EXCEPTION_HANDLED, EXCEPTION_HANDLER),
 )
 PYTHON_EXCEPTION_FIRST_SEEN = Metric(
     "python.exception.first_seen",
     "counter",
     "{exception}",
-    "Fingerprints of exceptions that this version of the service had not shown before.",
+    "Fingerprints that occurred for the first time in this version of the service.",
     (EXCEPTION_TYPE, EXCEPTION_FINGERPRINT),
 )
 
 EXCEPTION = Event(
     "exception",
-    "An exception, once, whoever saw it.",
+    "An exception, recorded once.",
     (
         EXCEPTION_TYPE,
         EXCEPTION_MESSAGE,
@@ -89,7 +89,7 @@ EXCEPTION = Event(
 )
 WARNING = Event(
     "python.warning",
-    "A warning of the module warnings that was shown.",
+    "A warning that the module warnings displayed.",
     (
         EXCEPTION_TYPE,
         EXCEPTION_MESSAGE,

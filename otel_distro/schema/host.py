@@ -1,4 +1,4 @@
-"""The host the process runs on."""
+"""Metrics of the host that the process runs on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a declared name is: an attribute, a metric or an event."""
+"""The kinds of declared names: attribute, metric and event."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Literal
 
 Instrument = Literal["counter", "updowncounter", "gauge", "histogram"]
 
-OWN_ROOTS = ("job", "audit", "health", "function", "python", "otel_distro")
-"""Root namespaces that the semantic conventions leave free and we use."""
+OWN_ROOTS = ("audit", "python", "otel_distro", "job", "health", "function")
+"""Root namespaces of this distribution, which the semantic conventions leave free.
+
+``job``, ``health`` and ``function`` are reserved for scheduled jobs, health checks and functions;
+nothing is emitted under them yet.
+"""
 
 _UNIT_SUFFIX = {
     "s": "seconds",
@@ -21,7 +25,7 @@ _UNIT_SUFFIX = {
 
 @dataclass(frozen=True)
 class Attribute:
-    """A key of an attribute: its name, what it means and, where the set is closed, its values."""
+    """A key of an attribute: name, meaning and, for a closed set, its values."""
 
     name: str
     brief: str
@@ -29,7 +33,7 @@ class Attribute:
 
     @property
     def label(self) -> str:
-        """The label Prometheus and Loki give the attribute."""
+        """The label of the attribute in Prometheus and Loki."""
         return self.name.replace(".", "_")
 
 
@@ -46,10 +50,15 @@ class Metric:
     upstream: bool = False
 
     def series(self, part: Literal["", "bucket", "count", "sum"] = "") -> str:
-        """Return the name of the series in Prometheus (translation ``UnderscoreEscapingWithSuffixes``).
+        """Return the name of the series in Prometheus (``UnderscoreEscapingWithSuffixes``).
 
-        ``part`` chooses one of a histogram's three series and is refused with ``ValueError`` for other instruments.
         Source: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+
+        Args:
+            part: One of a histogram's three series; empty for other instruments.
+
+        Raises:
+            ValueError: ``part`` does not fit the instrument.
         """
         if bool(part) != (self.instrument == "histogram"):
             raise ValueError(f"{self.name} is a {self.instrument}: part {part!r} does not fit")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from otel_distro.schema.kinds import Attribute, Metric
 
 LOG_DUPLICATES = Attribute(
-    "otel_distro.log.duplicates", "How many equal records were folded into this one since the last that was sent."
+    "otel_distro.log.duplicates", "Number of equal records that were dropped since the last one that was sent."
 )
 EVENT_OUTCOME = Attribute(
-    "otel_distro.event.outcome", "How what the business event tells of ended.", ("success", "failure", "unknown")
+    "otel_distro.event.outcome", "Outcome of the business event.", ("success", "failure", "unknown")
 )
 EVENT_ORIGINAL_NAME = Attribute(
-    "otel_distro.event.original_name", "Name that an event was given, where it is none that an event may have."
+    "otel_distro.event.original_name", "Name passed for an event, if it is not a valid event name."
 )
 
 LOG_DEDUPLICATED = Metric(
-    "otel_distro.log.deduplicated", "counter", "{log_record}", "Repeated log records that were folded into a later one."
+    "otel_distro.log.deduplicated", "counter", "{log_record}", "Repeated log records that were replaced by a later one."
 )
 LOG_FILE_DROPPED = Metric(
     "otel_distro.log.file.dropped",

@@ -1,4 +1,4 @@
-"""The process, as psutil and the interpreter know it."""
+"""Metrics of the process, as psutil and the interpreter report them."""
 
 from __future__ import annotations
 

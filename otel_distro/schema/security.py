@@ -1,4 +1,4 @@
-"""Audit events: who did what to what, with which outcome."""
+"""Audit events: who did what to which target, with which outcome."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from otel_distro.schema.attributes import (
 from otel_distro.schema.kinds import Attribute, Event, Metric
 
 AUDIT_NAME = Attribute("audit.name", "Name of the audit event, without the root.")
-AUDIT_OUTCOME = Attribute("audit.outcome", "How it ended.", ("success", "failure", "unknown"))
-AUDIT_ACTOR = Attribute("audit.actor", "Who did it.")
-AUDIT_TARGET = Attribute("audit.target", "What it was done to.")
-AUDIT_REASON = Attribute("audit.reason", "Why it ended so.")
+AUDIT_OUTCOME = Attribute("audit.outcome", "Outcome of the action.", ("success", "failure", "unknown"))
+AUDIT_ACTOR = Attribute("audit.actor", "Who acted.")
+AUDIT_TARGET = Attribute("audit.target", "Target of the action.")
+AUDIT_REASON = Attribute("audit.reason", "Reason of the outcome.")
 AUDIT_SOURCE = Attribute(
-    "audit.source", "Who noticed it.", ("application", "interpreter", "http", "framework", "auditd")
+    "audit.source", "What observed it.", ("application", "interpreter", "http", "framework", "auditd")
 )
-AUDIT_CHAIN_STATE = Attribute(
-    "audit.chain.state", "What is known of the hash chain of the audit file.", ("intact", "broken")
-)
+AUDIT_CHAIN_STATE = Attribute("audit.chain.state", "State of the audit file's hash chain.", ("intact", "broken"))
 AUDIT_CHAIN_SEQUENCE = Attribute("audit.chain.sequence", "Number of the event's line in the audit file.")
 AUDIT_CHAIN_HASH = Attribute(
-    "audit.chain.hash", "Hash of that line: the copy elsewhere proves the file up to it, whoever knows the key."
+    "audit.chain.hash", "Hash of that line: with the key, a copy of it elsewhere proves the file up to it."
 )
 NETWORK_PEER_ADDRESS = Attribute("network.peer.address", "Address of the peer, or path of its socket.")
 NETWORK_PEER_PORT = Attribute("network.peer.port", "Port of the peer.")
@@ -42,18 +40,18 @@ AUDIT_EVENTS_RATE_LIMITED = Metric(
     "audit.events.rate_limited",
     "counter",
     "{event}",
-    "Audit events beyond the rate limit: counted, not sent.",
+    "Audit events beyond the rate limit, which are not sent.",
     (AUDIT_NAME,),
 )
 AUDIT_CHAIN_STATUS = Metric(
     "audit.chain.status",
     "gauge",
     "{file}",
-    "State of the audit file: 1 for the one it is in, 0 for the other.",
+    "State of the audit file: 1 for the current state, 0 for the other.",
     (AUDIT_CHAIN_STATE,),
 )
 
-AUDIT_CHAIN_BROKEN = Event("audit.chain.broken", "The audit file was found changed.", _FIELDS)
+AUDIT_CHAIN_BROKEN = Event("audit.chain.broken", "A change of the audit file was detected.", _FIELDS)
 AUDIT_FILE_SENSITIVE = Event("audit.file.sensitive", "A sensitive file was opened.", (*_FIELDS, FILE_PATH))
 AUDIT_PROCESS_START = Event("audit.process.start", "A process was started.", (*_FIELDS, PROCESS_COMMAND_ARGS))
 AUDIT_NETWORK_PEER = Event(
@@ -76,4 +74,4 @@ AUDIT_HTTP_REFUSED = Event(
     "A request was answered with 401 or 403.",
     (*_FIELDS, CLIENT_ADDRESS, HTTP_REQUEST_METHOD, HTTP_ROUTE, HTTP_RESPONSE_STATUS_CODE, URL_PATH),
 )
-AUDIT_AUTH_LOGIN = Event("audit.auth.login", "Somebody tried to log in.", (*_FIELDS, CLIENT_ADDRESS, USER_ID))
+AUDIT_AUTH_LOGIN = Event("audit.auth.login", "A login was attempted.", (*_FIELDS, CLIENT_ADDRESS, USER_ID))

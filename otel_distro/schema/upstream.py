@@ -1,4 +1,4 @@
-"""Metrics of upstream that dashboards read."""
+"""Metrics of OpenTelemetry's instrumentors that dashboards read."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def port(store: Store) -> Iterator[int]:
-    """The port of a receiver that fills ``store``."""
+    """The port of a receiver that writes to ``store``."""
     with Receiver(store) as receiver:
         yield receiver.port
 

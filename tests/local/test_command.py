@@ -1,4 +1,4 @@
-"""``otel-distro local`` around real programs: nobody can tell from outside that it is there, but for the summary."""
+"""``otel-distro local`` around real programs: invisible from outside, but for the summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-# Sends one span with the SDK as the environment says, without any instrumentation.
+# Sends one span with the SDK as the environment configures it, without any instrumentation.
 SENDER = """
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
@@ -47,7 +47,10 @@ def local(*command: str | Path, options: tuple[str, ...] = ()) -> list[str]:
 
 
 def python(program: str, *arguments: str) -> list[str]:
-    """Return the command line of a bare Python program: without ``site``, so that nothing is instrumented."""
+    """Return the command line of a bare Python program.
+
+    Without ``site``, so that nothing is instrumented.
+    """
     return [sys.executable, "-I", "-S", "-c", program, *arguments]
 
 
@@ -63,7 +66,7 @@ def run(
 
 @contextmanager
 def started(tmp_path: Path, program: str, **how: Any) -> Iterator[subprocess.Popen[str]]:
-    """A Python program under the command, with pipes; whatever a failed test leaves of it is killed."""
+    """A Python program under the command, with pipes; it is killed if the test fails."""
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **how}
     process = subprocess.Popen(local(*python(program)), env=environment(tmp_path), start_new_session=True, **how)
     try:
@@ -88,14 +91,14 @@ def stored(tmp_path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])
-def test_the_exit_code_is_the_programs(tmp_path: Path, code: int) -> None:
-    """Any code comes through, and the run has it too."""
+def test_exit_code_is_that_of_the_program(tmp_path: Path, code: int) -> None:
+    """Every exit code is passed on, and stored with the run."""
     assert run(tmp_path, *python(f"raise SystemExit({code})")).returncode == code
     assert stored(tmp_path, "select exit_code, signal, end_ns > start_ns from run") == [(code, None, 1)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGINT])
-def test_a_program_killed_by_a_signal_looks_killed_by_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_status_of_killed_program_is_its_signal(tmp_path: Path, number: signal.Signals) -> None:
     """The caller of the wrapper sees the same status as without it, after the summary."""
     done = run(tmp_path, *python(f"import os; os.kill(os.getpid(), {int(number)})"), cwd=tmp_path)
     assert done.returncode == -number
@@ -104,8 +107,8 @@ def test_a_program_killed_by_a_signal_looks_killed_by_it(tmp_path: Path, number:
     assert not list(tmp_path.glob("core*"))
 
 
-def test_input_and_output_are_untouched(tmp_path: Path) -> None:
-    """Every byte goes through, in both directions, and the program's own errors come before the summary."""
+def test_input_and_output_are_unchanged(tmp_path: Path) -> None:
+    """Every byte passes, in both directions, and the program's stderr comes before the summary."""
     data = bytes(range(256)) * 4096
     program = "import sys; sys.stderr.write('mine\\n'); sys.stdout.buffer.write(sys.stdin.buffer.read()[::-1])"
     done = subprocess.run(
@@ -115,8 +118,8 @@ def test_input_and_output_are_untouched(tmp_path: Path) -> None:
     assert done.stderr.startswith(b"mine\n\n")
 
 
-def test_descriptors_directory_and_arguments_are_handed_on(tmp_path: Path) -> None:
-    """A descriptor the caller left open is open, and arguments that look like ours are the program's."""
+def test_descriptors_directory_and_arguments_are_inherited(tmp_path: Path) -> None:
+    """An open descriptor stays open, and arguments like those of the wrapper are the program's."""
     reader, writer = os.pipe()
     program = "import os, sys; os.write(int(sys.argv[1]), repr((os.getcwd(), sys.argv[2:])).encode())"
     arguments = ["--port", "--", "-h", "ü", ""]
@@ -127,11 +130,11 @@ def test_descriptors_directory_and_arguments_are_handed_on(tmp_path: Path) -> No
     assert done.returncode == 0
 
 
-def test_signal_mask_and_dispositions_are_those_of_a_bare_start(tmp_path: Path) -> None:
-    """The program starts as a shell would start it: what the wrapper does to its own signals is not inherited."""
+def test_signal_mask_and_handlers_are_those_of_a_bare_start(tmp_path: Path) -> None:
+    """The program starts as from a shell: it does not inherit the wrapper's changes of signals."""
     status = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]
     bare = subprocess.run(status, capture_output=True, text=True, check=True).stdout
-    # The C library keeps signals 32 and 33 for itself.
+    # The C library reserves signals 32 and 33.
     masks = [
         [int(mask, 16) % 2**31 for mask in re.findall(r"\t(\w+)", text)]
         for text in (bare, run(tmp_path, *status).stdout)
@@ -140,8 +143,8 @@ def test_signal_mask_and_dispositions_are_those_of_a_bare_start(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
-def test_a_signal_to_the_wrapper_reaches_the_program(tmp_path: Path, number: signal.Signals) -> None:
-    """The program may do its cleaning up; the wrapper waits for it and ends with its exit code."""
+def test_signal_to_the_wrapper_reaches_the_program(tmp_path: Path, number: signal.Signals) -> None:
+    """The program may clean up; the wrapper waits for it and exits with its code."""
     program = (
         "import signal, sys\n"
         "numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1]\n"
@@ -160,8 +163,8 @@ def test_a_signal_to_the_wrapper_reaches_the_program(tmp_path: Path, number: sig
     assert "exit 9" in err
 
 
-def test_a_program_that_ignores_a_signal_keeps_its_wrapper(tmp_path: Path) -> None:
-    """The wrapper never goes before the program, so the program is never an orphan."""
+def test_wrapper_outlives_a_signal_that_the_program_ignores(tmp_path: Path) -> None:
+    """The wrapper never exits before the program, so the program is never an orphan."""
     program = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -178,12 +181,12 @@ def test_a_program_that_ignores_a_signal_keeps_its_wrapper(tmp_path: Path) -> No
 
 
 def press_ctrl_c(tmp_path: Path, program: str) -> tuple[str, int]:
-    """Run ``program`` in a terminal, press Ctrl-C when it says ready, send SIGUSR1 to the wrapper when it is through.
+    """Run ``program`` in a terminal: Ctrl-C once it is ready, then SIGUSR1 to the wrapper.
 
-    Returns what it wrote after ``interrupted``, and the exit status.
+    Returns its output after ``interrupted``, and the exit status.
     """
     master, slave = pty.openpty()
-    # The session leader takes the terminal for its own, and Ctrl-C goes to its process group.
+    # The session leader acquires the terminal, and Ctrl-C is sent to its process group.
     terminal = {"stdin": slave, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
     with started(tmp_path, program, **terminal) as process:
         os.close(slave)
@@ -197,7 +200,7 @@ def press_ctrl_c(tmp_path: Path, program: str) -> tuple[str, int]:
 
 
 def test_ctrl_c_reaches_the_program(tmp_path: Path) -> None:
-    """The terminal interrupts the program as it does without the wrapper, and the wrapper outlives it."""
+    """The terminal interrupts the program as without the wrapper, and the wrapper outlives it."""
     program = (
         "import signal\n"
         "waited = signal.SIGINT, signal.SIGUSR1\n"
@@ -211,11 +214,11 @@ def test_ctrl_c_reaches_the_program(tmp_path: Path) -> None:
     assert press_ctrl_c(tmp_path, program) == ("cleaned up\n", 0)
 
 
-def test_the_wrapper_adds_no_second_interrupt(tmp_path: Path) -> None:
-    """A program outside the terminal's process group hears nothing of Ctrl-C, so nothing comes from the wrapper.
+def test_wrapper_adds_no_second_interrupt(tmp_path: Path) -> None:
+    """A program outside the terminal's process group gets no Ctrl-C, not from the wrapper either.
 
-    A fork of it stays in the group and tells when the interrupt was there. The wrapper handles signals one after the
-    other, so an interrupt of its own would come before SIGUSR1.
+    A fork of it stays in the group and reports the interrupt. The wrapper handles signals one after
+    the other, so an interrupt of its own would come before SIGUSR1.
     """
     program = (
         "import os, signal\n"
@@ -232,29 +235,29 @@ def test_the_wrapper_adds_no_second_interrupt(tmp_path: Path) -> None:
     assert press_ctrl_c(tmp_path, program) == ("got SIGUSR1\n", 0)
 
 
-def test_a_command_that_is_not_there_is_said_as_a_shell_says_it(tmp_path: Path) -> None:
+def test_missing_command_is_reported_like_in_a_shell(tmp_path: Path) -> None:
     """127 for not found, 126 for not executable, one line, no run."""
     missing = run(tmp_path, "no-such-command-here")
     assert (missing.returncode, missing.stdout) == (127, "")
-    assert missing.stderr == "otel-distro: local: no-such-command-here: command not found\n"
+    assert missing.stderr == "otel-distro: local: no-such-command-here: command not found [OD802]\n"
     plain = tmp_path / "plain"
     plain.write_text("no program")
     refused = run(tmp_path, plain)
     assert refused.returncode == 126
-    assert refused.stderr == f"otel-distro: local: {plain}: Permission denied\n"
+    assert refused.stderr == f"otel-distro: local: {plain}: Permission denied [OD802]\n"
     assert not (tmp_path / "state").exists()
 
 
-def test_a_wrong_call_is_explained(tmp_path: Path) -> None:
-    """No command, a port that is none: usage on stderr and 2."""
-    for options, words in (((), "which command"), (("--port", "99999"), "'99999' is not a port")):
+def test_wrong_usage_is_explained(tmp_path: Path) -> None:
+    """Without a command, or with a bad port: usage on stderr and status 2."""
+    for options, words in (((), "COMMAND is missing"), (("--port", "99999"), "'99999' is not a port")):
         done = run(tmp_path, options=options)
         assert done.returncode == 2
         assert words in done.stderr
 
 
-def test_a_taken_port_is_said_and_nothing_started(tmp_path: Path) -> None:
-    """A port asked for that is not free is an error, not another port."""
+def test_taken_port_is_reported_and_nothing_started(tmp_path: Path) -> None:
+    """A given port that is not free is an error; no other port is used."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run(tmp_path, *python("print('started')"), options=("--port", str(port)))
@@ -262,18 +265,18 @@ def test_a_taken_port_is_said_and_nothing_started(tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
 
 
-def test_a_state_directory_that_cannot_be_used_costs_one_line(tmp_path: Path) -> None:
+def test_unusable_state_directory_gives_one_line(tmp_path: Path) -> None:
     """The program runs, its exit code is kept, and the summary comes from memory."""
     (tmp_path / "state").write_text("a file where a directory is needed")
     done = run(tmp_path, sys.executable, "-c", SENDER + "raise SystemExit(4)")
     assert done.returncode == 4
-    assert len(re.findall("^otel-distro: .*kept in memory only$", done.stderr, re.MULTILINE)) == 1
+    assert len(re.findall("^otel-distro: .*kept in memory only \\[OD806\\]$", done.stderr, re.MULTILINE)) == 1
     assert re.search(r"by hand +1 ", done.stderr)
     assert "Kept in memory only, gone now." in done.stderr
 
 
-def test_a_full_disk_costs_the_data_only(tmp_path: Path) -> None:
-    """A store that cannot grow leaves the program its exit code and the summary a warning."""
+def test_full_disk_costs_the_data_only(tmp_path: Path) -> None:
+    """With a full disk the program keeps its exit code, and the summary has a warning."""
     limit = (600_000, 600_000)
     many = "for n in range(1000): provider.get_tracer('t').start_span('s', attributes={'v': 'x' * 2000}).end()\n"
     done = run(
@@ -290,8 +293,8 @@ def test_a_full_disk_costs_the_data_only(tmp_path: Path) -> None:
     assert "kept in memory" not in done.stderr
 
 
-def test_telemetry_goes_here_whatever_the_user_has_set(tmp_path: Path) -> None:
-    """Endpoints, headers and proxies for the real backend do not apply; other settings and attributes do."""
+def test_telemetry_is_sent_to_the_receiver_despite_settings(tmp_path: Path) -> None:
+    """Endpoints, headers and proxies of the real backend are replaced; other settings stay."""
     theirs = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "https://192.0.2.1:4318",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://192.0.2.1:4318/v1/traces",
@@ -327,8 +330,8 @@ def test_telemetry_goes_here_whatever_the_user_has_set(tmp_path: Path) -> None:
     assert stored(tmp_path, "select distinct run_id = (select id from run) from resource") == [(1,)]
 
 
-def test_an_untouched_program_tells_everything(tmp_path: Path) -> None:
-    """One command around a program without a line of telemetry: its SQL, log, error and metrics are in the summary."""
+def test_summary_of_unmodified_program_has_everything(tmp_path: Path) -> None:
+    """SQL, log, error and metrics of a program without telemetry code are in the summary."""
     app = tmp_path / "app.py"
     app.write_text(
         "import logging, sqlalchemy\n"
@@ -351,3 +354,17 @@ def test_an_untouched_program_tells_everything(tmp_path: Path) -> None:
     assert re.search(r"WARN 1", summary)
     assert re.search(r"^  1 . LookupError: no such order\n +File .*app\.py., line 7, in fail$", summary, re.MULTILINE)
     assert not re.search(r"no (traces|logs|metrics) arrived", summary)
+
+
+def test_unsupported_opentelemetry_is_reported_with_the_remedy(tmp_path: Path) -> None:
+    """If another release of OpenTelemetry keeps telemetry off, the remedy is printed."""
+    metadata = tmp_path / "packages" / "opentelemetry_sdk-1.99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: opentelemetry-sdk\nVersion: 1.99.0\n")
+    more = {"PYTHONPATH": str(metadata.parents[1])}
+    done = run(tmp_path, *python("raise SystemExit(3)"), env=environment(tmp_path, more))
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    number = next(index for index, line in enumerate(lines) if line.endswith("[OD808]"))
+    assert "opentelemetry-sdk 1.99.0 is installed" in lines[number]
+    assert " install 'opentelemetry-api==" in lines[number + 1]

@@ -1,4 +1,4 @@
-"""Which frame is to blame and which errors are the same, on stack traces that Python printed."""
+"""The frame that caused an error and the groups of errors, from stack traces of Python."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def stack_of(tmp_path: Path, last_line: str, name: str = "app.py") -> str:
     return subprocess.run([sys.executable, file], capture_output=True, text=True, check=False).stderr
 
 
-def test_the_last_frame_of_the_application_is_to_blame(tmp_path: Path) -> None:
-    """Frames of the standard library below it are not."""
+def test_culprit_is_the_last_frame_of_the_application(tmp_path: Path) -> None:
+    """Frames of the standard library below it do not count."""
     frame = culprit(stack_of(tmp_path, "parse('{')"))
     assert frame is not None
     assert (frame.path, frame.line, frame.function) == (str(tmp_path / "app.py"), 4, "parse")
 
 
-def test_a_cause_does_not_take_the_blame(tmp_path: Path) -> None:
-    """Of a chain the trace of the error itself counts, not that of its cause, which Python prints first."""
+def test_culprit_of_a_chain_is_in_the_error_itself(tmp_path: Path) -> None:
+    """The error's own trace counts, not that of its cause, which Python prints first."""
     stack = stack_of(tmp_path, "load('{')")
     assert stack.count("Traceback") == 2
     assert [frame.function for frame in frames(stack)] == ["<module>", "load"]
@@ -66,15 +66,15 @@ GROUP = """  + Exception Group Traceback (most recent call last):
 """
 
 
-def test_members_of_a_group_do_not_take_the_blame() -> None:
+def test_culprit_of_a_group_is_where_it_was_raised() -> None:
     """The place of an exception group is where the group was raised."""
     frame = culprit(GROUP)
     assert frame is not None
     assert (frame.line, frame.function) == (18, "gather")
 
 
-def test_only_libraries_in_the_trace_give_their_last_frame() -> None:
-    """Better a library's frame than none."""
+def test_culprit_among_libraries_is_the_last_frame() -> None:
+    """A library's frame is used if no other is in the trace."""
     frame = culprit(
         'Traceback (most recent call last):\n  File "/x/lib/python3.12/json/decoder.py", line 3, in decode\n'
     )
@@ -83,7 +83,7 @@ def test_only_libraries_in_the_trace_give_their_last_frame() -> None:
     assert culprit("ValueError: no trace") is None
 
 
-def test_a_group_survives_edits_and_moves_but_not_another_place(tmp_path: Path) -> None:
+def test_fingerprint_survives_edits_and_moves_only(tmp_path: Path) -> None:
     """Line, message, checkout and module prefix do not matter; class and function do."""
     one = culprit(stack_of(tmp_path / "a", "parse('{')", "shop/app.py"))
     moved = culprit(stack_of(tmp_path / "b", "\n\nparse('[')", "shop/app.py"))
@@ -95,7 +95,7 @@ def test_a_group_survives_edits_and_moves_but_not_another_place(tmp_path: Path) 
     assert fingerprint("ValueError", one) != fingerprint("KeyError", one)
 
 
-def test_generated_names_are_one_group() -> None:
+def test_fingerprint_ignores_digits_of_generated_names() -> None:
     """Numbers in the names of notebook cells and generated functions do not split a group."""
     stacks = [
         f'Traceback (most recent call last):\n  File "/tmp/ipykernel_{n}/{n}99.py", line {n}, in step_{n}\nE: {n}\n'
@@ -104,7 +104,7 @@ def test_generated_names_are_one_group() -> None:
     assert len({fingerprint("E", culprit(stack)) for stack in stacks}) == 1
 
 
-def test_a_hostile_trace_costs_linear_time() -> None:
-    """Megabytes that look almost like frames are gone through once."""
+def test_culprit_of_a_hostile_trace_takes_linear_time() -> None:
+    """Megabytes that almost look like frames are read once."""
     stack = "Traceback (most recent call last):\n" + '  File "' * 200_000 + "\n" + " |" * 500_000
     assert culprit(stack) is None

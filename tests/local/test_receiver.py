@@ -1,4 +1,4 @@
-"""OTLP over HTTP: what is taken, what is refused, and what a refusal leaves behind."""
+"""OTLP over HTTP: accepted requests, refused requests, and the state after a refusal."""
 
 from __future__ import annotations
 
@@ -43,21 +43,24 @@ ONE_SPAN = traces([span(1)])
     ],
     ids=["plain", "gzip", "deflate", "gzip in two members"],
 )
-def test_every_encoding_of_the_protocol_is_stored(port: int, query: Query, encoding: str, body: bytes) -> None:
-    """Plain, gzip (in several members too) and deflate bodies give the same row, and the answer is protobuf."""
+def test_body_in_every_encoding_is_stored(port: int, query: Query, encoding: str, body: bytes) -> None:
+    """Plain, gzip (in several members too) and deflate bodies give the same row.
+
+    The response is protobuf.
+    """
     answer = send(port, body, headers={"Content-Encoding": encoding} if encoding else {})
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"", "application/x-protobuf")
     assert query("select name, dur_ns, hex(span_id) from span") == [("work", 1_000_000, "0000000000000001")]
 
 
-def test_a_chunked_body_is_stored(port: int, query: Query) -> None:
-    """A client that does not know the length in advance is understood."""
+def test_chunked_body_is_stored(port: int, query: Query) -> None:
+    """A body of unknown length, in chunks, is accepted."""
     chunks = iter([ONE_SPAN[:7], ONE_SPAN[7:]])
     assert send(port, chunks, headers={"Transfer-Encoding": "chunked"}).status == 200
     assert query("select count(*) from span") == [(1,)]
 
 
-def test_each_signal_has_its_path(port: int, query: Query) -> None:
+def test_signal_has_its_path(port: int, query: Query) -> None:
     """Logs and metrics arrive beside traces."""
     assert send(port, logs([Log("hello", severity=13)]), "/v1/logs").status == 200
     assert send(port, gauge("queue.length", [(START_NS, 7.5, {"queue": "mail"})]), "/v1/metrics").status == 200
@@ -67,8 +70,8 @@ def test_each_signal_has_its_path(port: int, query: Query) -> None:
     ]
 
 
-def test_json_gives_the_rows_of_protobuf(port: int, query: Query) -> None:
-    """OTLP's JSON, with hexadecimal identifiers and numbers as text, is the same telemetry."""
+def test_json_body_gives_the_rows_of_protobuf(port: int, query: Query) -> None:
+    """OTLP's JSON, with hexadecimal identifiers and numbers as text, gives the same rows."""
     body = {
         "resourceSpans": [
             {
@@ -99,8 +102,8 @@ def test_json_gives_the_rows_of_protobuf(port: int, query: Query) -> None:
     assert query("select service from resource") == [("shop",)]
 
 
-def test_the_sdks_exporter_is_served(port: int, query: Query) -> None:
-    """OpenTelemetry's own exporter delivers a span with its error, gzipped, on a connection it keeps."""
+def test_exporter_of_the_sdk_is_served(port: int, query: Query) -> None:
+    """OpenTelemetry's exporter delivers a span with its error, gzipped, on a kept connection."""
     exporter = OTLPSpanExporter(f"http://127.0.0.1:{port}/v1/traces", compression=None)
     provider = TracerProvider(resource=Resource({"service.name": "real"}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -142,8 +145,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_answered_counted_and_harmless(port: int, query: Query, case: str) -> None:
-    """The client reads the status, the reason is counted with an example, nothing is stored, the next request is."""
+def test_refused_request_is_answered_and_counted(port: int, query: Query, case: str) -> None:
+    """The client gets the status, the reason is counted with an example, nothing is stored.
+
+    The next request is stored.
+    """
     body, headers, status, reason = REFUSED[case]
     answer = send(port, body, content_type=None, headers={"Content-Type": "application/x-protobuf", **headers})
     assert answer.status == status
@@ -154,7 +160,7 @@ def test_what_is_refused_is_answered_counted_and_harmless(port: int, query: Quer
     assert query("select count(*) from span") == [(1,)]
 
 
-def test_a_refusal_says_why_as_the_protocol_wants_it(port: int) -> None:
+def test_refused_request_gets_a_status_message(port: int) -> None:
     """The body of an error is a ``google.rpc.Status``."""
     answer = send(port, ONE_SPAN, headers={"Content-Encoding": "br"})
     assert Status.FromString(answer.body).message == "content encoding not supported: br"
@@ -177,8 +183,8 @@ def test_a_refusal_says_why_as_the_protocol_wants_it(port: int) -> None:
         (b"nonsense\r\n\r\n", b"400"),
     ],
 )
-def test_raw_requests_that_break_the_protocol_are_refused(port: int, raw: bytes, status: bytes) -> None:
-    """No length, broken chunks, no or a foreign host, a preflight: each gets an answer and no permission."""
+def test_malformed_request_is_refused(port: int, raw: bytes, status: bytes) -> None:
+    """No length, broken chunks, no or a foreign host, a preflight: each is refused."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(raw.replace(b"{host}", b"127.0.0.1:%d" % port))
         connection.shutdown(socket.SHUT_WR)
@@ -187,21 +193,21 @@ def test_raw_requests_that_break_the_protocol_are_refused(port: int, raw: bytes,
     assert b"Access-Control" not in answer
 
 
-def test_other_paths_are_not_found(port: int) -> None:
-    """There is ``/healthz`` and the three paths of OTLP, nothing else, and no way to read telemetry."""
+def test_unknown_path_is_not_found(port: int) -> None:
+    """Only ``/healthz`` and the three paths of OTLP exist; telemetry cannot be read."""
     assert send(port, ONE_SPAN, "/v1/profiles").status == 404
     assert send(port, b"", "/", method="GET").status == 404
     assert send(port, b"", "/v1/traces", method="GET").status == 404
 
 
-def test_healthz_tells_who_is_there(port: int) -> None:
-    """A second command can tell our server from a stranger's."""
+def test_healthz_identifies_the_server(port: int) -> None:
+    """A second command can distinguish this server from another one."""
     answer = send(port, b"", "/healthz", method="GET")
     assert (answer.status, json.loads(answer.body)["product"]) == (200, "otel-distro")
 
 
-def test_a_full_queue_asks_to_come_again_and_loses_nothing(store: Store, port: int, query: Query) -> None:
-    """While the writer is held up requests are refused with 503 and Retry-After; those accepted are all stored."""
+def test_full_queue_requests_a_retry_and_loses_nothing(store: Store, port: int, query: Query) -> None:
+    """While the writer is blocked, requests get 503 and Retry-After; accepted ones are stored."""
     gate = threading.Event()
 
     def hold(_: sqlite3.Connection) -> None:
@@ -220,8 +226,8 @@ def test_a_full_queue_asks_to_come_again_and_loses_nothing(store: Store, port: i
     assert send(port, traces([span(accepted + 1)])).status == 200
 
 
-def test_many_clients_at_once_lose_nothing(port: int, query: Query) -> None:
-    """More clients than there are connections: each span is stored once. Who is told to come back comes back."""
+def test_many_concurrent_clients_lose_nothing(port: int, query: Query) -> None:
+    """With more clients than connections each span is stored once, after retries."""
 
     def client(number: int) -> None:
         body = traces([span(1000 * number + n) for n in range(1, 6)])
@@ -237,7 +243,7 @@ def test_many_clients_at_once_lose_nothing(port: int, query: Query) -> None:
 
 
 def idle(port: int, count: int) -> Iterator[socket.socket]:
-    """Open connections that have sent a request and wait for a next one."""
+    """Open connections that have sent a request and wait for the next one."""
     for _ in range(count):
         connection = socket.create_connection(("127.0.0.1", port), timeout=20)
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % port)
@@ -245,16 +251,16 @@ def idle(port: int, count: int) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_idle_connections_do_not_keep_others_out(port: int) -> None:
-    """Twice as many clients that keep their connection as fit: the next one is served all the same."""
+def test_idle_connections_do_not_block_others(port: int) -> None:
+    """With twice as many kept connections as the limit, the next client is served all the same."""
     with ExitStack() as stack:
         for connection in idle(port, 2 * MAX_CONNECTIONS):
             stack.enter_context(connection)
         assert send(port, ONE_SPAN).status == 200
 
 
-def test_stop_closes_the_port_and_idle_connections(store: Store) -> None:
-    """After stop nobody listens, a waiting client sees the end, and the store still takes what it is given."""
+def test_stop_closes_port_and_idle_connections(store: Store) -> None:
+    """After stop the port is closed, a waiting client sees the end, and the store still accepts."""
     receiver = Receiver(store).start()
     (connection,) = idle(receiver.port, 1)
     receiver.stop()
@@ -265,7 +271,7 @@ def test_stop_closes_the_port_and_idle_connections(store: Store) -> None:
     assert store.put("traces", ONE_SPAN)
 
 
-def test_it_listens_on_loopback_only(store: Store) -> None:
-    """Another address of this machine, even of the loopback network, is not answered."""
+def test_receiver_listens_on_loopback_only(store: Store) -> None:
+    """Another address of this machine, even of the loopback network, refuses connections."""
     with Receiver(store) as receiver, pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.2", receiver.port), timeout=20)

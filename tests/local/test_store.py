@@ -1,4 +1,4 @@
-"""What is kept, once; within which bounds; and what happens to a file that cannot be used."""
+"""The store: deduplication, limits, and files that cannot be used."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ERROR = {"exception.type": "ValueError", "exception.message": "bad row", "exception.stacktrace": "ValueError: bad row"}
 
 
-def test_a_batch_delivered_again_adds_nothing(store: Store, query: Query) -> None:
-    """Spans, logs, points and errors of a repeated request, whole or in other company, are there once."""
+def test_batch_delivered_again_adds_no_row(store: Store, query: Query) -> None:
+    """A repeated request, whole or together with others, adds no row."""
     one = traces([span(1, error=ERROR)]), logs([Log("a", attributes=ERROR)]), gauge("g", [(START_NS, 1.0, {})])
     more = traces([span(1, error=ERROR), span(2)]), logs([Log("a", attributes=ERROR), Log("b")])
     tables = "select (select count(*) from span), (select count(*) from log), (select count(*) from point), n"
@@ -40,37 +40,40 @@ def test_a_batch_delivered_again_adds_nothing(store: Store, query: Query) -> Non
     assert query(f"{tables} from (select count(*) n from exc)") == [(2, 2, 1, 2)]
 
 
-def test_requests_joined_into_one_body_are_not_doubled(store: Store, query: Query) -> None:
-    """A sender may concatenate requests; the same chunk twice in one body is there once."""
+def test_body_of_joined_requests_is_stored_once(store: Store, query: Query) -> None:
+    """A sender may concatenate requests; the same chunk twice in one body is stored once."""
     chunk = logs([Log("a"), Log("a")])
     assert store.put("logs", chunk + chunk)
     assert query("select count(*) from log") == [(2,)]
 
 
 def test_equal_records_of_one_batch_are_all_kept(store: Store, query: Query) -> None:
-    """A clock too coarse to tell two records apart does not lose one; delivered again they stay two."""
+    """Two records with equal timestamps are both kept; delivered again they stay two."""
     for _ in range(2):
         assert store.put("logs", logs([Log("tick"), Log("tick"), Log("tock")]))
     assert query("select body, count(*) from log group by body order by body") == [("tick", 2), ("tock", 1)]
 
 
-def test_the_same_record_of_two_processes_is_two(store: Store, query: Query) -> None:
-    """The resource is part of what makes a record the same."""
+def test_record_of_two_processes_is_stored_twice(store: Store, query: Query) -> None:
+    """The resource is part of a record's identity."""
     for instance in ("a", "b"):
         assert store.put("logs", logs([Log("start")], resource({"service.instance.id": instance})))
     assert query("select instance from log join resource using (rid) order by 1") == [("a",), ("b",)]
 
 
-def test_one_error_seen_by_span_and_log_is_one(store: Store, query: Query) -> None:
-    """Joined on trace, span and class; the log record may lack the module of the type."""
+def test_error_on_span_and_log_is_stored_once(store: Store, query: Query) -> None:
+    """Errors join on trace, span and class; the log record may lack the module of the type."""
     qualified = {**ERROR, "exception.type": "shop.errors.OutOfStock"}
     assert store.put("traces", traces([span(5, error=qualified)]))
     assert store.put("logs", logs([Log("failed", trace=5, span=5, attributes={"exception.type": "OutOfStock"})]))
     assert query("select type, hex(span_id) from exc") == [("shop.errors.OutOfStock", "0000000000000005")]
 
 
-def test_odd_data_are_stored_or_counted_and_stop_nothing(store: Store, query: Query) -> None:
-    """Times and numbers beyond what SQLite holds, NaN, bad ids, empty metrics: the good span beside them is there."""
+def test_extreme_data_is_stored_or_counted(store: Store, query: Query) -> None:
+    """Times and numbers beyond SQLite's range, NaN, bad ids, empty metrics are stored or counted.
+
+    The good span beside them is stored.
+    """
     odd = span(1, attributes={"nan": float("nan"), "inf": float("-inf"), "big": 2**63 - 1, "nul": "a\0b"})
     odd.start_time_unix_nano = 2**64 - 1
     odd.end_time_unix_nano = 1
@@ -100,8 +103,8 @@ def test_odd_data_are_stored_or_counted_and_stop_nothing(store: Store, query: Qu
     assert query("select reason, n from dropped") == [("identifier not valid", 1)]
 
 
-def test_what_is_too_large_is_cut_and_counted(store: Store, query: Query) -> None:
-    """Long values, too many attributes and events are cut to the limits, and the summary can say so."""
+def test_value_beyond_limit_is_cut_and_counted(store: Store, query: Query) -> None:
+    """Long values and too many attributes or events are cut to the limits, and counted."""
     fat = span(1, attributes={"v": "x" * (LIMITS.value + 1), **{f"a{n}": n for n in range(LIMITS.attributes)}})
     for _ in range(LIMITS.children + 1):
         fat.events.add(name="e")
@@ -117,8 +120,8 @@ def test_what_is_too_large_is_cut_and_counted(store: Store, query: Query) -> Non
     ]
 
 
-def test_series_without_end_are_refused_and_known_ones_go_on(store: Store, query: Query) -> None:
-    """Beyond the bound a new series is counted as refused; points of the others still arrive."""
+def test_series_beyond_limit_is_refused_and_known_ones_continue(store: Store, query: Query) -> None:
+    """Beyond the limit a new series is counted as refused; points of the others still arrive."""
     many = [(START_NS, 1.0, {"user": n}) for n in range(rows.MAX_SERIES + 10)]
     assert store.put("metrics", gauge("g", many))
     assert store.put("metrics", gauge("g", [(START_NS + 1, 2.0, {"user": 3}), (START_NS + 1, 2.0, {"user": -1})]))
@@ -127,8 +130,8 @@ def test_series_without_end_are_refused_and_known_ones_go_on(store: Store, query
     assert query("select n from dropped") == [(11,)]
 
 
-def test_a_long_series_loses_its_oldest_points(store: Store, query: Query) -> None:
-    """A program that runs for days keeps the newest of each series."""
+def test_long_series_loses_its_oldest_points(store: Store, query: Query) -> None:
+    """A series of a program that runs for days keeps its newest points."""
     for first in range(0, rows.MAX_POINTS + 1000, 1000):
         assert store.put("metrics", gauge("g", [(START_NS + first + n, 1.0, {}) for n in range(1000)]))
     ((count, newest),) = query("select count(*), max(ts) from point")
@@ -136,8 +139,8 @@ def test_a_long_series_loses_its_oldest_points(store: Store, query: Query) -> No
     assert newest == START_NS + rows.MAX_POINTS + 999
 
 
-def test_what_is_no_request_is_counted_and_the_rest_of_its_group_stored(store: Store, query: Query) -> None:
-    """A body that nobody checked cannot take others down with it."""
+def test_invalid_request_is_counted_and_others_of_batch_are_stored(store: Store, query: Query) -> None:
+    """An unchecked body is counted, and does not discard the others of its batch."""
     assert store.put("traces", traces([span(1)]))
     assert store.put("traces", b"\xff\xff\xff")
     assert store.put("traces", traces([span(2)]))
@@ -146,7 +149,7 @@ def test_what_is_no_request_is_counted_and_the_rest_of_its_group_stored(store: S
 
 
 def test_file_and_directory_are_private(tmp_path: Path) -> None:
-    """The directory has mode 0700; the file and what SQLite lays beside it 0600, whatever the umask."""
+    """The directory has mode 0700; SQLite's files have mode 0600, whatever the umask."""
     path = tmp_path / "state" / "local" / "s.db"
     before = os.umask(0)
     try:
@@ -160,15 +163,15 @@ def test_file_and_directory_are_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_the_place_follows_xdg(tmp_path: Path) -> None:
-    """``XDG_STATE_HOME`` counts when it is absolute; otherwise ``~/.local/state``."""
+def test_default_path_follows_xdg(tmp_path: Path) -> None:
+    """An absolute ``XDG_STATE_HOME`` is used, else ``~/.local/state``."""
     assert default_path({"XDG_STATE_HOME": str(tmp_path)}).parent == tmp_path / "otel-distro" / "local"
     fallback = Path.home() / ".local" / "state" / "otel-distro" / "local"
     assert default_path({}).parent == default_path({"XDG_STATE_HOME": "relative"}).parent == fallback
 
 
-def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Containers run programs as users that nobody knows."""
+def test_default_path_without_home_raises_with_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home directory, as in containers, gets an error that names the options."""
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
     with pytest.raises(StoreError, match="set XDG_STATE_HOME or use --db"):
@@ -176,7 +179,7 @@ def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fill(store: Store, requests: int, run_id: str = "") -> None:
-    """Put ``requests`` times half a megabyte of spans, waiting where the queue is full."""
+    """Put ``requests`` times half a megabyte of spans, waiting while the queue is full."""
     of = resource({"otel_distro.run.id": run_id} if run_id else {})
     for number in range(requests):
         first = int.from_bytes(os.urandom(6), "big")
@@ -185,8 +188,8 @@ def fill(store: Store, requests: int, run_id: str = "") -> None:
         assert store.flush(30)
 
 
-def test_the_file_stays_below_its_bound_and_keeps_the_newest(tmp_path: Path) -> None:
-    """Four times as much as fits: the oldest go, the newest are there, and the loss is counted."""
+def test_file_at_limit_drops_the_oldest_data(tmp_path: Path) -> None:
+    """Beyond the limit the oldest data is dropped and counted, the newest is kept."""
     cap = 8 * 1024 * 1024
     path = tmp_path / "s.db"
     with Store(path, cap=cap) as store:
@@ -203,7 +206,7 @@ def test_the_file_stays_below_its_bound_and_keeps_the_newest(tmp_path: Path) -> 
 
 
 def add_run(store: Store, run_id: str, start_ns: int, *, pinned: bool = False, end_ns: int | None = 1) -> None:
-    """Add a run, ended unless ``end_ns`` is None, with a span of its own."""
+    """Add a run with a span of its own; it has ended unless ``end_ns`` is missing."""
     values = (run_id, start_ns, end_ns, pinned, os.getpid())
 
     def insert(db: sqlite3.Connection) -> None:
@@ -218,7 +221,7 @@ def add_run(store: Store, run_id: str, start_ns: int, *, pinned: bool = False, e
 
 
 def kept(path: Path) -> set[str]:
-    """Open the store anew and return the runs it keeps, each with its span."""
+    """Reopen the store and return the runs it keeps, each with its span."""
     with Store(path, run_id="new") as store:
         assert store.flush(20)
         with closing(store.connect()) as connection:
@@ -227,8 +230,8 @@ def kept(path: Path) -> set[str]:
             return runs
 
 
-def test_old_runs_go_with_all_their_data(tmp_path: Path) -> None:
-    """Older than the bound: gone, unless pinned or still running."""
+def test_run_beyond_age_limit_is_dropped_with_its_data(tmp_path: Path) -> None:
+    """A run beyond the age limit is dropped, unless it is pinned or still running."""
     path = tmp_path / "s.db"
     now = time.time_ns()
     old = now - retention.MAX_AGE_NS - 1
@@ -241,8 +244,8 @@ def test_old_runs_go_with_all_their_data(tmp_path: Path) -> None:
     assert kept(path) == {"pinned", "running", "young"}
 
 
-def test_only_so_many_runs_are_kept(tmp_path: Path) -> None:
-    """With the one that starts there are as many as the bound says; the oldest made room."""
+def test_runs_beyond_count_limit_are_dropped(tmp_path: Path) -> None:
+    """Including the one that starts, only so many runs are kept; the oldest is dropped."""
     path = tmp_path / "s.db"
     now = time.time_ns()
     with Store(path) as store:
@@ -252,8 +255,8 @@ def test_only_so_many_runs_are_kept(tmp_path: Path) -> None:
     assert kept(path) == {f"run {number}" for number in range(4, retention.MAX_RUNS + 3)}
 
 
-def test_room_is_made_by_whole_runs_first(tmp_path: Path) -> None:
-    """A store that is too large loses its oldest run, not the beginning of each."""
+def test_store_beyond_size_limit_drops_whole_runs_first(tmp_path: Path) -> None:
+    """A store that is too large drops its oldest run, not the beginning of each."""
     path = tmp_path / "s.db"
     now = time.time_ns()
     with Store(path, cap=100 * 1024 * 1024) as store:
@@ -268,8 +271,8 @@ def test_room_is_made_by_whole_runs_first(tmp_path: Path) -> None:
             ]
 
 
-def test_a_reader_in_another_process_works_while_data_arrive(tmp_path: Path) -> None:
-    """The file is read by plain SQLite beside the writer, even inside a transaction of it."""
+def test_reader_in_another_process_works_during_writes(tmp_path: Path) -> None:
+    """Plain SQLite reads the file beside the writer, even during one of its transactions."""
     path = tmp_path / "s.db"
     program = f"import sqlite3; print(sqlite3.connect({str(path)!r}).execute('select count(*) from span').fetchone())"
     seen: list[str] = []
@@ -286,8 +289,8 @@ def test_a_reader_in_another_process_works_while_data_arrive(tmp_path: Path) -> 
     assert seen == ["(1,)\n"]
 
 
-def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
-    """A file of another program, or of another version of ours, is refused by name and not changed."""
+def test_foreign_database_is_refused_and_unchanged(tmp_path: Path) -> None:
+    """A file of another program or of another version is refused by name and not changed."""
     path = tmp_path / "theirs.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("create table t (x)")
@@ -302,8 +305,8 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
         Store(text)
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """Nobody can make us write elsewhere by a link in the state directory."""
+def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    """A symbolic link in the state directory cannot redirect writes."""
     target = tmp_path / "target"
     link = tmp_path / "s.db"
     link.symlink_to(target)
@@ -312,8 +315,8 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_many_commands_may_open_a_new_store_at_once(tmp_path: Path) -> None:
-    """Whoever comes first makes the tables; all of them write."""
+def test_new_store_opened_by_many_commands_works(tmp_path: Path) -> None:
+    """Of several commands that start together, one creates the tables and all write."""
     program = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -340,10 +343,29 @@ def test_many_commands_may_open_a_new_store_at_once(tmp_path: Path) -> None:
         assert connection.execute("select count(*) from dropped").fetchone() == (0,)
 
 
-def test_memory_serves_when_there_is_no_file() -> None:
-    """Without a path everything works as with one."""
+def test_store_without_path_works_in_memory() -> None:
+    """Without a path the store works alike, in memory."""
     with Store(None) as store:
         assert store.put("traces", traces([span(1)]))
         assert store.flush(20)
         with closing(store.connect()) as connection:
             assert connection.execute("select count(*) from span").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("order", [("traces", "logs"), ("logs", "traces")])
+def test_error_with_fingerprint_of_sender_is_grouped_by_it(store: Store, query: Query, order: tuple[str, ...]) -> None:
+    """An error on a span and in a record forms one group, in either order of arrival.
+
+    The group is the sender's fingerprint.
+    """
+    bodies = {
+        "traces": traces([span(1, error=ERROR), span(2, error=ERROR)]),
+        "logs": logs([Log("bad", trace=1, span=1, attributes={**ERROR, "python.exception.fingerprint": "ab12"})]),
+    }
+    for signal in (*order, *order):
+        assert store.put(signal, bodies[signal])
+    found = query("select fp, n, stack from exc_group order by fp = 'ab12'")
+    assert [(fp == "ab12", n, stack) for fp, n, stack in found] == [
+        (False, 1, "ValueError: bad row"),
+        (True, 1, "ValueError: bad row"),
+    ]

@@ -49,7 +49,7 @@ class Terminal(io.StringIO):
 
 
 def shown(summary: Summary, stream: Terminal | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """Return the summary as a stream of 100 columns would get it."""
+    """Return the summary as printed to a stream of 100 columns."""
     return render(summary, Path("/state/s.db"), True, {"COLUMNS": "100", **(environ or {})}, stream or Terminal())
 
 
@@ -104,8 +104,8 @@ def busy() -> tuple[tuple[str, bytes], ...]:
     )
 
 
-def test_the_numbers_are_those_of_the_telemetry(summarise: Summarise) -> None:
-    """Counts, percentiles, statements by total time, calls of old and new conventions, levels, process."""
+def test_summary_numbers_are_those_of_the_telemetry(summarise: Summarise) -> None:
+    """Counts, percentiles, statements by total time, old and new conventions, levels, process."""
     summary = summarise(*busy())
     assert (summary.traces, summary.spans, summary.failed_spans) == (101, 114, 1)
     assert (summary.logs, summary.metrics, summary.series, summary.points) == (7, 2, 3, 9)
@@ -120,8 +120,8 @@ def test_the_numbers_are_those_of_the_telemetry(summarise: Summarise) -> None:
     assert [(p.name, p.peak_memory, p.cpu_s) for p in summary.processes] == [("shop 4711", 90e6, 2.0)]
 
 
-def test_events_are_counted_by_name(summarise: Summarise) -> None:
-    """Business and audit events stand with how many of them tell of a failure; exceptions are told elsewhere."""
+def test_summary_counts_events_by_name(summarise: Summarise) -> None:
+    """Business and audit events are listed with their failures; exceptions are not among them."""
     told = [("order.paid", 9), ("order.paid", 13), ("audit.http.refused", 13), ("order.paid", 9), ("exception", 17)]
     records = [Log(f"{name} {number}", severity, event=name) for number, (name, severity) in enumerate(told)]
     summary = summarise(("logs", logs([*records, Log("a line")])))
@@ -131,8 +131,8 @@ def test_events_are_counted_by_name(summarise: Summarise) -> None:
     assert re.search(r"^  order\.paid +3 +1$", text, re.MULTILINE)
 
 
-def test_what_is_new_folded_and_refused_is_said(summarise: Summarise) -> None:
-    """New kinds of errors, log records that others stand for, and refused attempts by the client's address."""
+def test_summary_counts_new_duplicate_and_refused(summarise: Summarise) -> None:
+    """New kinds of errors, duplicates, and refused attempts by client address are counted."""
     failed = {"audit.outcome": "failure"}
     refused: list[dict[str, Value]] = [{**failed, "client.address": f"192.0.2.{n}"} for n in (1, 2, 2)]
     records = [
@@ -144,22 +144,22 @@ def test_what_is_new_folded_and_refused_is_said(summarise: Summarise) -> None:
         Log("out", 13, attributes=failed, event="audit.auth.login"),
     ]
     summary = summarise(("logs", logs(records)))
-    assert (summary.new_errors, summary.folded) == (1, 41)
+    assert (summary.new_errors, summary.duplicates) == (1, 41)
     assert list(summary.refused.items()) == [("192.0.2.2", 2), ("192.0.2.1", 1)]
     text = shown(summary)
     assert ", 1 new in this version" in text
-    assert "and 41 repeats folded" in text
+    assert "and 41 duplicates removed" in text
     assert re.search(r"^  192\.0\.2\.2 +2$", text, re.MULTILINE)
 
 
-def test_other_runs_do_not_count(summarise: Summarise) -> None:
+def test_summary_excludes_other_runs(summarise: Summarise) -> None:
     """Telemetry that names another run is in the store, not in this summary."""
     other = resource({"otel_distro.run.id": "r2"})
     assert summarise(("traces", traces([span(1)])), ("traces", traces([span(2), span(3)], other))).spans == 1
 
 
-def test_an_error_on_its_way_counts_once(summarise: Summarise) -> None:
-    """It was recorded by two nested spans and by a hook after both had ended; another one was not."""
+def test_error_recorded_by_nested_spans_counts_once(summarise: Summarise) -> None:
+    """An error recorded by two nested spans, and later by a hook, counts once."""
     hook = Log("uncaught", 21, START_NS + MS, attributes=DECLINED)
     summary = summarise(
         ("traces", traces([span(1, "outer", error=DECLINED), span(2, "inner", trace=1, parent=1, error=DECLINED)])),
@@ -171,8 +171,8 @@ def test_an_error_on_its_way_counts_once(summarise: Summarise) -> None:
     ]
 
 
-def test_a_person_reads_what_happened(summarise: Summarise) -> None:
-    """Everything has its line, and no line is wider than asked."""
+def test_summary_text_has_every_section(summarise: Summarise) -> None:
+    """Every section has its lines, and no line is wider than requested."""
     text = shown(summarise(*busy(), ("traces", traces([span(999, "pay", error=DECLINED)]))))
     for expected in (
         r"^── otel-distro local · shop ─+ exit 3 ──$",
@@ -199,8 +199,11 @@ def test_a_person_reads_what_happened(summarise: Summarise) -> None:
         assert max(columns_of(line) for line in lines) == width
 
 
-def test_colour_is_for_terminals_that_want_it(summarise: Summarise) -> None:
-    """Escapes appear on a terminal, and not with NO_COLOR, on a dumb one or in a file; the words are the same."""
+def test_summary_has_colours_only_on_terminals(summarise: Summarise) -> None:
+    """Escapes appear on a terminal, and not with NO_COLOR, on a dumb terminal or in a file.
+
+    The words are the same.
+    """
     summary = summarise(*busy())
     plain = shown(summary)
     coloured = shown(summary, Terminal(tty=True))
@@ -211,16 +214,16 @@ def test_colour_is_for_terminals_that_want_it(summarise: Summarise) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_a_poor_encoding_gets_plain_text(summarise: Summarise, encoding: str) -> None:
-    """Symbols and telemetry that the stream cannot show are replaced, not raised, and nothing gets wider."""
+def test_summary_in_poor_encoding_is_plain_text(summarise: Summarise, encoding: str) -> None:
+    """Characters that the stream cannot encode are replaced, and no line gets wider."""
     text = shown(summarise(("traces", traces([span(1, "Größe 漢字 🎉", error=DECLINED)]))), Terminal(encoding))
     text.encode(encoding)
     assert "-- otel-distro local - shop" in text
     assert "1 x Declined: no" in text
 
 
-def test_telemetry_cannot_write_to_the_terminal(summarise: Summarise) -> None:
-    """Escape sequences, line ends and right-to-left overrides in names and messages are shown as harmless text."""
+def test_summary_neutralises_control_characters(summarise: Summarise) -> None:
+    """Escape sequences, line ends and right-to-left overrides in telemetry become harmless text."""
     evil = "a\x1b]0;title\x07b\r\nc\x9b31m\u202ed"
     error = {**DECLINED, "exception.message": evil, "exception.stacktrace": STACK.replace("charge", evil)}
     statement = {"db.system.name": "x", "db.query.text": evil}
@@ -229,8 +232,8 @@ def test_telemetry_cannot_write_to_the_terminal(summarise: Summarise) -> None:
     assert "a?]0;title?b c?31m?d" in text
 
 
-def test_what_is_missing_is_said(summarise: Summarise) -> None:
-    """A signal that never arrived, one that the user switched off, dropped data, a store that was too slow."""
+def test_summary_warns_of_missing_signals(summarise: Summarise) -> None:
+    """Missing signals, dropped data and a slow store are reported; a signal switched off is not."""
     summary = summarise(("traces", traces([span(1)])))
     summary.dropped = [("logs", "body not valid", 3)]
     text = render(summary, None, False, {"OTEL_METRICS_EXPORTER": "none"}, Terminal())
@@ -242,8 +245,8 @@ def test_what_is_missing_is_said(summarise: Summarise) -> None:
     assert "traces arrived" not in text
 
 
-def test_silence_has_its_own_words(summarise: Summarise) -> None:
-    """Nothing at all is one warning with a hint, or with the reason where it is known."""
+def test_summary_without_telemetry_has_one_warning(summarise: Summarise) -> None:
+    """A run without telemetry has one warning with a hint, or with the known reason."""
     summary = summarise(outcome=Outcome(None, 11, START_NS, START_NS + 1, 0, 0))
     text = shown(summary)
     assert "killed by SIGSEGV" in text
@@ -251,8 +254,8 @@ def test_silence_has_its_own_words(summarise: Summarise) -> None:
     assert "OTEL_SDK_DISABLED=true" in shown(summary, environ={"OTEL_SDK_DISABLED": "true"})
 
 
-def test_a_run_that_is_not_there_is_an_error(store: Store) -> None:
-    """A summary of nothing would look like a program that did nothing."""
+def test_summary_of_unknown_run_raises(store: Store) -> None:
+    """An unknown run raises: an empty summary would look like an idle program."""
     with closing(store.connect()) as connection, pytest.raises(LookupError, match="run nope is not in the store"):
         collect(connection, "nope")
 
@@ -269,13 +272,13 @@ def test_a_run_that_is_not_there_is_an_error(store: Store) -> None:
         (3_700 * 10**9, "1h 1m"),
     ],
 )
-def test_times_have_three_digits(nanoseconds: int, text: str) -> None:
-    """From microseconds to hours."""
+def test_durations_have_three_digits(nanoseconds: int, text: str) -> None:
+    """Durations are shown from microseconds to hours."""
     assert duration(nanoseconds, UNICODE) == text
 
 
-def test_bytes_and_wide_characters_are_measured() -> None:
-    """Units by 1024; a wide character takes two columns, a combining one none, and cutting obeys both."""
+def test_memory_and_wide_characters_are_measured() -> None:
+    """Units by 1024; wide characters take two columns, combining ones none, when cutting too."""
     assert [memory(n) for n in (0, 1023, 2048, 84 * 2**20, 3 * 2**30)] == [
         "0 B",
         "1023 B",
@@ -297,12 +300,12 @@ def test_bytes_and_wide_characters_are_measured() -> None:
         (["x", "--auth", "--next", "value"], ["x", "--auth", "--next", "value"]),
     ],
 )
-def test_secrets_of_the_command_line_are_not_kept(argv: list[str], expected: list[str]) -> None:
-    """Values of options and variables that look secret, and credentials of URLs."""
+def test_command_line_is_kept_without_secrets(argv: list[str], expected: list[str]) -> None:
+    """Values of options and variables that look secret are hidden, and credentials of URLs."""
     assert without_secrets(argv) == expected
 
 
-def test_a_run_is_stored_without_secrets(store: Store, query: Callable[..., list[tuple[Any, ...]]]) -> None:
+def test_run_is_stored_without_secrets(store: Store, query: Callable[..., list[tuple[Any, ...]]]) -> None:
     """The row has what a history of runs needs."""
     run = Run("r9", "n", ["x", "--token=abc"], START_NS)
     store.submit(run.begin)

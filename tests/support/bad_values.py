@@ -1,4 +1,4 @@
-"""Values of OpenTelemetry's environment variables that users get wrong, and what becomes of them."""
+"""Bad, unusual and good values of OpenTelemetry's environment variables, with their results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GARBAGE = [
     *("x" * 1_000_000, ",=" * 10_000, "a=b," * 10_000 + "c", "(" * 5000, "http://" + "@:/?[]" * 5000),
     *("\udcff\ud800", "\x7f\x1b]0;", "%", "://", "[", "-"),
 ]
-"""Values that no variable means."""
+"""Values that are not valid for any variable."""
 
 BAD: list[tuple[str, str, str]] = [
     ("OTEL_SDK_DISABLED", "yes", "false"),
@@ -119,7 +119,7 @@ BAD: list[tuple[str, str, str]] = [
     ("OTEL_DISTRO_SPOOL_FSYNC", "on", "false"),
     ("OTEL_DISTRO_CARDINALITY_LIMIT", "few", "2000"),
 ]
-"""Variable, value, and what the line says is used instead."""
+"""Variable, value, and the value that the line says is used instead."""
 
 BAD_TOGETHER: list[tuple[dict[str, str], str, str]] = [
     ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1.5"}, "OTEL_TRACES_SAMPLER_ARG", "1.0"),
@@ -150,7 +150,7 @@ BAD_TOGETHER: list[tuple[dict[str, str], str, str]] = [
         "http://c:4318/v1/logs",
     ),
 ]
-"""Bad together: environment, the variable that the line is about, what is used."""
+"""Values that contradict each other: environment, the variable of the line, the value used."""
 
 HINTS: list[tuple[dict[str, str], str, str]] = [
     ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "gRPC"),
@@ -171,7 +171,7 @@ HINTS: list[tuple[dict[str, str], str, str]] = [
         "OTEL_EXPORTER_OTLP_ENDPOINT",
     ),
 ]
-"""Kept, with one line on what will not work or was meant: environment, variable, a word of the line."""
+"""Values that stay, with a hint: environment, variable, a word of the line."""
 
 QUIET: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"OTEL_TRACES_EXPORTER": "OTLP, Console,"}, {"OTEL_TRACES_EXPORTER": "otlp,console"}),
@@ -195,4 +195,4 @@ QUIET: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"OTEL_COLLECTOR_PORT_4317_TCP_ADDR": "10.0.0.1"}, {"OTEL_COLLECTOR_PORT_4317_TCP_ADDR": "10.0.0.1"}),
     ({"OTEL_PYTHON_FLASK_EXCLUDED_URLS": ""}, {"OTEL_PYTHON_FLASK_EXCLUDED_URLS": ""}),
 ]
-"""Good, though the SDK stumbles over some: environment, and what must come of it."""
+"""Valid values, some of which the SDK rejects unrepaired: environment, expected environment."""

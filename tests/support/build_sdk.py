@@ -1,6 +1,7 @@
-"""Build from each environment on stdin everything of OpenTelemetry that reads variables; print what went wrong.
+"""Build, for each environment on stdin, all parts of OpenTelemetry that read variables.
 
-A program of its own, run by ``test_environment.py``: loading modules of OpenTelemetry again would disturb other tests.
+It prints the complaints. ``test_environment.py`` runs it as a program: reloading modules of
+OpenTelemetry would disturb other tests.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from opentelemetry.util.http import SanitizeValue, get_custom_headers, get_exclu
 
 
 class Complaints(logging.Handler):
-    """Keeps what OpenTelemetry says at the level of a warning or above."""
+    """Collects OpenTelemetry's log messages from the level of a warning on."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -39,7 +40,10 @@ class Complaints(logging.Handler):
 
 
 def build() -> None:
-    """Build the SDK as auto-instrumentation does, and what instrumentors read; raises what any of it raises."""
+    """Build the SDK as auto-instrumentation does, and read what instrumentors read.
+
+    Raises what any of it raises.
+    """
     importlib.reload(context)
     importlib.reload(propagate)
     names = {signal: configuration._get_exporter_names(signal) for signal in ("traces", "metrics", "logs")}

@@ -1,4 +1,4 @@
-"""What the tests of the dashboards share: the dashboards themselves, and every series with the labels it can have."""
+"""Shared by the tests of dashboards: the dashboards, and every series with its possible labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load(file: Path) -> dict[str, Any]:
 def _labels(metric: Metric) -> set[str]:
     labels = {attribute.label for attribute in metric.attributes}
     if metric == collector_names.TARGET_INFO:
-        # Prometheus leaves there what it made `job` and `instance` of.
+        # Prometheus keeps the attributes that it made `job` and `instance` of.
         return labels | {"job", "instance", schema.DEPLOYMENT_ENVIRONMENT.label}
     if metric in collector_names.COLLECTOR:
         return labels | {"job", "instance"}
@@ -41,7 +41,7 @@ def _labels(metric: Metric) -> set[str]:
 
 
 SERIES: dict[str, tuple[Metric, set[str]]] = {}
-"""Name of a series to its metric and its labels."""
+"""Name of a series -> its metric and its labels."""
 
 for _metric in METRICS:
     if _metric.instrument == "histogram":

@@ -1,4 +1,4 @@
-"""Export requests as programs send them, and a client that sends anything."""
+"""OTLP export requests as programs send them, and a client that can send anything."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Value = str | int | float | bool
 
 
 def pairs(attributes: Mapping[str, Value]) -> list[KeyValue]:
-    """Return ``attributes`` as OTLP has them."""
+    """Return ``attributes`` as OTLP pairs."""
     return [KeyValue(key=key, value=any_value(value)) for key, value in attributes.items()]
 
 
 def any_value(value: Value) -> AnyValue:
-    """Return ``value`` as OTLP has it."""
+    """Return ``value`` as an OTLP value."""
     if isinstance(value, str):
         return AnyValue(string_value=value)
     if isinstance(value, bool):
@@ -53,7 +53,10 @@ def span(
     attributes: Mapping[str, Value] | None = None,
     error: Mapping[str, Value] | None = None,
 ) -> Span:
-    """Return span ``number`` of trace ``trace`` (default: a trace of its own), perhaps with an exception event."""
+    """Return span ``number`` of trace ``trace``, by default of its own trace.
+
+    ``error`` adds an exception event.
+    """
     made = Span(
         trace_id=(trace or number).to_bytes(16, "big"),
         span_id=number.to_bytes(8, "big"),
@@ -120,7 +123,7 @@ def gauge(name: str, values: Iterable[tuple[int, float, Mapping[str, Value]]], o
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What the receiver said."""
+    """The response of the receiver."""
 
     status: int
     headers: Mapping[str, str]
@@ -136,7 +139,7 @@ def send(
     content_type: str | None = PROTOBUF,
     headers: Mapping[str, str] | None = None,
 ) -> ExportResult:
-    """Send one request on a connection of its own; an iterable ``body`` goes in chunks."""
+    """Send one request on its own connection; an iterable ``body`` is sent in chunks."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     sent = {**({"Content-Type": content_type} if content_type else {}), **(headers or {})}
     try:

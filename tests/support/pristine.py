@@ -1,4 +1,4 @@
-"""Modules of others as they are before anybody patches them."""
+"""Unpatched copies of modules of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python processes as a user starts them, bare or under ``otel-distro run``, for tests of what holds in a whole process."""
+"""Python processes as a user starts them, bare or under ``otel-distro run``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ NOWHERE = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS",
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
-    """Return the environment of the tests without what is the test runner's, with all files of ours in ``folder``."""
+    """Return the environment without the test runner's variables.
+
+    All files of the distribution are in ``folder``.
+    """
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "COV_", "OTEL_"))
     }
@@ -37,7 +40,10 @@ def run(folder: Path, *command: str, **changes: str) -> subprocess.CompletedProc
 
 
 def bare_and_ours(folder: Path, program: str) -> list[tuple[int, str, str]]:
-    """Return exit status, stdout and stderr of a program, first bare and then with telemetry that goes nowhere."""
+    """Run a program bare, then with telemetry that is not sent.
+
+    Returns exit status, stdout and stderr of both.
+    """
     (folder / "program.py").write_text(program, encoding="utf-8")
     command = (sys.executable, "program.py")
     both = (run(folder, *command), run(folder, *RUN, *command, **NOWHERE))

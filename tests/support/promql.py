@@ -1,4 +1,4 @@
-"""A judge of PromQL expressions: does every name in them exist?"""
+"""Checks that every name in a PromQL expression is declared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from tests.support.grafana_names import ATTRIBUTES, SERIES
 
 
 def faults(expression: str) -> Iterator[str]:
-    """Yield what is wrong with the names in ``expression``; raise ``ValueError`` where it is no PromQL."""
+    """Yield the problems of the names in ``expression``.
+
+    Raises:
+        ValueError: The expression is not PromQL.
+    """
     parsed = p.parse(expression)
     for selector in _selectors(parsed):
         name = str(selector.name or "")
@@ -32,7 +36,7 @@ def faults(expression: str) -> Iterator[str]:
 
 
 def bare_counters(expression: str) -> list[str]:
-    """Return the counters and histograms of which ``expression`` takes a value rather than a growth."""
+    """Return the counters and histograms whose plain value, not growth, ``expression`` uses."""
     inside: list[str] = []
     bare: list[str] = []
 

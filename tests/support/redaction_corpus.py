@@ -1,8 +1,8 @@
-"""Planted secrets, none of which may get through, and near misses, all of which must.
+"""Planted secrets, which must be hidden, and near misses, which must not change.
 
-Each entry says through which channel it travels: ``text`` entries are log lines, messages, names and stack traces, the others
-are attributes. ``key`` is the attribute's key, empty for texts. Tokens of known makers are put together at run time,
-so that the scanners that watch repositories do not take them for real.
+Each entry names its channel: ``text`` entries are log lines, messages, names and stack traces, the
+others are attributes. ``key`` is the attribute's key, empty for texts. Tokens of known vendors are
+assembled at run time, so that secret scanners of repositories do not report them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CANARY = "hunter2canary"
 
 @dataclass(frozen=True)
 class Planted:
-    """A value with a secret in it: ``secret`` must be gone from what becomes of it."""
+    """A value with a secret in it: ``secret`` must not be in the redacted value."""
 
     channel: str
     key: str
@@ -27,13 +27,13 @@ class Planted:
 
     @property
     def name(self) -> str:
-        """Where it is and what it looks like, for the names of tests."""
+        """Channel and value, for the ids of tests."""
         return f"{self.channel}-{self.key}-{str(self.value)[:40]}"
 
 
 @dataclass(frozen=True)
 class NearMiss:
-    """A value that looks like a secret and is none: it must not change."""
+    """A value that looks like a secret and is harmless: it must not change."""
 
     channel: str
     key: str
@@ -41,7 +41,7 @@ class NearMiss:
 
     @property
     def name(self) -> str:
-        """Where it is and what it looks like, for the names of tests."""
+        """Channel and value, for the ids of tests."""
         return f"{self.channel}-{self.key}-{str(self.value)[:40]}"
 
 

@@ -102,7 +102,7 @@ def test_file_holds_the_processor_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_names_within_texts_are_secret_keys_of_the_table(name: str) -> None:
     """The Collector hides the value of no name in a text that the SDK would show."""
-    assert Keys().judge(name)
+    assert Keys().classify(name)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_every_secret_word_of_the_table_blocks_a_key(word: str) -> None:
 def test_what_is_not_looked_at_holds_no_secret() -> None:
     """The table's identities, and attributes whose names our own redaction does not suspect either."""
     assert set(LISTS["ignored_keys"]) >= table.IDENTITIES
-    assert not [key for key in LISTS["ignored_keys"] if Keys().judge(key)]
+    assert not [key for key in LISTS["ignored_keys"] if Keys().classify(key)]
     assert not {planted.key for planted in PLANTED} & set(LISTS["ignored_keys"])
 
 

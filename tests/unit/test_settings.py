@@ -49,19 +49,19 @@ def test_value_is_parsed_by_kind(setting: Setting[Any], text: str, expected: obj
 
 
 @pytest.mark.parametrize("environ", [{}, {"OTEL_DISTRO_EXIT_TIMEOUT": ""}, {"OTEL_DISTRO_EXIT_TIMEOUT": "  "}])
-def test_empty_is_unset(environ: dict[str, str]) -> None:
+def test_empty_value_counts_as_unset(environ: dict[str, str]) -> None:
     """An empty value counts as unset: the default holds."""
     assert OTEL_DISTRO_EXIT_TIMEOUT.get(environ) == 2.0
 
 
-def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_without_argument_reads_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an argument the value comes from the environment of the process."""
     monkeypatch.setenv("OTEL_DISTRO_HOST_METRICS", "FALSE")
     assert OTEL_DISTRO_HOST_METRICS.get() == "false"
 
 
-def test_every_constant_is_a_flag_and_documented() -> None:
-    """Each setting is a constant of its own name, has help that is a sentence, and a default that it accepts."""
+def test_setting_is_a_flag_and_documented() -> None:
+    """Each setting is a constant of its name, with a sentence as help and a valid default."""
     found = settings.settings()
     assert {setting.name for setting in found} >= {
         "OTEL_DISTRO_HOST_METRICS",
@@ -75,8 +75,8 @@ def test_every_constant_is_a_flag_and_documented() -> None:
         assert setting.parse(str(setting.default)) == setting.default
 
 
-def test_import_is_light() -> None:
-    """Settings and the check of an environment without settings import nothing but the two modules themselves."""
+def test_import_of_settings_loads_nothing_else() -> None:
+    """Importing settings and checking an empty environment loads only these two modules."""
     script = (
         "import os, sys; before = set(sys.modules)\n"
         "sys.path.insert(0, sys.argv[1])\n"
@@ -89,3 +89,11 @@ def test_import_is_light() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     expected = {"otel_distro", "otel_distro.environment", "otel_distro.settings"}
     assert set(done.stdout.split()) - {"__future__"} == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"), [({}, False), ({"OTEL_DISTRO_X": " "}, False), ({"OTEL_DISTRO_X": "bad"}, True)]
+)
+def test_setting_with_any_text_is_set(environ: dict[str, str], expected: bool) -> None:
+    """A value that is not valid counts as set, an empty one does not."""
+    assert NUMBER.is_set(environ) is expected

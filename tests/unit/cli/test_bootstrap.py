@@ -1,4 +1,4 @@
-"""``otel-distro bootstrap`` in a virtual environment of its own, against the package index."""
+"""``otel-distro bootstrap`` in its own virtual environment, against the package index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRAIN = version("opentelemetry-instrumentation")
 
 
 class Venv:
-    """A virtual environment with the base of our train, pip and uv, in which bootstrap runs."""
+    """A virtual environment with OpenTelemetry's base packages, pip and uv."""
 
     def __init__(self, home: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
@@ -30,7 +30,7 @@ class Venv:
         self.packages = next((home / "lib").glob("python*/site-packages"))
 
     def installed(self) -> set[str]:
-        """Return name and version of everything installed, as its metadata has them: ``wrapt-2.5.2``."""
+        """Return name and version of everything installed, in the form ``wrapt-2.5.2``."""
         return {path.name.removesuffix(".dist-info") for path in self.packages.glob("*.dist-info")}
 
     def bootstrap(self, *arguments: str, path: str = "/nonexistent") -> subprocess.CompletedProcess[str]:
@@ -47,13 +47,13 @@ class Venv:
 
 @pytest.fixture(scope="module")
 def venv(tmp_path_factory: pytest.TempPathFactory) -> Venv:
-    """One environment for all tests: making it takes seconds."""
+    """One environment for all tests: creating it takes seconds."""
     return Venv(tmp_path_factory.mktemp("bootstrap") / "venv")
 
 
 @pytest.fixture
 def library(venv: Venv) -> Iterator[Callable[[str, str], None]]:
-    """Return a function that makes a library count as installed, for one test: its metadata is all that is read."""
+    """A function that makes a library count as installed for one test, by its metadata alone."""
     made: list[Path] = []
 
     def install(name: str, number: str) -> None:
@@ -72,15 +72,18 @@ def library(venv: Venv) -> Iterator[Callable[[str, str], None]]:
 
 @pytest.fixture
 def without_pip(venv: Venv) -> Iterator[None]:
-    """Take pip out of the environment, as uv makes them, for one test."""
+    """Remove pip from the environment, as in those that uv makes, for one test."""
     pip, away = venv.packages / "pip", venv.packages / "pip-away"
     pip.rename(away)
     yield
     away.rename(pip)
 
 
-def test_dry_run_says_what_and_changes_nothing(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """A dry run names the instrumentations at our train, SQLAlchemy 2.1 included, and leaves everything as it was."""
+def test_bootstrap_dry_run_lists_and_changes_nothing(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """A dry run names the instrumentations at the installed release and changes nothing.
+
+    SQLAlchemy 2.1, beyond upstream's range, is included.
+    """
     library("flask", "3.1.3")
     library("sqlalchemy", "2.1.9")
     library("psutil", "7.2.2")
@@ -98,8 +101,8 @@ def test_dry_run_says_what_and_changes_nothing(venv: Venv, library: Callable[[st
     assert venv.installed() == before
 
 
-def test_install_brings_what_is_missing_once(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """What the plan named is installed, nothing that was there changes, and a second run has nothing to do."""
+def test_bootstrap_installs_missing_instrumentations_once(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """The plan is installed, nothing else changes, and a second run has nothing to do."""
     library("flask", "3.1.3")
     before = venv.installed()
     done = venv.bootstrap()
@@ -112,8 +115,8 @@ def test_install_brings_what_is_missing_once(venv: Venv, library: Callable[[str,
     assert again.stdout == "Every library found here has its instrumentation already.\n"
 
 
-def test_other_packages_are_not_changed(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """Where an instrumentation needs another version of a package that is not OpenTelemetry's, nothing is installed."""
+def test_bootstrap_refuses_to_change_foreign_packages(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """If an instrumentation needs another version of a foreign package, nothing is installed."""
     library("fastapi", "0.115.0")
     library("asgiref", "2.3.2")
     before = venv.installed()
@@ -125,10 +128,10 @@ def test_other_packages_are_not_changed(venv: Venv, library: Callable[[str, str]
     assert venv.installed() == before
 
 
-def test_plan_that_cannot_be_made_is_explained(
+def test_bootstrap_explains_a_failed_plan(
     venv: Venv, library: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When pip cannot make a plan, its last words are shown and nothing is installed."""
+    """If pip cannot make a plan, the end of its output is shown and nothing is installed."""
     library("celery", "5.7.0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
@@ -141,8 +144,8 @@ def test_plan_that_cannot_be_made_is_explained(
 
 
 @pytest.mark.usefixtures("without_pip")
-def test_uv_is_used_where_pip_is_missing(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """In an environment without pip, uv does the same: a dry run, the refusal, the installation."""
+def test_bootstrap_without_pip_uses_uv(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """Without pip, uv does the same: a dry run, the refusal, the installation."""
     library("redis", "7.0.0")
     path = str(venv.python.parent)
     expected = f"  opentelemetry-instrumentation-redis {TRAIN}"
@@ -156,8 +159,8 @@ def test_uv_is_used_where_pip_is_missing(venv: Venv, library: Callable[[str, str
 
 
 @pytest.mark.usefixtures("without_pip")
-def test_uv_does_not_change_other_packages(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """A plan of uv that changes other packages is refused as one of pip is."""
+def test_bootstrap_with_uv_refuses_to_change_foreign_packages(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """A plan of uv that changes other packages is refused like one of pip."""
     library("fastapi", "0.115.0")
     library("asgiref", "2.3.2")
     done = venv.bootstrap(path=str(venv.python.parent))
@@ -166,8 +169,8 @@ def test_uv_does_not_change_other_packages(venv: Venv, library: Callable[[str, s
 
 
 @pytest.mark.usefixtures("without_pip")
-def test_command_is_printed_where_nothing_can_install(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """Without pip and uv the command that would do it from outside is printed."""
+def test_bootstrap_without_pip_and_uv_prints_the_command(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """Without pip and uv the command for an installation from outside is printed."""
     library("celery", "5.7.0")
     done = venv.bootstrap()
     assert done.returncode == 1
@@ -175,16 +178,19 @@ def test_command_is_printed_where_nothing_can_install(venv: Venv, library: Calla
     assert f"'opentelemetry-instrumentation-celery=={TRAIN}'" in done.stderr
 
 
-def test_requirements_can_be_printed(venv: Venv, library: Callable[[str, str], None]) -> None:
-    """``--print`` gives lines for a requirements file and asks no index."""
+def test_bootstrap_print_lists_requirements(venv: Venv, library: Callable[[str, str], None]) -> None:
+    """``--print`` gives lines for a requirements file without asking an index."""
     library("celery", "5.7.0")
     done = venv.bootstrap("--print")
     assert done.returncode == 0
     assert f"opentelemetry-instrumentation-celery=={TRAIN}" in done.stdout.splitlines()
 
 
-def test_ranges_follow_upstream_but_for_the_widened_ones() -> None:
-    """Outside upstream's range and ours a library is left alone; names are compared as the index compares them."""
+def test_bootstrap_ranges_are_upstream_or_widened() -> None:
+    """A library outside upstream's range and the widened ones is left alone.
+
+    Names are compared as the index compares them.
+    """
     names = " ".join(
         bootstrap.missing({"sqlalchemy": "2.1.9", "flask": "0.9", "pika": "1.3", "psycopg2-binary": "2.9"})
     )
@@ -195,8 +201,8 @@ def test_ranges_follow_upstream_but_for_the_widened_ones() -> None:
     assert bootstrap.normalized("Foo_.Bar") == "foo-bar"
 
 
-def test_replaced_instrumentors_exist_upstream() -> None:
-    """Every instrumentor that we replace is one that upstream's table would have brought, and has its reason."""
+def test_replaced_instrumentor_exists_upstream() -> None:
+    """Every replaced instrumentor is in upstream's table, and has its reason."""
     from opentelemetry.instrumentation import bootstrap_gen
 
     pins = [*bootstrap_gen.default_instrumentations, *(row["instrumentation"] for row in bootstrap_gen.libraries)]
@@ -204,3 +210,16 @@ def test_replaced_instrumentors_exist_upstream() -> None:
     for name, reason in compatibility.REPLACED.items():
         assert compatibility.package_of(name) in packages
         assert len(reason) > 20
+
+
+def test_bootstrap_beside_unsupported_release_prints_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside an unsupported OpenTelemetry nothing is installed, and the remedy is printed."""
+    monkeypatch.setitem(compatibility.TRAIN, "opentelemetry-sdk", "1.99.")
+    assert bootstrap.main([]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"opentelemetry-sdk {version('opentelemetry-sdk')} is installed" in said.err
+    assert f"'opentelemetry-sdk=={version('opentelemetry-sdk')}'" in said.err
+    assert " install " in said.err.splitlines()[1]

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def redact(*arguments: str, given: bytes = b"", **environ: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command and return what it said."""
+    """Run the command and return its result."""
     command = [sys.executable, "-m", "otel_distro", "redact", *arguments]
     return subprocess.run(
         command, input=given, capture_output=True, env={**os.environ, **environ}, check=False, timeout=60
     )
 
 
-def test_dry_run_lists_place_and_kind_without_the_secret(tmp_path: Path) -> None:
-    """Each secret gives a line with file, line, column and kind, and its line with the secret masked; a summary ends it."""
+def test_redact_dry_run_lists_positions_without_secrets(tmp_path: Path) -> None:
+    """Each secret gives file, line, column and kind, and its line masked; a summary follows."""
     file = tmp_path / "app.log"
     file.write_text(f"all is well\nuser=bob password={CANARY} card 4111 1111 1111 1111\n{PEM}\nat https://u:pw@h/\n")
     done = redact("--dry-run", str(file))
@@ -41,8 +41,8 @@ def test_dry_run_lists_place_and_kind_without_the_secret(tmp_path: Path) -> None
     ]
 
 
-def test_corpus_is_never_shown() -> None:
-    """Whatever is planted, neither of the two outputs shows it; near misses give no line."""
+def test_redact_never_shows_the_corpus() -> None:
+    """Neither output shows a planted secret; near misses give no line."""
     texts = [entry for entry in PLANTED if not entry.key]
     given = "\n".join(entry.value for entry in texts).encode()
     for arguments in (["--dry-run", "-"], ["-"]):
@@ -56,16 +56,16 @@ def test_corpus_is_never_shown() -> None:
     assert redact("-", given=harmless).stdout == harmless
 
 
-def test_settings_hold_and_off_is_said() -> None:
-    """The user's keys count; where redaction is switched off the command still shows what it would do, and says so."""
+def test_redact_uses_settings_and_reports_off() -> None:
+    """The user's keys are used; with redaction off the command works and prints a note."""
     done = redact("-", given=b"room=17\n", OTEL_DISTRO_REDACT_KEYS="room", OTEL_DISTRO_REDACT="off")
     assert done.returncode == 0
     assert done.stdout.decode() == f"room={MASK}\n"
     assert b"OTEL_DISTRO_REDACT is off" in done.stderr
 
 
-def test_any_bytes_and_any_terminal() -> None:
-    """Input that is no UTF-8 and output that is no Unicode do not stop it."""
+def test_redact_of_any_bytes_on_any_terminal_works() -> None:
+    """Input that is not UTF-8 and output that is not Unicode do not stop it."""
     done = redact(
         "--dry-run",
         "-",
@@ -78,10 +78,10 @@ def test_any_bytes_and_any_terminal() -> None:
     assert b"key" in done.stdout
 
 
-def test_missing_file_is_said(tmp_path: Path) -> None:
+def test_redact_of_missing_file_gives_one_line(tmp_path: Path) -> None:
     """A file that cannot be read gives one line and status 2; so does a call without a file."""
     done = redact("--dry-run", str(tmp_path / "none.log"))
     assert done.returncode == 2
     assert done.stdout == b""
-    assert done.stderr.decode() == f"otel-distro redact: {tmp_path / 'none.log'}: No such file or directory\n"
+    assert done.stderr.decode() == f"otel-distro: redact: {tmp_path / 'none.log'}: No such file or directory [OD812]\n"
     assert redact("--dry-run").returncode == 2

@@ -1,4 +1,4 @@
-"""``otel-distro settings`` and the page of the documentation say what the table of settings says."""
+"""``otel-distro settings`` and docs/settings.md agree with the table of settings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from otel_distro.settings import settings
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 
 
-def test_the_page_is_the_table() -> None:
-    """docs/settings.md holds the table as the command prints it: `otel-distro settings --markdown`."""
+def test_settings_page_equals_the_table() -> None:
+    """docs/settings.md ends with the table of `otel-distro settings --markdown`."""
     assert PAGE.read_text(encoding="utf-8").endswith(markdown())
 
 
-def test_values_here_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each setting stands with its value, keys excepted, and one that is not valid with the reason and status 1."""
+def test_settings_command_shows_values_and_bad_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each setting is shown with its value, except keys; a bad value gives the reason and 1."""
     for setting in settings():
         monkeypatch.delenv(setting.name, raising=False)
     monkeypatch.setenv("OTEL_DISTRO_SPOOL_MAX_BYTES", "1000")

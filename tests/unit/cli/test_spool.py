@@ -50,7 +50,7 @@ class Shop:
 
     @property
     def endpoint(self) -> str:
-        """Where everything is sent."""
+        """The endpoint of all telemetry."""
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self, **changes: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A bad value in the environment costs one line and a fallback; the SDK then finds nothing to complain about."""
+"""A bad value in the environment gives one line and a fallback; the SDK then has no complaint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ ROOT = str(Path(otel_distro.__file__).parent.parent)
 
 @pytest.mark.parametrize(("name", "value", "using"), BAD)
 def test_bad_value_gives_one_line_and_a_fallback(name: str, value: str, using: str) -> None:
-    """A bad value is replaced in place, in one line that names the variable and what is used; never a second time."""
+    """A bad value is replaced in place, with one line, and reported only once.
+
+    The line names the variable and the value used.
+    """
     environ = {name: value}
     lines = prepare(environ)
     assert len(lines) == 1
@@ -35,8 +38,8 @@ def test_bad_value_gives_one_line_and_a_fallback(name: str, value: str, using: s
 
 
 @pytest.mark.parametrize(("environ", "name", "using"), BAD_TOGETHER)
-def test_values_that_do_not_fit_give_one_line(environ: dict[str, str], name: str, using: str) -> None:
-    """Where two values do not fit, or a general one stands in for a bad special one, the line names what holds."""
+def test_contradicting_values_give_one_line(environ: dict[str, str], name: str, using: str) -> None:
+    """For values that contradict each other, or a bad special value, the line names the result."""
     environ = dict(environ)
     lines = prepare(environ)
     assert len(lines) == 1
@@ -47,7 +50,7 @@ def test_values_that_do_not_fit_give_one_line(environ: dict[str, str], name: str
 
 @pytest.mark.parametrize(("environ", "name", "word"), HINTS)
 def test_hint_leaves_the_value_and_is_given_once(environ: dict[str, str], name: str, word: str) -> None:
-    """A hint names the variable and what to look at, keeps every value, and children do not give it again."""
+    """A hint names the variable, keeps every value, and is not repeated in children."""
     prepared = dict(environ)
     lines = prepare(prepared)
     assert len(lines) == 1
@@ -61,14 +64,14 @@ def test_hint_leaves_the_value_and_is_given_once(environ: dict[str, str], name: 
 
 @pytest.mark.parametrize(("environ", "expected"), QUIET)
 def test_good_values_give_no_line(environ: dict[str, str], expected: dict[str, str]) -> None:
-    """Values that the specification allows give no line, also where the SDK has to be helped with them."""
+    """Valid values give no line, also those that the SDK would reject unrepaired."""
     prepared = dict(environ)
     assert prepare(prepared) == []
     assert {key: prepared[key] for key in expected} == expected
 
 
-def test_empty_is_unset() -> None:
-    """Every variable that is empty or blank is as if it were not there: the same environment, and no line."""
+def test_empty_value_counts_as_unset() -> None:
+    """Every empty or blank variable counts as unset: the same environment, and no line."""
     bare: dict[str, str] = {}
     prepare(bare)
     empty = {name: "  " if index % 2 else "" for index, name in enumerate(RULES)}
@@ -77,8 +80,8 @@ def test_empty_is_unset() -> None:
     assert empty == bare == DEFAULTS
 
 
-def test_environment_of_the_user_wins() -> None:
-    """A good value stays, general or for one signal, and only what is unset gets a default."""
+def test_good_value_of_the_user_stays() -> None:
+    """A good value stays, general or for one signal; only unset variables get a default."""
     theirs = {
         "OTEL_TRACES_EXPORTER": "console",
         "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": "none",
@@ -93,8 +96,8 @@ def test_environment_of_the_user_wins() -> None:
     assert environ == {**DEFAULTS, **theirs}
 
 
-def test_every_default_is_good_and_known() -> None:
-    """Each default has a rule and passes its check, even when a user sets it by hand with blanks around it."""
+def test_default_has_a_rule_and_passes_it() -> None:
+    """Each default has a rule and passes its check."""
     assert DEFAULTS.keys() <= RULES.keys()
     for name, value in DEFAULTS.items():
         assert RULES[name].check(name, value, DEFAULTS) is None
@@ -116,8 +119,8 @@ def test_every_default_is_good_and_known() -> None:
         ("/", False),
     ],
 )
-def test_health_routes_are_excluded_and_nothing_else(url: str, excluded: bool) -> None:
-    """Upstream's own matcher, given our default, leaves out the health routes at the root of a server only."""
+def test_default_excluded_urls_match_only_health_routes(url: str, excluded: bool) -> None:
+    """Upstream's matcher with the default excludes only health routes at the root of a server."""
     assert parse_excluded_urls(DEFAULTS["OTEL_PYTHON_EXCLUDED_URLS"]).url_disabled(url) is excluded
 
 
@@ -132,8 +135,8 @@ def test_health_routes_are_excluded_and_nothing_else(url: str, excluded: bool) -
         {"OTEL_EXPORTER_OTLP_HEADER": "api-key=s3cret"},
     ],
 )
-def test_secrets_are_not_shown(environ: dict[str, str]) -> None:
-    """Headers, passwords and queries of addresses stay out of the lines, and so does what is misspelled."""
+def test_line_about_bad_value_shows_no_secret(environ: dict[str, str]) -> None:
+    """Headers, passwords, queries of URLs and misspelled variables do not appear in the lines."""
     lines = prepare(dict(environ))
     assert len(lines) == 1
     assert "s3cret" not in lines[0]
@@ -150,15 +153,15 @@ def test_secrets_are_not_shown(environ: dict[str, str]) -> None:
         ("OTEL_TRACES_EXPORTER", "prometheus", ""),
     ],
 )
-def test_component_that_is_not_installed_is_named_with_its_package(name: str, value: str, package: str) -> None:
-    """The line says what to install where something would help, and nothing where nothing would."""
+def test_missing_component_is_named_with_its_package(name: str, value: str, package: str) -> None:
+    """The line names the package to install where one exists."""
     (line,) = prepare({name: value})
     assert f"has '{value}', which is not installed" in line
     assert re.findall(r"pip install ([\w-]+)", line) == ([package] if package else [])
 
 
-def test_whatever_the_environment_holds_nothing_is_raised() -> None:
-    """Long, unprintable and undecodable values in every variable give short lines that can be printed, and no error."""
+def test_garbage_in_every_variable_raises_nothing() -> None:
+    """Long, unprintable and undecodable values give short printable lines, and no error."""
     for value in GARBAGE:
         environ = dict.fromkeys([*RULES, "OTEL_" + "X" * 1000, "OTEL_PYTHON_X_EXCLUDED_URLS", "OTEL_"], value)
         lines = prepare(environ)
@@ -171,8 +174,8 @@ def test_whatever_the_environment_holds_nothing_is_raised() -> None:
         assert prepare(dict(environ)) == []
 
 
-def test_process_environment_is_repaired_for_children(tmp_path: Path) -> None:
-    """A child started with the repaired environment of its parent finds nothing to say, not even hints."""
+def test_child_of_repaired_environment_has_no_lines(tmp_path: Path) -> None:
+    """A child with the repaired environment of its parent has no lines, not even hints."""
     script = (
         "import os, subprocess, sys; sys.path.insert(0, sys.argv[1])\n"
         "from otel_distro.environment import prepare\n"
@@ -189,8 +192,8 @@ def test_process_environment_is_repaired_for_children(tmp_path: Path) -> None:
     assert done.stdout.split() == ["3", "0"]
 
 
-def test_protocol_without_its_package(tmp_path: Path) -> None:
-    """GRPC is accepted where its library is installed; elsewhere one line names the package and HTTP is used."""
+def test_grpc_without_its_package_falls_back_to_http(tmp_path: Path) -> None:
+    """GRPC needs its library; without it one line names the package and HTTP is used."""
     script = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from otel_distro.environment import prepare\n"
@@ -209,13 +212,13 @@ def test_protocol_without_its_package(tmp_path: Path) -> None:
 
 @pytest.fixture
 def grpc_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a package on the path where the library for gRPC would be."""
+    """Put a package on the path under the name of gRPC's library."""
     (tmp_path / "grpc" / "_cython").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
 
 
 @pytest.mark.usefixtures("grpc_installed")
-def test_grpc_has_its_own_rules() -> None:
+def test_endpoint_over_grpc_has_its_own_rules() -> None:
     """Over gRPC an address needs no scheme, port 4317 is right, and 4318 gets a hint."""
     environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC", "OTEL_EXPORTER_OTLP_ENDPOINT": " collector:4317"}
     assert prepare(environ) == []
@@ -228,23 +231,23 @@ def test_grpc_has_its_own_rules() -> None:
 
 
 @pytest.mark.usefixtures("grpc_installed")
-def test_exporter_for_grpc_by_name_is_not_told_another_protocol() -> None:
-    """Where an exporter is named with its protocol, our default does not contradict it."""
+def test_exporter_named_for_grpc_gets_its_protocol() -> None:
+    """The default protocol does not contradict an exporter whose name implies gRPC."""
     environ = {"OTEL_TRACES_EXPORTER": "otlp_proto_grpc", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4317"}
     assert prepare(environ) == []
     assert environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "grpc"
     assert environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "http/protobuf"
 
 
-def test_files_that_are_there_give_no_line(tmp_path: Path) -> None:
-    """A certificate that can be read is not spoken of."""
+def test_readable_certificate_gives_no_line(tmp_path: Path) -> None:
+    """A certificate that can be read gives no line."""
     file = tmp_path / "ca.pem"
     file.touch()
     assert prepare({"OTEL_EXPORTER_OTLP_CERTIFICATE": str(file)}) == []
 
 
-def test_table_knows_what_the_sdk_reads() -> None:
-    """Every variable that the installed OpenTelemetry packages name as one of theirs has a rule."""
+def test_rules_cover_every_variable_of_opentelemetry() -> None:
+    """Every variable that the installed OpenTelemetry packages declare has a rule."""
     from opentelemetry import environment_variables as api
     from opentelemetry.instrumentation import environment_variables as instrumentation
     from opentelemetry.sdk import environment_variables as sdk
@@ -260,10 +263,10 @@ def test_table_knows_what_the_sdk_reads() -> None:
     assert len(BAD) > 60
 
 
-def test_sdk_accepts_every_repaired_environment() -> None:
-    """What the SDK reads from each repaired environment is built without an error and without a warning of its own.
+def test_repaired_environment_is_accepted_by_the_sdk() -> None:
+    """The SDK builds from each repaired environment without an error or a warning.
 
-    The same is tried with values that are not repaired, which shows that the SDK would have stumbled.
+    Unrepaired values are tried too, to prove that the SDK would fail.
     """
     environs = [{name: value} for name, value, _ in BAD] + [
         *(dict(row[0]) for row in BAD_TOGETHER),

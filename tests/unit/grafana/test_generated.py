@@ -1,4 +1,4 @@
-"""The JSON in the repository is what the Python source says."""
+"""The JSON in the repository equals the output of the Python source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.grafana_names import FILES, GRAFANA
 
 
 def test_committed_dashboards_are_those_generated() -> None:
-    """`python -m grafana --check`, as the CI runs it, finds nothing to do."""
+    """`python -m grafana --check`, as the CI runs it, has nothing to report."""
     done = subprocess.run(
         [sys.executable, "-m", "grafana", "--check"], cwd=GRAFANA.parent, capture_output=True, text=True, check=False
     )
@@ -22,16 +22,14 @@ def test_committed_dashboards_are_those_generated() -> None:
     assert FILES
 
 
-def test_every_board_has_a_file() -> None:
+def test_board_is_generated_without_registration() -> None:
     """A new module in grafana/boards is a dashboard without any registration."""
     modules = {path.stem for path in (GRAFANA / "boards").glob("*.py")} - {"__init__"}
     assert {f"{name}.json" for name in modules} == generate().keys()
 
 
-def test_check_names_each_file_that_differs_and_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """--check fails and names a changed, a missing and a left-over file; it leaves the folder as it was."""
+def test_check_names_differing_files_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--check fails and names a changed, a missing and a left-over file, and writes nothing."""
     main([], tmp_path)
     assert main(["--check"], tmp_path) == 0
     (tmp_path / "service_overview.json").write_text("{}", encoding="utf-8")
@@ -44,8 +42,8 @@ def test_check_names_each_file_that_differs_and_writes_nothing(
     assert (tmp_path / "service_overview.json").read_text(encoding="utf-8") == "{}"
 
 
-def test_writing_repairs_and_removes(tmp_path: Path) -> None:
-    """Without --check every file is as generated afterwards, and a file without a board is gone."""
+def test_generator_repairs_and_removes_files(tmp_path: Path) -> None:
+    """Without --check every file is as generated afterwards; a file without a board is removed."""
     (tmp_path / "gone.json").write_text("{}", encoding="utf-8")
 
     assert main([], tmp_path) == 0

@@ -1,4 +1,4 @@
-"""What every dashboard keeps to. Grafana reports none of it: a slip shows as an odd or empty panel."""
+"""Rules of every dashboard. Grafana reports none of them: a mistake shows as an empty panel."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def unit(panel: dict[str, Any]) -> set[str]:
 
 
 @each_file
-def test_settings(file: Path) -> None:
-    """Classic form of the newest schema, a fixed uid and no id, read-only, and a refresh that is text."""
+def test_dashboard_settings_are_fixed(file: Path) -> None:
+    """Classic form of the newest schema, a fixed uid, no id, read-only, a refresh as text."""
     dashboard = load(file)
     assert dashboard["schemaVersion"] == 42
     assert "id" not in dashboard
@@ -44,8 +44,8 @@ def test_settings(file: Path) -> None:
 
 
 @each_file
-def test_panels_explain_themselves(file: Path) -> None:
-    """Every panel has a title that is its own and a description that is a sentence."""
+def test_panel_has_title_and_description(file: Path) -> None:
+    """Every panel has its own title and a description that is a sentence."""
     found = list(panels(load(file)))
     titles = [panel["title"] for panel in found]
     assert sorted(set(titles)) == sorted(titles)
@@ -54,7 +54,7 @@ def test_panels_explain_themselves(file: Path) -> None:
 
 
 @each_file
-def test_numbers_have_units(file: Path) -> None:
+def test_panel_with_numbers_has_a_unit(file: Path) -> None:
     """Every panel with numbers has a known unit; log lines and found traces have none."""
     for panel in panels(load(file)):
         without = panel["datasource"]["type"] == "tempo" or panel["type"] == "logs"
@@ -63,8 +63,8 @@ def test_numbers_have_units(file: Path) -> None:
 
 
 @each_file
-def test_sources_are_chosen_by_the_viewer(file: Path) -> None:
-    """Each query goes to the variable of its type of source, which offers sources of that type."""
+def test_query_uses_the_selected_source(file: Path) -> None:
+    """Each query uses the variable of its type of source, which offers sources of that type."""
     dashboard = load(file)
     offered = {v["name"]: v["query"] for v in dashboard["templating"]["list"] if v["type"] == "datasource"}
     assert {name: kind for kind, name in SOURCES.items()} == offered
@@ -75,8 +75,8 @@ def test_sources_are_chosen_by_the_viewer(file: Path) -> None:
 
 
 @each_file
-def test_windows_follow_the_dashboard(file: Path) -> None:
-    """A graph looks back over Grafana's own step, a table or a total over the time range; none over a fixed time."""
+def test_query_window_follows_the_dashboard(file: Path) -> None:
+    """A graph uses Grafana's own step, a table or a total the time range; none a fixed time."""
     graph = {"prometheus": {"$__rate_interval"}, "loki": {"$__auto"}}
     for panel in panels(load(file)):
         for target in panel["targets"]:
@@ -90,8 +90,8 @@ def test_windows_follow_the_dashboard(file: Path) -> None:
 
 
 @each_file
-def test_tables_ask_once(file: Path) -> None:
-    """A table over Prometheus asks at the end of the time range only, as a table; a graph asks over time."""
+def test_table_queries_the_end_only(file: Path) -> None:
+    """A table over Prometheus queries the end of the time range only, a graph the whole range."""
     for panel in panels(load(file)):
         if panel["datasource"]["type"] == "prometheus":
             for target in panel["targets"]:
@@ -101,16 +101,16 @@ def test_tables_ask_once(file: Path) -> None:
 
 
 @each_file
-def test_queries_of_a_panel_have_their_own_names(file: Path) -> None:
-    """Every query has a name that no other of its panel has."""
+def test_query_names_are_unique_within_a_panel(file: Path) -> None:
+    """Every query has a unique name within its panel."""
     for panel in panels(load(file)):
         names = [target["refId"] for target in panel["targets"]]
         assert len(names) == len(set(names)) > 0
 
 
 @each_file
-def test_panels_fit_the_grid(file: Path) -> None:
-    """No panel is wider than the 24 columns or lies on another; those of a closed row lie below it."""
+def test_panel_fits_the_grid(file: Path) -> None:
+    """No panel is wider than 24 columns or overlaps another; those of a closed row lie below it."""
     dashboard = load(file)
     closed = [row for row in dashboard["panels"] if row["type"] == "row" and row["collapsed"]]
     for group in (dashboard["panels"], *([row, *row["panels"]] for row in closed)):
@@ -133,8 +133,11 @@ def test_thresholds_are_numbers(file: Path) -> None:
 
 
 @each_file
-def test_variables_offer_all(file: Path) -> None:
-    """*All* is the first choice of each list, as a pattern; that of the service cannot be empty, as Loki demands."""
+def test_variable_offers_all(file: Path) -> None:
+    """*All* is the first choice of each list, as a pattern.
+
+    That of the service cannot be empty, as Loki requires.
+    """
     for variable in load(file)["templating"]["list"]:
         assert variable["description"].endswith(".")
         if variable["type"] in ("query", "custom"):
@@ -144,8 +147,8 @@ def test_variables_offer_all(file: Path) -> None:
 
 
 @each_file
-def test_variables_are_used_as_patterns(file: Path) -> None:
-    """A variable that may have several values stands only where a pattern is expected."""
+def test_variable_is_used_as_a_pattern(file: Path) -> None:
+    """A variable with several values is used only where a pattern is expected."""
     dashboard = load(file)
     names = "|".join(v["name"] for v in dashboard["templating"]["list"] if v.get("multi"))
     for panel in panels(dashboard):
@@ -156,16 +159,16 @@ def test_variables_are_used_as_patterns(file: Path) -> None:
 
 
 @each_file
-def test_durations_of_requests_link_to_traces(file: Path) -> None:
-    """Graphs of durations ask for exemplars: there a click leads from a number to a request."""
+def test_graph_of_durations_links_to_traces(file: Path) -> None:
+    """Graphs of durations request exemplars, which link a value to a trace."""
     for panel in panels(load(file)):
         if panel["type"] in ("timeseries", "heatmap") and any("_bucket" in t.get("expr", "") for t in panel["targets"]):
             assert any(target["exemplar"] for target in panel["targets"]), panel["title"]
 
 
 @each_file
-def test_links_lead_into_this_grafana(file: Path) -> None:
-    """A link names no host; its query reads back as the JSON that Explore expects, with the row's values encoded."""
+def test_link_leads_into_the_same_grafana(file: Path) -> None:
+    """A link names no host; its query is the JSON that Explore expects, with encoded values."""
     text = json.dumps(load(file))
     assert "://" not in text
     for panel in panels(load(file)):

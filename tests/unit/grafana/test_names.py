@@ -1,4 +1,4 @@
-"""A dashboard names only what the registry declares: a renamed metric is a failing test, not an empty panel."""
+"""A dashboard uses only declared names: a renamed metric fails a test instead of a panel."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_promql_names_exist(query: Query) -> None:
 
 
 @pytest.mark.parametrize("query", of("prometheus"))
-def test_counters_are_read_as_growth(query: Query) -> None:
-    """A counter starts again at zero with each process: its plain value says nothing."""
+def test_promql_uses_only_growth_of_counters(query: Query) -> None:
+    """A counter restarts at zero with each process, so only its growth is used."""
     assert bare_counters(query.expr) == []
 
 
@@ -47,15 +47,15 @@ def test_counters_are_read_as_growth(query: Query) -> None:
         ("sum by (route) (http_server_active_requests)", "no series under it has the label route"),
     ],
 )
-def test_judge_finds_an_undeclared_name(expression: str, fault: str) -> None:
-    """The check above does find a wrong series, label, grouping and value."""
+def test_promql_check_finds_an_undeclared_name(expression: str, fault: str) -> None:
+    """The check above finds a wrong series, label, grouping and value."""
     found = list(faults(expression))
     assert len(found) == 1
     assert found[0].startswith(fault)
 
 
-def test_judge_finds_a_bare_counter() -> None:
-    """The check above does find a counter outside of a rate, and only that."""
+def test_promql_check_finds_a_bare_counter() -> None:
+    """The check above finds a counter outside of a rate, and only that."""
     assert bare_counters("sum(process_cpu_time_seconds_total) + sum(process_thread_count)") == [
         "process_cpu_time_seconds_total"
     ]
@@ -64,7 +64,7 @@ def test_judge_finds_a_bare_counter() -> None:
 
 @pytest.mark.parametrize("query", of("loki"))
 def test_logql_names_exist(query: Query) -> None:
-    """A stream is selected by its three labels, one of which cannot be empty; a line by declared attributes."""
+    """A stream is selected by its three labels, one of them not empty; a line by attributes."""
     selector, _, rest = query.expr.partition("}")
     assert {attribute.label for attribute in PROMOTED} == set(MATCHER.findall(selector))
     assert f'{schema.SERVICE_NAME.label}=~".+"' in selector
@@ -72,10 +72,10 @@ def test_logql_names_exist(query: Query) -> None:
 
 
 @pytest.mark.parametrize("query", of("tempo"))
-def test_traceql_asks_for_the_newest(query: Query) -> None:
-    """Tempo answers with any matching traces unless it is asked for the newest.
+def test_traceql_requests_the_newest(query: Query) -> None:
+    """Searches ask for the newest traces; without that, Tempo returns any matching ones.
 
-    Attributes that a service may lack are not asked for: a comparison with an absent one is false.
+    Attributes that a service may lack are not used: a comparison with an absent one is false.
     """
     assert query.expr.endswith("} with (most_recent=true)")
     for attribute in (schema.DEPLOYMENT_ENVIRONMENT, schema.SERVICE_NAMESPACE):
@@ -83,8 +83,8 @@ def test_traceql_asks_for_the_newest(query: Query) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
-def test_variables_ask_for_labels_that_exist(file: Path) -> None:
-    """A variable reads a label that its series has; without a series it reads one that every service's series has."""
+def test_variables_read_existing_labels(file: Path) -> None:
+    """A variable reads a label of its series, or without one, a label of every service."""
     for query in variable_queries(load(file)):
         known = {attribute.label for attribute in PROMOTED} | {"instance"}
         if not query.selector.startswith("{"):
@@ -94,8 +94,8 @@ def test_variables_ask_for_labels_that_exist(file: Path) -> None:
             assert set(MATCHER.findall(query.selector)) <= known
 
 
-def test_links_from_traces_ask_for_metrics_that_exist() -> None:
-    """The queries that Grafana offers on a span name declared metrics and labels."""
+def test_links_from_traces_use_declared_metrics() -> None:
+    """The queries that Grafana offers on a span use declared metrics and labels."""
     sources = yaml.safe_load((GRAFANA / "provisioning/datasources/datasources.yaml").read_text(encoding="utf-8"))
     tempo = next(s["jsonData"] for s in sources["datasources"] if s["type"] == "tempo")
     tags = ", ".join(f'{tag["value"]}="x"' for tag in tempo["tracesToMetrics"]["tags"])
@@ -105,8 +105,8 @@ def test_links_from_traces_ask_for_metrics_that_exist() -> None:
         assert bare_counters(expression) == []
 
 
-def test_span_metrics_are_named_as_the_collector_names_them() -> None:
-    """The Collector's configuration makes the names under which the dashboards read the span metrics."""
+def test_span_metrics_have_the_names_of_the_collector() -> None:
+    """The Collector's configuration produces the span metrics under the names of the dashboards."""
     config = yaml.safe_load((GRAFANA.parent / "collector/config.yaml").read_text(encoding="utf-8"))
     made = config["connectors"]["span_metrics"]
     assert f"{made['namespace']}.calls" == SPAN_CALLS.name

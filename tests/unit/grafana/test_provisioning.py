@@ -1,4 +1,4 @@
-"""The provisioning files hold together: with each other, with the dashboards, and with the stores' names."""
+"""The provisioning files agree with each other, with the dashboards, and with the stores."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def data_sources() -> dict[str, dict[str, Any]]:
 
 
 def references(value: Any) -> set[str]:
-    """Return every uid of a data source that stands anywhere in ``value``."""
+    """Return every uid of a data source anywhere in ``value``."""
     if isinstance(value, dict):
         own = {value["datasourceUid"]} if "datasourceUid" in value else set()
         return own.union(*(references(v) for v in value.values()))
     return set[str]().union(*(references(v) for v in value)) if isinstance(value, list) else set()
 
 
-def test_data_sources_are_fixed() -> None:
-    """Four sources with the uids that links and dashboards hold; Prometheus is the default."""
+def test_data_sources_have_fixed_uids() -> None:
+    """Four sources have the uids that links and dashboards use; Prometheus is the default."""
     expected = {
         "prometheus": "http://prometheus:9090",
         "loki": "http://loki:3100",
@@ -45,13 +45,13 @@ def test_data_sources_are_fixed() -> None:
     assert [uid for uid, source in data_sources().items() if source.get("isDefault")] == ["prometheus"]
 
 
-def test_links_between_sources_resolve() -> None:
-    """Grafana reports an unknown uid nowhere, so each one that a source names must be provisioned."""
+def test_link_between_sources_has_provisioned_uids() -> None:
+    """Each uid that a source names is provisioned; Grafana does not report unknown ones."""
     named = references(list(data_sources().values()))
     assert {"prometheus", "loki", "tempo"} == named
 
 
-def test_every_correlation_is_provisioned() -> None:
+def test_correlations_are_all_provisioned() -> None:
     """Metric to trace, log to trace, trace to log, trace to metric, service graph, node graph."""
     prometheus, loki, tempo = (data_sources()[uid]["jsonData"] for uid in ("prometheus", "loki", "tempo"))
     assert {"trace_id", "traceID"} == {d["name"] for d in prometheus["exemplarTraceIdDestinations"]}
@@ -66,20 +66,20 @@ def test_every_correlation_is_provisioned() -> None:
     assert tempo["nodeGraph"]["enabled"]
 
 
-def test_grafana_variables_survive_provisioning() -> None:
-    """Grafana replaces $NAME in these files by the environment: what is meant for later is written with two dollars."""
+def test_variables_of_links_are_escaped_for_provisioning() -> None:
+    """Variables of links have two dollars: Grafana replaces $NAME by the environment."""
     for file in PROVISIONING.rglob("*.yaml"):
         assert "$" not in file.read_text(encoding="utf-8").replace("$$", ""), file
 
 
-def test_dashboards_choose_the_provisioned_sources() -> None:
-    """The sources that a dashboard chooses at first are those of the bundle, with their names."""
+def test_dashboards_preselect_provisioned_sources() -> None:
+    """The preselected sources of a dashboard are those of the bundle, with their names."""
     for file in FILES:
         chosen = {v["query"]: v["current"] for v in load(file)["templating"]["list"] if v["type"] == "datasource"}
         assert {kind: {"text": data_sources()[kind]["name"], "value": kind} for kind in SOURCES} == chosen
 
 
-def test_dashboards_are_provided_read_only() -> None:
+def test_dashboards_are_provisioned_read_only() -> None:
     """One folder, no saving from the page, and a removed file removes its dashboard."""
     (provider,) = read("dashboards/dashboards.yaml")["providers"]
     assert (provider["folder"], provider["type"]) == ("OTel Python", "file")
@@ -87,14 +87,14 @@ def test_dashboards_are_provided_read_only() -> None:
     assert provider["options"] == {"path": "/var/lib/grafana/dashboards"}
 
 
-def test_no_two_dashboards_claim_one_place() -> None:
-    """A uid or title used twice makes Grafana refuse all later changes, and it says so only in its log."""
+def test_dashboard_uids_and_titles_are_unique() -> None:
+    """Uids and titles are unique: a duplicate makes Grafana refuse later changes silently."""
     boards = [load(file) for file in FILES]
     for key in ("uid", "title"):
         assert len(boards) == len({board[key] for board in boards})
 
 
-def test_every_folder_that_grafana_looks_into_exists() -> None:
+def test_provisioning_folders_all_exist() -> None:
     """A missing folder is an error line at each start; each holds a file that Grafana accepts."""
     folders = {path.name for path in PROVISIONING.iterdir() if path.is_dir()}
     assert {"alerting", "dashboards", "datasources", "plugins"} == folders

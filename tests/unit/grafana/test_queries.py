@@ -1,4 +1,4 @@
-"""The queries of a dashboard can be asked without Grafana."""
+"""The queries of a dashboard can be run without Grafana."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from grafana.queries import Query, panels, queries, substitute, variable_queries
 BOARD = dashboard()
 
 
-def test_every_query_of_every_panel_is_there() -> None:
-    """Panels in closed rows count; a panel with several queries gives each."""
+def test_queries_cover_every_panel() -> None:
+    """Panels in closed rows are included; a panel with several queries gives each."""
     found = queries(BOARD)
     assert {panel["title"] for panel in panels(BOARD)} == {query.panel for query in found}
     assert sum(len(panel["targets"]) for panel in panels(BOARD)) == len(found)
@@ -19,13 +19,13 @@ def test_every_query_of_every_panel_is_there() -> None:
     assert "Host load" in {query.panel for query in found}
 
 
-def test_nothing_of_grafana_is_left() -> None:
+def test_queries_have_no_variables_left() -> None:
     """No variable and no macro remains in a query."""
     assert not [query for query in queries(BOARD) if "$" in query.expr]
     assert not [query for query in variable_queries(BOARD) if "$" in query.selector]
 
 
-def test_given_values_replace_all() -> None:
+def test_queries_use_given_values() -> None:
     """A given variable or macro is used, the others have the value All."""
     values = {"service": "shop", "environment": "dev", "__rate_interval": "5m"}
     expected = Query(
@@ -37,15 +37,15 @@ def test_given_values_replace_all() -> None:
     assert expected in queries(BOARD, values)
 
 
-def test_variables_narrow_each_other() -> None:
-    """The service is looked for in the chosen environment and namespace."""
+def test_variable_queries_narrow_each_other() -> None:
+    """The values of the service are limited to the chosen environment and namespace."""
     found = {query.variable: query for query in variable_queries(BOARD, {"environment": "dev"})}
     selector = '{service_name!="", deployment_environment_name=~"dev", service_namespace=~".*"}'
     assert ("service", selector, "service_name") == found["service"]
     assert found["host"].selector == 'target_info{deployment_environment_name=~"dev"}'
 
 
-def test_unknown_variables_are_refused() -> None:
+def test_queries_with_unknown_variable_raise() -> None:
     """A misspelt variable is an error, in the values as in the query."""
     with pytest.raises(KeyError, match="servise"):
         queries(BOARD, {"servise": "shop"})
@@ -53,6 +53,6 @@ def test_unknown_variables_are_refused() -> None:
         substitute("up{instance=~'$instanse'}", {"instance": "a"})
 
 
-def test_both_spellings_of_a_variable() -> None:
-    """Grafana writes $name, ${name} and ${name:format}."""
+def test_replace_accepts_every_spelling_of_a_variable() -> None:
+    """Grafana accepts $name, ${name} and ${name:format}."""
     assert substitute("$x ${x} ${x:pipe}", {"x": "a"}) == "a a a"

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
 import threading
+from importlib import import_module
 from importlib.metadata import EntryPoint, distribution
 from typing import TYPE_CHECKING, Any
 
-import flask
-import loguru
 import pytest
-import structlog
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema as s
 from otel_distro._startup import triggers
-from otel_distro.instrumentation import Instrumentor, process_metrics, security_audit
+from otel_distro.instrumentation import Instrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from otel_distro.testing import Telemetry
 
@@ -33,124 +31,11 @@ ENTRY_POINTS = {
 }
 
 
-def raise_in_main() -> None:
-    """Call ``sys.excepthook`` as the interpreter does when an exception ends the main thread."""
-    error = ValueError("application")
-    sys.excepthook(type(error), error, error.__traceback__)
-
-
-def raise_in_thread() -> None:
-    """End a thread with an exception."""
-    thread = threading.Thread(target=lambda: int("application"))
-    thread.start()
-    thread.join()
-
-
-def raise_in_task() -> None:
-    """Create a task whose exception is never retrieved."""
-
-    async def main() -> None:
-        task = asyncio.ensure_future(asyncio.wait_for(asyncio.Event().wait(), 0))
-        await asyncio.wait([task])
-        del task
-        gc.collect()
-
-    asyncio.run(main())
-
-
-def log() -> None:
-    """Log a line."""
-    logging.getLogger("made.contract").error("application")
-
-
-def log_with_loguru() -> None:
-    """Log a line with loguru."""
-    loguru.logger.error("application")
-
-
-def log_with_structlog() -> None:
-    """Log an event with structlog, which prints it."""
-    structlog.get_logger().error("application")
-
-
-def change_group() -> None:
-    """Call ``setgid`` with the current group, and emit the audit event."""
-    os.setgid(os.getgid())
-    security_audit._emitter.drain()
-
-
-def be_refused() -> None:
-    """Send a request to a Flask application that answers 403."""
-    app: Any = flask.Flask("made")
-    app.add_url_rule("/secret", view_func=lambda: ("no", 403))
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/secret", "REMOTE_ADDR": "192.0.2.7", "SERVER_NAME": "made",
-               "SERVER_PORT": "80", "wsgi.url_scheme": "http"}  # fmt: skip
-    for _ in app(environ, lambda status, headers: lambda data: None):
-        pass
-
-
-def collect() -> None:
-    """Do nothing: metrics are read at collection."""
-
-
-class Case:
-    """How to exercise an instrumentor.
-
-    - ``work``: functions of an application that the instrumentor records.
-    - ``inside``: a function of the instrumentor, which is broken to see that the application works.
-    - ``names``: what may be recorded.
-    - ``suppressible``: whether ``suppress_instrumentation()`` applies. It is meant for the spans of
-      calls; a logged line or an exception that ends a thread are facts about the process.
-    """
-
-    def __init__(self, *work: Callable[[], None], inside: str, names: set[str], suppressible: bool) -> None:
-        self.work = work
-        self.inside = inside
-        self.names = names
-        self.suppressible = suppressible
-
-
-CASES = {
-    "security_audit": Case(
-        change_group,
-        inside="otel_distro.instrumentation.security_audit._emit",
-        names={s.AUDIT_PRIVILEGE_CHANGE.name, s.AUDIT_EVENTS.name},
-        suppressible=True,
-    ),
-    "refused_attempts": Case(
-        be_refused,
-        inside="otel_distro.instrumentation._access.audit_events.AccessAudit.refused",
-        names={s.AUDIT_HTTP_REFUSED.name, s.AUDIT_EVENTS.name},
-        suppressible=False,
-    ),
-    "error_tracking": Case(
-        raise_in_main,
-        raise_in_thread,
-        raise_in_task,
-        inside="otel_distro.errors.exception_report.type_name",
-        names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_FIRST_SEEN.name},
-        suppressible=False,
-    ),
-    "log_records": Case(log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False),
-    "loguru_records": Case(
-        log_with_loguru,
-        inside="otel_distro.instrumentation.loguru_records._extras",
-        names={""},
-        suppressible=False,
-    ),
-    "structlog_records": Case(
-        log_with_structlog,
-        inside="otel_distro.instrumentation.structlog_records._fields_of",
-        names={""},
-        suppressible=False,
-    ),
-    "process_metrics": Case(
-        collect,
-        inside="otel_distro.instrumentation.process_metrics._Source.read",
-        names={metric.name for metric in process_metrics._METRICS},
-        suppressible=False,
-    ),
-}
+def contract_of(name: str) -> Contract:
+    """Return what the test module of an instrumentor says for this test."""
+    module = import_module(f"tests.unit.instrumentation.test_{name}")
+    contract: Contract = module.CONTRACT
+    return contract
 
 
 @pytest.fixture(params=sorted(ENTRY_POINTS))
@@ -185,10 +70,10 @@ def places() -> dict[str, object]:
         sys,
         threading,
         threading.Thread,
-        flask.Flask,
         logging,
         logging.Logger,
         asyncio.base_events.BaseEventLoop,
+        *(owner for name in ENTRY_POINTS for owner in contract_of(name).owners),
     ]
     return {f"{owner!r}.{key}": value for owner in owners for key, value in vars(owner).items()}
 
@@ -202,10 +87,10 @@ def recorded(telemetry: Telemetry) -> set[str]:
     }
 
 
-def test_every_entry_point_has_a_case_and_its_path() -> None:
-    """Every entry point is tested here, and its class lies where its name says."""
-    assert ENTRY_POINTS.keys() == CASES.keys()
+def test_each_instrumentor_states_its_contract() -> None:
+    """Every entry point of the distribution has a contract in its test module, and lies where its name says."""
     for name, point in ENTRY_POINTS.items():
+        assert contract_of(name).names
         words = "".join(word.capitalize() for word in name.split("_"))
         assert point.value == f"otel_distro.instrumentation.{name}:{words}Instrumentor"
 
@@ -245,13 +130,13 @@ def test_second_instrument_and_uninstrument_change_nothing(
     instrumentor.instrument()
     type(instrumentor)()
     assert [key for key, value in places().items() if value is not once[key]] == []
-    CASES[name].work[0]()
+    contract_of(name).work[0]()
     assert len(telemetry.logs()) <= 1
     instrumentor.uninstrument()
     instrumentor.uninstrument()
     assert [key for key, value in places().items() if value is not before[key]] == []
     logs = len(telemetry.logs())
-    CASES[name].work[0]()
+    contract_of(name).work[0]()
     assert len(telemetry.logs()) == logs
     assert not {key for key in telemetry.metrics() if key.startswith(("process.", "system."))}
 
@@ -261,8 +146,8 @@ def test_reinstalled_instrumentor_records_again(instrumentor: Instrumentor, tele
     instrumentor.instrument()
     instrumentor.uninstrument()
     instrumentor.instrument()
-    CASES[name].work[0]()
-    assert recorded(telemetry) & CASES[name].names
+    contract_of(name).work[0]()
+    assert recorded(telemetry) & contract_of(name).names
 
 
 def test_uninstrument_keeps_patches_of_other_tools(instrumentor: Instrumentor) -> None:
@@ -286,10 +171,10 @@ def test_recorded_names_and_attributes_are_declared(
 ) -> None:
     """Everything recorded has names and attributes of the schema."""
     instrumentor.instrument()
-    for work in CASES[name].work:
+    for work in contract_of(name).work:
         work()
     assert recorded(telemetry)
-    assert recorded(telemetry) <= CASES[name].names
+    assert recorded(telemetry) <= contract_of(name).names
     declared = {attribute.name for attribute in s.attributes()}
     for found in telemetry.logs():
         assert set(found.log_record.attributes or {}) <= declared
@@ -297,14 +182,14 @@ def test_recorded_names_and_attributes_are_declared(
         assert {key for point in metric.data.data_points for key in point.attributes or {}} <= declared
 
 
-def test_suppress_instrumentation_applies_to_calls(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Case`."""
+def test_suppressed(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
+    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Contract` for what is no call."""
     instrumentor.instrument()
     with suppress_instrumentation():
-        CASES[name].work[0]()
+        contract_of(name).work[0]()
         seen = recorded(telemetry)
     assert list(telemetry.spans()) == []
-    assert bool(seen) is not CASES[name].suppressible
+    assert bool(seen) is not contract_of(name).suppressible
 
 
 def test_broken_instrumentor_does_not_affect_the_application(
@@ -320,9 +205,9 @@ def test_broken_instrumentor_does_not_affect_the_application(
     def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(CASES[name].inside, broken)
+    monkeypatch.setattr(contract_of(name).inside, broken)
     instrumentor.instrument()
-    for work in CASES[name].work:
+    for work in contract_of(name).work:
         work()
     telemetry.metrics()
     assert [str(error) for error in quiet if "ours" in str(error)] == []
@@ -344,9 +229,9 @@ def test_application_exception_passes_unchanged(instrumentor: Instrumentor, quie
     instrumentor.instrument()
     try:
         with pytest.raises(ValueError, match="application") as caught:
-            log()
+            logger.error("application")
         assert caught.value is error
-        raise_in_main()
-        assert [str(each) for each in quiet] == ["application"]
+        sys.excepthook(ValueError, ValueError("application"), None)
+        assert [str(heard) for heard in quiet] == ["application"]
     finally:
         logger.handlers.clear()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import re
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_distro import schema as s
+from tests.support.contract import Contract
 from tests.support.failing import raised, uncaught
 from tests.support.processes import bare_and_ours
 
@@ -67,3 +72,38 @@ def test_failing_program_ends_as_without_instrumentation(tmp_path: Path, name: s
 def without_addresses(text: str) -> str:
     """Return the text with all object addresses replaced."""
     return re.sub("0x[0-9a-f]+", "0x", text)
+
+
+def raise_in_main() -> None:
+    """End the main thread, as the interpreter does it."""
+    error = ValueError("application")
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def raise_in_thread() -> None:
+    """End a thread by an exception."""
+    thread = threading.Thread(target=lambda: int("application"))
+    thread.start()
+    thread.join()
+
+
+def raise_in_task() -> None:
+    """Never await a task that fails."""
+
+    async def main() -> None:
+        task = asyncio.ensure_future(asyncio.wait_for(asyncio.Event().wait(), 0))
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+
+    asyncio.run(main())
+
+
+CONTRACT = Contract(
+    raise_in_main,
+    raise_in_thread,
+    raise_in_task,
+    inside="otel_distro.errors.exception_report.type_name",
+    names={s.EXCEPTION.name, s.PYTHON_EXCEPTIONS.name, s.PYTHON_EXCEPTION_FIRST_SEEN.name},
+    suppressible=False,
+)

@@ -11,6 +11,7 @@ import pytest
 
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+from tests.support.contract import Contract
 from tests.support.processes import bare_and_ours
 
 if TYPE_CHECKING:
@@ -207,3 +208,11 @@ def test_logging_program_prints_as_without_instrumentation(tmp_path: Path, name:
     bare, ours = bare_and_ours(tmp_path, PROGRAMS[name])
     assert bare[2]
     assert ours == bare
+
+
+def log() -> None:
+    """Log a line."""
+    logging.getLogger("made.contract").error("application")
+
+
+CONTRACT = Contract(log, inside="otel_distro.instrumentation.log_records._extras", names={""}, suppressible=False)

@@ -15,6 +15,7 @@ from opentelemetry import trace
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.loguru_records import LoguruRecordsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,3 +167,13 @@ def test_uninstrument_restores_the_classes_of_loguru() -> None:
     core: Any = loguru._logger.Core  # type: ignore[attr-defined]
     assert "min_level" not in vars(core)
     assert shared._core.min_level == float("inf") or isinstance(shared._core.min_level, int)  # type: ignore[attr-defined]
+
+
+def log_with_loguru() -> None:
+    """Log a line by loguru."""
+    loguru.logger.error("application")
+
+
+CONTRACT = Contract(
+    log_with_loguru, inside="otel_distro.instrumentation.loguru_records._extras", names={""}, suppressible=False
+)

@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from otel_distro import schema as s
+from otel_distro.instrumentation import process_metrics
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -313,3 +315,15 @@ def test_forked_child_reports_itself(programs: Callable[..., Program]) -> None:
 def test_signal_handlers_are_unchanged(instrumented: object) -> None:
     """Reading metrics installs no signal handler."""
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def collect() -> None:
+    """Do nothing: metrics are read when they are collected."""
+
+
+CONTRACT = Contract(
+    collect,
+    inside="otel_distro.instrumentation.process_metrics._Source.read",
+    names={metric.name for metric in process_metrics._METRICS},
+    suppressible=False,
+)

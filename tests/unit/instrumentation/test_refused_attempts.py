@@ -27,6 +27,7 @@ from werkzeug.exceptions import Unauthorized
 
 from otel_distro import schema
 from otel_distro.instrumentation.refused_attempts import RefusedAttemptsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,3 +238,22 @@ def test_uninstrumented_audits_nothing(telemetry: Telemetry) -> None:
     request_wsgi(app, "/")
     signals.user_login_failed.send("made", credentials={}, request=None)
     assert list(telemetry.logs()) == []
+
+
+def be_refused() -> None:
+    """Ask a Flask application for what it refuses."""
+    app: Any = flask.Flask("made")
+    app.add_url_rule("/secret", view_func=lambda: ("no", 403))
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/secret", "REMOTE_ADDR": "192.0.2.7", "SERVER_NAME": "made",
+               "SERVER_PORT": "80", "wsgi.url_scheme": "http"}  # fmt: skip
+    for _ in app(environ, lambda status, headers: lambda data: None):
+        pass
+
+
+CONTRACT = Contract(
+    be_refused,
+    inside="otel_distro.instrumentation._access.audit_events.AccessAudit.refused",
+    names={schema.AUDIT_HTTP_REFUSED.name, schema.AUDIT_EVENTS.name},
+    suppressible=False,
+    owners=(flask.Flask,),
+)

@@ -18,7 +18,9 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_distro import schema
 from otel_distro._startup import audit_hook, audit_rules
+from otel_distro.instrumentation import security_audit
 from otel_distro.instrumentation.security_audit import EVENTS, SecurityAuditInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -316,3 +318,17 @@ def test_exception_of_signal_handler_in_the_hook_is_raised(
             os.open("/etc/passwd", os.O_RDONLY)
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def change_group() -> None:
+    """Change the group to what it is, and emit the queued events."""
+    os.setgid(os.getgid())
+    security_audit._emitter.drain()
+
+
+CONTRACT = Contract(
+    change_group,
+    inside="otel_distro.instrumentation.security_audit._emit",
+    names={schema.AUDIT_PRIVILEGE_CHANGE.name, schema.AUDIT_EVENTS.name},
+    suppressible=True,
+)

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from otel_distro.instrumentation.structlog_records import StructlogRecordsInstrumentor
+from tests.support.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,3 +198,16 @@ def test_broken_export_does_not_affect_the_application(
     assert json.loads(capsys.readouterr().out)["event"] == "printed all the same"
     assert swallowed == ["exporting an event of structlog: ZeroDivisionError: division by zero"]
     swallowed.clear()
+
+
+def log_with_structlog() -> None:
+    """Log an event by structlog, which prints it."""
+    structlog.get_logger().error("application")
+
+
+CONTRACT = Contract(
+    log_with_structlog,
+    inside="otel_distro.instrumentation.structlog_records._fields_of",
+    names={""},
+    suppressible=False,
+)

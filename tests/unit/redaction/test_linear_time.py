@@ -1,4 +1,4 @@
-"""Redaction reads a text once, whatever the text: ten times the text takes about ten times the work."""
+"""Redaction reads a text once: a text ten times as long takes about ten times the work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 MEGABYTE = 1_000_000
 LIMIT = 40
-"""What ten times the text may take, in multiples. Reading it twice over from each place would take a hundred."""
+"""Upper bound for a text ten times as long. Quadratic work would take a hundred times as long."""
 
 REPEATED = [
     *(
@@ -117,17 +117,17 @@ def work(way: Callable[[str], object], unit: str, size: int) -> float:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("unit", REPEATED, ids=repr)
-def test_work_grows_with_the_text(unit: str, way: str) -> None:
-    """Ten times the text takes no more than a generous multiple of ten times the work."""
+def test_redaction_work_grows_linearly(unit: str, way: str) -> None:
+    """A text ten times as long takes no more than a generous multiple of ten times the work."""
     small = max(work(WAYS[way], unit, 4_000) for _ in range(2))
-    # A machine that does something else meanwhile is not the text's fault: one quiet try proves it.
+    # The machine may be busy: one fast try is enough.
     assert any(work(WAYS[way], unit, 40_000) < max(LIMIT * small, 0.2) for _ in range(5))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "1", "=", "'", "eyJ", "password=", "x password=abc "], ids=repr)
-def test_ten_megabytes_are_read_in_a_go(unit: str) -> None:
-    """Ten megabytes of the worst letters take about ten times what one does, and not a hundred times."""
+def test_redaction_of_ten_megabytes_is_linear(unit: str) -> None:
+    """Ten megabytes of the worst letters take about ten times as long as one."""
     redactor = Redactor()
     small = work(redactor.find, unit, MEGABYTE)
     assert work(redactor.find, unit, 10 * MEGABYTE) < max(LIMIT * small, 2)

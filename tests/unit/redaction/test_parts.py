@@ -21,13 +21,13 @@ FORMS = [
 
 
 @pytest.mark.parametrize("key", FORMS)
-def test_key_is_secret_in_every_form(key: str) -> None:
-    """Snake, camel, kebab, dotted, shouted and glued forms of a key are one key."""
-    assert Keys().judge(key) == "secret"
+def test_secret_key_is_found_in_every_form(key: str) -> None:
+    """Snake, camel, kebab, dotted, upper-case and glued forms of a key are one key."""
+    assert Keys().classify(key) == "secret"
 
 
 @pytest.mark.parametrize(
-    ("key", "verdict"),
+    ("key", "key_class"),
     [
         ("http.request.header.authorization", "header"),
         ("X-Amz-Security-Token", "secret"),
@@ -48,13 +48,13 @@ def test_key_is_secret_in_every_form(key: str) -> None:
         ("k" * 100_000 + "_password", "password"),
     ],
 )
-def test_key_is_judged_by_its_words(key: str, verdict: str) -> None:
-    """What a secret word means depends on the words beside it."""
-    assert Keys().judge(key) == verdict
+def test_key_is_classified_by_its_words(key: str, key_class: str) -> None:
+    """The class of a key depends on all its words."""
+    assert Keys().classify(key) == key_class
 
 
-def test_words_of_a_key() -> None:
-    """Words end at joints, at a change of case and at digits."""
+def test_words_of_key_are_split() -> None:
+    """Words end at separators, at a change of case and at digits."""
     assert words_of("http.header.X-CSRFToken2") == ["http", "header", "x", "csrf", "token"]
 
 
@@ -62,7 +62,7 @@ def test_words_of_a_key() -> None:
     ("value", "opaque"),
     [("a1" * 8, True), ("a1" * 7, False), ("a" * 20, False), ("1" * 20, False), ("two words 1 2 3 4 5", False)],
 )
-def test_opaque_values(value: str, opaque: bool) -> None:
+def test_opaque_value_is_recognised(value: str, opaque: bool) -> None:
     """A random identifier is long, has letters and digits and no spaces."""
     assert is_opaque(value) is opaque
 
@@ -78,7 +78,7 @@ def test_opaque_values(value: str, opaque: bool) -> None:
         ("18", True),
     ],
 )
-def test_luhn(digits: str, right: bool) -> None:
+def test_luhn_check_digit_decides(digits: str, right: bool) -> None:
     """The check digit decides."""
     assert numbers.passes_luhn(digits) is right
 
@@ -93,7 +93,7 @@ def test_luhn(digits: str, right: bool) -> None:
         ("DE89é", False),
     ],
 )
-def test_mod_97(number: str, right: bool) -> None:
+def test_mod_97_check_digits_decide(number: str, right: bool) -> None:
     """The check digits of an account decide."""
     assert numbers.passes_mod_97(number) is right
 
@@ -116,9 +116,9 @@ def test_mod_97(number: str, right: bool) -> None:
         ("", []),
     ],
 )
-def test_numbers_are_told_apart(text: str, kinds: list[str]) -> None:
-    """Length, beginning, groups, neighbours and check digits together make a number of a card or an account."""
-    assert [kind for _, _, kind in numbers.find(text)] == kinds
+def test_numbers_are_recognised_by_kind(text: str, kinds: list[str]) -> None:
+    """Length, beginning, groups, neighbours and check digits together identify a number."""
+    assert [kind for _, _, kind in numbers.find_numbers(text)] == kinds
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_numbers_are_told_apart(text: str, kinds: list[str]) -> None:
         ("", ""),
     ],
 )
-def test_statements_lose_their_literals_only(statement: str, expected: str) -> None:
-    """Every kind of literal becomes a question mark; names, parameters, comments' marks and the rest stay."""
+def test_statement_loses_its_literals_only(statement: str, expected: str) -> None:
+    """Every kind of literal becomes a question mark; names, parameters and comment marks stay."""
     assert sql.obfuscate(statement) == expected
     assert sql.obfuscate(expected) == expected
 
@@ -162,12 +162,12 @@ def test_statements_lose_their_literals_only(statement: str, expected: str) -> N
         ("ALTER USER bob IDENTIFIED BY 'x'; 5 left", "ALTER USER bob IDENTIFIED BY ?; ? left"),
     ],
 )
-def test_statements_within_texts(text: str, expected: str) -> None:
-    """A statement in a message or a trace loses its literals up to its end; numbers after it stay."""
+def test_statement_within_text_loses_its_literals(text: str, expected: str) -> None:
+    """A statement in a message or a trace loses its literals; numbers after it stay."""
     assert Redactor().text(text) == expected
 
 
-def test_lower_case_keeps_places() -> None:
+def test_lowered_text_keeps_positions() -> None:
     """A letter that grows in lower case does not move those after it."""
     assert len(lowered("\u0130" * 3 + "PASSWORD")) == 11
     assert Redactor().text("\u0130\u0130 password=abc x") == f"\u0130\u0130 password={MASK} x"

@@ -1,4 +1,4 @@
-"""What holds of redaction for every text, tried with texts made at random from what it looks for."""
+"""Properties of redaction for every text, tried with random texts of relevant pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.redaction_corpus import NEAR_MISSES, PLANTED, Planted
 TEXTS = [entry.value for entry in PLANTED if isinstance(entry.value, str)]
 TEXTS += [entry.value for entry in NEAR_MISSES if isinstance(entry.value, str)]
 SECRETS = [entry for entry in PLANTED if not entry.key]
-# Statements reach as far as their text does, so that two of them in one text are not two things side by side.
+# A statement reaches to the end of its text, so two of them in one text are not independent.
 LINES = [text for text in TEXTS if "\n" not in text and "SELECT" not in text and "INSERT" not in text]
 PLAIN = [entry.value for entry in NEAR_MISSES if isinstance(entry.value, str)]
 PIECES = [
@@ -50,8 +50,8 @@ often = settings(max_examples=300, deadline=None, suppress_health_check=[HealthC
 
 @often
 @given(anything)
-def test_every_way_copes_with_every_text(text: str) -> None:
-    """No text makes a method fail: a failure would be hidden and counted as one."""
+def test_random_text_never_fails(text: str) -> None:
+    """No text makes a method fail: a failure would be counted."""
     redactor = Redactor(email=True)
     for redact in (redactor.text, redactor.url, redactor.query, redactor.sql):
         assert isinstance(redact(text), str)
@@ -61,8 +61,8 @@ def test_every_way_copes_with_every_text(text: str) -> None:
 
 @often
 @given(st.one_of(st.sampled_from([entry.key for entry in PLANTED]), anything), nested)
-def test_every_value_keeps_its_shape(key: str, value: object) -> None:
-    """No value fails, and a container stays one of its type and length, unless its key hides it whole."""
+def test_random_value_keeps_its_shape(key: str, value: object) -> None:
+    """No value fails, and a container keeps type and length, unless its key hides it whole."""
     redactor = Redactor()
     redacted = redactor.value(key, value)
     assert "failure" not in redactor.hidden
@@ -74,15 +74,15 @@ def test_every_value_keeps_its_shape(key: str, value: object) -> None:
 
 @often
 @given(st.lists(st.sampled_from(LINES), max_size=5), st.sampled_from(["\n", " ", " | ", "; "]))
-def test_redacting_twice_changes_nothing(lines: list[str], between: str) -> None:
-    """What has been redacted is left alone, wherever it goes next."""
+def test_redacted_text_is_not_changed_again(lines: list[str], between: str) -> None:
+    """A redacted value is not changed by a second redaction."""
     once = Redactor(email=True).text(between.join(lines))
     assert Redactor(email=True).text(once) is once
 
 
 @often
 @given(st.lists(st.sampled_from(PLAIN), max_size=4), st.integers(0, 4), st.sampled_from(SECRETS))
-def test_neighbours_do_not_protect_a_secret(lines: list[str], place: int, entry: Planted) -> None:
+def test_secret_between_random_lines_is_hidden(lines: list[str], place: int, entry: Planted) -> None:
     """A planted secret is found on a line of its own, whatever the other lines are."""
     text = "\n".join([*lines[:place], entry.value, *lines[place:]])
     assert entry.secret not in Redactor().text(text)
@@ -95,7 +95,7 @@ def test_neighbours_do_not_protect_a_secret(lines: list[str], place: int, entry:
     )
 )
 def test_text_without_a_trigger_is_the_same_object(text: str) -> None:
-    """A text without anything that a secret needs comes back itself, and so does its second occurrence."""
+    """A text without triggers is returned as the same object, also at its second occurrence."""
     redactor = Redactor(email=True)
     assert redactor.text(text) is text
     again = sys.intern(text)

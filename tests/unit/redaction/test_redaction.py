@@ -1,4 +1,4 @@
-"""No planted secret gets through, no near miss is changed, nothing raises, and what was hidden is counted."""
+"""Planted secrets are hidden, near misses stay, nothing raises, and hidden values are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.redaction_corpus import CANARY, NEAR_MISSES, PLANTED, NearMis
 
 
 def carried(entry: Planted | NearMiss, redactor: Redactor, value: Any = None) -> Any:
-    """Return what becomes of an entry of the corpus, or of another value in its place."""
+    """Return the redacted entry of the corpus, or another value in its place."""
     given = entry.value if value is None else value
     return redactor.value(entry.key, given) if entry.key else redactor.text(given)
 
@@ -44,8 +44,8 @@ def test_corpus_is_large_and_covers_every_channel() -> None:
 
 
 @pytest.mark.parametrize("entry", PLANTED, ids=lambda entry: entry.name)
-def test_no_planted_secret_survives(entry: Planted) -> None:
-    """The secret is gone, the loss is counted, and a second pass finds nothing more."""
+def test_planted_secret_is_hidden(entry: Planted) -> None:
+    """The secret is hidden and counted, and a second pass finds nothing more."""
     redactor = Redactor()
     assert entry.secret in str(entry.value)
     redacted = carried(entry, redactor)
@@ -55,8 +55,8 @@ def test_no_planted_secret_survives(entry: Planted) -> None:
 
 
 @pytest.mark.parametrize("entry", NEAR_MISSES, ids=lambda entry: entry.name)
-def test_no_near_miss_is_changed(entry: NearMiss) -> None:
-    """What only looks like a secret comes back as the very same object, at first sight and when it is known."""
+def test_near_miss_is_unchanged(entry: NearMiss) -> None:
+    """A near miss is returned as the same object, the first time and from the cache."""
     redactor = Redactor()
     assert carried(entry, redactor) is entry.value
     assert carried(entry, redactor) is entry.value
@@ -66,7 +66,7 @@ def test_no_near_miss_is_changed(entry: NearMiss) -> None:
 @pytest.mark.parametrize("entry", [e for e in PLANTED if not e.key], ids=lambda entry: entry.name)
 @pytest.mark.parametrize("around", ["{}\n{}\n{}", "{} | {} | {}", '{{"a": "{}", "b": "{}", "c": "{}"}}'])
 def test_secret_is_found_between_other_texts(entry: Planted, around: str) -> None:
-    """What stands before and after a secret on its line, or on other lines, does not protect it."""
+    """Text before and after a secret on its line, or on other lines, does not protect it."""
     text = around.format("order 17 shipped: it's ok", entry.value, "key: value (a=b) 'c")
     assert entry.secret not in Redactor().text(text)
 
@@ -87,17 +87,17 @@ def test_secret_is_found_between_other_texts(entry: Planted, around: str) -> Non
         ("//x?next=%2Fa%3Fapi%255Fkey%253D1%26token%3Dabc", f"//x?next={MASK}"),
     ],
 )
-def test_url_keeps_all_but_the_secret_byte_for_byte(given: str, expected: str) -> None:
+def test_url_without_its_secrets_is_unchanged(given: str, expected: str) -> None:
     """Names of parameters, their order, empty and broken ones, and the encoding stay."""
     assert Redactor().url(given) == expected
 
 
-def test_query_hides_whole_values() -> None:
-    """A value with a secret anywhere in it is hidden whole; the names of all parameters stay."""
+def test_query_value_with_secret_is_hidden_whole() -> None:
+    """A value that contains a secret is hidden whole; the names of all parameters stay."""
     assert Redactor().query("q=my+password:+abc1&n=2&Token=%41") == f"q={MASK}&n=2&Token={MASK}"
 
 
-def test_argv_keeps_type_and_options() -> None:
+def test_arguments_keep_type_and_options() -> None:
     """Only the secrets among the arguments are hidden, and a tuple stays a tuple."""
     assert Redactor().argv(("app", "--token", "abc", "-v", "--key-file", "x")) == (
         "app",
@@ -109,8 +109,8 @@ def test_argv_keeps_type_and_options() -> None:
     )
 
 
-def test_lists_and_numbers_of_secret_keys() -> None:
-    """A list of a secret key keeps its type and length; numbers are hidden, unless the key counts something."""
+def test_list_of_secret_key_keeps_type_and_length() -> None:
+    """A list of a secret key keeps type and length; its numbers are hidden, except counts."""
     redactor = Redactor()
     assert redactor.value("authorization", ("Bearer a", "Basic b")) == (MASK, MASK)
     assert redactor.value("pin", 1234) == MASK
@@ -118,8 +118,11 @@ def test_lists_and_numbers_of_secret_keys() -> None:
     assert redactor.value("user.tokens", "abc") == MASK
 
 
-def test_attributes_are_copied_only_when_something_is_hidden() -> None:
-    """The mapping itself comes back when it is clean, else a plain dictionary in the same order; the original stays."""
+def test_attributes_are_copied_only_if_something_is_hidden() -> None:
+    """A clean mapping is returned itself, else a dictionary in the same order is.
+
+    The original stays unchanged.
+    """
     clean = {"a": "b", "n": 1}
     assert Redactor().attributes(clean) is clean
     given = BoundedAttributes(attributes={"a": "b", "password": "x", "c": ("d",)})
@@ -130,7 +133,7 @@ def test_attributes_are_copied_only_when_something_is_hidden() -> None:
 
 
 def test_hidden_is_counted_by_kind() -> None:
-    """Each hidden place counts once, under its kind; clean texts count nothing."""
+    """Each hidden position counts once, under its kind; clean texts count nothing."""
     redactor = Redactor()
     redactor.text("password=abc and https://u:p@h/ and 4111 1111 1111 1111")
     redactor.value("token", "abc")
@@ -140,8 +143,8 @@ def test_hidden_is_counted_by_kind() -> None:
     assert redactor.hidden == {"key": 3, "userinfo": 1, "card": 1, "sql": 1}
 
 
-def test_user_settings_add_keep_and_switch_off() -> None:
-    """Keys and patterns of the user's own are hidden, kept ones are not, in every way to write them; off is off."""
+def test_settings_add_keep_and_disable_redaction() -> None:
+    """The user's keys and patterns are hidden, kept ones are not, in every spelling; off is off."""
     redactor = Redactor.from_environment(
         {
             "OTEL_DISTRO_REDACT_KEYS": "customer_no, Straße",
@@ -164,8 +167,8 @@ def test_user_settings_add_keep_and_switch_off() -> None:
     assert off.hidden == {}
 
 
-def test_bad_pattern_costs_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    """An expression that is none is named in one line; the others and everything built in hold."""
+def test_bad_pattern_gives_one_line_and_others_apply(capfd: pytest.CaptureFixture[str]) -> None:
+    """A bad expression is reported in one line; the others and the built-in rules apply."""
     redactor = Redactor.from_environment({"OTEL_DISTRO_REDACT_PATTERNS": r"(unclosed EMP-\d+"})
     assert redactor.text("EMP-17 password=abc") == f"{MASK} password={MASK}"
     lines = capfd.readouterr().err.splitlines()
@@ -175,7 +178,7 @@ def test_bad_pattern_costs_one_line(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 class HostileMapping(Mapping[str, Any]):
-    """Raises whenever it is looked at."""
+    """Raises whenever it is read."""
 
     def __getitem__(self, key: str) -> Any:
         raise RuntimeError(key)
@@ -198,7 +201,7 @@ class EndlessSequence(Sequence[str]):
 
 
 class HostileText(str):
-    """Raises when it is asked for anything."""
+    """Raises on access to any attribute."""
 
     __slots__ = ()
 
@@ -210,7 +213,7 @@ class HostileText(str):
 
 
 class Liar:
-    """Raises when asked for anything, its class included."""
+    """Raises on access to any attribute, its class included."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -223,8 +226,8 @@ class Liar:
 
 
 @pytest.mark.parametrize("kind", [HostileMapping, EndlessSequence, HostileText, Liar, object])
-def test_hostile_objects_pass(kind: type) -> None:
-    """What cannot be looked at is handed on untouched, alone and nested, and its neighbours are still redacted."""
+def test_hostile_object_is_returned_unchanged(kind: type) -> None:
+    """An unreadable object is returned unchanged, alone and nested; its neighbours are redacted."""
     value = kind()
     redactor = Redactor()
     assert redactor.value("x", value) is value
@@ -239,8 +242,8 @@ def test_text_of_a_subclass_is_redacted() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_what_refers_to_itself_ends() -> None:
-    """Nesting is bounded, also where each level holds itself several times; what is too deep is hidden."""
+def test_cyclic_container_is_bounded() -> None:
+    """Nesting is bounded, also in cyclic containers; values that are too deep are hidden."""
     loop: list[Any] = ["password=abc"]
     loop.extend([loop] * 10)
     redacted = Redactor().value("x", loop)
@@ -251,8 +254,8 @@ def test_what_refers_to_itself_ends() -> None:
     assert "abc" not in str(Redactor().value("x", deep))
 
 
-def test_table_is_consistent() -> None:
-    """Every secret key contains a trigger, so that the quick look at a text misses none; every shape can be compiled."""
+def test_table_has_triggers_and_valid_shapes() -> None:
+    """Every secret key contains a trigger, and every shape compiles."""
     groups = (
         table.PASSWORD_WORDS,
         table.HEADER_WORDS,
@@ -264,15 +267,15 @@ def test_table_is_consistent() -> None:
         table.GLUED_ENDS,
     )
     for word in {word for group in groups for word in group}:
-        assert Keys().judge(word), word
+        assert Keys().classify(word), word
         assert any(trigger in word for trigger in table.TEXT_TRIGGERS), word
     for begin, shape in {**table.TOKENS, **table.WEBHOOKS}.items():
         assert re.compile(shape)
         assert begin.replace(".", r"\.") in shape or begin in shape
 
 
-def test_semantic_conventions_are_sent() -> None:
-    """Of all attributes of the semantic conventions only these hold secrets; the counts of tokens are numbers and stay."""
+def test_attributes_of_conventions_are_not_hidden() -> None:
+    """Of all attributes of the conventions only these are secret; counts of tokens are sent."""
     import opentelemetry.semconv
 
     root = Path(next(iter(opentelemetry.semconv.__path__)))
@@ -283,15 +286,15 @@ def test_semantic_conventions_are_sent() -> None:
     }
     assert len(names) > 500
     keys = Keys()
-    assert {name for name in names if keys.judge(name) not in ("", "countable")} == {
+    assert {name for name in names if keys.classify(name) not in ("", "countable")} == {
         "db.connection_string",
         "mcp.session.id",
         "session.id",
     }
 
 
-def test_no_attribute_of_ours_is_a_secret() -> None:
-    """What this distribution declares arrives: no key of it is hidden for its name."""
+def test_declared_attributes_are_not_hidden() -> None:
+    """No key that this distribution declares is hidden for its name."""
     declared = [value.name for value in vars(schema).values() if isinstance(value, schema.Attribute)]
     assert len(declared) > 50
-    assert [name for name in declared if Keys().judge(name)] == []
+    assert [name for name in declared if Keys().classify(name)] == []

@@ -1,4 +1,4 @@
-"""The names we emit obey the rules of the semantic conventions, and their Prometheus names are predicted rightly."""
+"""Names follow the semantic conventions, and their Prometheus names are computed correctly."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def roots() -> set[str]:
 
 @pytest.mark.parametrize("name", [m.name for m in METRICS] + [a.name for a in s.attributes()])
 def test_name_is_well_formed(name: str) -> None:
-    """Lower case words joined by underscores, in namespaces divided by dots, without ``total`` or a plural namespace."""
+    """Names are lower case with underscores, in dotted namespaces, without ``total``."""
     assert NAME.fullmatch(name)
     assert not name.endswith("total")
     assert ".." not in name
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_metric_is_declared_whole(metric: s.Metric) -> None:
-    """Unit as UCUM writes it, a sentence for a description, bounds for histograms only and in rising order."""
+def test_metric_has_unit_description_and_bounds(metric: s.Metric) -> None:
+    """A metric has a UCUM unit and a sentence; only histograms have bounds, in rising order."""
     assert UNIT.fullmatch(metric.unit)
     assert metric.brief.endswith(".")
     assert metric.brief[0].isupper()
@@ -56,22 +56,22 @@ def test_metric_is_declared_whole(metric: s.Metric) -> None:
         assert (metric.unit, metric.instrument) == ("s", "histogram")
 
 
-def test_our_roots_are_free() -> None:
-    """No root namespace of ours is one of the conventions."""
+def test_own_roots_are_not_of_the_conventions() -> None:
+    """No root namespace of this distribution is one of the conventions."""
     assert len(roots()) > 50
     assert not set(s.OWN_ROOTS) & roots()
 
 
-def test_every_root_is_ours_or_theirs() -> None:
-    """A name of ours lies under one of our roots, or the conventions have its root."""
+def test_root_of_every_name_is_declared() -> None:
+    """Every name is under a root of this distribution or of the conventions."""
     assert roots() >= set(THEIR_ROOTS)
     known = {*roots(), *s.OWN_ROOTS}
     assert {a.name for a in s.attributes() if a.name.partition(".")[0] not in known} == set()
     assert {m.name for m in METRICS if m.name.partition(".")[0] not in {*THEIR_ROOTS, *s.OWN_ROOTS}} == set()
 
 
-def test_names_under_their_roots_are_theirs() -> None:
-    """Under a root of the conventions stand their names only, and the Collector's where the conventions have none."""
+def test_name_under_a_root_of_the_conventions_is_theirs() -> None:
+    """Under a root of the conventions are only their names and those of the Collector."""
     names = [m.name for m in METRICS] + [a.name for a in s.attributes()]
     theirs = {name for name in names if name.partition(".")[0] not in s.OWN_ROOTS}
     collectors = {f"system.cpu.load_average.{minutes}m" for minutes in (1, 5, 15)}
@@ -80,8 +80,8 @@ def test_names_under_their_roots_are_theirs() -> None:
     assert theirs - conventions() == collectors | specified
 
 
-def test_nothing_is_declared_twice() -> None:
-    """Each name stands once, as what it is, and no two have the same series or label in Prometheus."""
+def test_names_are_declared_once() -> None:
+    """Each name is declared once, and no two have the same series or label in Prometheus."""
     for names in (
         [m.name for m in METRICS],
         [a.name for a in s.attributes()],
@@ -93,7 +93,7 @@ def test_nothing_is_declared_twice() -> None:
 
 
 def test_attributes_of_metrics_and_events_are_declared() -> None:
-    """What a metric or event carries is one of the declared attributes."""
+    """Attributes of metrics and events are declared."""
     declared = set(s.attributes())
     assert {a for m in METRICS for a in m.attributes} <= declared
     assert {a for e in s.events() for a in e.attributes} <= declared
@@ -119,13 +119,13 @@ def test_attributes_of_metrics_and_events_are_declared() -> None:
         (s.PYTHON_EXCEPTIONS, "", "python_exceptions_total"),
     ],
 )
-def test_series(metric: s.Metric, part: str, series: str) -> None:
-    """The name in Prometheus has the unit and what the instrument adds."""
+def test_series_name_has_its_suffixes(metric: s.Metric, part: str, series: str) -> None:
+    """The name in Prometheus has the suffixes of the unit and the instrument."""
     assert metric.series(part) == series  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("metric", "part"), [(s.PYTHON_EXCEPTIONS, "bucket"), (s.HTTP_SERVER_DURATION, "")])
-def test_series_of_the_wrong_kind(metric: s.Metric, part: str) -> None:
-    """A part of what has none, and none of what has three, is refused."""
+def test_series_with_wrong_part_is_refused(metric: s.Metric, part: str) -> None:
+    """A part of another instrument, or none for a histogram, is refused."""
     with pytest.raises(ValueError, match=metric.name):
         metric.series(part)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Tools for contributors: the checks of ``make check``, and the generators they name."""
