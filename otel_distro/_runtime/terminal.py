@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _MIN_WIDTH: Final = 64
 _MAX_WIDTH: Final = 120
-_WIDTH_OF_A_FILE: Final = 100
+_DEFAULT_WIDTH: Final = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ class Page:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> Page:
-        """Return an empty page that suits ``stream``; ``NO_COLOR`` (https://no-color.org) and ``COLUMNS`` are obeyed."""
+        """Return an empty page that suits ``stream``.
+
+        ``NO_COLOR`` (https://no-color.org) and ``COLUMNS`` are obeyed.
+        """
         terminal = stream.isatty()
         colour = terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         encoding = getattr(stream, "encoding", None) or "ascii"
@@ -65,7 +68,10 @@ class Page:
             return text.encode("ascii", "replace").decode("ascii")
 
     def line(self, text: str) -> None:
-        """Add a line; what it shows of telemetry must have gone through :meth:`clean` or :func:`cut`."""
+        """Add a line.
+
+        What it shows of telemetry must have gone through :meth:`clean` or :func:`cut`.
+        """
         self._lines.append(text.rstrip())
 
     def blank(self) -> None:
@@ -99,7 +105,7 @@ class Page:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` on one line, each run of spaces and line ends as one space and control characters as ``?``."""
+    """Return ``text`` on one line, white space collapsed and control characters as ``?``."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
@@ -129,7 +135,7 @@ def cut(text: str, width: int, glyphs: Glyphs, pad: bool = True) -> str:
 
 
 def duration(nanoseconds: int, glyphs: Glyphs) -> str:
-    """Return a time with three digits that matter."""
+    """Return a time with three significant digits."""
     seconds = nanoseconds / 1e9
     if seconds >= 3600:
         return f"{int(seconds // 3600)}h {int(seconds % 3600 // 60)}m"
@@ -146,7 +152,7 @@ def _three_digits(value: float) -> str:
 
 
 def memory(count: float) -> str:
-    """Return a number of bytes in a unit that suits."""
+    """Return a number of bytes in a suitable unit."""
     value = float(count)
     for unit in ("B", "KiB", "MiB"):
         if value < 1024:
@@ -166,9 +172,9 @@ def _width(stream: TextIO, terminal: bool, environ: Mapping[str, str]) -> int:
         width = int(columns)
     elif terminal:
         try:
-            width = os.get_terminal_size(stream.fileno()).columns or _WIDTH_OF_A_FILE
+            width = os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
         except (OSError, ValueError):
-            width = _WIDTH_OF_A_FILE
+            width = _DEFAULT_WIDTH
     else:
-        width = _WIDTH_OF_A_FILE
+        width = _DEFAULT_WIDTH
     return max(_MIN_WIDTH, min(width, _MAX_WIDTH))

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from otel_distro import schema
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import say
-from otel_distro._runtime.files import append_whole, hold
+from otel_distro._runtime.files import append_whole, lock_file
 from otel_distro.errors.state import open_file
 
 _MOST: Final = 10_000
@@ -75,7 +75,7 @@ def _key() -> str:
 def _add(name: str, fingerprint: str, known: set[str]) -> bool:
     descriptor = open_file(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
-        hold(descriptor, _PATIENCE)
+        lock_file(descriptor, _PATIENCE)
         text = os.read(descriptor, _MOST * _LENGTH).decode("ascii", "replace")
         there = text.split()
         known.update(there)

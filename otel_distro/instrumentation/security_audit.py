@@ -20,7 +20,7 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._runtime.worker import Worker
 from otel_distro._startup import audit_hook
 from otel_distro._startup import audit_rules as rules
-from otel_distro._startup.audit_hook import OURS, state
+from otel_distro._startup.audit_hook import OWN_WORK, state
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
 
@@ -82,10 +82,10 @@ class _Teller:
         self._context_before = before
 
         def current() -> Any:
-            if before() is OURS:
-                return OURS
+            if before() is OWN_WORK:
+                return OWN_WORK
             found = read()
-            return OURS if found is None else found
+            return OWN_WORK if found is None else found
 
         state.context, state.wake = current, self._wake
         process_exit.register(
@@ -131,7 +131,7 @@ class _Teller:
         """Emit what waits, in the contexts it happened in. Where another thread is at it, wait for that a moment."""
         if not self._telling.acquire(True, _PATIENCE):
             return
-        state.teller = threads.get_ident()
+        state.emitter = threads.get_ident()
         try:
             while state.waiting:
                 with guard("telling of an audit event"):
@@ -139,7 +139,7 @@ class _Teller:
             while state.errors:
                 report_failure("looking at an audit event", state.errors.popleft())
         finally:
-            state.teller = 0
+            state.emitter = 0
             self._telling.release()
 
     def _before_fork(self) -> None:
@@ -167,7 +167,7 @@ class _Teller:
         if argv is None:
             return
         words = [audit_hook.text_of(each) for each in argv]
-        audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
+        audit_hook.enqueue(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
         self.tell_all()
 
 

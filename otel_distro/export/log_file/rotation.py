@@ -15,7 +15,7 @@ from typing import Final
 
 from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import say
-from otel_distro._runtime.files import hold
+from otel_distro._runtime.files import lock_file
 from otel_distro._runtime.worker import Worker
 
 _CHUNK: Final = 256 * 1024
@@ -113,7 +113,7 @@ class Archives:
         with open(os.open(path, _READ), "rb", buffering=0) as source:
             try:
                 # Writers that come by look at it for a moment.
-                hold(source.fileno(), _PATIENCE)
+                lock_file(source.fileno(), _PATIENCE)
             except TimeoutError:
                 return
             if not os.path.exists(path):

@@ -121,7 +121,7 @@ class Gathering:
                     self._collection.run_alone(self.lock, _LAST_PATIENCE)
                 return
             if self._collection is not None and self._collection.give_up(_LAST_PATIENCE):
-                self.worker.abandon()
+                self.worker.replace_thread()
 
     # What the writer calls
 
@@ -134,4 +134,4 @@ class Gathering:
         """Keep what was counted and leave out a callback that hangs; return in how many seconds to look again."""
         if self._collection is None:
             return _NEVER
-        return self._collection.look_after(self.lock, self.worker.abandon)
+        return self._collection.look_after(self.lock, self.worker.replace_thread)

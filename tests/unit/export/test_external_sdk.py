@@ -36,7 +36,7 @@ COUNT = "from opentelemetry import metrics; metrics.get_meter('shop').create_cou
     ids=["end", "os._exit", "os._exit in a signal handler", "forked child"],
 )
 def test_external_sdk_whose_first_export_is_the_last_one_writes_nothing_to_stderr(tmp_path: Path, program: str) -> None:
-    """The exporter is the first caller of ``requests`` while the meter provider shuts down: nothing is loaded for it."""
+    """The last delivery is the first call of ``requests``: no instrumentor is loaded for it."""
     file = tmp_path / "otel.yaml"
     file.write_text(FILE, encoding="utf-8")
     with Server() as server:
