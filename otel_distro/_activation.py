@@ -11,6 +11,7 @@ from opentelemetry.instrumentation.dependencies import get_dependency_conflicts,
 
 from otel_distro import schema
 from otel_distro._otel import asgi, sdk
+from otel_distro._runtime import exit as process_exit
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
 from otel_distro._startup import compatibility, triggers
@@ -37,6 +38,7 @@ class Running:
     """What runs in this process; set once by :func:`start`."""
 
     disabled: ClassVar[set[str]] = set()
+    ending: ClassVar[bool] = False
 
 
 def start(disabled: set[str], release: Callable[[str], None]) -> bool:
@@ -60,6 +62,7 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
 
     uwsgi_forks.prepare()
     Running.disabled = disabled
+    process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
     _run_hooks("opentelemetry_pre_instrument")
     for name, where in triggers.ALWAYS:
@@ -79,7 +82,7 @@ def load(name: str, where: str) -> None:
     Not installed: nothing happens. Unsupported library, failing import, failing patch: one line each, and a count in
     ``otel_distro.instrumentor.failures``.
     """
-    if name in _loaded or name in Running.disabled:
+    if name in _loaded or name in Running.disabled or Running.ending:
         return
     _loaded.add(name)
     module, _, attribute = where.partition(":")
@@ -103,6 +106,15 @@ def load(name: str, where: str) -> None:
         if "after shutdown" not in text_of(error):
             # Telemetry starts while the program ends: it is too late to register for that, and not needed.
             _failed(name, error)
+
+
+def _stop_loading() -> None:
+    """Load no instrumentor any more: the process ends.
+
+    An exporter's last delivery may be the first call of the library it sends with, such as ``requests``. The
+    instrumentor would ask a provider for a meter that is shutting down, and the SDK warns of that.
+    """
+    Running.ending = True
 
 
 def _unsupported(name: str, conflict: DependencyConflict | None) -> bool:

@@ -1,8 +1,11 @@
-"""The first thing that runs in an instrumented process, and in most processes the only thing.
+"""Installs lazy hooks at the start of an instrumented process.
 
-Nothing of OpenTelemetry is imported here. The boot lays traps: on the import of a library that has an instrumentor, on
-the first log record, the first uncaught exception, the first HTTP call, and a timer for processes that live on. A process
-that does nothing worth telling, like the two hundred children of a test run, ends before any of them springs.
+The first one to fire builds the SDK.
+
+The hooks are: the import of a library that has an instrumentor, the first log record, the first
+uncaught exception, the first HTTP call, and a timer for processes that live on. Nothing of
+OpenTelemetry is imported before one fires, so a process that does none of this, such as the
+children of a test run, never loads it.
 """
 
 import atexit
@@ -33,58 +36,52 @@ class _State:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.started = False
-        """The hooks are installed, or telemetry is switched off."""
-        self.activating = 0
-        """Identity of the thread that is building the SDK; 0 for none."""
-        self.active = False
-        """Activation is over; telemetry is on unless it has stepped aside."""
-        self.stepped_aside = False
-        """Activation has failed or declined; the application runs without telemetry."""
-        self.delay = -1.0
-        """Seconds until a process that does nothing else activates telemetry; negative before the start."""
-        self.finishing = False
-        """The last delivery is in progress."""
-        self.ended = False
-        """The exit function has run."""
-        self.killed_by = 0
-        """Number of the signal that ends the process; 0 for none."""
+        self.started = False  # The hooks are installed, or telemetry is switched off.
+        self.activating = 0  # Identity of the thread that builds the SDK; 0 for none.
+        self.active = False  # The activation is over; telemetry is on unless it has stepped aside.
+        self.stepped_aside = False  # The activation failed or declined: there is no telemetry.
+        self.delay = -1.0  # Seconds until the timer activates telemetry; negative before the start.
+        self.finishing = False  # The last delivery is in progress.
+        self.ended = False  # The exit function has run.
+        self.killed_by = 0  # Number of the signal that ends the process; 0 for none.
+        # Queue of the audit hook where it runs from the start; events in it activate telemetry.
         self.audit_queue: deque[Any] | None = None
-        """Queue of the audit hook where it runs from the start: what it holds activates telemetry at the end."""
-        self.after_fork_anchor: object = None
-        """Keeps the registration with :mod:`multiprocessing` alive."""
+        self.after_fork_anchor: object = None  # Keeps the registration with multiprocessing alive.
 
 
 state = _State()
-_PATIENCE = 2.0
-_FORK_PATIENCE = 10.0
-"""Longer, because a child of a process that is importing may wait for ever for what was imported by halves."""
+_ACTIVATION_TIMEOUT_S = 2.0
+_FORK_TIMEOUT_S = 10.0
+"""Longer: in a child of a process that is importing, incomplete imports would never end."""
 _URGENT_DELAY_S = 0.05
-_END_PATIENCE = 0.25
+_TIMER_END_TIMEOUT_S = 0.25
 
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[import_hooks.Trampoline]]" = {}
 _timer = threads.Timer()
 _activation_lock = threads.allocate_lock()
-"""Held by the thread that starts telemetry."""
+"""Held by the thread that activates telemetry."""
 
 
 def takeover() -> None:
-    """Take the place of upstream's ``sitecustomize`` under ``opentelemetry-instrument``; called by the ``.pth`` file.
+    """Take the place of upstream's ``sitecustomize`` under ``opentelemetry-instrument``.
 
-    In the process of that command itself only the environment is checked, before upstream reads it there: a propagator
-    that is not installed would end it. We give way to another distribution that the user chose.
+    Called by the ``.pth`` file.
+
+    In the process of that command itself only the environment is checked, before upstream reads it:
+    a propagator that is not installed would end the process. Another distribution that the user
+    chose has priority.
     """
     environ = os.environ
     if _another_is_chosen(environ):
         return
     entries = environ.get("PYTHONPATH", "").split(os.pathsep)
-    theirs = [entry for entry in entries if entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
-    if not theirs:
+    upstream = [entry for entry in entries if entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
+    if not upstream:
         _check_environment()
         return
-    # Children find our folder there, which costs them less and gives way to the user's own sitecustomize.
-    kept = [entry for entry in entries if entry not in theirs and entry != _SITE]
+    # Children find this sitecustomize there: it is cheaper, and runs the one of the user.
+    kept = [entry for entry in entries if entry not in upstream and entry != _SITE]
     environ["PYTHONPATH"] = os.pathsep.join([_SITE, *kept])
     sys.path[:] = [entry for entry in sys.path if not entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
     start()
@@ -96,7 +93,7 @@ def _another_is_chosen(environ: "Mapping[str, str]") -> bool:
         if name not in ("", "otel_distro"):
             from importlib.metadata import entry_points
 
-            # One that is not installed is a bad value like others, and the check says so.
+            # One that is not installed is a bad value, which the check of the environment reports.
             if entry_points(group=f"opentelemetry_{kind}", name=name):
                 return True
     return False
@@ -110,7 +107,7 @@ def _check_environment() -> None:
 
 
 def start() -> None:
-    """Lay the traps. Never raises; a second call does nothing."""
+    """Install the hooks. Never raises; a second call does nothing."""
     if state.started:
         return
     state.started = True
@@ -128,8 +125,11 @@ def _start() -> None:
     _check_environment()
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return
-    _patch_gevent()
-    disabled = _disabled_instrumentors(os.environ)
+    if "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH" in os.environ:
+        from otel_distro._startup import gevent_patch
+
+        gevent_patch.apply()
+    disabled = triggers.disabled(os.environ)
     if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.is_set():
         _audit_from_the_start()
     for module, name, where in triggers.ON_IMPORT:
@@ -137,21 +137,21 @@ def _start() -> None:
             import_hooks.when_imported(module, _instrument_on_import(name, where))
     for module, owner, attribute, name, where in triggers.FIRST_CALL:
         if name not in disabled:
-            import_hooks.when_imported(module, _trampoline_on_import(owner, attribute, name, where))
+            import_hooks.when_imported(module, _replace_on_import(owner, attribute, name, where))
     if "log_records" not in disabled:
         import_hooks.when_imported("logging", _prepare_logging)
     for module in triggers.STARTS_TELEMETRY:
         import_hooks.when_imported(module, lambda _: void(activate()))
     import_hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
-        exception_hooks.install_main_hook(_tell)
-        exception_hooks.install_unraisable_hook(_tell, lambda: state.ended)
+        exception_hooks.install_main_hook(_report)
+        exception_hooks.install_unraisable_hook(_report, lambda: state.ended)
         if settings.OTEL_DISTRO_SWALLOWED_EXCEPTIONS.get():
             from otel_distro.errors import frames
 
-            exception_hooks.install_monitoring(_tell, frames.app_file_name)
+            exception_hooks.install_monitoring(_report, frames.app_file_name)
     atexit.register(_at_exit)
-    signals.handle(_die)
+    signals.handle(_on_fatal_signal)
     fork.register(
         "activation timer",
         fork.Order.ACTIVATION_TIMER,
@@ -164,41 +164,48 @@ def _start() -> None:
 
 
 def _audit_from_the_start() -> None:
-    """Put the audit hook in before anything of the application runs, where the user has asked for it."""
+    """Install the audit hook before any code of the application runs, where a kind needs it."""
     from otel_distro._startup import audit_hook, audit_rules
 
     kinds = audit_rules.kinds_wanted()
     if kinds <= audit_rules.WITHOUT_HOOK:
         return
-    audit_hook.state.context = lambda: audit_hook.OURS if state.activating == threads.get_ident() else None
-    # Called where nothing more may be done: inside the audit hook.
+    audit_hook.state.context = lambda: audit_hook.OWN_WORK if state.activating == threads.get_ident() else None
+    # Called inside the audit hook, where little more is allowed.
     audit_hook.state.wake = _timer.hurry
     state.audit_queue = audit_hook.state.waiting
     audit_hook.start(kinds)
 
 
-def activate(patience: float = _PATIENCE) -> bool:
-    """Start the SDK and the instrumentors that run always; return whether telemetry is on in this process.
+def activate(timeout: float = _ACTIVATION_TIMEOUT_S) -> bool:
+    """Build the SDK and load the instrumentors that always run; the first hook to fire calls this.
 
-    Called by whatever happens first. While one thread is at it, others wait a moment for it, so that what they are about
-    to tell is not lost; but not longer than ``patience`` seconds, for they may hold an import lock that it needs.
+    While one thread does this the others wait for it, so that what they are about to record is not
+    lost.
+
+    Args:
+        timeout: Longest wait in seconds; a waiting thread may hold an import lock that the other
+            needs.
+
+    Returns:
+        Whether telemetry is on in this process.
     """
     if state.active:
         return not state.stepped_aside
     if state.activating == threads.get_ident():
         return False
     if not _activation_lock.acquire(False):
-        if _activation_lock.acquire(True, patience):
+        if _activation_lock.acquire(True, timeout):
             _activation_lock.release()
         return state.active and not state.stepped_aside
     if state.active:
-        # Another thread has come to its end with it just now.
+        # Another thread has just finished the activation.
         _activation_lock.release()
         return not state.stepped_aside
     os_fork: Any = getattr(os, "fork", None)
-    later = _fork_later(os_fork) if os_fork is not None else None
-    if later is not None:
-        os.fork = later
+    fork_after_activation = _waiting_fork(os_fork) if os_fork is not None else None
+    if fork_after_activation is not None:
+        os.fork = fork_after_activation
     state.activating = threads.get_ident()
     _timer.stop()
     on = False
@@ -206,14 +213,14 @@ def activate(patience: float = _PATIENCE) -> bool:
     try:
         from otel_distro import _activation
 
-        on = _activation.start(_disabled_instrumentors(os.environ), release)
+        on = _activation.start(triggers.disabled(os.environ), release)
     except Exception as error:
         report_failure("starting telemetry", error)
     finally:
         state.stepped_aside = not on
         state.active = True
         state.activating = 0
-        if later is not None and os.fork is later:
+        if fork_after_activation is not None and os.fork is fork_after_activation:
             os.fork = os_fork
         _activation_lock.release()
     if not on:
@@ -224,7 +231,7 @@ def activate(patience: float = _PATIENCE) -> bool:
 
 
 def release(name: str) -> None:
-    """Put back the functions in whose places trampolines of instrumentor ``name`` stand."""
+    """Restore the functions that trampolines of an instrumentor replace."""
     for trampoline in _trampolines.pop(name, ()):
         trampoline.remove()
 
@@ -236,7 +243,7 @@ def _load(name: str, where: str) -> None:
         release(name)
         _activation.load(name, where)
     elif not state.active:
-        # The thread that is starting telemetry does it when it is through.
+        # The thread that activates telemetry does it afterwards.
         _pending.append(lambda: _load(name, where))
 
 
@@ -244,7 +251,7 @@ def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None
     return lambda _: _load(name, where)
 
 
-def _trampoline_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
+def _replace_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
     def install(module: "ModuleType") -> None:
         if (state.active or state.activating) and not where:
             return
@@ -263,37 +270,15 @@ def _prepare_logging(module: "ModuleType") -> None:
 
     logging_hooks.prepare(module, activate)
     if settings.OTEL_DISTRO_LOG_LEVELS.get() or settings.OTEL_DISTRO_LOG_LEVELS_FILE.get():
-        # The first record that is to be exported may be one that the application does not want.
-        _trampoline_on_import("Logger", "isEnabledFor", "log_records", "")(module)
+        # The first record to be exported may be below the level of the application's logger.
+        _replace_on_import("Logger", "isEnabledFor", "log_records", "")(module)
 
 
 def void(_: object) -> None:
     """Drop a result."""
 
 
-def _disabled_instrumentors(environ: "Mapping[str, str]") -> "set[str]":
-    names = {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
-    if "*" in names:
-        names.update(row[1] for row in triggers.ON_IMPORT)
-        # What the program makes itself with the API is nobody's instrumentation.
-        names.update(row[3] for row in triggers.FIRST_CALL if row[3] != "api")
-        names.update(row[0] for row in triggers.ALWAYS)
-    return names
-
-
-def _patch_gevent() -> None:
-    # The check of the environment leaves no other value than upstream's one, `patch_all`.
-    if "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH" not in os.environ:
-        return
-    try:
-        from gevent import monkey
-    except ImportError:
-        say("OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH is set but gevent is not installed")
-        return
-    monkey.patch_all()
-
-
-def _tell(error: BaseException, handler: str, *where: object) -> None:
+def _report(error: BaseException, handler: str, *where: object) -> None:
     if activate():
         from otel_distro import _activation
 
@@ -301,7 +286,7 @@ def _tell(error: BaseException, handler: str, *where: object) -> None:
 
 
 def _at_child_end() -> None:
-    exception_hooks.tell_of_child(_tell)
+    exception_hooks.report_child_exception(_report)
     _at_exit()
 
 
@@ -310,7 +295,7 @@ def _at_exit() -> None:
     hook = sys.excepthook
     error = None
     if hook is not sys.__excepthook__ and not getattr(hook, "is_otel_distro", False):
-        # The application's own hook stood last: whether it passed the exception on to us or not, this is the one.
+        # The application set its own hook last, which need not have called this one's.
         error = getattr(sys, "last_value", None)
     if (isinstance(error, Exception) or state.audit_queue) and not state.active:
         activate()
@@ -324,7 +309,10 @@ def _at_exit() -> None:
 
 
 def _finish() -> None:
-    """Deliver what waits. A signal that comes meanwhile ends the process when that is done: it takes a bounded time."""
+    """Deliver what is queued, in bounded time.
+
+    A signal that comes meanwhile ends the process after it.
+    """
     from otel_distro import _activation
 
     state.finishing = True
@@ -336,8 +324,8 @@ def _finish() -> None:
             os.kill(os.getpid(), state.killed_by)
 
 
-def _die(number: int, _: object) -> None:
-    # Raised again with its default disposition, so that the exit status stays what it was.
+def _on_fatal_signal(number: int, _: object) -> None:
+    # Sent again with the default disposition, so that the exit status is that of the signal.
     if not signals.restore_default(number):
         return
     state.killed_by = number
@@ -350,9 +338,10 @@ def _die(number: int, _: object) -> None:
 
 
 def _finish_with_multiprocessing(util: "Any") -> None:
-    """Children of multiprocessing end in ``os._exit``: they run its finalizers and no atexit functions.
+    """Run the exit function in children of multiprocessing, which end in ``os._exit``.
 
-    Those that are spawned do run them, and no functions to be called after a fork.
+    Forked children run the finalizers of multiprocessing and no functions of atexit. Spawned
+    children run those, and no callbacks after a fork.
     """
 
     class Anchor:
@@ -360,27 +349,30 @@ def _finish_with_multiprocessing(util: "Any") -> None:
 
     state.after_fork_anchor = anchor = Anchor()
     util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
-    exception_hooks.install_multiprocessing_hook(util, _tell)
+    exception_hooks.install_multiprocessing_hook(util, _report)
 
 
-def _fork_later(os_fork: "Callable[[], int]") -> "Callable[[], int]":
-    """Return an ``os.fork`` for the time in which telemetry starts: another thread that forks waits a moment for that.
+def _waiting_fork(os_fork: "Callable[[], int]") -> "Callable[[], int]":
+    """Return an ``os.fork`` for the time of the activation, which waits for its end.
 
-    The child would have half of it, and imports that never end. Functions registered to be called before a fork come too
-    late for waiting: those of :mod:`logging`, for one, hold its lock.
+    Otherwise the child of another thread would have incomplete imports that never end. Callbacks
+    before a fork run too late to wait there: those of :mod:`logging`, for one, hold its lock.
     """
 
     def wait_and_fork() -> int:
-        activate(_FORK_PATIENCE)
+        activate(_FORK_TIMEOUT_S)
         return os_fork()
 
     return wait_and_fork
 
 
 def reset_after_fork() -> None:
-    """Go on without the thread that was starting telemetry, in a forked child."""
+    """Leave telemetry off in a forked child where another thread was activating it.
+
+    Restart the timer.
+    """
     if _activation_lock.locked() and state.activating != threads.get_ident():
-        # The thread that was starting telemetry is the parent's, and so is what it has imported by halves.
+        # The activating thread is in the parent, and its imports stay incomplete here.
         state.activating, state.active, state.stepped_aside = 0, True, True
     _start_timer()
 
@@ -398,9 +390,9 @@ def _start_timer() -> None:
 
 
 def _end_timer() -> None:
-    """Let the timer end and wait for its thread, if it waits.
+    """Stop the timer and wait for its thread.
 
-    Before a fork, because Python 3.12 warns whoever forks with more than one; at the end, because Python 3.10 crashes now
-    and then where a thread ends beside the interpreter.
+    Before a fork, because Python 3.12 warns of a fork in a process with several threads; at the
+    end, because Python 3.10 may crash where a thread ends together with the interpreter.
     """
-    _timer.end(_END_PATIENCE)
+    _timer.end(_TIMER_END_TIMEOUT_S)

@@ -83,8 +83,8 @@ class MetricSource:
 
     def ask(self, instrument: Any, callback: Any) -> Iterator[Any]:
         """Yield what a callback observes. Raises what the callback raises."""
-        ours = instrument.instrumentation_scope.name.startswith(__package__)
-        with nullcontext() if ours else threads.SignalsHeard():
+        ours = instrument.instrumentation_scope.name.startswith("otel_distro")
+        with nullcontext() if ours else threads.unblock_signals():
             for seen in callback(CallbackOptions()):
                 if math.isfinite(seen.value):
                     context = seen.context or get_current()

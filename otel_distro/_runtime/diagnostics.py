@@ -1,6 +1,6 @@
-"""What the distribution has to say about itself: single lines on stderr, never through logging.
+"""Messages of the distribution about itself: single lines on stderr, never through :mod:`logging`.
 
-Imported at the start of every process, so it needs nothing but :mod:`os` and :mod:`time`.
+Imported at the start of every instrumented process, so it imports only :mod:`os` and :mod:`time`.
 """
 
 import os
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_INTERVAL = 60.0
+_REPEAT_INTERVAL_S = 60.0
+_MAX_CAUSES = 1000
+_MAX_MESSAGE_CHARS = 300
 _last: "dict[str, float]" = {}
 
 
@@ -21,17 +23,17 @@ def say(line: str, cause: "str | None" = None, *, code: str = "") -> None:
     ``OTEL_DISTRO_DIAGNOSTICS=off`` silences it.
 
     Args:
-        line: What happened, what it costs, what to do.
-        cause: Key of the rate limit; default: the line itself.
-        code: Stable code such as ``OD301``, appended in brackets; docs/troubleshooting.md explains it.
+        line: What happened, what it costs, what to do. cause: Key of the rate limit; default: the
+        line itself. code: Stable code such as ``OD301``, appended in brackets;
+        docs/troubleshooting.md explains it.
     """
     if os.environ.get("OTEL_DISTRO_DIAGNOSTICS", "").strip().lower() == "off":
         return
     key = cause or line
     now = time.monotonic()
-    if now - _last.get(key, -_INTERVAL) < _INTERVAL:
+    if now - _last.get(key, -_REPEAT_INTERVAL_S) < _REPEAT_INTERVAL_S:
         return
-    if len(_last) > 1000:
+    if len(_last) > _MAX_CAUSES:
         _last.clear()
     _last[key] = now
     text = line if line.startswith("otel-distro: ") else f"otel-distro: {line}"
@@ -40,19 +42,20 @@ def say(line: str, cause: "str | None" = None, *, code: str = "") -> None:
     try:
         os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
     except (OSError, ValueError):
-        # Nobody listens on stderr: there is no other place to say it.
+        # Stderr is closed or its reader is gone; there is no other place for the message.
         return
 
 
 listeners: "list[Callable[[str, BaseException], None]]" = []
-"""Called with what failed and its error at every report, also at those that are not said again on stderr."""
+"""Called with the arguments of each :func:`report_failure`, also where no line is written."""
 
 
 class guard:
-    """``with guard("what we do"):`` swallows an ``Exception`` of ours and says so in one line.
+    """``with guard("what it does"):`` swallows an ``Exception`` and reports it in one line.
 
-    It goes around the telemetry half of a wrapper and never around the call of the application, whose exceptions
-    pass unmodified. ``KeyboardInterrupt``, ``SystemExit`` and the like are not ours and are never swallowed.
+    It belongs around the telemetry half of a wrapper and never around the call of the application,
+    whose exceptions pass unmodified. ``KeyboardInterrupt``, ``SystemExit`` and the like are never
+    swallowed.
     """
 
     __slots__ = ("_what",)
@@ -80,22 +83,22 @@ def text_of(value: object) -> str:
     try:
         return str(value)
     except (Exception, SystemExit):
-        # SystemExit too: a value whose text raises it did not mean to end the program here.
+        # SystemExit too: a value whose ``__str__`` raises it must not end the program here.
         return UNPRINTABLE
 
 
 def report_failure(what: str, error: BaseException) -> None:
-    """Say in one line that ``what`` failed with ``error``; the place it failed at helps to find a bug of ours."""
+    """Say in one line that ``what`` failed with ``error``, and at which place in the code."""
     for listener in listeners:
         try:
             listener(what, error)
-        except Exception:  # noqa: S112 - whoever listens must not break what reports
+        except Exception:  # noqa: S112 - a listener must not break the report
             continue
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next
     place = f" ({tb.tb_frame.f_code.co_filename}:{tb.tb_lineno})" if tb is not None else ""
-    message = " ".join(text_of(error).split())[:300]
+    message = " ".join(text_of(error).split())[:_MAX_MESSAGE_CHARS]
     say(
         f"{what} failed: {type(error).__name__}: {message}{place}; the application is not affected",
         cause=what,

@@ -1,10 +1,11 @@
-"""The one registry of callbacks before the end of the process, and the one wrapper of each function that ends it.
+"""The one registry of callbacks before the end of the process, and its wrappers.
 
-``os._exit`` and ``os.abort`` end the process without any exit function, ``os.execv`` and ``os.execve``
-replace the program, and ``signal.raise_signal`` with the default disposition kills it. Each of them is
-wrapped as long as an entry wants to run before it, and behaves as before: same arguments, status and exceptions.
-The ordinary end of the process (:mod:`atexit`, signals) belongs to the start-up code, which asks the
-lifecycle of telemetry to finish; that calls :func:`run_before_end`.
+``os._exit`` and ``os.abort`` end the process without any exit function, ``os.execv`` and
+``os.execve`` replace the program, and ``signal.raise_signal`` with the default disposition kills
+it. Each of them is wrapped as long as an entry wants to run before it, and behaves as before: same
+arguments, status and exceptions. The ordinary end of the process (:mod:`atexit`, signals) belongs
+to the start-up code, which asks the lifecycle of telemetry to finish; that calls
+:func:`run_before_end`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _ATTEMPTS = 2
 class Order:
     """Position of each entry: producers first, so that telemetry delivers what they still emit."""
 
+    INSTRUMENTOR_LOADING = 0
     ERROR_TRACKING = 10
     LOG_DEDUPLICATION = 20
     AUDIT_EVENTS = 30
@@ -72,21 +74,23 @@ def register(
     A callback that raises is reported and does not keep the others from running.
 
     Args:
-        name: Unique name; appears in the report of a failure.
-        order: One of :class:`Order`; lower runs first.
-        before_end: Runs before the last delivery of telemetry, however the process ends; may run again.
-        before_exit: Runs before ``os._exit`` and ``os.abort``. Whatever the handler of a signal raises
+        name: Unique name; appears in the report of a failure. order: One of :class:`Order`; lower
+        runs first. before_end: Runs before the last delivery of telemetry, however the process
+        ends; may run again. before_exit: Runs before ``os._exit`` and ``os.abort``. Whatever the
+        handler of a signal raises
             meanwhile (Celery's do) is dropped and the callback tried once more: the process ends.
-        before_exec: Runs before ``os.execv`` and ``os.execve``, with path and arguments of the program.
-            The call may fail, and then the process goes on; what a signal's handler raises passes.
-        before_signal: Runs before ``signal.raise_signal`` kills the process (uvicorn ends like that).
+        before_exec: Runs before ``os.execv`` and ``os.execve``, with path and arguments of the
+            program. The call may fail, and then the process goes on; what a signal's handler raises
+            passes.
+        before_signal: Runs before ``signal.raise_signal`` kills the process (uvicorn ends like
+            that).
     """
     _entries[name] = _Entry(order, before_end, before_exit, before_exec, before_signal)
     _update_wrappers()
 
 
 def unregister(name: str) -> None:
-    """Remove an entry, if it is there; functions that no entry needs wrapped any more are restored."""
+    """Remove an entry, if it is there; functions that no entry needs wrapped are restored."""
     if _entries.pop(name, None) is not None:
         _update_wrappers()
 
@@ -166,6 +170,6 @@ def _update_wrappers() -> None:
             if _wrapped.setdefault(name, new) is new:
                 setattr(owner, name, new.wrapper)
         elif not wanted and found is not None and getattr(owner, name) is found.wrapper:
-            # Where another tool has wrapped ours, it stays and runs nothing.
+            # A wrapper that another tool has wrapped stays, and runs no callbacks.
             setattr(owner, name, found.original)
             del _wrapped[name]

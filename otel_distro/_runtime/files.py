@@ -1,6 +1,7 @@
-"""Files that several processes append to: no link is followed, one process at a time writes, and a write is whole or none.
+"""Files that several processes append to, one at a time.
 
-What is done here raises ``OSError``. Importing this imports nothing of OpenTelemetry.
+Opening follows no symbolic link, a writer holds the ``flock`` of the file, and each write is
+complete or undone. The functions raise ``OSError``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ from otel_distro._runtime import threads
 
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE: Final = 0o600
-_NAP: Final = 0.0005
+_POLL_INTERVAL_S: Final = 0.0005
 
 
 def open_shared(path: str, flags: int = 0) -> int:
-    """Open a file, which is made where it is not there, and its folder with it. Raises ``OSError`` for what is no regular file."""
+    """Open a file and return its descriptor; create it, and its directory, where it is missing.
+
+    Args:
+        path: The file.
+        flags: Added to the flags of ``os.open``.
+
+    Raises:
+        OSError: It is not a regular file, or cannot be opened.
+    """
     try:
         descriptor = os.open(path, _OPEN | flags, _MODE)
     except FileNotFoundError:
@@ -32,22 +41,33 @@ def open_shared(path: str, flags: int = 0) -> int:
     return descriptor
 
 
-def hold(descriptor: int, patience: float) -> None:
-    """Take the ``flock`` of a file. Raises ``TimeoutError`` where another process has it for ``patience`` seconds."""
-    deadline = time.monotonic() + patience
+def lock_file(descriptor: int, timeout: float) -> None:
+    """Acquire the ``flock`` of a file.
+
+    Args:
+        descriptor: The open file.
+        timeout: Seconds to wait for another process that has the lock.
+
+    Raises:
+        TimeoutError: Another process still has the lock.
+    """
+    deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock") from None
-            threads.nap(_NAP)
+            threads.nap(_POLL_INTERVAL_S)
         else:
             return
 
 
 def append_whole(descriptor: int, body: bytes, before: int) -> None:
-    """Append to a locked file of ``before`` bytes, wholly or not at all."""
+    """Append ``body`` to a locked file of ``before`` bytes.
+
+    Where the disk takes only a part, remove that again.
+    """
     written = 0
     try:
         while written < len(body):

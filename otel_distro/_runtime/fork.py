@@ -1,7 +1,8 @@
 """The one registry of callbacks around a fork.
 
-Entries are named and ordered: :class:`Order` is the whole list. Every other module registers here and
-nowhere else, and every function that resets state in a forked child is called ``reset_after_fork``.
+Entries are named and ordered: :class:`Order` is the whole list. Every other module registers here
+and nowhere else, and every function that resets state in a forked child is called
+``reset_after_fork``.
 
 Imported at the start of every instrumented process, so it imports only :mod:`os` and diagnostics.
 """
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
 
 class Order:
-    """Position of each entry. Callbacks after a fork run in this order, callbacks before it in reverse.
+    """Position of each entry.
 
-    The hundreds are stages. Each stage registers with the interpreter once, with its first entry, so
-    callbacks of other libraries run between the stages: those of the SDK, which replace locks and the
-    resource, before :data:`TELEMETRY` in a child; those of :mod:`logging`, which hold its lock during
-    the fork, after the worker threads of telemetry have stopped.
+    Callbacks after a fork run in this order, callbacks before it in reverse.
+
+    The hundreds are stages. Each stage registers with the interpreter once, with its first entry,
+    so callbacks of other libraries run between the stages. Those of the SDK, which replace locks
+    and the resource, run before :data:`TELEMETRY` in a child. Those of :mod:`logging`, which hold
+    its lock during the fork, run after the worker threads of telemetry have stopped.
     """
 
     # Stage 0: from the start of the process. Nothing here needs OpenTelemetry.
@@ -101,7 +104,8 @@ def names() -> "list[str]":
 def reset_after_fork() -> None:
     """Run the callbacks of all stages for the child, for a fork that bypassed the interpreter.
 
-    The intercepted callbacks of other libraries run where the interpreter would run them: after stage 0.
+    The intercepted callbacks of other libraries run where the interpreter would run them: after
+    stage 0.
     """
     _run(0, _AFTER_IN_CHILD)
     for callback in _intercepted:
@@ -113,9 +117,10 @@ def reset_after_fork() -> None:
 
 
 def intercept(package: str) -> None:
-    """Record the child callbacks that modules of ``package`` register with the interpreter from now on.
+    """Record the child callbacks that a package registers with the interpreter from now on.
 
-    The interpreter cannot be asked for them. Where forks bypass it, :func:`reset_after_fork` runs them.
+    The interpreter cannot be asked for them. Where forks bypass it, :func:`reset_after_fork` runs
+    them.
     """
     original: Any = getattr(os, "register_at_fork", None)
     if original is None or hasattr(original, "__wrapped__"):

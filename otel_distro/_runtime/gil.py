@@ -1,4 +1,4 @@
-"""Sharing the interpreter lock (GIL) with the threads of the application: long work pauses, urgent work does not wait."""
+"""Ways to share the interpreter lock (GIL) with the threads of the application."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ _NEVER: Final = float("inf")
 class GilYield:
     """Short pauses in long work, in which other threads get the interpreter lock.
 
-    A thread that waits for the lock is mostly answering a request. A pause is about as long as such an answer
-    takes, so each of these threads waits for one piece of our work at most. The pauses end once one of
-    them took much longer: then another thread computes, and the interpreter shares the time itself.
+    A thread that waits for the lock is mostly answering a request. A pause is about as long as such
+    an answer takes, so each of these threads waits for one piece of our work at most. The pauses
+    end once one of them took much longer: then another thread computes, and the interpreter shares
+    the time itself.
     """
 
     suspended = 0
-    """Number of :class:`short_switch_interval` in progress; while there are any, no thread pauses."""
+    """Number of :class:`short_switch_interval` in progress.
+
+    While there are any, no thread pauses.
+    """
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._due = time.monotonic() + _PIECE_S if enabled else _NEVER
 
     def pause(self, *, due: bool = False) -> None:
-        """Pause if this thread has worked for a while since the last pause, or if a pause is ``due`` anyway."""
+        """Pause if this thread has worked for a while since the last pause, or if ``due``."""
         begin = time.monotonic()
         if (begin >= self._due or (due and self._due != _NEVER)) and not GilYield.suspended:
             nap(_PAUSE_S)
@@ -39,10 +43,10 @@ class GilYield:
 
 
 class short_switch_interval:  # noqa: N801 - used as a function, in `with`
-    """While entered, a thread that computes keeps the interpreter lock for half a millisecond at most.
+    """While entered, no thread keeps the interpreter lock for more than half a millisecond.
 
-    By default it would keep it for 5 ms, each time that this thread has waited for anything. Nothing pauses
-    for others meanwhile.
+    By default one that computes keeps it for 5 ms, each time that this thread has waited for
+    anything. Nothing pauses for others meanwhile.
     """
 
     def __enter__(self) -> None:

@@ -1,7 +1,7 @@
-"""Call us when a module has been imported, or when a function is called for the first time.
+"""Callbacks after the import of a module, and before the first call of a function.
 
-wrapt has post-import hooks too, but this file is imported at the start of every process and importing wrapt alone costs
-as much as a bare interpreter's whole start.
+wrapt has post-import hooks too, but importing wrapt takes as long as the whole start of a bare
+interpreter, and this module is imported at the start of every instrumented process.
 """
 
 import sys
@@ -18,16 +18,20 @@ _waiting: "dict[str, list[Callable[[ModuleType], None]]]" = {}
 
 
 def when_imported(name: str, callback: "Callable[[ModuleType], None]") -> None:
-    """Call ``callback(module)`` right after module ``name`` was imported, or now if it was imported already.
+    """Call ``callback(module)`` after a module is imported, or now if it is imported already.
 
-    ``callback`` must not raise: what it raises would look like an error of the import. Modules that are built in, frozen
-    or namespaces run no code that could be waited for: they count only when they are imported already.
+    Built-in modules, frozen ones and namespace packages run no code that a hook could follow; for
+    them the callback runs only if they are imported already.
+
+    Args:
+        name: Full name of the module.
+        callback: Must not raise: what it raises would look like an error of the import.
     """
     module = sys.modules.get(name)
     if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
         callback(module)
         return
-    if module is not None and _listen_to_end(module, callback):
+    if module is not None and _follow_import(module, callback):
         return
     _waiting.setdefault(name, []).append(callback)
     if _finder not in sys.meta_path:
@@ -35,14 +39,14 @@ def when_imported(name: str, callback: "Callable[[ModuleType], None]") -> None:
 
 
 def forget_imports() -> None:
-    """Drop all callbacks that still wait, and the hook with them."""
+    """Drop all callbacks that have not run, and the finder with them."""
     _waiting.clear()
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
 
 
 class _Finder:
-    """A meta path finder that finds nothing itself: it lets the others find and listens to the loader's end."""
+    """A meta path finder that delegates to the others and wraps the loader that they return."""
 
     @staticmethod
     def find_spec(
@@ -56,7 +60,7 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find is not None else None
             if spec is not None:
-                _listen(name, spec)
+                _wrap_loader(name, spec)
                 return spec
         return None
 
@@ -64,18 +68,18 @@ class _Finder:
 _finder: "Any" = _Finder()
 
 
-def _listen(name: str, spec: "ModuleSpec") -> None:
+def _wrap_loader(name: str, spec: "ModuleSpec") -> None:
     loader: Any = spec.loader
     run = getattr(loader, "exec_module", None)
     if run is None or isinstance(loader, type):
-        # A namespace; or built in or frozen, and its loader, a class, is shared by all of them.
+        # A namespace package; or built in or frozen: the loader is a class, shared by all of these modules.
         return
 
     def exec_module(module: "ModuleType") -> None:
-        # The loader is the module's for ever (pkgutil, importlib.resources): give it back as it was.
+        # The module keeps its loader (for pkgutil, importlib.resources): restore it.
         vars(loader).pop("exec_module", None)
         run(module)
-        # Modules of one zip file share a loader, and somebody may only have asked whether ours could be found.
+        # Modules of one zip file share a loader, and find_spec() may have been called without an import.
         if module.__name__ == name:
             for callback in _waiting.pop(name, ()):
                 callback(module)
@@ -83,17 +87,20 @@ def _listen(name: str, spec: "ModuleSpec") -> None:
     try:
         loader.exec_module = exec_module
     except (AttributeError, TypeError):
-        # A loader that takes no attributes: written in C, or with slots.
+        # The loader takes no attributes: it is written in C, or has slots.
         return
 
 
-def _listen_to_end(module: "Any", callback: "Callable[[ModuleType], None]") -> bool:
-    """Call back at the end of an import that is under way: no finder is asked for it any more. Return whether that goes."""
+def _follow_import(module: "Any", callback: "Callable[[ModuleType], None]") -> bool:
+    """Call back at the end of an import in progress, for which no finder is asked.
+
+    Return whether that is possible.
+    """
     spec = module.__spec__
     kind: Any = type(spec)
 
     class Watched(kind):
-        # The import machinery says here that it is through.
+        # The import machinery sets this to False at the end of the import.
         @property
         def _initializing(self) -> bool:
             return True
@@ -106,7 +113,7 @@ def _listen_to_end(module: "Any", callback: "Callable[[ModuleType], None]") -> b
             if loaded is not None and loaded is module:
                 callback(loaded)
             else:
-                # It failed, and may be tried again.
+                # The import failed and may be tried again.
                 when_imported(spec.name, callback)
 
     try:
@@ -117,9 +124,14 @@ def _listen_to_end(module: "Any", callback: "Callable[[ModuleType], None]") -> b
 
 
 class Trampoline:
-    """Stands in the place of a function until its first call, then puts it back and calls ``first``.
+    """Replaces a function until its first call, which runs ``first()`` and restores the function.
 
-    ``first()`` may patch the function; the call then goes through whatever stands in its place.
+    ``first()`` may patch the function; the call then goes to the patched one.
+
+    Args:
+        owner: Module or class that holds the function.
+        attribute: Name of the function in it.
+        first: Runs before the first call.
     """
 
     def __init__(self, owner: "Any", attribute: str, first: "Callable[[], None]") -> None:
@@ -127,24 +139,24 @@ class Trampoline:
         self._attribute = attribute
         self._removed = False
         original: Any = getattr(owner, attribute)
-        # sqlite3.connect is sqlite3.dbapi2.connect: two in a row would have the instrumentor patch it twice.
-        is_one_of_us = getattr(original, "trampoline", None) is original
-        self._original = original = original.__wrapped__ if is_one_of_us else original
+        # sqlite3.connect is sqlite3.dbapi2.connect: with two trampolines the instrumentor would patch it twice.
+        is_trampoline = getattr(original, "trampoline", None) is original
+        self._original = original = original.__wrapped__ if is_trampoline else original
         inside: set[int] = set()
 
         def trampoline(*args: "Any", **kwargs: "Any") -> "Any":
             thread = get_ident()
             if thread in inside:
-                # Another tool keeps us as the function it has wrapped.
+                # Another tool wraps this trampoline and is what first() or the call below has called.
                 return original(*args, **kwargs)
             inside.add(thread)
-            ours = self._removed or getattr(owner, attribute, None) is trampoline
+            in_place = self._removed or getattr(owner, attribute, None) is trampoline
             try:
-                # Only then out of the way: threads that come meanwhile shall wait here for what the first one starts.
+                # Removed only then: threads that call meanwhile wait in first() for what this one starts.
                 first()
                 self.remove()
-                # Whoever has patched over us has done their part already and calls what they found.
-                now = getattr(owner, attribute) if ours or self._removed else original
+                # A tool that has wrapped this trampoline has run already and expects the original.
+                now = getattr(owner, attribute) if in_place or self._removed else original
                 return now(*args, **kwargs)
             finally:
                 inside.discard(thread)
@@ -158,7 +170,7 @@ class Trampoline:
         setattr(owner, attribute, trampoline)
 
     def remove(self) -> None:
-        """Put the original back, unless somebody else has patched over us: then theirs stays and calls us through."""
+        """Restore the function, unless another tool has wrapped the trampoline."""
         if getattr(self._owner, self._attribute, None) is self._trampoline:
             self._removed = True
             setattr(self._owner, self._attribute, self._original)

@@ -14,7 +14,10 @@ _last_second: tuple[int, str] = (-1, "")
 
 
 def line(fields: Mapping[str, Any]) -> bytes:
-    """Return one line in UTF-8, with its newline; a lone surrogate stays as the escape that JSON has for it."""
+    """Return one line in UTF-8, with its newline.
+
+    A lone surrogate stays as the escape that JSON has for it.
+    """
     return f"{_encode(fields)}\n".encode("utf-8", "backslashreplace")
 
 

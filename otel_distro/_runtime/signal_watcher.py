@@ -1,7 +1,7 @@
 """A thread that interrupts the main thread when it sleeps through a signal that ends the process.
 
-See :mod:`otel_distro._runtime.signals`: the handler is ours only where the application has none, and without
-it the process would have died at once.
+See :mod:`otel_distro._runtime.signals`: the handler stands only where the application has none,
+and without it the process would have died at once.
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 from otel_distro._runtime import fork, signals, threads
+from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.worker import Worker
 
 _DELAYS_S: Final = (0.02, 0.1, 0.5, 1.0, 2.0)
-"""Time the main thread gets to run the handler before it is interrupted, and before each repetition."""
+"""How long the main thread may take to run the handler before each interruption."""
 _IDLE_S: Final = 3600.0
 
 
 class SignalWatch:
-    """Reads the wakeup pipe of :mod:`otel_distro._runtime.signals` in a thread; does nothing where there is none."""
+    """Reads the wakeup pipe of :mod:`otel_distro._runtime.signals` in a thread.
+
+    Does nothing without a pipe.
+    """
 
     def __init__(self) -> None:
         self._pipe: signals.SignalPipe
@@ -33,11 +37,18 @@ class SignalWatch:
                 after_in_parent=self._worker.restart,
                 after_in_child=self.reset_after_fork,
             )
-            self._worker.start()
+            self._start()
 
     def reset_after_fork(self) -> None:
         """Start another thread in a forked child."""
         self._worker.reset_after_fork()
+        self._start()
+
+    def _start(self) -> None:
+        with guard("the wakeup pipe for signals"):
+            # Not left to the thread: a child forked in C before it runs would share the plain pipe,
+            # and this process would take the child's signals for its own.
+            self._pipe.request_credentials()
         self._worker.start()
 
     def _new_pipe(self) -> signals.SignalPipe:

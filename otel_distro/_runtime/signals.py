@@ -1,18 +1,19 @@
-"""Signals that end a process: queued telemetry is delivered first, then the default disposition applies.
+"""Signals that end a process: telemetry is delivered before the default disposition applies.
 
-Two parts. The handler stands in for the default one and is invisible: the application sees ``SIG_DFL``,
-and setting that again, as servers do in their workers and as asyncio does when it removes its own
-handler, reinstalls ours.
+Two parts. The handler stands in for the default one and is invisible: the application sees
+``SIG_DFL``, and setting that again, as servers do in their workers and as asyncio does when it
+removes its own handler, reinstalls this one.
 
-The wakeup pipe covers a gap that a Python handler opens. The kernel gives a signal of the process to any
-of its threads; the interpreter records it there, and the main thread runs the handler at its next
-instruction. A main thread that is blocked in a system call stays blocked unless the signal arrived in that
-thread itself. So a program could sleep through a SIGTERM that would have killed it without this handler. The
-interpreter writes the number of each signal that it records to a descriptor
-(https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd); the thread of
-:mod:`otel_distro._runtime.signal_watcher` reads ours and interrupts the main thread. The descriptor is
-invisible too: one that the application sets replaces ours for as long as it is set, and calls that
-close all descriptors leave ours open, because a signal that finds it closed prints a warning on stderr.
+The wakeup pipe covers a gap that a Python handler opens. The kernel gives a signal of the process
+to any of its threads; the interpreter records it there, and the main thread runs the handler at its
+next instruction. A main thread that is blocked in a system call stays blocked unless the signal
+arrived in that thread itself. So a program could sleep through a SIGTERM that would have killed it
+without this handler. The interpreter writes the number of each signal that it records to a
+descriptor (https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd); the thread of
+:mod:`otel_distro._runtime.signal_watcher` reads it and interrupts the main thread. The descriptor
+is invisible too: one that the application sets replaces this one for as long as it is set, and
+calls that close all descriptors leave it open, because a signal that finds it closed prints a
+warning on stderr.
 
 Imported at the start of every instrumented process; :mod:`signal` itself is slow to import.
 """
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("SIGTERM", "SIGHUP")
 _MAX_DESCRIPTOR = 1000
-"""Ours get high numbers, so that the application gets the numbers that it would get without us."""
+"""High numbers leave the application those that it would get without this pipe."""
 _MIN_DESCRIPTOR = 100
 _READ_BYTES = 64
 _CREDENTIALS_BYTES = 12
@@ -43,9 +44,12 @@ _close = os.close
 _set_wakeup_fd = _signal.set_wakeup_fd
 
 _pending: "dict[int, Callable[[int, Any], None]]" = {}
-"""Handlers by signal number that stand for the default one and have not run; no entry where the application has its own."""
+"""Handlers by signal number that stand for the default one and have not run.
+
+No entry where the application has its own.
+"""
 _descriptors: "list[int]" = []
-"""Read end and write end of the wakeup pipe; empty where there is none."""
+"""Read end and write end of the wakeup pipe; empty without a pipe."""
 
 
 class _MainThread:
@@ -61,7 +65,7 @@ _main = _MainThread()
 
 
 def handle(on_signal: "Callable[[int, Any], None]") -> None:
-    """Call ``on_signal(number, frame)`` when SIGTERM or SIGHUP comes and its disposition is the default.
+    """Call ``on_signal(number, frame)`` on SIGTERM and SIGHUP where the disposition is the default.
 
     Only the main thread can do this; in another thread, and in a sub-interpreter, nothing happens.
     """
@@ -79,19 +83,22 @@ def handle(on_signal: "Callable[[int, Any], None]") -> None:
 
 
 def interrupt_main_thread(number: int) -> None:
-    """Send a signal to the main thread itself, unless its handler is the application's or has begun to run."""
+    """Send a signal to the main thread, unless its handler is the application's or has begun."""
     # No other thread runs between these two steps; the handler could begin there and remove itself.
     if number in _pending:
         _signal.pthread_kill(_main.ident, number)
 
 
 def is_pending(number: int) -> bool:
-    """Return whether the handler of a signal is ours and has not begun to run."""
+    """Return whether the handler of a signal stands for the default one and has not begun."""
     return number in _pending
 
 
 def restore_default(number: int) -> bool:
-    """Set the default disposition. The handler calls this first; returns False where it ran before."""
+    """Set the default disposition.
+
+    The handler calls this first; returns False where it ran before.
+    """
     if _pending.pop(number, None) is None:
         return False
     if hasattr(_signal, "pthread_sigmask"):
@@ -102,7 +109,7 @@ def restore_default(number: int) -> bool:
 
 
 def _hide_handler(module: "ModuleType", numbers: "set[int]", on_signal: "Callable[[int, Any], None]") -> None:
-    """Show ``SIG_DFL`` to the application wherever our handler stands, and install ours where it sets that."""
+    """Show ``SIG_DFL`` in the place of this handler, and install the handler where that is set."""
     with guard("following signal handlers"):
         import functools
 
@@ -110,7 +117,7 @@ def _hide_handler(module: "ModuleType", numbers: "set[int]", on_signal: "Callabl
         set_handler, get_handler = signal.signal, signal.getsignal
 
         @functools.wraps(set_handler)
-        def set_handler_or_ours(number: "Any", handler: "Any") -> "Any":
+        def set_or_stand_in(number: "Any", handler: "Any") -> "Any":
             is_default = handler == _signal.SIG_DFL and number in numbers
             known = dict(_pending)
             if is_default:
@@ -130,23 +137,26 @@ def _hide_handler(module: "ModuleType", numbers: "set[int]", on_signal: "Callabl
             handler = get_handler(number)
             return signal.SIG_DFL if handler is on_signal else handler
 
-        signal.signal, signal.getsignal = set_handler_or_ours, get_handler_or_default
+        signal.signal, signal.getsignal = set_or_stand_in, get_handler_or_default
 
 
 def has_wakeup_pipe() -> bool:
-    """Return whether the interpreter writes the numbers of signals to our pipe."""
+    """Return whether the interpreter writes the numbers of signals to the pipe."""
     return bool(_descriptors)
 
 
 def _open_wakeup_pipe() -> None:
-    """Let the interpreter write to a pipe of ours, unless the application has set a descriptor. Main thread only."""
+    """Let the interpreter write to the pipe, unless the application has set a descriptor.
+
+    Main thread only.
+    """
     if sys.platform != "linux":
         # Elsewhere a socket does not name the process that has written.
         return
     with guard(_WAKEUP):
         if not _install_pair(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)):
             return
-        if not _set_our_wakeup_fd():
+        if not _set_pipe():
             for descriptor in _descriptors:
                 _close(descriptor)
             _descriptors.clear()
@@ -165,7 +175,10 @@ def reset_after_fork() -> None:
 
 
 def _install_pair(reader: int, writer: int) -> bool:
-    """Move a pair to its high numbers, the present ones if there are any; return False where that fails."""
+    """Move a pair to its high numbers, the present ones if there are any.
+
+    Return False where that fails.
+    """
     try:
         numbers = _descriptors or _free_numbers()
         for number, descriptor in zip(numbers, (reader, writer), strict=True):
@@ -192,7 +205,7 @@ def _free_numbers() -> "list[int]":
     raise OSError(_EBADF, "no number is free")
 
 
-def _set_our_wakeup_fd() -> bool:
+def _set_pipe() -> bool:
     """Return False, and change nothing, where the application has set a wakeup descriptor."""
     before = _set_wakeup_fd(_descriptors[1], warn_on_full_buffer=False)
     if before in (-1, _descriptors[1]):
@@ -202,33 +215,33 @@ def _set_our_wakeup_fd() -> bool:
 
 
 def _hide_wakeup_fd(module: "ModuleType") -> None:
-    """Give way to a descriptor of the application, and set ours again when it is removed."""
+    """Give way to a descriptor of the application, and set the pipe again when it is removed."""
     signal: Any = module
     set_wakeup_fd = signal.set_wakeup_fd
 
-    def set_or_ours(*args: "Any", **kwargs: "Any") -> "Any":
+    def set_wakeup_fd_or_pipe(*args: "Any", **kwargs: "Any") -> "Any":
         before = set_wakeup_fd(*args, **kwargs)
         if _descriptors and args[0] == -1:
             with guard(_WAKEUP):
                 _set_wakeup_fd(_descriptors[1], warn_on_full_buffer=False)
         return -1 if before in _descriptors else before
 
-    set_or_ours.__name__ = set_or_ours.__qualname__ = "set_wakeup_fd"
-    set_or_ours.__doc__ = set_wakeup_fd.__doc__
-    signal.set_wakeup_fd = set_or_ours
+    set_wakeup_fd_or_pipe.__name__ = set_wakeup_fd_or_pipe.__qualname__ = "set_wakeup_fd"
+    set_wakeup_fd_or_pipe.__doc__ = set_wakeup_fd.__doc__
+    signal.set_wakeup_fd = set_wakeup_fd_or_pipe
 
 
 def _keep_open() -> None:
-    """Exclude our descriptors from ``os.close`` and ``os.closerange``: daemons close all descriptors."""
-    close_one, close_many, ours = os.close, os.closerange, _descriptors
+    """Exclude the pipe from ``os.close`` and ``os.closerange``: daemons close all descriptors."""
+    close_one, close_many, kept = os.close, os.closerange, _descriptors
 
     def close(fd: int) -> None:
-        if fd in ours:
+        if fd in kept:
             raise OSError(_EBADF, os.strerror(_EBADF))
         close_one(fd)
 
     def closerange(fd_low: int, fd_high: int, /) -> None:
-        for descriptor in sorted(ours):
+        for descriptor in sorted(kept):
             if fd_low <= descriptor < fd_high:
                 close_many(fd_low, descriptor)
                 fd_low = descriptor + 1
@@ -242,7 +255,10 @@ def _keep_open() -> None:
 
 
 class SignalPipe:
-    """The read end of the wakeup pipe, as a lock that each signal releases. Used by one thread at a time."""
+    """The read end of the wakeup pipe, as a lock that each signal releases.
+
+    Used by one thread at a time.
+    """
 
     def __init__(self) -> None:
         self.received: set[int] = set()
@@ -250,12 +266,13 @@ class SignalPipe:
         self._has_credentials = False
 
     def acquire(self, _: bool = True, timeout: float = 0.0) -> None:
-        """Wait for a signal, or for :meth:`release`, at most ``timeout`` seconds. Raises ``OSError``."""
+        """Wait for a signal, or for :meth:`release`, at most ``timeout`` seconds.
+
+        Raises ``OSError``.
+        """
         import _socket
 
-        if not self._has_credentials:
-            self._request_credentials()
-            self._has_credentials = True
+        self.request_credentials()
         reader = _socket.socket(fileno=_descriptors[0])
         try:
             reader.settimeout(timeout)
@@ -276,8 +293,13 @@ class SignalPipe:
             # Full of signals, so the reader does not wait; or not open.
             return
 
-    def _request_credentials(self) -> None:
-        """Replace the pipe by a pair of sockets, which name the process that writes; keep what the pipe holds."""
+    def request_credentials(self) -> None:
+        """Replace the pipe by a pair of sockets, which name the writing process; keep its content.
+
+        :meth:`acquire` does it where it was not done before. Raises ``OSError``.
+        """
+        if self._has_credentials:
+            return
         import _socket
 
         reader, writer = _socket.socketpair(
@@ -287,6 +309,7 @@ class SignalPipe:
         earlier = os.dup(_descriptors[0])
         try:
             _install_pair(reader.detach(), writer.detach())
+            self._has_credentials = True
             self.received.update(os.read(earlier, _READ_BYTES))
         except BlockingIOError:
             pass

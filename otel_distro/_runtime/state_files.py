@@ -1,7 +1,7 @@
 """Private files in the user's state directory.
 
-Each access walks down by descriptors that follow no symbolic link, and checks on the way that no other
-user owns or may write what it passes.
+Each access walks down by descriptors that follow no symbolic link, and checks on the way that no
+other user owns or may write what it passes.
 """
 
 from __future__ import annotations
@@ -70,18 +70,21 @@ def open_safely(base: str, names: Iterable[str], *, create: bool) -> int:
 
 
 def is_private_file(found: os.stat_result) -> bool:
-    """Return whether this is a regular file of this user with one name: a second link may be a trap."""
+    """Return whether this is a regular file of this user with one link: a second may be a trap."""
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
 
 
 def _check_owner(base: str, descriptor: int) -> None:
-    """Raise ``PermissionError`` for a directory that another user may change: ``sudo`` keeps HOME, for one."""
+    """Raise ``PermissionError`` for another user's directory: ``sudo`` may keep HOME, for one."""
     if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
         raise PermissionError(f"{base} belongs to another user")
 
 
 def _descend(parent: int, name: str, *, create: bool) -> int:
-    """Open a subdirectory and close its parent. Raises ``OSError``, with the parent left open, if it is not safe."""
+    """Open a subdirectory and close its parent.
+
+    Raises ``OSError``, with the parent left open, if it is not safe.
+    """
     if create:
         # What exists is checked next.
         with suppress(FileExistsError):

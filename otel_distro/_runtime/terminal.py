@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _MIN_WIDTH: Final = 64
 _MAX_WIDTH: Final = 120
-_WIDTH_OF_A_FILE: Final = 100
+_DEFAULT_WIDTH: Final = 100
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def _width(stream: TextIO, terminal: bool, environ: Mapping[str, str]) -> int:
         width = int(columns)
     elif terminal:
         try:
-            width = os.get_terminal_size(stream.fileno()).columns or _WIDTH_OF_A_FILE
+            width = os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
         except (OSError, ValueError):
-            width = _WIDTH_OF_A_FILE
+            width = _DEFAULT_WIDTH
     else:
-        width = _WIDTH_OF_A_FILE
+        width = _DEFAULT_WIDTH
     return max(_MIN_WIDTH, min(width, _MAX_WIDTH))

@@ -1,4 +1,4 @@
-"""How often work may be done that is worth doing at once, but not all the time."""
+"""A rate limit: rare work starts at once, frequent work is spread out."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import time
 
 
 class TokenBucket:
-    """A share of the time, of which up to ``most`` seconds are saved while nothing is spent.
+    """A token bucket that counts in seconds of work.
 
-    What comes now and then is never kept waiting; what goes on without a pause is spread out until it costs ``share``.
-    One thread waits; others may spend. Where they meet a step may be lost, which shifts the next piece of work by one.
+    It fills by ``share`` seconds a second up to ``burst``, and each piece of work takes out what it
+    has cost. So rare work never waits, and constant work takes ``share`` of the time. One thread
+    waits, others may spend; where they meet one update may be lost, which shifts the next piece of
+    work by one.
+
+    Args:
+        share: Fraction of the time that constant work may take.
+        burst: Seconds of work that the bucket holds; it starts full.
     """
 
-    def __init__(self, share: float, most: float) -> None:
+    def __init__(self, share: float, burst: float) -> None:
         self._share = share
-        self._most = most
-        self._saved = most
-        self._at = time.monotonic()
+        self._burst = burst
+        self._tokens = burst
+        self._updated_at = time.monotonic()
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the next piece of work may be done, 0 if it may be now."""
-        self._saved = min(self._most, self._saved + (now - self._at) * self._share)
-        self._at = now
-        return max(0.0, -self._saved / self._share)
+        """Return the seconds until the next piece of work may start, 0 if it may start now."""
+        self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._share)
+        self._updated_at = now
+        return max(0.0, -self._tokens / self._share)
 
     def spend(self, seconds: float) -> None:
-        """Take off what a piece of work has cost."""
-        self._saved -= seconds
+        """Take out what a piece of work has cost."""
+        self._tokens -= seconds

@@ -1,8 +1,9 @@
-"""Support for uWSGI, which forks its workers in C without the at-fork callbacks of Python: this runs ours.
+"""Support for uWSGI, which forks its workers in C without the at-fork callbacks of Python.
 
-The process that forks them must have no threads of ours: a thread that waits for the interpreter lock at
-the moment of the fork leaves that lock in a state that blocks the child. So in that process, ended
-items are written to disk at once, for the workers to deliver.
+This module runs the callbacks of the registry in the workers. The process that forks must have no
+background threads: a thread that waits for the interpreter lock at the moment of the fork leaves
+that lock in a state that blocks the child. So in that process, ended items are written to disk at
+once, for the workers to deliver.
 
 Source: https://uwsgi-docs.readthedocs.io/en/latest/PythonModule.html
 """
@@ -21,17 +22,23 @@ if TYPE_CHECKING:
 
 
 def prepare() -> None:
-    """Record what the SDK registers to run in forked children, from now on; only where uWSGI runs."""
+    """Record what the SDK registers to run in forked children, from now on.
+
+    Only where uWSGI runs.
+    """
     if hasattr(sys.modules.get("uwsgi"), "worker_id"):
         fork.intercept("opentelemetry")
 
 
 def follow(start: Callable[[], object], report: Callable[[], object]) -> bool:
-    """Follow the forks of uWSGI; return whether this process is the one that forks. Only after :func:`prepare`.
+    """Follow the forks of uWSGI.
+
+    Return whether this process is the one that forks. Only after :func:`prepare`.
 
     Args:
         start: Starts the threads; called when this process turns out to serve requests itself.
-        report: Writes what this process has counted. The first worker does that with its copy, because
+        report: Writes what this process has counted. The first worker does that with its copy,
+        because
             the process that forks ends without running any exit function.
     """
     uwsgi: Any = sys.modules.get("uwsgi")

@@ -1,7 +1,8 @@
-"""A thread of ours: one function called again and again, and what fork and the end of the process ask of it.
+"""Background threads that survive forks: one function called repeatedly.
 
-The thread and its locks are the interpreter's own (:mod:`otel_distro._runtime.threads`): upstream's hang at exit in programs that
-gevent has patched. Before a fork it is sent home, because Python 3.12 warns whoever forks with more than one.
+Thread and locks are the interpreter's own (:mod:`otel_distro._runtime.threads`); those of the SDK
+hang at exit in programs that gevent has patched. The thread ends before a fork and starts again
+after it, because Python 3.12 warns of a fork in a process that has several threads.
 """
 
 from __future__ import annotations
@@ -17,18 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-_LONGEST_NAP = 3600.0
-_PATIENCE = 0.1
+_MAX_NAP_S = 3600.0
+_STOP_TIMEOUT_S = 0.1
 
 thread_context: Callable[[], AbstractContextManager[None]] = nullcontext
-"""Context that threads of ours run in; :mod:`otel_distro._otel.sdk` sets one that suppresses instrumentation."""
+"""Context in which the threads run.
+
+:mod:`otel_distro._otel.sdk` sets one that suppresses instrumentation.
+"""
 
 threads_forbidden: Callable[[], None] | None = None
-"""Set in a process that must have no threads of ours now: what looks whether that has changed."""
+"""Set while this process must have no background threads.
+
+The function checks whether that has changed.
+"""
 
 
 def run_in_thread(what: str, work: Callable[[], object]) -> threads.LockType:
-    """Do ``work`` in a thread of its own, or here where none can be had; return a lock that is free once it is done."""
+    """Do ``work`` in a thread of its own, or in this one where no thread can start.
+
+    Args:
+        what: Names the work in the report of a failure.
+        work: The work.
+
+    Returns:
+        A lock that is released once the work is done.
+    """
     done = threads.allocate_lock()
     done.acquire()
 
@@ -45,13 +60,13 @@ def run_in_thread(what: str, work: Callable[[], object]) -> threads.LockType:
 
 
 class Wake(Protocol):
-    """What a worker waits for."""
+    """The lock that a worker waits for."""
 
     def acquire(self, blocking: bool, timeout: float, /) -> object:
         """Wait until it is released, at most ``timeout`` seconds."""
 
     def release(self) -> None:
-        """Let who waits go on. May raise ``RuntimeError`` where it was released already."""
+        """End the wait. May raise ``RuntimeError`` where it is released already."""
 
 
 def _locked() -> Wake:
@@ -61,9 +76,12 @@ def _locked() -> Wake:
 
 
 class Worker:
-    """Calls ``work()`` whenever it was notified or the nap is over that the last call returned, in seconds.
+    """A thread that calls ``work()`` when notified, and after the delay that it last returned.
 
-    ``wake`` makes what it waits for: a lock that :meth:`notify` releases.
+    Args:
+        what: Names the thread in the report of a failure.
+        work: Returns the seconds until it is to be called again.
+        wake: Creates the lock that the thread waits for and that :meth:`notify` releases.
     """
 
     def __init__(self, what: str, work: Callable[[], float], wake: Callable[[], Wake] = _locked) -> None:
@@ -75,7 +93,7 @@ class Worker:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Forget the thread: in a forked child it does not exist, and its locks may be held for ever."""
+        """Replace thread and locks: a forked child has no such thread, and locks may be held."""
         self._wake = self._new_wake()
         self._running = threads.allocate_lock()
         self.alive = False
@@ -84,7 +102,10 @@ class Worker:
         self._leaving = False
 
     def start(self) -> bool:
-        """Start the thread unless it runs; return whether it runs. Where no threads can be had it does not."""
+        """Start the thread unless it runs.
+
+        Return whether it runs. It does not where no thread can start.
+        """
         if self.alive or self._stopped or threads_forbidden is not None:
             return self.alive
         self.alive = True
@@ -103,31 +124,34 @@ class Worker:
             return
 
     def stop(self) -> None:
-        """Let the thread end after the call of ``work()`` that it is in, or that it is woken for now."""
+        """Make the thread end after one more call of ``work()``, or after the one in progress."""
         self._stopped = True
         self.notify()
 
     def stop_and_join(self) -> None:
-        """Let the thread end and wait for that: see :func:`stop_all`."""
+        """Make the thread end and wait for it; see :func:`stop_all`."""
         stop_all([self])
 
     def leave(self) -> None:
-        """Let the thread end after the call of ``work()`` that it is in; nobody waits for it."""
+        """Make the thread end without waiting for it; ``work()`` sees :attr:`stopping`."""
         self._leaving = True
         self.stop()
 
     @property
     def stopping(self) -> bool:
-        """Whether the thread that asks was sent home, and should come to an end of what it does."""
+        """Whether the thread was asked to end, so that ``work()`` should return soon."""
         return self._leaving
 
     def restart(self) -> None:
-        """Start the thread again in the parent. One that was busy ends by itself; the new one waits for it."""
+        """Start the thread again after a fork, in the parent.
+
+        A thread that did not stop in time ends first.
+        """
         self.alive = False
         self.start()
 
-    def abandon(self) -> None:
-        """Leave a thread that hangs to itself; another takes its place and does not wait for it."""
+    def replace_thread(self) -> None:
+        """Start another thread in the place of one that hangs, without waiting for that one."""
         self._generation += 1
         self._running = threads.allocate_lock()
         self.alive = self.busy = False
@@ -140,11 +164,14 @@ class Worker:
         self.notify()
 
     def _has_stopped(self) -> bool:
-        """Wait for the end of a thread that was sent home, unless it has been busy for long; return whether one has ended."""
+        """Wait for a thread that was asked to end, unless it has been busy for long.
+
+        Return whether it ended.
+        """
         if not self.alive:
             return False
-        patience = _PATIENCE - (time.monotonic() - self._busy_since) if self.busy else _PATIENCE
-        if patience > 0 and self._running.acquire(True, patience):
+        timeout = _STOP_TIMEOUT_S - (time.monotonic() - self._busy_since) if self.busy else _STOP_TIMEOUT_S
+        if timeout > 0 and self._running.acquire(True, timeout):
             self._running.release()
             return True
         return False
@@ -156,7 +183,7 @@ class Worker:
                 self._leaving = False
             nap = 0.0
             while generation == self._generation:
-                self._wake.acquire(True, min(max(nap, 0.0), _LONGEST_NAP))
+                self._wake.acquire(True, min(max(nap, 0.0), _MAX_NAP_S))
                 if generation != self._generation:
                     break
                 self._busy_since = time.monotonic()
@@ -172,11 +199,11 @@ class Worker:
 
 
 def stop_all(workers: Sequence[Worker]) -> None:
-    """Let the threads end, those that nap at once, and wait for that: a fork is about to happen.
+    """Make the threads end and wait for them, before a fork; idle ones end at once.
 
-    Nobody waits for one that has been busy for long: with a slow collector.
+    It does not wait for a thread that has been busy for long, for instance with a slow collector.
     """
-    # Before anybody is sent: who counts afterwards may wait for the end of one that is gone already.
+    # Counted before: one that has ended already must not be waited for.
     running = threads.thread_count()
     for each in workers:
         each._request_stop()

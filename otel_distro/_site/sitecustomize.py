@@ -1,6 +1,6 @@
-"""Imported by ``site`` at start-up because ``otel-distro run`` puts this folder on PYTHONPATH.
+"""Imported by ``site`` at start-up because ``otel-distro run`` puts this directory on PYTHONPATH.
 
-It starts telemetry and then runs the ``sitecustomize`` of the user or of the distribution, which it shadows.
+It installs the hooks of telemetry and then runs the ``sitecustomize`` that it shadows.
 """
 
 import os
@@ -10,14 +10,14 @@ sys.path[:] = [entry for entry in sys.path if entry.rstrip(os.sep) != os.path.di
 try:
     from otel_distro import _boot
 except ImportError:
-    # Another interpreter inherited the environment: it has no otel_distro and shall notice nothing.
+    # Another interpreter inherited the environment and has no otel_distro: it starts as without this.
     pass
 else:
     _boot.start()
 
 
 def _run_shadowed() -> None:
-    # importlib's own core: importing `importlib.machinery` would cost every process more than all the rest here.
+    # The frozen core: importing `importlib.machinery` would take longer than the rest of this file.
     from _frozen_importlib import module_from_spec
     from _frozen_importlib_external import PathFinder
 

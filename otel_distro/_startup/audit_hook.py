@@ -1,9 +1,10 @@
-"""The one audit hook of the process (PEP 578), and the queue it fills.
+"""The one audit hook of the process (PEP 578), and the queue that it fills.
 
-The hook runs inside of other people's code: within imports, under their locks, in signal handlers, in forked children, at the
-end of the interpreter. So it only looks: it takes no lock, opens nothing, imports nothing, and what is worth telling goes
-into a bounded queue that a thread of ours empties. It raises nothing of its own, and nothing that it does is an event that
-it looks for, so it never runs within itself. It cannot be removed: :func:`stop` leaves it nothing to look for.
+The hook runs inside the code of others: within imports, under locks, in signal handlers, in forked
+children, at the end of the interpreter. So it acquires no lock, opens nothing and imports nothing;
+events go into a bounded queue, which a background thread empties. It raises nothing of its own, and
+nothing that it does raises an event that it handles, so it never re-enters itself. Python cannot
+remove an audit hook; :func:`stop` leaves it without events to handle.
 
 Events and their arguments: https://docs.python.org/3/library/audit_events.html
 """
@@ -27,48 +28,51 @@ if TYPE_CHECKING:
 
     Handler = Callable[[tuple[Any, ...]], None]
     Seen = tuple[str, int, str, Any, Any]
-    """Kind, nanoseconds since 1970, target, what else is known, and the context it happened in."""
+    """Kind, nanoseconds since 1970, target, details, and the context of the event."""
 
-OURS = object()
-"""What :attr:`State.context` returns where what happens is our own doing."""
+OWN_WORK = object()
+"""Returned by :attr:`State.context` for events that telemetry itself causes."""
 
 _PRIVILEGE_CALLS = (
     "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "initgroups",
     "chroot", "unshare", "setns",
 )  # fmt: skip
 """Functions of :mod:`os` for which the interpreter raises no event."""
-_MOST_WAITING = 10_000
-_MOST_PATHS = 4096
-_MOST_PEERS = 4096
-_MOST_ARGUMENTS = 64
+_MAX_QUEUED = 10_000
+_MAX_PATHS = 4096
+_MAX_PEERS = 4096
+_MAX_ARGUMENTS = 64
 _ACCESS = getattr(os, "O_ACCMODE", 3)
 _SPECIAL_BITS = 0o6000
 _FROM_SUBPROCESS = os.sep + "subprocess.py"
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _UPSTREAM = f"{os.sep}opentelemetry{os.sep}"
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 def _nothing() -> "Any":
-    """Know no context, and wake nobody."""
+    """Return no context; wake no thread."""
 
 
 class State:
-    """What the hook shares with those who empty its queue; one of it exists in a process."""
+    """What the hook shares with the thread that empties its queue; one instance in a process."""
 
     def __init__(self) -> None:
         self.waiting: deque[Seen] = deque()
         self.errors: deque[Exception] = deque(maxlen=1)
         self.limits: dict[str, rules.Limit] = {}
         self.suppressed: dict[str, int] = {}
-        """By kind, how many events were beyond the limit since the process began."""
-        self.teller = 0
-        """The thread that empties the queue: what it does itself is not told."""
+        """Number of events beyond the limit since the process began, by kind."""
+        self.emitter = 0
+        """Identity of the thread that is emptying the queue.
+
+        Events that it causes are not recorded.
+        """
         self.context: Callable[[], Any] = _nothing
-        """Returns the context of what happens, or :data:`OURS`. Like ``wake`` it runs in the hook."""
+        """Returns the current context, or :data:`OWN_WORK`. Like ``wake`` it runs in the hook."""
         self.wake: Callable[[], None] = _nothing
-        """Lets somebody empty the queue soon. Must not wait."""
+        """Requests that the queue be emptied soon. Must not wait."""
 
 
 state = State()
@@ -76,12 +80,18 @@ _handlers: "dict[str, Handler]" = {}
 _installed = [False]
 _patched: "list[tuple[str, Any, Any]]" = []
 _paths: "dict[str, str]" = {}
-"""Path as it was given -> whole path of a sensitive file, empty for others; true until the working folder changes."""
+"""Path as given -> absolute path of a sensitive file, empty for others.
+
+Until the working directory changes.
+"""
 _peers: "dict[tuple[str, int], None]" = {}
 
 
 def start(kinds: "frozenset[str]") -> None:
-    """Look for ``kinds`` from here on; the hook is put in where one of them needs it, and stays. Again: other kinds."""
+    """Record events of ``kinds`` from now on, in place of the kinds before.
+
+    The hook is installed where one of the kinds needs it, and stays.
+    """
     each = settings.OTEL_DISTRO_AUDIT_RATE_LIMIT.get()
     for kind in kinds:
         state.limits[kind] = rules.Limit(each)
@@ -100,10 +110,10 @@ def start(kinds: "frozenset[str]") -> None:
 
 
 def stop() -> None:
-    """Look for nothing, from here on."""
+    """Record nothing from now on."""
     while _patched:
-        name, original, ours = _patched.pop()
-        if getattr(os, name) is ours:
+        name, original, replacement = _patched.pop()
+        if getattr(os, name) is replacement:
             setattr(os, name, original)
     _handlers.clear()
     state.limits.clear()
@@ -111,34 +121,40 @@ def stop() -> None:
 
 
 def reset_after_fork() -> None:
-    """Begin anew in a forked child: what waits is its parent's to tell, and so is what was counted."""
+    """Start empty in a forked child: the parent emits the queued events and reports the counts."""
     state.waiting.clear()
     state.errors.clear()
-    state.teller = 0
+    state.emitter = 0
     for kind in state.suppressed:
         state.suppressed[kind] = 0
     for limit in state.limits.values():
         limit.reset()
 
 
-def tell(kind: str, target: str, more: "Any" = None) -> None:
-    """Queue what happened, or count it where its limit is reached."""
+def enqueue(kind: str, target: str, more: "Any" = None) -> None:
+    """Queue an event, or count it where its limit is reached.
+
+    Args:
+        kind: One of :data:`otel_distro._startup.audit_rules.KINDS`.
+        target: What the event is about; the limit counts by it.
+        more: Details, in the form that the emitter expects for the kind.
+    """
     limit = state.limits.get(kind)
-    if limit is None or state.teller == get_ident():
+    if limit is None or state.emitter == get_ident():
         return
     context = state.context()
-    if context is OURS:
+    if context is OWN_WORK:
         return
-    if len(state.waiting) < _MOST_WAITING and limit.allow(target):
+    if len(state.waiting) < _MAX_QUEUED and limit.allow(target):
         state.waiting.append((kind, time.time_ns(), target, more, context))
         state.wake()
     else:
-        # No call stands between reading and writing, so no other thread does either.
+        # No call between reading and writing, so no other thread runs between them.
         state.suppressed[kind] += 1
 
 
 def _hook_over(handlers: "dict[str, Handler]") -> "Callable[[str, tuple[Any, ...]], None]":
-    # Everything it needs is in its closure: at the end of the interpreter modules lose their names.
+    # All that it needs is in its closure: at the end of the interpreter modules lose their names.
     errors = state.errors
 
     def hook(event: str, args: "tuple[Any, ...]") -> None:
@@ -146,19 +162,19 @@ def _hook_over(handlers: "dict[str, Handler]") -> "Callable[[str, tuple[Any, ...
             try:
                 handlers[event](args)
             except Exception as error:
-                if not _is_ours(error):
+                if not _is_own_error(error):
                     raise
                 errors.append(error)
 
     return hook
 
 
-def _is_ours(error: Exception) -> bool:
-    """Return whether an exception comes out of our code alone: a handler of a signal may have raised it in between."""
+def _is_own_error(error: Exception) -> bool:
+    """Return whether no code of the application raised an exception: a signal handler may have."""
     tb = error.__traceback__
     while tb is not None:
         path = tb.tb_frame.f_code.co_filename
-        if not path.startswith(_OURS) and _UPSTREAM not in path and is_application(path, packages=True):
+        if not path.startswith(_PACKAGE) and _UPSTREAM not in path and is_application(path, packages=True):
             return False
         tb = tb.tb_next
     return True
@@ -186,7 +202,7 @@ def _handlers_of(kind: str) -> "dict[str, Handler]":
 
         def temporary(path: "Any") -> None:
             if type(path) is str and path.startswith(folders) and not path.startswith(installed):
-                tell(rules.TMP_MODULES, path)
+                enqueue(rules.TMP_MODULES, path)
 
         def executed(args: "tuple[Any, ...]") -> None:
             if args[0].co_name == "<module>":
@@ -204,17 +220,17 @@ def _file_watch(sensitive: rules.Sensitive) -> "Handler":
         found = _paths.get(path)
         if found is None:
             found = _paths[path] = whole_path(path) if path and sensitive.matches(whole_path(path)) else ""
-            if len(_paths) > _MOST_PATHS:
+            if len(_paths) > _MAX_PATHS:
                 _paths.clear()
         if found:
             writes = type(args[2]) is int and args[2] & _ACCESS != os.O_RDONLY
-            tell(rules.FILES, found, "opened for writing" if writes else "opened for reading")
+            enqueue(rules.FILES, found, "opened for writing" if writes else "opened for reading")
 
     return opened
 
 
 def whole_path(path: str) -> str:
-    """Return the absolute path; symbolic links are not followed, which would take reading the disk."""
+    """Return the absolute path; symbolic links stay, because following them would read the disk."""
     if path.startswith("/") and "/." not in path and "//" not in path:
         return path
     return os.path.normpath(path if path.startswith("/") else f"{os.getcwd()}/{path}")
@@ -222,12 +238,12 @@ def whole_path(path: str) -> str:
 
 def _process(program: "Any", argv: "Any") -> None:
     arguments = argv if type(argv) in (list, tuple) else (argv,)
-    words = [text_of(each) or f"<{type(each).__name__}>" for each in arguments[:_MOST_ARGUMENTS]]
-    tell(rules.PROCESSES, text_of(program) or (words[0] if words else ""), words)
+    words = [text_of(each) or f"<{type(each).__name__}>" for each in arguments[:_MAX_ARGUMENTS]]
+    enqueue(rules.PROCESSES, text_of(program) or (words[0] if words else ""), words)
 
 
 def _posix_spawn(args: "tuple[Any, ...]") -> None:
-    # The standard library's own way to start what it has told of already.
+    # The standard library implements subprocess by it, whose event came before.
     if not sys._getframe(2).f_code.co_filename.endswith(_FROM_SUBPROCESS):
         _process(args[0], args[1])
 
@@ -242,26 +258,29 @@ def _peer(args: "tuple[Any, ...]") -> None:
         return
     if peer in _peers:
         return
-    if state.teller == get_ident() or state.context() is OURS:
+    if state.emitter == get_ident() or state.context() is OWN_WORK:
         return
-    if len(_peers) >= _MOST_PEERS:
+    if len(_peers) >= _MAX_PEERS:
         _peers.pop(next(iter(_peers)), None)
     _peers[peer] = None
-    tell(rules.CONNECTIONS, f"{peer[0]}:{peer[1]}" if peer[1] else peer[0], peer)
+    enqueue(rules.CONNECTIONS, f"{peer[0]}:{peer[1]}" if peer[1] else peer[0], peer)
 
 
 def _code(args: "tuple[Any, ...]") -> None:
     try:
         caller = sys._getframe(2)
     except ValueError:
-        # The program itself: nobody called for it.
+        # The program itself, which has no caller.
         return
     if type(args[0]) in (str, bytes) and is_application(caller.f_code.co_filename):
-        tell(rules.DYNAMIC_CODE, f"{caller.f_code.co_filename}:{caller.f_lineno}", _place(caller, len(args[0])))
+        enqueue(rules.DYNAMIC_CODE, f"{caller.f_code.co_filename}:{caller.f_lineno}", _place(caller, len(args[0])))
 
 
 def is_application(path: str, *, packages: bool = False) -> bool:
-    """Return whether code of this file is the application's own; with ``packages``: of it or of an installed package."""
+    """Return whether a file is the application's.
+
+    With ``packages``, also an installed package's.
+    """
     if any(folder in path for folder in _PACKAGES):
         return packages
     return not path.startswith((_LIBRARY, "<frozen ", "<attrs "))
@@ -274,26 +293,26 @@ def _place(frame: "FrameType", size: int) -> "tuple[str, int, str, int]":
 
 def _native_library(args: "tuple[Any, ...]") -> None:
     if name := text_of(args[0]):
-        tell(rules.NATIVE_LIBRARIES, name)
+        enqueue(rules.NATIVE_LIBRARIES, name)
 
 
 def _mode(args: "tuple[Any, ...]") -> None:
     if type(args[1]) is int and args[1] & _SPECIAL_BITS:
-        tell(rules.PRIVILEGES, "chmod", (f"chmod {args[1] & 0o7777:o} {text_of(args[0]) or args[0]}", "unknown", ""))
+        enqueue(rules.PRIVILEGES, "chmod", (f"chmod {args[1] & 0o7777:o} {text_of(args[0]) or args[0]}", "unknown", ""))
 
 
 def _capability(args: "tuple[Any, ...]") -> None:
     if text_of(args[1]) == "security.capability":
-        tell(rules.PRIVILEGES, "setcap", (f"setcap {text_of(args[0]) or args[0]}", "unknown", ""))
+        enqueue(rules.PRIVILEGES, "setcap", (f"setcap {text_of(args[0]) or args[0]}", "unknown", ""))
 
 
 def _patch_privileges() -> None:
     for name in _PRIVILEGE_CALLS:
         original = getattr(os, name, None)
         if original is not None:
-            ours = _privilege_call(name, original)
-            setattr(os, name, ours)
-            _patched.append((name, original, ours))
+            replacement = _privilege_call(name, original)
+            setattr(os, name, replacement)
+            _patched.append((name, original, replacement))
 
 
 def _privilege_call(name: str, original: "Any") -> "Any":
@@ -316,11 +335,14 @@ def _privilege_call(name: str, original: "Any") -> "Any":
 
 def _privilege(name: str, args: "tuple[Any, ...]", outcome: str, reason: str) -> None:
     words = " ".join(str(each)[:100] for each in args)
-    tell(rules.PRIVILEGES, name, (f"{name} {words}", outcome, reason))
+    enqueue(rules.PRIVILEGES, name, (f"{name} {words}", outcome, reason))
 
 
 def text_of(value: "Any") -> str:
-    """Return a path, name or argument as text without running code of the application; empty for what is none."""
+    """Return a path, name or argument as text without running code of the application.
+
+    Other types give the empty text.
+    """
     if isinstance(value, bytes):
         return bytes.decode(value, "utf-8", "backslashreplace")
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What the audit hook looks for: its kinds, the globs of sensitive files, folders for temporary files, and how much it may say.
+"""What the audit hook records: kinds, globs of sensitive files, temporary directories, rate limits.
 
 Imported at the start of a process only where ``OTEL_DISTRO_AUDIT_KINDS`` asks for the hook.
 """
@@ -25,7 +25,7 @@ TMP_MODULES = "tmp_modules"
 PRIVILEGES = "privileges"
 KINDS = (FILES, PROCESSES, CONNECTIONS, DYNAMIC_CODE, NATIVE_LIBRARIES, TMP_MODULES, PRIVILEGES)
 WITHOUT_HOOK = frozenset((PRIVILEGES,))
-"""Kinds of which the interpreter tells nothing, or little: they need no hook."""
+"""Kinds for which the interpreter raises few or no events; they need no hook."""
 
 NAMES = (
     "id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "identity", "ssh_host_*_key",
@@ -38,7 +38,7 @@ NAMES = (
     ".netrc", "_netrc", ".pgpass", "pgpass.conf", ".my.cnf", ".mylogin.cnf", ".htpasswd",
     ".git-credentials", ".pypirc", ".npmrc", ".dockercfg", ".boto", ".s3cfg", "kubeconfig", "wp-config.php",
 )  # fmt: skip
-"""Names of files that are sensitive wherever they lie."""
+"""Names of files that are sensitive in any directory."""
 
 PATHS = (
     "/etc/passwd", "/etc/shadow*", "/etc/gshadow*", "/etc/sudoers", "/etc/sudoers.d/*", "/etc/ssl/private/*",
@@ -46,7 +46,7 @@ PATHS = (
     "*/.ssh/*", "*/.aws/*", "*/.kube/config", "*/.gnupg/*", "*/.azure/*", "*/.config/gcloud/*", "*/.docker/config.json",
     "*/.config/gh/hosts.yml", "*/.password-store/*",
 )  # fmt: skip
-"""Whole paths that are."""
+"""Absolute paths of sensitive files."""
 
 HARMLESS = (
     ".env.example", ".env.sample", ".env.template", ".env.dist", "*.example.env",
@@ -54,31 +54,42 @@ HARMLESS = (
 )  # fmt: skip
 
 _SOURCE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".html", ".css", ".js")
-"""Files that only have such a name: modules called credentials are no credentials."""
+"""Endings of files that only have such a name: a module called credentials holds none."""
 
 _WILD = re.compile(r"[*?\[]")
-_LONGEST_PATH = 4096
-_WINDOW = 60.0
-_TIMES = 10
+_MAX_PATH_CHARS = 4096
+_MAX_TARGETS = 10_000
+_WINDOW_S = 60.0
+_ALL_TARGETS_FACTOR = 10
 
 
 def kinds_wanted(environ: "Mapping[str, str] | None" = None) -> "frozenset[str]":
-    """Return the kinds that the setting names: ``all``, ``off``, or a list. A word that is none costs one line."""
+    """Return the kinds that the setting names: ``all``, ``off``, or a list.
+
+    Args:
+        environ: The environment; default: that of the process.
+    """
     setting = settings.OTEL_DISTRO_AUDIT_KINDS
     words = {word.strip().lower() for word in setting.get(environ).split(",") if word.strip()}
     unknown = words - {*KINDS, "all", "off"}
     if unknown:
         say(
-            f"{setting.name}: {', '.join(sorted(unknown))[:100]!r} is none of {', '.join(KINDS)}, all, off; the others hold"
+            f"{setting.name}: unknown kind {', '.join(sorted(unknown))[:100]!r} ignored, the other kinds apply; "
+            f"known kinds: {', '.join(KINDS)}, all, off",
+            code="OD600",
         )
     return frozenset(KINDS) if "all" in words else frozenset(words & set(KINDS))
 
 
 class Sensitive:
-    """Tells sensitive files by their paths. Of several globs that match a path the last decides; ``!`` before it: harmless.
+    """Decides by path whether a file is sensitive. The last glob that matches decides.
 
-    ``*`` matches everything, ``/`` too. A glob without ``/`` is compared with the name of the file, one with it with the
-    whole path; ``~/`` is the home folder. A bad entry costs one line and the others hold.
+    ``*`` matches everything, ``/`` too. A glob without ``/`` is compared with the name of the file,
+    one with ``/`` with the absolute path; ``~/`` is the home directory. ``!`` before a glob makes
+    what it matches harmless. A bad entry is reported and ignored.
+
+    Args:
+        more: Globs separated by commas, which come after the built-in ones.
     """
 
     def __init__(self, more: str = "") -> None:
@@ -92,14 +103,18 @@ class Sensitive:
             try:
                 group = _Globs((os.path.expanduser(glob),))
             except (re.error, RecursionError, OverflowError):
-                say(f"{settings.OTEL_DISTRO_AUDIT_FILES.name}: {entry.strip()[:100]!r} is no glob; the others hold")
+                say(
+                    f"{settings.OTEL_DISTRO_AUDIT_FILES.name}: {entry.strip()[:100]!r} is not a valid glob and is ignored, "
+                    "the other globs apply; correct it",
+                    code="OD601",
+                )
                 continue
             self._groups.append((wanted, group))
         self._groups.reverse()
 
     def matches(self, path: str) -> bool:
         """Return whether an absolute path is that of a sensitive file."""
-        if path.endswith(_SOURCE) or len(path) > _LONGEST_PATH:
+        if path.endswith(_SOURCE) or len(path) > _MAX_PATH_CHARS:
             return False
         name = path.rpartition("/")[2]
         for wanted, group in self._groups:
@@ -109,7 +124,7 @@ class Sensitive:
 
 
 class _Globs:
-    """Globs of one meaning; those without a wildcard are looked up, not tried one after the other."""
+    """Globs of one meaning; those without a wildcard are found by one lookup in a set."""
 
     def __init__(self, globs: "Iterable[str]") -> None:
         given = tuple(globs)
@@ -134,7 +149,7 @@ def _any_of(globs: "Iterable[str]") -> "re.Pattern[str] | None":
 
 
 def temporary_folders() -> "tuple[str, ...]":
-    """Return the folders for temporary files, each with a slash at its end, as they are named and as they really are."""
+    """Return the directories for temporary files, also with links resolved, ending in a slash."""
     named = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
     found = {folder for folder in (*named, "/tmp", "/var/tmp", "/dev/shm") if folder}  # noqa: S108 - to watch them
     found |= {os.path.realpath(folder) for folder in found}
@@ -142,41 +157,43 @@ def temporary_folders() -> "tuple[str, ...]":
 
 
 def installed_folders() -> "tuple[str, ...]":
-    """Return the folders of Python itself and of its environment: what lies there is installed, wherever that is."""
+    """Return the directories of Python and its environment: what lies there is installed."""
     return tuple(
         {folder.rstrip("/") + "/" for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix) if folder != "/"}
     )
 
 
 class Limit:
-    """Lets ``each`` events of one target through in a minute, and ten times that of all targets; 0 lets all through.
+    """Rate limit: ``each`` events of one target a minute, ten times that of all targets.
 
-    Takes no lock: threads that meet here may let one more through, and no count is lost to it.
+    0 is no limit.
+
+    It acquires no lock: threads that meet here may let one more event pass, and no count is lost.
     """
 
     __slots__ = ("_all", "_each", "_end", "_seen", "_total")
 
     def __init__(self, each: int) -> None:
         self._each = each or sys.maxsize
-        self._total = self._each * _TIMES
+        self._total = self._each * _ALL_TARGETS_FACTOR
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new minute with the next event."""
+        """Start a new minute with the next event."""
         self._end = float("-inf")
         self._seen: dict[str, int] = {}
         self._all = 0
 
     def allow(self, target: str) -> bool:
-        """Return whether one more event of ``target`` may be told."""
+        """Return whether one more event of ``target`` may pass."""
         now = time.monotonic()
         if now >= self._end:
             self.reset()
-            self._end = now + _WINDOW
+            self._end = now + _WINDOW_S
         seen = self._seen.get(target, 0)
         if seen >= self._each or self._all >= self._total:
             return False
-        if len(self._seen) < 10_000:
+        if len(self._seen) < _MAX_TARGETS:
             self._seen[target] = seen + 1
         self._all += 1
         return True

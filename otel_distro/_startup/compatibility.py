@@ -1,6 +1,7 @@
-"""Where we differ from upstream's tables of instrumentations: what is ours instead, and which ranges are wider.
+"""Differences to upstream's tables of instrumentors: replaced ones, and wider version ranges.
 
-Read by the loader at run time and by ``otel-distro bootstrap``; keys are entry point names of ``opentelemetry_instrumentor``.
+Read by the loader at run time and by ``otel-distro bootstrap``. Keys are entry point names of
+``opentelemetry_instrumentor``.
 """
 
 from otel_distro._version import __version__
@@ -20,14 +21,14 @@ REPLACED: "dict[str, str]" = {
     "system_metrics": "process_metrics has the names of the semantic conventions and is right in forked workers",
     "exceptions": "error_tracking counts and keeps standard error as it was",
     "structlog": "structlog_records sends each event once, where upstream sends those that go to logging twice",
-    "asyncio": "a span for each coroutine tells nothing that the request's span does not",
+    "asyncio": "a span for each coroutine adds nothing to the span of the request",
 }
 """Upstream's instrumentors that are neither installed nor loaded, with the reason."""
 
 WIDENED: "dict[str, tuple[str, ...]]" = {
     "sqlalchemy": ("sqlalchemy >= 1.0.0, < 2.2",),
 }
-"""Versions of libraries that are instrumented although upstream's range leaves them out; tested with ours."""
+"""Versions of libraries that are instrumented although upstream's range excludes them; tested."""
 
 
 def package_of(instrumentor: str) -> str:

@@ -1,6 +1,7 @@
-"""Ears for exceptions in a process in which telemetry does not run yet: they start it.
+"""Exception hooks used before the SDK is built; the first exception builds it.
 
-Imported at the start of every process, so nothing else is imported here. ``tell(error, handler)`` starts telemetry and hands over.
+Imported at the start of every instrumented process, so it imports next to nothing. ``report(error,
+handler)`` starts telemetry and hands the exception over; ``handler`` names the hook.
 """
 
 import sys
@@ -13,60 +14,70 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    Tell = Callable[..., None]
+    Report = Callable[..., None]
 
-_TOOL = 4
+_MONITORING_TOOL_ID = 4
 
 
-def install_main_hook(tell: "Tell") -> None:
-    """Stand before ``sys.excepthook``."""
+def install_main_hook(report: "Report") -> None:
+    """Chain in before ``sys.excepthook``."""
     original = sys.excepthook
 
     def excepthook(kind: "type[BaseException]", error: BaseException, tb: "TracebackType | None") -> None:
         if issubclass(kind, Exception):
-            tell(error, "main")
+            report(error, "main")
         original(kind, error, tb)
 
     excepthook.is_otel_distro = True  # type: ignore[attr-defined]
     sys.excepthook = excepthook
 
 
-def install_unraisable_hook(tell: "Tell", ended: "Callable[[], bool]") -> None:
-    """Stand before ``sys.unraisablehook``. ``ended``: whether it is too late to start anything."""
+def install_unraisable_hook(report: "Report", ended: "Callable[[], bool]") -> None:
+    """Chain in before ``sys.unraisablehook``.
+
+    Args:
+        report: See the module.
+        ended: Whether it is too late to start telemetry.
+    """
     original = sys.unraisablehook
 
     def unraisablehook(unraisable: "Any", /) -> None:
         if isinstance(unraisable.exc_value, Exception) and not ended():
-            tell(unraisable.exc_value, "unraisable")
+            report(unraisable.exc_value, "unraisable")
         original(unraisable)
 
     sys.unraisablehook = unraisablehook
 
 
-def install_multiprocessing_hook(util: "Any", tell: "Tell") -> None:
-    """Hear what ends a child of multiprocessing, before it is printed and gone. ``util``: :mod:`multiprocessing.util`."""
+def install_multiprocessing_hook(util: "Any", report: "Report") -> None:
+    """Report what ends a child of multiprocessing before it is printed.
+
+    Args:
+        util: :mod:`multiprocessing.util`.
+        report: See the module.
+    """
     if sys.version_info < (3, 13):
-        # For children that are spawned: they call no functions after a fork.
-        util.Finalize(None, tell_of_child, args=(tell,), exitpriority=-1000)
+        # For spawned children, which run no callbacks after a fork.
+        util.Finalize(None, report_child_exception, args=(report,), exitpriority=-1000)
     else:
-        # Finalizers run too late there.
-        import_hooks.when_imported("traceback", lambda traceback: _hear_printing(traceback, tell))
+        # Finalizers run too late in these versions.
+        import_hooks.when_imported("traceback", lambda traceback: _hook_printing(traceback, report))
 
 
-def tell_of_child(tell: "Tell") -> None:
-    """Tell of the exception that is ending this child of multiprocessing, if there is one."""
+def report_child_exception(report: "Report") -> None:
+    """Report the exception that ends this child of multiprocessing, if there is one."""
     error = sys.exc_info()[1]
     if isinstance(error, Exception):
-        tell(error, "process")
+        report(error, "process")
 
 
-def _hear_printing(traceback: "Any", tell: "Tell") -> None:
+def _hook_printing(traceback: "Any", report: "Report") -> None:
     original = traceback.print_exc
 
     def print_exc(*args: "Any", **kwargs: "Any") -> None:
         caller = sys._getframe(1)
         if caller.f_code.co_name == "_bootstrap" and caller.f_globals.get("__name__") == "multiprocessing.process":
-            tell_of_child(tell)
+            report_child_exception(report)
         original(*args, **kwargs)
 
     for name in ("__name__", "__qualname__", "__doc__", "__module__"):
@@ -75,19 +86,21 @@ def _hear_printing(traceback: "Any", tell: "Tell") -> None:
     traceback.print_exc = print_exc
 
 
-def install_monitoring(tell: "Tell", own: "Callable[[str], str]") -> None:
-    """Hear the first exception that code of the application catches; Python says so from 3.12 on. ``own``: is it such a file?
+def install_monitoring(report: "Report", is_own: "Callable[[str], str]") -> None:
+    """Report the first exception that code of the application catches; from Python 3.12 on.
 
-    The code and the place in it are told too.
+    Args:
+        report: See the module; called with the code and the offset in it, too.
+        is_own: Whether a file is the application's.
     """
     monitoring: Any = getattr(sys, "monitoring", None)
-    if monitoring is None or monitoring.get_tool(_TOOL) is not None:
+    if monitoring is None or monitoring.get_tool(_MONITORING_TOOL_ID) is not None:
         return
 
     def caught(code: "Any", offset: int, error: BaseException) -> None:
-        if isinstance(error, Exception) and own(code.co_filename):
-            tell(error, "swallowed", code, offset)
+        if isinstance(error, Exception) and is_own(code.co_filename):
+            report(error, "swallowed", code, offset)
 
-    monitoring.use_tool_id(_TOOL, "otel_distro")
-    monitoring.register_callback(_TOOL, monitoring.events.EXCEPTION_HANDLED, caught)
-    monitoring.set_events(_TOOL, monitoring.events.EXCEPTION_HANDLED)
+    monitoring.use_tool_id(_MONITORING_TOOL_ID, "otel_distro")
+    monitoring.register_callback(_MONITORING_TOOL_ID, monitoring.events.EXCEPTION_HANDLED, caught)
+    monitoring.set_events(_MONITORING_TOOL_ID, monitoring.events.EXCEPTION_HANDLED)

@@ -1,6 +1,6 @@
-"""What :mod:`logging` needs from us before the first record: names for formats, and ears for loggers that were switched off.
+"""Hooks in :mod:`logging`: fields for formats, and loggers that ``dictConfig`` disables.
 
-Called when ``logging`` is imported, in every instrumented process that does it, so nothing else is imported here.
+Used in every instrumented process that imports :mod:`logging`, so it imports next to nothing.
 """
 
 import sys
@@ -15,37 +15,55 @@ if TYPE_CHECKING:
     from typing import Any
 
 TRACE_FIELDS = {"otelTraceID": "0", "otelSpanID": "0", "otelTraceSampled": False, "otelServiceName": ""}
-"""What formats of the application may name, as upstream has it, and the values outside of spans."""
+"""Fields that formats may name, as in upstream, with their values outside of spans."""
 
 wanted: "set[str]" = set()
-"""Those of :data:`TRACE_FIELDS` that a format of the application names: records have them from then on."""
+"""Those of :data:`TRACE_FIELDS` that a format of the application names: records get these."""
 
 silenced: "set[Any]" = set()
-"""Loggers that ``dictConfig`` or ``fileConfig`` switched off because they were not told of them."""
+"""Loggers that ``dictConfig`` or ``fileConfig`` disabled because their configuration lacks them."""
 
 on_signal: "list[Callable[[], None]]" = []
-"""Called when the signal of ``OTEL_DISTRO_LOG_DEBUG_SIGNAL`` comes."""
+"""Called on the signal of ``OTEL_DISTRO_LOG_DEBUG_SIGNAL``."""
 
-_state: "dict[str, Any]" = {}
+
+class _ExportOnly:
+    """The logger that hands records to export and to no handler of the application.
+
+    Made on first use.
+    """
+
+    __slots__ = ("logger",)
+
+    def __init__(self) -> None:
+        self.logger: Any = None
+
+
+_export_only = _ExportOnly()
 
 
 def prepare(logging: "Any", activate: "Callable[[], Any]") -> None:
-    """Set all this up in the module ``logging``. ``activate`` starts telemetry, when the signal comes before anything else."""
+    """Install the hooks.
+
+    Args:
+        logging: The module.
+        activate: Starts telemetry; called when the signal comes first.
+    """
     with guard("preparing the logging module"):
         chosen = settings.OTEL_DISTRO_LOG_DEBUG_SIGNAL.get()
         if chosen != "off":
-            _listen(f"SIG{chosen.upper()}", activate)
+            _install_signal_handler(f"SIG{chosen.upper()}", activate)
         for name in TRACE_FIELDS:
             setattr(logging.LogRecord, name, _TraceField(name))
         logging.PercentStyle.__init__ = _style(logging.PercentStyle.__init__)
-        import_hooks.when_imported("logging.config", _hear_silenced)
+        import_hooks.when_imported("logging.config", _follow_disabled_loggers)
 
 
-def _listen(name: str, activate: "Callable[[], Any]") -> None:
+def _install_signal_handler(name: str, activate: "Callable[[], Any]") -> None:
     import _signal  # type: ignore[import-not-found]
 
-    def heard(number: int, frame: "Any") -> None:
-        with guard(f"what {name} asks for"):
+    def handler(number: int, frame: "Any") -> None:
+        with guard(f"the action of {name}"):
             activate()
             for callback in on_signal:
                 callback()
@@ -53,13 +71,17 @@ def _listen(name: str, activate: "Callable[[], Any]") -> None:
     number = getattr(_signal, name, None)
     try:
         if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
-            _signal.signal(number, heard)
+            _signal.signal(number, handler)
     except ValueError:
-        say(f"{settings.OTEL_DISTRO_LOG_DEBUG_SIGNAL.name}: logging is first imported outside of the main thread; off")
+        say(
+            f"{settings.OTEL_DISTRO_LOG_DEBUG_SIGNAL.name} has no effect in this process, because logging was first imported "
+            "outside of the main thread; import it in the main thread",
+            code="OD120",
+        )
 
 
 def trace_fields() -> "dict[str, Any]":
-    """Return the values of :data:`TRACE_FIELDS` for the span that is current in this thread and task."""
+    """Return the values of :data:`TRACE_FIELDS` for the current span."""
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return TRACE_FIELDS
@@ -85,20 +107,20 @@ def _service(trace: "Any") -> str:
 
 
 def for_export_only(record: "Any") -> None:
-    """Hand a record to whoever listens at ``Logger.callHandlers``, and to no handler of the application."""
-    ghost = _state.get("ghost")
-    if ghost is None:
+    """Hand a record to the instrumentation of ``Logger.callHandlers`` only, not to handlers."""
+    logger = _export_only.logger
+    if logger is None:
         import logging
 
-        # In no hierarchy: its one handler keeps logging from falling back to stderr.
-        ghost = _state["ghost"] = logging.Logger("otel_distro.ghost")  # noqa: LOG001 - on purpose
-        ghost.propagate = False
-        ghost.addHandler(logging.NullHandler())
-    ghost.callHandlers(record)
+        # Outside of the hierarchy: its one handler keeps logging from falling back to stderr.
+        logger = _export_only.logger = logging.Logger("otel_distro.export_only")  # noqa: LOG001 - on purpose
+        logger.propagate = False
+        logger.addHandler(logging.NullHandler())
+    logger.callHandlers(record)
 
 
 class _TraceField:
-    """A field of every record that did not get one of its own; not in its ``__dict__``, which formatters may print."""
+    """A field of all records, on the class: formatters may print the ``__dict__`` of a record."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -118,14 +140,14 @@ def _style(original: "Callable[..., None]") -> "Callable[..., None]":
             named = [name for name in TRACE_FIELDS if name in self._fmt]
             if named:
                 wanted.update(named)
-                # For records that come past us: formats look into the record's __dict__ only, and fail.
+                # For records that are not instrumented: a format reads the __dict__ of the record, and fails.
                 self._defaults = {**{name: TRACE_FIELDS[name] for name in named}, **(self._defaults or {})}
 
     __init__.__wrapped__ = original  # type: ignore[attr-defined]
     return __init__
 
 
-def _hear_silenced(config: "Any") -> None:
+def _follow_disabled_loggers(config: "Any") -> None:
     original = getattr(config, "_handle_existing_loggers", None)
     if original is None:
         return
@@ -138,23 +160,23 @@ def _hear_silenced(config: "Any") -> None:
                 logger for logger in map(known.get, list(existing)) if getattr(logger, "disabled", None) is False
             ]
         original(existing, *args, **kwargs)
-        with guard("hearing loggers that were switched off"):
+        with guard("following disabled loggers"):
             for logger in loggers:
                 if logger.disabled and hasattr(logger, "callHandlers"):
-                    _hear(logger)
+                    _export_disabled(logger)
 
     config._handle_existing_loggers = handle_existing_loggers
 
 
-def _hear(logger: "Any") -> None:
-    """Let records of a logger that is off exist all the same, for export only; on again, it is what it was."""
+def _export_disabled(logger: "Any") -> None:
+    """Export the records of a disabled logger without printing them, until it is enabled again."""
     silenced.add(logger)
     kind = type(logger)
 
     def is_off() -> bool:
         if logger.disabled and logger in silenced:
             return True
-        # On again: nothing of ours remains, not even a frame.
+        # Enabled again: remove the replacements, so that not even a frame remains.
         silenced.discard(logger)
         vars(logger).pop("isEnabledFor", None)
         vars(logger).pop("handle", None)
@@ -169,7 +191,7 @@ def _hear(logger: "Any") -> None:
         if not is_off():
             kind.handle(logger, record)
             return
-        with guard("a record of a logger that was switched off"):
+        with guard("a record of a disabled logger"):
             kept = logger.filter(record)
             if kept:
                 for_export_only(record if kept is True else kept)

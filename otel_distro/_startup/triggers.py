@@ -1,8 +1,13 @@
-"""Which import, or which first call, brings which instrumentor: plain data, read at the start of every process.
+"""Which import, or which first call, loads which instrumentor; read at the start of every process.
 
-A library that is never imported costs nothing. Where instrumentors patch a function that is looked up at each call,
-even the import costs nothing: :data:`FIRST_CALL` puts a trampoline in its place until somebody calls it.
+A library that is never imported costs nothing. Where an instrumentor patches a function that is
+looked up at each call, not even the import does: a row of :data:`FIRST_CALL` replaces the function
+by a trampoline until its first call.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Imported module -> (entry point name, where it is). Two rows for one module are two instrumentors.
 ON_IMPORT = (
@@ -50,7 +55,8 @@ ON_IMPORT = (
 
 # Imported module, owner and attribute inside it, entry point name, where it is.
 FIRST_CALL = (
-    # The API itself: what is made before the SDK stands would be lost. Not at its import, when it may be half loaded.
+    # The API itself: what a program records before the SDK is built would be lost. Not at the import of the API,
+    # which may be incomplete then.
     ("opentelemetry.trace", "", "get_tracer", "api", ""),
     ("opentelemetry.trace", "", "get_tracer_provider", "api", ""),
     ("opentelemetry.trace", "", "set_tracer_provider", "api", ""),
@@ -64,7 +70,7 @@ FIRST_CALL = (
     ("concurrent.futures._base", "Future", "set_exception", "error_tracking", ""),
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
      "opentelemetry.instrumentation.django:DjangoInstrumentor"),
-    # Called for each record that a logger makes, and calls nothing itself: no handler finds a frame more above it.
+    # Called for each record and calls nothing itself, so no handler finds another frame above it.
     ("logging", "Filterer", "filter", "log_records", ""),
     ("logging", "Logger", "callHandlers", "log_records", ""),
     ("loguru._handler", "Handler", "emit", "loguru_records",
@@ -88,7 +94,7 @@ FIRST_CALL = (
      "opentelemetry.instrumentation.urllib3:URLLib3Instrumentor"),
 )  # fmt: skip
 
-# Instrumentors that run in every process in which telemetry has started: ours first, then upstream's.
+# Instrumentors that run in every process in which telemetry has started, in this order.
 ALWAYS = (
     ("error_tracking", "otel_distro.instrumentation.error_tracking:ErrorTrackingInstrumentor"),
     ("log_records", "otel_distro.instrumentation.log_records:LogRecordsInstrumentor"),
@@ -98,7 +104,7 @@ ALWAYS = (
     ("threading", "opentelemetry.instrumentation.threading:ThreadingInstrumentor"),
 )
 
-# A program that imports one of these has something to tell, but only other people's instrumentors know how.
+# Importing one of these starts telemetry: instrumentors for them come with other packages.
 STARTS_TELEMETRY = (
     "openai",
     "anthropic",
@@ -107,3 +113,16 @@ STARTS_TELEMETRY = (
     "llama_index",
     "vertexai",
 )
+
+
+def disabled(environ: "Mapping[str, str]") -> "set[str]":
+    """Return the instrumentors that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names; ``*`` names all.
+
+    What a program records itself with the API is not instrumentation, so ``*`` leaves that alone.
+    """
+    names = {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    if "*" in names:
+        names.update(row[1] for row in ON_IMPORT)
+        names.update(row[3] for row in FIRST_CALL if row[3] != "api")
+        names.update(row[0] for row in ALWAYS)
+    return names

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from otel_distro._runtime.files import append_whole, hold, open_shared
+from otel_distro._runtime.files import append_whole, lock_file, open_shared
 from otel_distro.audit.head import SIZE, SUFFIX
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class LockedFiles:
         name = self.path + SUFFIX
         while True:
             self._head = open_shared(name)
-            hold(self._head, deadline - time.monotonic())
+            lock_file(self._head, deadline - time.monotonic())
             try:
                 if os.path.samestat(os.fstat(self._head), os.stat(name, follow_symlinks=False)):
                     return

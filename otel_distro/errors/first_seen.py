@@ -14,7 +14,7 @@ from opentelemetry import trace
 from otel_distro import schema
 from otel_distro._runtime import threads
 from otel_distro._runtime.diagnostics import say
-from otel_distro._runtime.files import append_whole, hold
+from otel_distro._runtime.files import append_whole, lock_file
 from otel_distro.errors.state import open_file
 
 _MAX_FINGERPRINTS: Final = 10_000
@@ -85,7 +85,7 @@ def _key() -> str:
 def _add(name: str, fingerprint: str, known: set[str]) -> bool:
     descriptor = open_file(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
-        hold(descriptor, _LOCK_TIMEOUT_S)
+        lock_file(descriptor, _LOCK_TIMEOUT_S)
         text = os.read(descriptor, _MAX_FINGERPRINTS * _LINE_BYTES).decode("ascii", "replace")
         stored = text.split()
         known.update(stored)

@@ -1,4 +1,4 @@
-"""An SDK whose parts are not ours, as a file of ``OTEL_CONFIG_FILE`` describes it: its own ways out, our care for ends and forks."""
+"""Exit and fork handling for an SDK that ``OTEL_CONFIG_FILE`` describes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,25 @@ _NAME = "telemetry"
 
 
 class ExternalSdkLifecycle:
-    """Shuts ``providers`` down at every end of the process that we see, within ``budget`` seconds for all together."""
+    """Shuts the providers down before the process ends."""
 
     def __init__(self, providers: Sequence[Any], budget: float) -> None:
+        """Keep the providers that can be shut down.
+
+        Args:
+            providers: Providers of traces, metrics and logs.
+            budget: Seconds that the shutdown may take, for all of them together.
+        """
         self._providers = [provider for provider in providers if hasattr(provider, "shutdown")]
         self._budget = budget
         self._pid = os.getpid()
         self._finished = False
 
     def bind(self) -> None:
-        """Take the end of the process over from the providers, and follow forks and ``os._exit``, which ends the children of multiprocessing."""
+        """Replace the exit functions of the providers; follow forks and ``os._exit`` from here on.
+
+        ``os._exit`` ends the children of :mod:`multiprocessing`.
+        """
         sdk.leave_no_exit_functions(self._providers)
         fork.register(_NAME, fork.Order.TELEMETRY, after_in_child=self.reset_after_fork)
         process_exit.register(_NAME, process_exit.Order.TELEMETRY, before_exit=self._before_exit)
@@ -44,8 +53,8 @@ class ExternalSdkLifecycle:
             return
         self._finished = True
         process_exit.run_before_end()
-        # Each by itself: one that waits for its collector must not cost the others their time. Metrics come last, the
-        # other two report on themselves through them.
+        # In parallel: one that waits for its collector must not use up the time of the others. Metrics
+        # come last, because the other two report their own metrics through them.
         metrics = [provider for provider in self._providers if isinstance(provider, MeterProvider)]
         others = [provider for provider in self._providers if provider not in metrics]
         for providers in (others, metrics):

@@ -1,4 +1,4 @@
-"""Binds the pipeline to the life of the process: the last delivery, and what a fork does to telemetry."""
+"""The pipeline in the life of the process: the last delivery, and forks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class Lifecycle:
         self._pid = os.getpid()
 
     def bind(self) -> None:
-        """Start the pipeline; from here on it follows forks and delivers before the process ends."""
+        """Start the pipeline.
+
+        From here on it follows forks and delivers before the process ends.
+        """
         fork.register(
             _NAME,
             fork.Order.TELEMETRY,
@@ -132,7 +135,7 @@ class Lifecycle:
 
 
 def chosen_instance_id(environ: Mapping[str, str]) -> str:
-    """Return the ``service.instance.id`` of ``OTEL_RESOURCE_ATTRIBUTES``, empty where the user set none."""
+    """Return ``service.instance.id`` of ``OTEL_RESOURCE_ATTRIBUTES``, empty where it is not set."""
     for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
         key, _, value = pair.partition("=")
         if key.strip() == schema.SERVICE_INSTANCE_ID.name:

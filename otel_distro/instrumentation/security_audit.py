@@ -21,7 +21,7 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._runtime.worker import Worker
 from otel_distro._startup import audit_hook
 from otel_distro._startup import audit_rules as rules
-from otel_distro._startup.audit_hook import OURS, state
+from otel_distro._startup.audit_hook import OWN_WORK, state
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
 
@@ -87,10 +87,10 @@ class _Emitter:
         self._context_before = before
 
         def current() -> Any:
-            if before() is OURS:
-                return OURS
+            if before() is OWN_WORK:
+                return OWN_WORK
             found = read()
-            return OURS if found is None else found
+            return OWN_WORK if found is None else found
 
         state.context, state.wake = current, self._wake
         process_exit.register(
@@ -139,7 +139,7 @@ class _Emitter:
         """
         if not self._emitting.acquire(True, _DRAIN_TIMEOUT_S):
             return
-        state.teller = threads.get_ident()
+        state.emitter = threads.get_ident()
         try:
             while state.waiting:
                 with guard("emitting an audit event"):
@@ -147,7 +147,7 @@ class _Emitter:
             while state.errors:
                 report_failure("processing an audit event", state.errors.popleft())
         finally:
-            state.teller = 0
+            state.emitter = 0
             self._emitting.release()
 
     def _before_fork(self) -> None:
@@ -175,7 +175,7 @@ class _Emitter:
         if argv is None:
             return
         words = [audit_hook.text_of(each) for each in argv]
-        audit_hook.tell(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
+        audit_hook.enqueue(rules.PROCESSES, audit_hook.text_of(path) or str(path), words)
         self.drain()
 
 

@@ -130,16 +130,28 @@ def test_descriptors_directory_and_arguments_are_inherited(tmp_path: Path) -> No
     assert done.returncode == 0
 
 
-def test_signal_mask_and_handlers_are_those_of_a_bare_start(tmp_path: Path) -> None:
-    """The program starts as from a shell: it does not inherit the wrapper's changes of signals."""
+@pytest.mark.parametrize("ignored", [(), (signal.SIGINT, signal.SIGQUIT)], ids=["terminal", "background of a shell"])
+def test_signal_mask_and_dispositions_are_those_of_a_bare_start(tmp_path: Path, ignored: tuple[int, ...]) -> None:
+    """The program starts as a shell would start it: what the wrapper does to its own signals is not inherited."""
+    # The state in which the tests run is not: a shell ignores signals for what it starts in the background.
+    started_with = python(
+        "import os, signal, sys\n"
+        "for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:\n"
+        "    signal.signal(number, signal.SIG_IGN if str(int(number)) in sys.argv[1].split() else signal.SIG_DFL)\n"
+        "signal.pthread_sigmask(signal.SIG_SETMASK, [])\n"
+        "os.execvp(sys.argv[2], sys.argv[2:])\n",
+        " ".join(str(int(number)) for number in ignored),
+    )
     status = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]
-    bare = subprocess.run(status, capture_output=True, text=True, check=True).stdout
-    # The C library reserves signals 32 and 33.
-    masks = [
-        [int(mask, 16) % 2**31 for mask in re.findall(r"\t(\w+)", text)]
-        for text in (bare, run(tmp_path, *status).stdout)
+    texts = [
+        subprocess.run(
+            [*started_with, *command], capture_output=True, text=True, timeout=60, check=True, env=environment(tmp_path)
+        ).stdout
+        for command in (status, local(*status))
     ]
-    assert masks[0] == masks[1] == [0, 0]
+    # The C library keeps signals 32 and 33 for itself.
+    masks = [[int(mask, 16) % 2**31 for mask in re.findall(r"\t(\w+)", text)] for text in texts]
+    assert masks[0] == masks[1] == [0, sum(1 << number - 1 for number in ignored)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])

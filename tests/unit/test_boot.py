@@ -1,4 +1,4 @@
-"""Ways in, what stays of the user's own start-up, and what starts telemetry, each in a process of its own."""
+"""Ways to start, the user's own start-up, and what activates telemetry, in real processes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ACTIVE = "import otel_distro._boot as b; print(b.state.active, b.state.stepped_a
 
 
 def python(folder: Path, script: str, *options: str, **changes: str) -> str:
-    """Run a script under ``otel-distro run`` and return what it printed; nothing may be on stderr."""
+    """Run a script under ``otel-distro run`` and return its stdout; stderr must be empty."""
     ended = run(folder, *RUN, sys.executable, *options, "-c", script, **{**NOWHERE, **changes})
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 
 
-def test_sitecustomize_of_the_user_runs(tmp_path: Path) -> None:
-    """The ``sitecustomize`` that ours shadows runs, as itself, and is the one that programs find."""
+def test_sitecustomize_of_the_user_runs_as_itself(tmp_path: Path) -> None:
+    """The shadowed ``sitecustomize`` runs, as itself, and is the one that programs import."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.mine = __name__, __file__\n", encoding="utf-8")
     script = "import sys, sitecustomize; print(sys.mine, sitecustomize.__file__)"
     mine = str(tmp_path / "sitecustomize.py")
     assert python(tmp_path, script, PYTHONPATH=str(tmp_path)) == f"{('sitecustomize', mine)} {mine}\n"
 
 
-def test_sitecustomize_that_fails(tmp_path: Path) -> None:
-    """A ``sitecustomize`` that raises is told by Python as ever and does not stop the program or telemetry."""
+def test_sitecustomize_that_fails_is_reported_by_python_alone(tmp_path: Path) -> None:
+    """It stops neither the program nor telemetry."""
     (tmp_path / "sitecustomize.py").write_text("raise ValueError('mine')\n", encoding="utf-8")
     bare = run(tmp_path, sys.executable, "-c", "print(1)", PYTHONPATH=str(tmp_path))
     ours = run(tmp_path, *RUN, sys.executable, "-c", "print(1)", PYTHONPATH=str(tmp_path))
@@ -43,15 +43,15 @@ def test_sitecustomize_that_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [None, "", "{}", "{}:", ":{}", "a::{}"])
-def test_path_is_what_it_is_bare(tmp_path: Path, path: str | None) -> None:
-    """``sys.path`` of the program is the one it has bare, empty entries of PYTHONPATH (the current folder) included."""
+def test_start_leaves_sys_path_as_in_a_bare_process(tmp_path: Path, path: str | None) -> None:
+    """Empty entries of PYTHONPATH (the current directory) are kept too."""
     changes = {} if path is None else {"PYTHONPATH": path.format(tmp_path / "lib")}
     script = "import sys; print(sys.path)"
     assert python(tmp_path, script, **changes) == run(tmp_path, sys.executable, "-c", script, **changes).stdout
 
 
-def test_children_inherit(tmp_path: Path) -> None:
-    """A Python process that the program starts has telemetry; one that starts without its environment has not."""
+def test_start_of_a_child_process_is_instrumented_too(tmp_path: Path) -> None:
+    """A child that ignores the environment is not instrumented."""
     child = "import sys; print('otel_distro._boot' in sys.modules)"
     script = f"import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:], '-c', {child!r}])"
     assert python(tmp_path, script) == "True\n"
@@ -59,8 +59,8 @@ def test_children_inherit(tmp_path: Path) -> None:
     assert ended.stdout == "False\n"
 
 
-def test_other_interpreter_notices_nothing(tmp_path: Path) -> None:
-    """An interpreter that has no otel_distro and inherits the environment starts as ever."""
+def test_start_of_an_interpreter_without_the_package_is_unchanged(tmp_path: Path) -> None:
+    """An interpreter without otel_distro that inherits the environment starts as usual."""
     venv.create(tmp_path / "other", symlinks=True, with_pip=False)
     script = "import sys; print(sorted(m for m in sys.modules if 'otel' in m))"
     ended = run(tmp_path, *RUN, str(tmp_path / "other" / "bin" / "python"), "-c", script)
@@ -81,20 +81,20 @@ def test_other_interpreter_notices_nothing(tmp_path: Path) -> None:
         ("import flask", True),
     ],
 )
-def test_what_starts_telemetry(tmp_path: Path, script: str, active: bool) -> None:
-    """Telemetry starts with the first thing worth telling: a call, a line, a library that is instrumented; not before."""
+def test_activation_happens_at_the_first_call_record_or_import(tmp_path: Path, script: str, active: bool) -> None:
+    """A call, a record, or an instrumented library activates telemetry, and nothing before."""
     script = f"import logging; logging.getLogger().addHandler(logging.NullHandler())\n{script}\n{ACTIVE}"
     assert python(tmp_path, script, OTEL_DISTRO_PROCESS_METRICS_DELAY="60") == f"{active} False\n"
 
 
-def test_process_that_lives_on(tmp_path: Path) -> None:
-    """A process that only lives is told of by its metrics after the delay."""
+def test_activation_of_an_idle_process_happens_after_the_delay(tmp_path: Path) -> None:
+    """A process that only lives reports its metrics after the delay."""
     script = f"import time\nimport otel_distro._boot as b\nwhile not b.state.active: time.sleep(0.01)\n{ACTIVE}"
     assert python(tmp_path, script, OTEL_DISTRO_PROCESS_METRICS_DELAY="0.05") == "True False\n"
 
 
-def test_instrument_is_the_same_path(tmp_path: Path) -> None:
-    """``otel_distro.instrument()`` starts telemetry in this process, for what was imported before too; twice is once."""
+def test_instrument_activates_for_earlier_imports_too(tmp_path: Path) -> None:
+    """``otel_distro.instrument()`` covers libraries imported before; twice is once."""
     script = (
         "import sqlite3, logging, otel_distro\notel_distro.instrument()\notel_distro.instrument()\n"
         f"sqlite3.connect(':memory:').close()\n{ACTIVE}\nprint(type(sqlite3.connect).__name__)\n"
@@ -103,8 +103,8 @@ def test_instrument_is_the_same_path(tmp_path: Path) -> None:
     assert (ended.stdout.splitlines()[0], ended.stderr) == ("True False", "")
 
 
-def test_disabled_instrumentors_are_not_loaded(tmp_path: Path) -> None:
-    """``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` keeps instrumentors out by name, ours and upstream's."""
+def test_activation_with_disabled_instrumentors_does_not_load_them(tmp_path: Path) -> None:
+    """By name, the distribution's and upstream's."""
     script = (
         "import logging, sqlite3; logging.lastResort = None; connect = sqlite3.connect\n"
         "from opentelemetry import trace; trace.get_tracer('x')\n"
@@ -114,8 +114,8 @@ def test_disabled_instrumentors_are_not_loaded(tmp_path: Path) -> None:
     assert python(tmp_path, script, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=names) == "True False\n"
 
 
-def test_skew_steps_aside(tmp_path: Path) -> None:
-    """With a version of OpenTelemetry that we are not made for, the program runs as it does bare, and one line says so."""
+def test_activation_with_another_version_of_opentelemetry_steps_aside(tmp_path: Path) -> None:
+    """The program runs as it does bare, and one line says so."""
     info = tmp_path / "opentelemetry_sdk-9.9.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: opentelemetry-sdk\nVersion: 9.9\n", encoding="utf-8")
@@ -128,8 +128,8 @@ def test_skew_steps_aside(tmp_path: Path) -> None:
     assert rest == ["ERROR:root:x"]
 
 
-def test_bad_setting_is_told_once_for_all_processes(tmp_path: Path) -> None:
-    """One line for a bad value, from the first process; its children inherit an environment that is in order."""
+def test_bad_setting_is_reported_once_for_all_processes(tmp_path: Path) -> None:
+    """One line, from the first process; its children inherit a repaired environment."""
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import logging; logging.error(1)'])"
     ended = run(
         tmp_path, *RUN, sys.executable, "-c", script, **NOWHERE, OTEL_BSP_SCHEDULE_DELAY="soon",
@@ -161,7 +161,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_program_ends_as_it_does_bare(tmp_path: Path, name: str) -> None:
-    """Exit status, stdout and stderr are those of the program without us, however it ends."""
+def test_end_of_a_program_is_as_in_a_bare_process(tmp_path: Path, name: str) -> None:
+    """Exit status, stdout and stderr are the same, however it ends."""
     bare, ours = bare_and_ours(tmp_path, PROGRAMS[name])
     assert ours == bare

@@ -16,7 +16,7 @@ from typing import Final
 
 from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import say
-from otel_distro._runtime.files import hold
+from otel_distro._runtime.files import lock_file
 from otel_distro._runtime.worker import Worker
 
 _CHUNK_BYTES: Final = 256 * 1024
@@ -130,7 +130,7 @@ class Archives:
         with open(os.open(path, _READ), "rb", buffering=0) as source:
             try:
                 # A writer that has opened it before the rotation holds the lock for a moment.
-                hold(source.fileno(), _LOCK_TIMEOUT_S)
+                lock_file(source.fileno(), _LOCK_TIMEOUT_S)
             except TimeoutError:
                 return
             if not os.path.exists(path):

@@ -18,7 +18,7 @@ from opentelemetry.metrics import Observation
 
 from otel_distro import schema, settings
 from otel_distro._runtime.diagnostics import say
-from otel_distro._runtime.files import append_whole, hold, open_shared
+from otel_distro._runtime.files import append_whole, lock_file, open_shared
 from otel_distro.export.log_file.json_lines import encode_lines
 from otel_distro.export.log_file.rotation import Archives
 from otel_distro.export.signal_queue import SignalQueue
@@ -167,7 +167,7 @@ class LogFile:
         while True:
             if self._descriptor < 0:
                 self._open()
-            hold(self._descriptor, deadline - time.monotonic())
+            lock_file(self._descriptor, deadline - time.monotonic())
             try:
                 named = os.stat(self.path, follow_symlinks=False)
                 if (named.st_dev, named.st_ino) == self._inode:

@@ -256,7 +256,7 @@ class MetricCollector:
             cause=f"hangs {name}",
             code="OD751",
         )
-        self.worker.abandon()
+        self.worker.replace_thread()
 
     # Checkpoints, in the writer's thread
 

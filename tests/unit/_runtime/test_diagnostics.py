@@ -1,4 +1,4 @@
-"""What we say about ourselves is single lines on stderr, few, and never an error."""
+"""Messages about the distribution are single lines on stderr, few, and never raise."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from otel_distro._runtime.diagnostics import say
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line was said before the test."""
+    """No line was written before the test."""
     monkeypatch.setattr(diagnostics, "_last", {})
 
 
-def test_line_is_ours(capfd: pytest.CaptureFixture[str]) -> None:
-    """Each line says who speaks, once."""
+def test_say_writes_one_line_with_the_prefix(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each line begins with the prefix, once."""
     say("hello")
     say("otel-distro: again")
     assert capfd.readouterr().err == "otel-distro: hello\notel-distro: again\n"
 
 
-def test_repeats_are_silent_for_a_minute(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same cause is told once a minute, another one at once."""
+def test_say_with_the_same_cause_repeats_after_a_minute(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same cause is written once a minute, another one at once."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     for words, cause in (("down 1", "down"), ("down 2", "down"), ("up", "up"), ("line", None), ("line", None)):
@@ -41,30 +43,32 @@ def test_repeats_are_silent_for_a_minute(capfd: pytest.CaptureFixture[str], monk
     assert capfd.readouterr().err == "otel-distro: down 4\n"
 
 
-def test_memory_is_bounded(capfd: pytest.CaptureFixture[str]) -> None:
-    """A cause that is new every time does not grow anything without end."""
+def test_say_with_ever_new_causes_keeps_bounded_memory(capfd: pytest.CaptureFixture[str]) -> None:
+    """A cause that is new every time does not grow the table without end."""
     for number in range(5000):
         say(str(number))
     assert len(diagnostics._last) <= 1001
 
 
 @pytest.mark.parametrize("value", ["off", " OFF "])
-def test_setting_silences(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_say_with_diagnostics_off_writes_nothing(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     """``OTEL_DISTRO_DIAGNOSTICS=off`` silences all of it."""
     monkeypatch.setenv("OTEL_DISTRO_DIAGNOSTICS", value)
     say("hello")
     assert capfd.readouterr().err == ""
 
 
-def test_any_text_can_be_said(capfd: pytest.CaptureFixture[str]) -> None:
-    """Text that is no valid Unicode is written escaped."""
+def test_say_with_invalid_unicode_escapes_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """Text that is not valid Unicode is written escaped."""
     say("caf\u00e9 \udcff")
     assert capfd.readouterr().err == "otel-distro: caf\u00e9 \\udcff\n"
 
 
 @pytest.mark.parametrize("state", ["closed", "full"])
-def test_stderr_that_takes_nothing(state: str) -> None:
-    """Where nobody can listen, speaking does nothing."""
+def test_say_with_an_unusable_stderr_does_nothing(state: str) -> None:
+    """Where stderr cannot be written to, nothing happens."""
     script = "import os, sys\nfrom otel_distro._runtime.diagnostics import say\n"
     script += "os.close(2)\n" if state == "closed" else "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
     script += "say('hello')\nprint('alive')\n"
@@ -72,8 +76,10 @@ def test_stderr_that_takes_nothing(state: str) -> None:
     assert done.stdout == "alive\n"
 
 
-def test_line_goes_past_python_streams(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that replaces ``sys.stderr`` gets none of our lines in it."""
+def test_say_with_sys_stderr_replaced_writes_to_the_descriptor(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that replaces ``sys.stderr`` gets no line in it."""
 
     class Refusing:
         def write(self, _: str) -> int:

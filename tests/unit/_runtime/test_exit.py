@@ -1,4 +1,4 @@
-"""The exit registry: order, names, failures, and status and exceptions of the wrapped functions. In real processes."""
+"""The exit registry: order, names, failures, and the status of the process, in real processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ entry("errors", Order.ERROR_TRACKING)
 
 
 def outcome(folder: Path, script: str) -> tuple[int, list[str], str]:
-    """Run a script that uses the registry and return its status, the lines on stdout, and stderr."""
+    """Run a script that uses the registry; return its status, its lines on stdout, and stderr."""
     ended = run(folder, sys.executable, "-c", REGISTER + script)
     return ended.returncode, ended.stdout.splitlines(), ended.stderr
 
@@ -54,7 +54,7 @@ def outcome(folder: Path, script: str) -> tuple[int, list[str], str]:
     ],
 )
 def test_exit_runs_entries_in_order_and_keeps_the_status(tmp_path: Path, end: str, kind: str, status: int) -> None:
-    """Each function that ends the process runs the callbacks of its kind, producers first, and ends as it does bare."""
+    """Each function runs the callbacks of its kind, producers first, and ends as it does bare."""
     found = outcome(tmp_path, f"{ENTRIES}{end}")
     assert found == (status, [f"{kind} errors", f"{kind} telemetry"], "")
 
@@ -88,7 +88,7 @@ def test_exit_signal_that_does_not_kill_runs_nothing(tmp_path: Path, before: str
 
 
 def test_exit_entry_that_fails_is_reported_and_the_others_run(tmp_path: Path) -> None:
-    """A failing callback is tried twice, reported once, and costs neither the others nor the status."""
+    """A failing callback is tried twice and reported once; others and status are unaffected."""
     script = """
 tries = []
 def failing():
@@ -108,7 +108,7 @@ os._exit(3)
 
 
 def test_exit_interrupted_by_a_signal_handler_ends_all_the_same(tmp_path: Path) -> None:
-    """A handler that raises out of ``os._exit``, as Celery's do, delays neither the callbacks nor the end."""
+    """A handler that raises, as Celery's do out of ``os._exit``, stops nothing."""
     script = """
 def handler(*_):
     raise SystemExit(1)
@@ -137,7 +137,7 @@ except KeyboardInterrupt: os._exit(4)
 
 
 def test_exec_callback_gets_the_program(tmp_path: Path) -> None:
-    """Path and arguments are those of the call, by position or by name; what is missing is None."""
+    """Path and arguments are those of the call, by position or by name, or ``None``."""
     script = """
 process_exit.register("program", Order.TELEMETRY, before_exec=lambda *found: os.write(1, f"{found}\\n".encode()))
 for call in (lambda: os.execv(), lambda: os.execve(path="/nonexistent/p", argv=["a", "b"], env={})):
@@ -161,7 +161,7 @@ os._exit(3)
 
 
 def test_exit_in_two_threads_runs_callbacks_in_both(tmp_path: Path) -> None:
-    """A second thread that ends the process runs the callbacks too, so it can wait there for the first one."""
+    """A second thread that ends the process runs them too, and can wait there for the first."""
     script = """
 first_is_in, lock = threading.Event(), threading.Lock()
 def deliver():
@@ -182,7 +182,7 @@ os._exit(3)
 
 
 def test_exit_functions_are_wrapped_only_while_an_entry_needs_it() -> None:
-    """Each function is wrapped once, whatever the number of entries, and restored with the last one."""
+    """Each function is wrapped once for all entries, and restored after the last one."""
     functions = [(os, "_exit"), (os, "abort"), (os, "execv"), (os, "execve"), (signal, "raise_signal")]
     known = process_exit.names()
     before = [getattr(*place) for place in functions]
@@ -205,13 +205,13 @@ def test_exit_functions_are_wrapped_only_while_an_entry_needs_it() -> None:
 
 
 def test_exit_wrapper_that_another_tool_has_wrapped_stays_and_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool that wraps our wrapper keeps what it found; a later entry does not wrap a second time."""
+    """The tool keeps the wrapper that it found; a later entry does not wrap a second time."""
     calls: list[str] = []
     original = os._exit
     monkeypatch.setattr(os, "_exit", lambda status: calls.append(f"end {status}"))
     process_exit.register("one", process_exit.Order.TELEMETRY, before_exit=lambda: calls.append("one"))
-    ours = os._exit
-    monkeypatch.setattr(os, "_exit", partial(ours))
+    wrapper = os._exit
+    monkeypatch.setattr(os, "_exit", partial(wrapper))
     theirs = os._exit
     try:
         process_exit.unregister("one")
@@ -221,7 +221,7 @@ def test_exit_wrapper_that_another_tool_has_wrapped_stays_and_runs_nothing(monke
         assert os._exit is theirs
         os._exit(2)
     finally:
-        monkeypatch.setattr(os, "_exit", ours)
+        monkeypatch.setattr(os, "_exit", wrapper)
         process_exit.unregister("two")
         monkeypatch.setattr(os, "_exit", original)
     assert calls == ["end 1", "two", "end 2"]

@@ -1,4 +1,4 @@
-"""The fork registry: order, names, failures, threads, and forks that bypass the interpreter. In real processes."""
+"""The fork registry: order, names, failures, threads, forks in C, in real processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def forked(fork=os.fork):
 
 
 def output(folder: Path, script: str) -> list[str]:
-    """Run a script that uses the registry and return the lines on stdout; nothing may be on stderr."""
+    """Run a script that uses the registry and return its lines on stdout; stderr must be empty."""
     ended = run(folder, sys.executable, "-W", "ignore", "-c", REGISTER + script)
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout.splitlines()
@@ -57,7 +57,7 @@ forked()
 
 
 def test_fork_with_callbacks_of_a_library_runs_them_between_the_stages(tmp_path: Path) -> None:
-    """What another library registers before telemetry does runs before it in a child, as the SDK needs it."""
+    """What a library registers before telemetry does runs before it in a child: so does the SDK."""
     script = """
 entry("start", fork.Order.AUDIT_HOOK)
 os.register_at_fork(before=writing("before library"), after_in_child=writing("after_in_child library"))
@@ -80,7 +80,7 @@ forked()
 
 
 def test_fork_entry_unregistered_runs_no_more(tmp_path: Path) -> None:
-    """An instrumentor that is removed gives its entry back; removing one that is not there is harmless."""
+    """An instrumentor can give its entry back; removing one that is not there is harmless."""
     script = """
 entry("kept", fork.Order.TELEMETRY)
 entry("removed", fork.Order.ERROR_TRACKING)
@@ -113,7 +113,7 @@ forked()
 
 
 def test_fork_interrupted_by_a_signal_handler_runs_the_other_entries(tmp_path: Path) -> None:
-    """What the handler of a signal raises in a callback is shown by Python as ever, after all callbacks ran."""
+    """What a signal handler raises in a callback is shown by Python, after all callbacks ran."""
     script = """
 def interrupted():
     raise KeyboardInterrupt
@@ -131,7 +131,7 @@ forked()
 
 
 def test_fork_from_a_thread_runs_all_entries_while_others_register(tmp_path: Path) -> None:
-    """A thread forks while another registers and removes entries: each fork runs what stands, and no child hangs."""
+    """A thread forks while another registers and removes entries: no child hangs."""
     script = """
 stop = threading.Event()
 def change():
@@ -156,7 +156,7 @@ changing.join()
 
 
 def test_fork_past_the_interpreter_resets_when_asked_to(tmp_path: Path) -> None:
-    """UWSGI forks in C: no callback runs by itself, and ``reset_after_fork`` runs those of the child and of the SDK."""
+    """After a fork in C, ``reset_after_fork`` runs the callbacks for the child and the SDK's."""
     (tmp_path / "opentelemetry").mkdir()
     (tmp_path / "opentelemetry" / "made.py").write_text(
         "import os\n\ndef register(callback):\n"
@@ -189,7 +189,7 @@ forked()
 
 
 def test_fork_of_an_instrumented_process_has_the_entries_of_the_table(tmp_path: Path) -> None:
-    """A process with everything switched on registers with the interpreter once for each of the three stages."""
+    """With every feature on, a process registers with the interpreter once for each stage."""
     script = """
 import logging, os
 registered = []

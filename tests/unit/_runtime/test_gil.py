@@ -12,7 +12,7 @@ from otel_distro._runtime import gil
 
 @pytest.mark.parametrize(("before", "within"), [(0.005, 0.0005), (0.0001, 0.0001)])
 def test_switch_interval_inside_the_context_is_short_and_then_restored(before: float, within: float) -> None:
-    """Inside, the interval is half a millisecond, or the program's own if that is shorter; afterwards it is restored."""
+    """Inside it is half a millisecond, or the program's own if that is shorter."""
     own = sys.getswitchinterval()
     sys.setswitchinterval(before)
     try:
@@ -25,7 +25,7 @@ def test_switch_interval_inside_the_context_is_short_and_then_restored(before: f
 
 
 class Clock:
-    """A clock that advances only by naps; each takes as many seconds as the next value of ``took``."""
+    """A clock that advances only by naps, each by the next value of ``took`` in seconds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *took: float) -> None:
         self.now = 100.0
@@ -56,7 +56,7 @@ def test_gil_yield_after_each_piece_of_work_pauses(monkeypatch: pytest.MonkeyPat
 
 
 def test_gil_yield_after_a_long_pause_pauses_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are pauses as long as the other threads return the lock soon; none after one long pause."""
+    """Pauses go on while the other threads return the lock soon; none follows a long pause."""
     clock = Clock(monkeypatch, 0.0006, 0.005)
     pauses = gil.GilYield()
     for _ in range(4):
@@ -67,7 +67,7 @@ def test_gil_yield_after_a_long_pause_pauses_no_more(monkeypatch: pytest.MonkeyP
 
 
 def test_gil_yield_disabled_or_suspended_does_not_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses where they are disabled, nor inside ``short_switch_interval``; afterwards they are back."""
+    """No pauses where they are disabled, nor inside ``short_switch_interval``."""
     clock = Clock(monkeypatch, 0.0005)
     pauses, disabled = gil.GilYield(), gil.GilYield(enabled=False)
     clock.now += 1.0

@@ -1,4 +1,4 @@
-"""What goes wrong in our half of a wrapper stays there; what is not ours passes."""
+"""A guard swallows errors of telemetry and nothing else."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line was said before the test."""
+    """No line was written before the test."""
     monkeypatch.setattr(diagnostics, "_last", {})
 
 
-def test_error_of_ours_is_swallowed_and_told(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
-    """One line names what failed, with which error and where; the program goes on."""
+def test_guard_with_an_error_reports_it_and_goes_on(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
+    """One line names what failed, with which error and where; the program continues."""
     with guard("counting"):
         raise ValueError("bad\nvalue")
     line = capfd.readouterr().err
@@ -27,22 +27,24 @@ def test_error_of_ours_is_swallowed_and_told(capfd: pytest.CaptureFixture[str], 
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_is_no_error_passes(kind: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
-    """Interrupts and exits are not ours to keep."""
+def test_guard_with_an_interrupt_or_exit_lets_it_pass(
+    kind: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Interrupts and exits are not swallowed."""
     with pytest.raises(kind), guard("counting"):
         raise kind
     assert capfd.readouterr().err == ""
 
 
-def test_success_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is said where nothing failed."""
+def test_guard_without_an_error_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written where nothing failed."""
     with guard("counting"):
         pass
     assert capfd.readouterr().err == ""
 
 
-def test_same_failure_is_told_once(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
-    """A failure that comes back a thousand times is one line, whatever its message is; listeners hear each."""
+def test_guard_with_repeated_failures_writes_one_line(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
+    """A failure repeated a thousand times is one line, whatever its message; listeners get each."""
     for number in range(1000):
         with guard("counting"):
             raise ValueError(number)
@@ -51,8 +53,10 @@ def test_same_failure_is_told_once(capfd: pytest.CaptureFixture[str], swallowed:
     swallowed.clear()
 
 
-def test_error_that_cannot_be_printed(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
-    """An error whose text cannot be had is told by its class; a long one is cut."""
+def test_guard_with_an_unprintable_error_names_its_class(
+    capfd: pytest.CaptureFixture[str], swallowed: list[str]
+) -> None:
+    """An error whose text raises is named by its class; a long text is cut."""
 
     class MuteError(Exception):
         def __str__(self) -> str:
@@ -66,8 +70,8 @@ def test_error_that_cannot_be_printed(capfd: pytest.CaptureFixture[str], swallow
     swallowed.clear()
 
 
-def test_listener_that_fails_harms_nobody(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
-    """Whoever listens to reports cannot break what reports."""
+def test_guard_with_a_failing_listener_still_reports(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
+    """A listener that raises does not break the report."""
 
     def broken(what: str, error: BaseException) -> None:
         raise RuntimeError(what)

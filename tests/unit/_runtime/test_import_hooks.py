@@ -1,4 +1,4 @@
-"""Callbacks after an import come once, and a function's stand-in leaves no trace but its first call."""
+"""Callbacks after an import run once, and a trampoline leaves no trace after the first call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder on the path; what is imported from it is forgotten afterwards, and so is what still waits."""
+    """A directory on the path; its modules and the pending callbacks are dropped afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     known = set(sys.modules)
     yield tmp_path
@@ -48,7 +48,7 @@ def write(path: Path, text: str = "value = 1\n") -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def test_callback_comes_after_the_import(library: Path) -> None:
+def test_import_callback_runs_after_the_import_once(library: Path) -> None:
     """The module is complete when the callback sees it; later imports do not call it again."""
     write(library / "made_shop.py")
     calls = Calls()
@@ -59,8 +59,8 @@ def test_callback_comes_after_the_import(library: Path) -> None:
     assert [(call.seen, call.module) for call in calls.modules] == [(1, module)]
 
 
-def test_imported_already(library: Path) -> None:
-    """For a module that is there the callback comes at once."""
+def test_import_callback_for_an_imported_module_runs_at_once(library: Path) -> None:
+    """For a module that is imported the callback runs at once."""
     write(library / "made_shop.py")
     module = importlib.import_module("made_shop")
     calls = Calls()
@@ -68,8 +68,8 @@ def test_imported_already(library: Path) -> None:
     assert calls.modules == [module]
 
 
-def test_being_imported_does_not_count_as_imported(library: Path) -> None:
-    """A module that is in the middle of its import is not handed out half-made."""
+def test_import_callback_during_the_import_runs_after_it(library: Path) -> None:
+    """A module in the middle of its import is not passed on incomplete."""
     write(library / "made_half.py", "import made_asks\nvalue = 1\n")
     write(
         library / "made_asks.py",
@@ -79,8 +79,8 @@ def test_being_imported_does_not_count_as_imported(library: Path) -> None:
     assert False not in importlib.import_module("made_asks").seen
 
 
-def test_all_callbacks_of_a_module(library: Path) -> None:
-    """Several callbacks for one module come in the order they were given."""
+def test_import_callbacks_of_one_module_run_in_order(library: Path) -> None:
+    """Several callbacks for one module run in the order of registration."""
     write(library / "made_shop.py")
     order: list[int] = []
     for number in range(3):
@@ -89,8 +89,8 @@ def test_all_callbacks_of_a_module(library: Path) -> None:
     assert order == [0, 1, 2]
 
 
-def test_packages_and_submodules(library: Path) -> None:
-    """A package and its submodule are told apart, also when the one imports the other."""
+def test_import_callbacks_of_package_and_submodule_are_separate(library: Path) -> None:
+    """A package and its submodule have separate callbacks, also when one imports the other."""
     write(library / "made_pack" / "__init__.py", "from made_pack import inner\n")
     write(library / "made_pack" / "inner.py")
     names: list[str] = []
@@ -100,8 +100,8 @@ def test_packages_and_submodules(library: Path) -> None:
     assert names == ["made_pack.inner", "made_pack"]
 
 
-def test_failing_import(library: Path) -> None:
-    """An import that fails calls nobody and raises what it raised; the one that succeeds later calls."""
+def test_import_that_fails_runs_no_callback(library: Path) -> None:
+    """A failing import raises its error and runs no callback; a later successful one does."""
     write(library / "made_shop.py", "raise ValueError('not today')\n")
     calls = Calls()
     import_hooks.when_imported("made_shop", calls)
@@ -114,16 +114,16 @@ def test_failing_import(library: Path) -> None:
     assert calls.modules == [sys.modules["made_shop"]]
 
 
-def test_missing_module_stays_missing(library: Path) -> None:
-    """A module that cannot be found raises as ever."""
+def test_import_of_a_missing_module_raises_as_without_hooks(library: Path) -> None:
+    """A module that cannot be found raises the same error."""
     import_hooks.when_imported("made_nowhere", Calls())
     with pytest.raises(ModuleNotFoundError, match="made_nowhere") as caught:
         importlib.import_module("made_nowhere")
     assert caught.value.name == "made_nowhere"
 
 
-def test_loader_is_left_as_it_was(library: Path) -> None:
-    """What a module keeps of its import (loader, spec, file) is what it would be without us."""
+def test_import_with_a_callback_leaves_loader_and_spec_unchanged(library: Path) -> None:
+    """Loader, spec and file of a module are those of an import without hooks."""
     write(library / "made_shop.py")
     write(library / "made_bare.py")
     calls = Calls()
@@ -137,8 +137,8 @@ def test_loader_is_left_as_it_was(library: Path) -> None:
     assert vars(ours).keys() == vars(bare).keys()
 
 
-def test_zip_files(library: Path) -> None:
-    """Modules of a zip file share one loader: asking whether one can be found does not call it for another."""
+def test_import_from_a_zip_file_calls_for_the_right_module(library: Path) -> None:
+    """Modules of a zip file share one loader: find_spec() for one does not call for another."""
     archive = library / "shop.zip"
     with zipfile.ZipFile(archive, "w") as target:
         target.writestr("made_first.py", "value = 1\n")
@@ -158,8 +158,8 @@ def test_zip_files(library: Path) -> None:
     assert "exec_module" not in vars(first.__loader__)
 
 
-def test_namespace_package(library: Path) -> None:
-    """A folder without ``__init__.py`` is imported as ever, and so are the modules in it."""
+def test_import_of_a_namespace_package_works_without_callback(library: Path) -> None:
+    """A namespace package, and the modules in it, are imported as without hooks."""
     write(library / "made_space" / "inner.py")
     calls = Calls()
     import_hooks.when_imported("made_space", Calls())
@@ -170,8 +170,8 @@ def test_namespace_package(library: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["xxsubtype", "__hello__"])
-def test_built_in_and_frozen_modules(library: Path, name: str) -> None:
-    """Modules whose loader is a class are imported as ever, and the class is not touched."""
+def test_import_of_built_in_and_frozen_modules_leaves_their_loader(library: Path, name: str) -> None:
+    """Modules whose loader is a class are imported as usual; the class is not changed."""
     sys.modules.pop(name, None)
     import_hooks.when_imported(name, Calls())
     module = importlib.import_module(name)
@@ -179,8 +179,8 @@ def test_built_in_and_frozen_modules(library: Path, name: str) -> None:
     assert getattr(loader.exec_module, "__module__", "") != import_hooks.__name__
 
 
-def test_lazy_loader(library: Path) -> None:
-    """A module that is loaded at its first use calls when it is used."""
+def test_import_with_a_lazy_loader_calls_at_first_use(library: Path) -> None:
+    """A module that is loaded at its first use calls back then."""
     write(library / "made_shop.py")
     calls = Calls()
     import_hooks.when_imported("made_shop", calls)
@@ -196,8 +196,8 @@ def test_lazy_loader(library: Path) -> None:
     assert calls.modules == [module]
 
 
-def test_nothing_is_left_when_all_is_forgotten(library: Path) -> None:
-    """Who forgets imports takes the finder out of the interpreter and is not called any more."""
+def test_forget_imports_removes_finder_and_callbacks(library: Path) -> None:
+    """Afterwards the finder is gone and no callback runs."""
     write(library / "made_shop.py")
     before = list(sys.meta_path)
     calls = Calls()
@@ -225,28 +225,28 @@ def price() -> Iterator[Callable[..., str]]:
     Shop.price = original  # type: ignore[method-assign]
 
 
-def test_first_call_only(price: Callable[..., str]) -> None:
-    """The first call tells, with its arguments and result unchanged; then the very function stands there again."""
-    told: list[str] = []
-    import_hooks.Trampoline(Shop, "price", lambda: told.append("first"))
+def test_trampoline_runs_first_once_and_restores_the_function(price: Callable[..., str]) -> None:
+    """Arguments and result of the first call are unchanged; then the very function stands there."""
+    calls: list[str] = []
+    import_hooks.Trampoline(Shop, "price", lambda: calls.append("first"))
     assert Shop.price.__doc__ == "Say what it costs."
     assert (Shop.price.__name__, Shop.price.__qualname__, Shop.price.__module__) == ("price", "Shop.price", __name__)
     assert [Shop().price("tea", count=2), Shop().price("tea")] == ["tea*2", "tea*1"]
-    assert told == ["first"]
+    assert calls == ["first"]
     assert Shop.price is price
 
 
-def test_functions_of_modules() -> None:
+def test_trampoline_on_a_module_function_works_as_on_a_method() -> None:
     """A function of a module is replaced as a method is."""
     module = ModuleType("made")
     module.__dict__["double"] = double = lambda number: number * 2
-    told: list[str] = []
-    import_hooks.Trampoline(module, "double", lambda: told.append("first"))
-    assert (module.double(2), module.double(3), told) == (4, 6, ["first"])
+    calls: list[str] = []
+    import_hooks.Trampoline(module, "double", lambda: calls.append("first"))
+    assert (module.double(2), module.double(3), calls) == (4, 6, ["first"])
     assert module.double is double
 
 
-def test_first_call_goes_through_what_it_started(price: Callable[..., str]) -> None:
+def test_trampoline_whose_first_patches_calls_the_patched_function(price: Callable[..., str]) -> None:
     """What is patched in at the first call serves that call already."""
 
     def patch() -> None:
@@ -259,16 +259,16 @@ def test_first_call_goes_through_what_it_started(price: Callable[..., str]) -> N
     assert Shop().price("tea") == "<tea*1>"
 
 
-def test_error_of_the_application_passes(price: Callable[..., str]) -> None:
-    """What the function raises at its first call is raised, and the function is back."""
+def test_trampoline_with_a_failing_function_raises_its_error(price: Callable[..., str]) -> None:
+    """What the function raises at its first call is raised, and the function is restored."""
     import_hooks.Trampoline(Shop, "price", lambda: None)
     with pytest.raises(TypeError, match="unexpected keyword"):
         Shop().price("tea", colour="green")  # type: ignore[call-arg]
     assert Shop.price is price
 
 
-def test_other_tool_patches_over_us(price: Callable[..., str]) -> None:
-    """A tool that has wrapped the stand-in keeps its place, is called once for each call, and the call comes through."""
+def test_trampoline_wrapped_by_another_tool_keeps_that_wrapper(price: Callable[..., str]) -> None:
+    """A tool that has wrapped the trampoline is called once for each call."""
     trampoline = import_hooks.Trampoline(Shop, "price", lambda: None)
     found = Shop.price
 
@@ -282,8 +282,8 @@ def test_other_tool_patches_over_us(price: Callable[..., str]) -> None:
     assert Shop.price is theirs
 
 
-def test_other_tool_that_kept_us_for_later(price: Callable[..., str]) -> None:
-    """A tool that took the function before the first call and patches after it does not send calls round in circles."""
+def test_trampoline_kept_by_another_tool_does_not_recurse(price: Callable[..., str]) -> None:
+    """A tool that read the trampoline before the first call and patches later causes no loop."""
     import_hooks.Trampoline(Shop, "price", lambda: None)
     kept = Shop.price
     Shop().price("tea")
@@ -291,8 +291,8 @@ def test_other_tool_that_kept_us_for_later(price: Callable[..., str]) -> None:
     assert Shop().price("tea").strip("[]") == "tea*1"
 
 
-def test_other_tool_and_then_an_instrumentor(price: Callable[..., str]) -> None:
-    """An instrumentor that comes with the first call wraps the other tool: from then on both see every call once."""
+def test_trampoline_wrapped_by_a_tool_and_an_instrumentor_calls_both(price: Callable[..., str]) -> None:
+    """An instrumentor loaded by the first call wraps the other tool; both see every call once."""
 
     def instrument() -> None:
         if Shop.price is theirs:
@@ -308,8 +308,8 @@ def test_other_tool_and_then_an_instrumentor(price: Callable[..., str]) -> None:
     assert [Shop().price("tea"), Shop().price("tea")] == ["[tea*1]", "<[tea*1]>"]
 
 
-def test_two_in_one_place(price: Callable[..., str]) -> None:
-    """A second stand-in takes the place of the first, not of a tool that wrapped the first."""
+def test_trampoline_on_a_trampoline_replaces_it(price: Callable[..., str]) -> None:
+    """A second trampoline replaces the first, but not a tool that wrapped the first."""
     import_hooks.Trampoline(Shop, "price", lambda: None)
     import_hooks.Trampoline(Shop, "price", lambda: None)
     assert Shop().price("tea") == "tea*1"
@@ -328,8 +328,8 @@ def test_two_in_one_place(price: Callable[..., str]) -> None:
     assert Shop.price is theirs
 
 
-def test_kept_reference_goes_through_what_stands_there(price: Callable[..., str]) -> None:
-    """A stand-in that somebody imported by name before leads to what stands in the place later."""
+def test_trampoline_imported_by_name_calls_the_present_function(price: Callable[..., str]) -> None:
+    """A trampoline that was imported by name leads to the function in its place later."""
     import_hooks.Trampoline(Shop, "price", lambda: None)
     kept = Shop.price
     Shop().price("tea")
@@ -338,8 +338,8 @@ def test_kept_reference_goes_through_what_stands_there(price: Callable[..., str]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_import_that_is_under_way(library: Path, fails: bool) -> None:
-    """A callback that is registered in the middle of an import comes at its end; where that fails, at the next one's."""
+def test_import_callback_registered_in_an_import_runs_at_its_end(library: Path, fails: bool) -> None:
+    """Registered in the middle of an import it runs at the end; if that fails, of the next one."""
     calls = Calls()
     vars(import_hooks)["test_calls"] = calls
     line = "from otel_distro._runtime import import_hooks\nimport_hooks.when_imported('made_half', import_hooks.test_calls)\n"
@@ -358,8 +358,8 @@ def test_import_that_is_under_way(library: Path, fails: bool) -> None:
     assert type(module.__spec__).__name__ == "ModuleSpec"
 
 
-def test_many_threads_at_once(price: Callable[..., str]) -> None:
-    """However many threads make the first call at once, each gets its result, and all wait for what it starts."""
+def test_trampoline_called_by_many_threads_starts_once(price: Callable[..., str]) -> None:
+    """Each thread gets its result, and all wait for what the first call starts."""
     started = threading.Event()
 
     def first() -> None:

@@ -1,4 +1,4 @@
-"""A signal that ends a process is heard, whichever thread the kernel gives it to, and nobody sees how."""
+"""A signal that ends a process takes effect in whichever thread it arrives, invisibly."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHOWN = 'listed = lambda: {int(name) for name in os.listdir("/proc/self/fd")}\n'
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that takes everything."""
+    """A server that accepts everything."""
     with Server() as running:
         yield running
 
@@ -58,20 +58,20 @@ def outcome(folder: Path, server: Server, script: str, **changes: str) -> tuple[
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def test_signal_that_another_thread_takes(tmp_path: Path, server: Server) -> None:
-    """The main thread sleeps, a thread of the application gets the signal: it ends the process, and all is delivered."""
+def test_signal_received_by_another_thread_ends_the_sleeping_process(tmp_path: Path, server: Server) -> None:
+    """The main thread sleeps, another thread gets the signal: the process delivers and ends."""
     script = f"logging.error('last words')\n{ASLEEP}"
     assert outcome(tmp_path, server, script) == (-signal.SIGTERM, "", "")
     assert log_bodies(server.requests) == ["last words"]
 
 
-def test_signal_before_telemetry(tmp_path: Path, server: Server) -> None:
-    """One that comes before telemetry has started is heard when it starts."""
+def test_signal_before_activation_takes_effect_afterwards(tmp_path: Path, server: Server) -> None:
+    """A signal that arrives before telemetry has started takes effect when it starts."""
     assert outcome(tmp_path, server, ASLEEP, OTEL_DISTRO_PROCESS_METRICS_DELAY="1") == (-signal.SIGTERM, "", "")
 
 
-def test_signal_in_a_forked_child(tmp_path: Path, server: Server) -> None:
-    """A child hears its own signals, its parent does not hear them."""
+def test_signal_in_a_forked_child_does_not_reach_the_parent(tmp_path: Path, server: Server) -> None:
+    """A child handles its own signals, and its parent does not see them."""
     script = f"""
 logging.error("parent")
 pid = os.fork()
@@ -84,11 +84,14 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert sorted(log_bodies(server.requests)) == ["child", "parent"]
 
 
-def test_child_that_is_forked_behind_our_back(tmp_path: Path, server: Server) -> None:
-    """Where the interpreter does not know of the fork, the child's signals are still not its parent's."""
+def test_signal_in_a_child_forked_in_c_does_not_reach_the_parent(tmp_path: Path, server: Server) -> None:
+    """Where the interpreter does not see the fork, the parent does not get the signals either."""
     script = """
 import ctypes
 logging.error("parent")
+# A thread that waits for the interpreter during a fork in C leaves its lock in a state that blocks the child.
+from opentelemetry._logs import get_logger_provider
+get_logger_provider().force_flush()
 library = ctypes.PyDLL(None)
 pid = library.fork()
 if not pid:
@@ -96,14 +99,14 @@ if not pid:
     os.kill(os.getpid(), signal.SIGKILL)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) < 0)
 read, write = os.pipe()
-# Longer than the main thread is given to hear a signal.
+# Longer than the main thread may take to run a handler.
 import select; select.select([read], [], [], 0.5)
 """
     assert outcome(tmp_path, server, script) == (0, "True\n", "")
 
 
-def test_handler_of_the_application_is_called_once(tmp_path: Path, server: Server) -> None:
-    """It is called when Python calls it, and only then: also one that is set after ours."""
+def test_signal_with_a_handler_of_the_application_calls_it_once(tmp_path: Path, server: Server) -> None:
+    """Python calls it at its time, and only once, also one that is set later."""
     script = (
         """
 logging.error("started")
@@ -123,8 +126,8 @@ signal.signal(signal.SIGTERM, signal.SIG_DFL)
     "closing",
     ["os.closerange(3, 2000)", "for number in range(3, 2000):\n    try: os.close(number)\n    except OSError: pass"],
 )
-def test_program_that_closes_all_descriptors(tmp_path: Path, server: Server, closing: str) -> None:
-    """A signal that comes then is not complained about, and ends the program if it should."""
+def test_signal_after_closing_all_descriptors_works_silently(tmp_path: Path, server: Server, closing: str) -> None:
+    """A signal that comes then prints no warning, and ends the program if it should."""
     script = f"""
 {closing}
 signal.signal(signal.SIGUSR1, lambda *_: print("mine"))
@@ -137,8 +140,8 @@ logging.error("last words")
     assert log_bodies(server.requests) == ["last words"]
 
 
-def test_descriptors_of_the_program_are_the_same(tmp_path: Path, server: Server) -> None:
-    """Ours have numbers that no program gets by itself, and to who closes them they are not open."""
+def test_wakeup_pipe_leaves_the_descriptors_of_the_program_unchanged(tmp_path: Path, server: Server) -> None:
+    """The pipe has numbers that no program gets by itself; closing them reports them as closed."""
     script = f"""{SHOWN}
 print(os.open("/dev/null", os.O_RDONLY), sorted(listed())[:4])
 ours = [number for number in listed() if number > 900]
@@ -151,8 +154,8 @@ print(len(ours), set(ours) <= listed())
     assert outcome(tmp_path, server, script) == (0, f"3 [0, 1, 2, 3]\n{refused}{refused}2 True\n", "")
 
 
-def test_descriptor_of_the_application(tmp_path: Path, server: Server) -> None:
-    """It gets its own signals and never sees ours; afterwards ours is back."""
+def test_wakeup_fd_of_the_application_replaces_the_pipe_while_set(tmp_path: Path, server: Server) -> None:
+    """It gets its own signals and never sees the pipe, which is restored afterwards."""
     script = f"""
 import socket
 logging.error("started")
@@ -168,16 +171,16 @@ print(signal.set_wakeup_fd(-1, warn_on_full_buffer=True))
     assert outcome(tmp_path, server, script) == (-signal.SIGTERM, "-1\nTrue\nTrue\n-1\n", "")
 
 
-def test_asyncio_handles_signals(tmp_path: Path, server: Server) -> None:
-    """Its loop hears the signal it waits for, and when it has taken its handler away ours hears the next."""
+def test_signal_under_asyncio_reaches_its_handler_and_then_the_default(tmp_path: Path, server: Server) -> None:
+    """The loop handles the signal; after it removes its handler the next one ends the process."""
     script = f"""
 import asyncio
 async def main():
-    heard = asyncio.Event()
+    received = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, heard.set)
+    loop.add_signal_handler(signal.SIGTERM, received.set)
     in_a_thread(signal.SIGTERM)
-    await heard.wait()
+    await received.wait()
     print(loop.remove_signal_handler(signal.SIGTERM))
 logging.error("started")
 asyncio.run(main())
@@ -185,8 +188,8 @@ asyncio.run(main())
     assert outcome(tmp_path, server, script) == (-signal.SIGTERM, "True\n", "")
 
 
-def test_no_descriptor_to_be_had(tmp_path: Path, server: Server) -> None:
-    """Where few descriptors may be open signals are handled as before; nothing is said."""
+def test_signal_with_few_open_files_allowed_is_handled_without_the_pipe(tmp_path: Path, server: Server) -> None:
+    """Where few descriptors may be open signals are handled as before, silently."""
     script = f"""{SHOWN}
 os.kill(os.getpid(), signal.SIGTERM) if max(listed()) < 64 else print(listed())
 """

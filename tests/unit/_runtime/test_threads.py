@@ -1,4 +1,4 @@
-"""What is taken from the interpreter itself."""
+"""Native threads and timers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def run_to_its_end(timer: threads.Timer, delay: float) -> bool:
 @pytest.mark.parametrize(
     ("how", "delay", "works"), [("stop", 60.0, False), ("hurry", 60.0, True), ("run out", 0.01, True)]
 )
-def test_timer_at_its_end_is_not_waited_for(how: str, delay: float, works: bool) -> None:
-    """Told to end, hurried or run out, the timer is over: a later fork or exit does not look for its thread."""
+def test_timer_that_has_ended_is_not_waited_for(how: str, delay: float, works: bool) -> None:
+    """Stopped, hurried or run out, a later fork or exit does not wait for its thread."""
     timer = threads.Timer()
     assert not timer.stop()
     timer._lock.acquire()
@@ -29,8 +29,8 @@ def test_timer_at_its_end_is_not_waited_for(how: str, delay: float, works: bool)
     assert not timer.stop()
 
 
-def test_timer_in_its_thread() -> None:
-    """The work is done in a thread of its own, and its end is awaited; twice the same, one after the other."""
+def test_timer_runs_in_a_thread_and_end_waits_for_it() -> None:
+    """The work is done in a thread of its own, whose end is awaited; also the second time."""
     timer = threads.Timer()
     for _ in range(2):
         done = threads.allocate_lock()
@@ -44,8 +44,8 @@ def test_timer_in_its_thread() -> None:
         assert done.locked()
 
 
-def test_timer_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be had nothing is done, and nobody waits for it."""
+def test_timer_without_threads_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can start nothing is done, and nothing waits for it."""
 
     def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")

@@ -1,4 +1,4 @@
-"""Threads of ours before a fork: they end, whoever forks sees them gone, and nobody waits for what is over."""
+"""Background threads before a fork: they end, and nothing waits for ended ones."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def resting() -> Worker:
     return worker
 
 
-def test_all_are_gone() -> None:
-    """As many threads fewer as were sent home, when the last of them has ended."""
+def test_stop_all_with_idle_workers_ends_all_threads() -> None:
+    """Afterwards the process has as many threads as before."""
     before = threads.thread_count()
     workers = [resting() for _ in range(3)]
     assert threads.thread_count() == before + 3
@@ -35,8 +35,8 @@ def test_all_are_gone() -> None:
 
 
 @pytest.mark.parametrize("alive", [0, 1, 3])
-def test_nobody_waits_for_what_is_over(monkeypatch: pytest.MonkeyPatch, alive: int) -> None:
-    """What is waited for is the number of threads without ours, however soon they have gone."""
+def test_stop_all_with_ended_threads_does_not_wait_for_them(monkeypatch: pytest.MonkeyPatch, alive: int) -> None:
+    """The number awaited is that without the workers, however soon they have ended."""
     awaited: list[int] = []
     real = threads.await_fewer_threads
 
@@ -51,8 +51,8 @@ def test_nobody_waits_for_what_is_over(monkeypatch: pytest.MonkeyPatch, alive: i
     assert awaited == ([before + 1] if alive else [])
 
 
-def test_one_that_is_called_back() -> None:
-    """The thread that takes its place works on, and goes home as well."""
+def test_worker_restarted_after_a_stop_works_and_stops_again() -> None:
+    """The thread that replaces it works, and ends as well."""
     before = threads.thread_count()
     worker = resting()
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A process that does nothing worth telling pays next to nothing: what is imported at its start is counted."""
+"""The modules that an instrumented process imports at its start are few and listed."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def modules(folder: Path, *command: str, **changes: str) -> set[str]:
     return set(found)
 
 
-def test_start_imports_next_to_nothing(tmp_path: Path) -> None:
-    """At its start an instrumented process has a dozen small modules more than a bare one, and nothing of OpenTelemetry."""
+def test_start_imports_only_the_listed_modules(tmp_path: Path) -> None:
+    """A dozen small modules more than a bare process, and nothing of OpenTelemetry."""
     more = modules(tmp_path, *RUN) - modules(tmp_path)
     assert {name for name in more if name.startswith("opentelemetry")} == set()
     assert more & HEAVY == set()
     assert more <= OURS_AT_START
 
 
-def test_opentelemetry_instrument_takes_the_light_start_too(tmp_path: Path) -> None:
+def test_start_under_opentelemetry_instrument_imports_no_heavy_module(tmp_path: Path) -> None:
     """Under upstream's command the process starts the same way."""
     command = [sys.executable, "-c", "from opentelemetry.instrumentation.auto_instrumentation import run; run()"]
     more = modules(tmp_path, *command, **NOWHERE) - modules(tmp_path)
@@ -69,8 +69,8 @@ def test_opentelemetry_instrument_takes_the_light_start_too(tmp_path: Path) -> N
     assert {name for name in more if name.startswith("opentelemetry")} == set()
 
 
-def test_switched_off_imports_nothing_more(tmp_path: Path) -> None:
-    """``OTEL_SDK_DISABLED=true``: not even the traps are laid."""
+def test_start_with_the_sdk_disabled_installs_no_hook(tmp_path: Path) -> None:
+    """``OTEL_SDK_DISABLED=true``: no hook is installed."""
     more = modules(tmp_path, *RUN, OTEL_SDK_DISABLED="true") - modules(tmp_path)
     assert more <= OURS_AT_START
     ended = run(
@@ -84,15 +84,15 @@ def test_switched_off_imports_nothing_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "script", ["import otel_distro", "import otel_distro.settings, otel_distro.schema", "import otel_distro.cli.run"]
 )
-def test_import_of_the_package_is_light(tmp_path: Path, script: str) -> None:
-    """The public package, the names and the settings import nothing of OpenTelemetry and nothing of psutil."""
+def test_import_of_the_package_imports_no_opentelemetry(tmp_path: Path, script: str) -> None:
+    """The public package, the schema and the settings import neither OpenTelemetry nor psutil."""
     ended = run(tmp_path, sys.executable, "-c", f"{script}; {SHOW}")
     found = set(json.loads(ended.stdout))
     assert {name for name in found if name.startswith(("opentelemetry", "psutil", "google"))} == set()
 
 
-def test_first_thing_worth_telling_starts_the_sdk(tmp_path: Path) -> None:
-    """The first log line brings the SDK, and then every instrumentor that always runs."""
+def test_first_log_record_builds_the_sdk(tmp_path: Path) -> None:
+    """The first log line builds the SDK, then loads every instrumentor that always runs."""
     script = "import logging; logging.error('x'); import sys; print('opentelemetry.sdk.trace' in sys.modules)"
     ended = run(tmp_path, *RUN, sys.executable, "-c", script, **NOWHERE)
     assert (ended.stdout, ended.stderr) == ("True\n", "ERROR:root:x\n")

@@ -1,4 +1,4 @@
-"""The tables that bring instrumentors name what exists, and agree with upstream's."""
+"""The tables of instrumentors name what exists, and agree with upstream's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ INSTALLED = {point.name: point.value for point in entry_points(group="openteleme
 
 
 @pytest.mark.parametrize(("name", "where"), sorted(set(ROWS) | set(triggers.ALWAYS)))
-def test_row_is_the_entry_point(name: str, where: str) -> None:
-    """A row names the place that the installed entry point of this name has, or the one of ours that replaces it."""
+def test_trigger_row_names_the_installed_entry_point(name: str, where: str) -> None:
+    """A row names the target of the installed entry point, or the one that replaces it."""
     assert re.fullmatch(r"[\w.]+:\w+", where)
     if where.startswith("otel_distro."):
         module, _, attribute = where.partition(":")
@@ -27,8 +27,8 @@ def test_row_is_the_entry_point(name: str, where: str) -> None:
         assert where == INSTALLED[name]
 
 
-def test_nothing_comes_twice() -> None:
-    """No row stands twice, and a name of several rows has one place."""
+def test_trigger_rows_are_unique() -> None:
+    """No row stands twice, and a name of several rows has one target."""
     assert len(triggers.ON_IMPORT) == len(set(triggers.ON_IMPORT))
     assert len(triggers.FIRST_CALL) == len(set(triggers.FIRST_CALL))
     places: dict[str, set[str]] = {}
@@ -38,8 +38,8 @@ def test_nothing_comes_twice() -> None:
 
 
 @pytest.mark.parametrize("row", triggers.FIRST_CALL, ids=lambda row: ".".join(row[:3]))
-def test_first_call_is_there(row: tuple[str, str, str, str, str]) -> None:
-    """What gets a stand-in exists in the versions that the tests run with, as a plain function."""
+def test_trigger_function_exists_as_a_plain_function(row: tuple[str, str, str, str, str]) -> None:
+    """What gets a trampoline exists in the versions that the tests run with."""
     module, owner, attribute = row[:3]
     place = importlib.import_module(module)
     holder = getattr(place, owner) if owner else place
@@ -47,8 +47,8 @@ def test_first_call_is_there(row: tuple[str, str, str, str, str]) -> None:
     assert not owner or not isinstance(vars(holder).get(attribute), (staticmethod, classmethod, property))
 
 
-def test_upstream_is_covered() -> None:
-    """Every instrumentor that upstream's ``bootstrap`` would install has a row, or a reason why not."""
+def test_trigger_tables_cover_the_instrumentors_of_upstream() -> None:
+    """Every instrumentor that upstream's ``bootstrap`` installs has a row, or a reason why not."""
     prefix = "opentelemetry-instrumentation-"
     packages = {re.split(r"[=<>~!]", row["instrumentation"])[0] for row in libraries}
     upstream = {package.removeprefix(prefix) for package in packages if package.startswith(prefix)}
@@ -61,13 +61,13 @@ def test_upstream_is_covered() -> None:
     assert {name for name in missing if not name.startswith(by_entry_point)} == set()
 
 
-def test_tables_of_exceptions_name_known_instrumentors() -> None:
+def test_compatibility_tables_name_known_instrumentors() -> None:
     """Wider ranges belong to rows; what is replaced has none."""
     assert compatibility.WIDENED.keys() <= NAMES
     assert not compatibility.REPLACED.keys() & NAMES
     assert all(reason and not reason.endswith(".") for reason in compatibility.REPLACED.values())
 
 
-def test_package_of() -> None:
+def test_package_of_returns_the_name_of_upstream() -> None:
     """The package of an instrumentor is named as upstream names them."""
     assert compatibility.package_of("aiohttp_client") == "opentelemetry-instrumentation-aiohttp-client"

@@ -27,7 +27,7 @@ LOGS = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_D
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that takes everything."""
+    """A server that accepts everything."""
     with Server() as running:
         yield running
 
@@ -52,8 +52,8 @@ def waiting(folder: Path, server: Server, script: str, **changes: str) -> Iterat
         process.kill()
 
 
-def test_fork_in_the_middle_of_load(tmp_path: Path, server: Server) -> None:
-    """While threads start to log and go on, children are forked, log and end: every line arrives once, nobody hangs."""
+def test_fork_under_load_delivers_every_line_once(tmp_path: Path, server: Server) -> None:
+    """While threads log, children are forked, log and end; no process hangs."""
     script = """
 stop = threading.Event()
 counts = [0, 0]
@@ -85,8 +85,8 @@ print(*counts)
     assert found == Counter(expected)
 
 
-def test_end_beside_threads_that_never_stop(tmp_path: Path, server: Server) -> None:
-    """Threads that log without end do not keep the main thread's lines from arriving, nor the process from ending."""
+def test_end_beside_endless_threads_delivers_the_main_thread(tmp_path: Path, server: Server) -> None:
+    """Threads that log without end delay neither the main thread's lines nor the end."""
     script = """
 for number in range(200):
     logging.warning("main %d", number)
@@ -102,8 +102,8 @@ for _ in range(4):
     assert found == Counter(f"main {number}" for number in range(200))
 
 
-def test_fork_in_a_callback(tmp_path: Path, server: Server) -> None:
-    """A callback of the application that forks while metrics are collected gets its child, and telemetry goes on."""
+def test_fork_in_a_metric_callback_works_and_telemetry_continues(tmp_path: Path, server: Server) -> None:
+    """A callback that forks while metrics are collected gets its child."""
     script = """
 from opentelemetry import metrics
 from opentelemetry.metrics import Observation
@@ -124,8 +124,8 @@ print(metrics.get_meter_provider().force_flush(), metrics.get_meter_provider().f
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signal_delivers_and_kills(tmp_path: Path, server: Server, number: signal.Signals) -> None:
-    """SIGTERM and SIGHUP: what waits is delivered, and the process dies of the signal as it would without us."""
+def test_signal_that_kills_delivers_first(tmp_path: Path, server: Server, number: signal.Signals) -> None:
+    """SIGTERM and SIGHUP: the queue is delivered, and the status is that of the signal."""
     ended = python(
         tmp_path, server, f"logging.error('last words')\nos.kill(os.getpid(), {int(number)})\nprint('not reached')"
     )
@@ -133,8 +133,8 @@ def test_signal_delivers_and_kills(tmp_path: Path, server: Server, number: signa
     assert log_bodies(server.requests) == ["last words"]
 
 
-def test_signal_from_outside(tmp_path: Path, server: Server) -> None:
-    """A program that only waits is told to end from outside: its telemetry is delivered, its status is the signal's."""
+def test_signal_from_outside_delivers_first(tmp_path: Path, server: Server) -> None:
+    """A program that only waits delivers when it is terminated from outside."""
     with waiting(tmp_path, server, "logging.error('ready')", OTEL_BLRP_SCHEDULE_DELAY="60000") as process:
         process.terminate()
         assert process.wait(30) == -signal.SIGTERM
@@ -142,8 +142,8 @@ def test_signal_from_outside(tmp_path: Path, server: Server) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signal_that_the_program_waits_for(tmp_path: Path, server: Server, number: int) -> None:
-    """A program that blocks signals to take them with ``sigwait`` gets them, whatever our threads are doing."""
+def test_signal_awaited_with_sigwait_arrives(tmp_path: Path, server: Server, number: int) -> None:
+    """A program that blocks signals to receive them with ``sigwait`` gets them."""
     script = f"""
 logging.error("waiting")
 signal.pthread_sigmask(signal.SIG_BLOCK, [{number:d}])
@@ -156,8 +156,8 @@ os._exit(signal.sigwait([{number:d}]))
     assert "waiting" in log_bodies(server.requests)
 
 
-def test_signals_of_what_a_callback_starts(tmp_path: Path, server: Server) -> None:
-    """A program that a callback of a metric starts has blocked what the application has, and nothing of ours."""
+def test_signal_mask_in_a_metric_callback_is_the_application_s(tmp_path: Path, server: Server) -> None:
+    """A program that it starts inherits the mask of the application and nothing more."""
     script = """
 import subprocess
 from opentelemetry import metrics
@@ -179,8 +179,8 @@ print(*seen)
     assert "SIGTERM" not in program + thread
 
 
-def test_handler_of_the_application_is_respected(tmp_path: Path, server: Server) -> None:
-    """Handlers that the application sets, before or after telemetry starts, are called, and nothing else happens."""
+def test_signal_with_a_handler_of_the_application_only_calls_it(tmp_path: Path, server: Server) -> None:
+    """Handlers set before or after the activation are called, and nothing else happens."""
     script = """
 signal.signal(signal.SIGTERM, lambda *_: print("mine"))
 logging.error("between")
@@ -194,8 +194,8 @@ print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
     assert log_bodies(server.requests) == ["between", "still here"]
 
 
-def test_default_handler_that_is_set_again(tmp_path: Path, server: Server) -> None:
-    """A program that sets the default handler, as servers do in their workers, sees that one, and delivers before it dies."""
+def test_signal_with_the_default_handler_set_again_delivers_first(tmp_path: Path, server: Server) -> None:
+    """A program that sets it, as servers do in workers, sees it, and delivers before it dies."""
     script = """
 before = signal.signal(signal.SIGTERM, lambda *_: None)
 print(before == signal.SIG_DFL, signal.signal(signal.SIGTERM, signal.SIG_DFL) != signal.SIG_DFL)
@@ -218,15 +218,17 @@ os.kill(os.getpid(), signal.SIGTERM)
         ("os.execv('/bin/sh', ['sh', '-c', 'exit 5'])", 5),
     ],
 )
-def test_every_end_delivers(tmp_path: Path, server: Server, ending: str, status: int) -> None:
-    """However a process ends that can still do something, its last line arrives, and its status is its own."""
+def test_end_of_any_kind_delivers_and_keeps_the_status(
+    tmp_path: Path, server: Server, ending: str, status: int
+) -> None:
+    """The last line arrives however a process ends that can still run code."""
     ended = python(tmp_path, server, f"logging.error('last words')\n{ending}")
     assert (ended.returncode, ended.stderr) == (status, "")
     assert log_bodies(server.requests) == ["last words"]
 
 
-def test_killed_process_is_delivered_by_the_next(tmp_path: Path, server: Server) -> None:
-    """What a process had ended when it was killed waits on the disk, and the next one that lives a moment delivers it."""
+def test_killed_process_leaves_its_spool_to_the_next(tmp_path: Path, server: Server) -> None:
+    """What had ended when it was killed is on disk, and the next process delivers it."""
     script = """
 import glob, pathlib
 logging.error("written")
@@ -241,8 +243,8 @@ os.kill(os.getpid(), signal.SIGKILL)
         server.wait_until(lambda requests: sorted(log_bodies(requests)) == ["next", "written"])
 
 
-def test_end_with_a_server_that_hangs(tmp_path: Path, server: Server) -> None:
-    """A server that never answers does not keep the process; one line says what is left, and the status is its own."""
+def test_end_with_a_hanging_server_is_bounded(tmp_path: Path, server: Server) -> None:
+    """One line says what is left, and the status is the program's."""
     server.answers[:] = [server.hang]
     ended = python(tmp_path, server, "logging.error('left')\nsys.exit(6)", OTEL_DISTRO_EXIT_TIMEOUT="1")
     assert ended.returncode == 6
@@ -260,12 +262,12 @@ def test_end_with_a_server_that_hangs(tmp_path: Path, server: Server) -> None:
         ("service.instance.id=a=b", "a=b"),
     ],
 )
-def test_instance_that_the_user_chose(text: str, expected: str) -> None:
+def test_chosen_instance_id_is_read_from_the_resource_attributes(text: str, expected: str) -> None:
     """The instance id is read from the resource attributes of the user."""
     assert chosen_instance_id({"OTEL_RESOURCE_ATTRIBUTES": text}) == expected
 
 
-def test_nothing_of_ours_is_left_running(tmp_path: Path, server: Server) -> None:
+def test_end_leaves_no_process_behind(tmp_path: Path, server: Server) -> None:
     """A process that has ended leaves no other process behind."""
     script = "logging.error('x')\nprint(os.getpid(), flush=True)"
     ended = python(tmp_path, server, script)
