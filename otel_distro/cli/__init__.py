@@ -14,7 +14,7 @@ COMMANDS = {
     "audit": "find every change in a file of audit events",
     "settings": "show every variable of this distribution, its value here and its default",
     "bootstrap": "install the instrumentations for the libraries found here",
-    "uninstall": "list what stays after `pip uninstall otel-distro`, and delete it",
+    "uninstall": "list what `pip uninstall otel-distro` leaves behind, and delete it",
 }
 """Subcommand -> help. Each is a file of this package with ``main(argv) -> int``."""
 

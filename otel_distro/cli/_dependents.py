@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 _SELF: Final = "otel-distro"
 _INSTRUMENTATION: Final = "opentelemetry-instrumentation-"
 _OTEL_LIBRARIES: Final = ("opentelemetry-instrumentation", "opentelemetry-util-")
-"""Beginnings of what ``bootstrap`` installs by name: pip's marker for that says nothing about them."""
+"""``bootstrap`` installs packages of these names, so pip's marker REQUESTED says nothing here."""
 
 
 @dataclass
 class Plan:
     """What happens to each package that otel-distro and the instrumentations depend on.
 
-    ``removable`` and ``instrumentations`` map a name to its version; ``requested`` are packages that were
-    installed by name; ``required`` maps a name to a package outside of the plan that needs it.
+    ``removable`` and ``instrumentations`` map a name to its version. ``requested`` are packages
+    that were installed by name. ``required`` maps a name to a package outside of the plan that needs it.
     """
 
     removable: dict[str, str] = field(default_factory=dict)
@@ -60,9 +60,10 @@ def plan() -> Plan:
 
 
 def _requirements(dist: Distribution, installed: Mapping[str, Distribution], *, extras: bool) -> set[str]:
-    """Return the installed packages that ``dist`` needs; with ``extras`` also those of its complete extras.
+    """Return the installed packages that ``dist`` needs, with ``extras`` also those of its extras.
 
-    Metadata does not record which extras were asked for: one counts when all its packages are installed.
+    Metadata does not record which extras were asked for: one counts when all its packages are
+    installed.
     """
     requirements = []
     for text in dist.requires or ():
@@ -94,7 +95,7 @@ def _reachable(roots: set[str], needs: Mapping[str, set[str]]) -> set[str]:
 
 
 def _was_requested(name: str, dist: Distribution) -> bool:
-    # https://peps.python.org/pep-0376/#requested: pip marks what a user asked for, uv marks everything.
+    # https://peps.python.org/pep-0376/#requested: pip marks what was asked for, uv marks everything.
     by_pip = (dist.read_text("INSTALLER") or "").strip() == "pip"
     return by_pip and not name.startswith(_OTEL_LIBRARIES) and dist.read_text("REQUESTED") is not None
 

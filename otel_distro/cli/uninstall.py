@@ -1,7 +1,7 @@
-"""``otel-distro uninstall``: list what ``pip uninstall`` leaves behind, and delete the state on disk.
+"""``otel-distro uninstall``: list what ``pip uninstall`` leaves behind, and delete the state.
 
-Packages are only listed, with the command that removes them: this command runs from one of them, and
-which of them the application uses by itself is for the user to decide.
+Packages are only listed, with the command that removes them: this command runs from one of them,
+and metadata does not show which of them the application imports by itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _USAGE_ERROR: Final = 2
 
 
 class Item(NamedTuple):
-    """One thing on disk: its path, what it holds, its files and bytes, and why it is kept, if it is."""
+    """One thing on disk: its path, what it holds, its size, and reasons to keep it."""
 
     path: str
     what: str
@@ -57,8 +57,8 @@ def main(argv: list[str]) -> int:
     """List what would stay behind, and delete the state when that is confirmed.
 
     Returns:
-        0 when nothing is left of what was to be deleted (always with ``--dry-run``), 1 when something
-        was kept or could not be deleted, 2 when the deletion was not confirmed.
+        0 when everything listed is deleted (always with ``--dry-run``), 1 when something was kept
+        or could not be deleted, 2 when the deletion was not confirmed.
     """
     options = _parse(argv)
     state, items = _state(os.environ)
@@ -139,7 +139,7 @@ def _start_files() -> list[str]:
 
 
 def _state(environ: Mapping[str, str]) -> tuple[str, list[Item]]:
-    """Return the state directory, empty for a user without a home, and what the distribution left on disk."""
+    """Return the state directory, empty for a user without a home, and what lies on disk."""
     try:
         state = state_home(environ)
     except OSError:
@@ -169,7 +169,7 @@ def _folder(path: str, environ: Mapping[str, str]) -> Iterator[Item]:
 
 
 def _destinations(path: str, what: str, environ: Mapping[str, str]) -> Iterator[Item]:
-    """Yield one item per destination, so that one a running process uses does not keep the others."""
+    """Yield one item per destination: a running process that uses one does not keep the others."""
     backlogs = inspect(environ)
     try:
         names = sorted(os.listdir(path))
@@ -249,7 +249,7 @@ def _confirmed() -> bool:
 
 
 def _delete(item: Item, *, undelivered: bool) -> bool:
-    """Delete one item and return whether it is gone; a line on stderr gives the reason when it is not."""
+    """Delete one item and return whether it is gone; if not, a line on stderr gives the reason."""
     if item.in_use:
         say(f"{clean(item.path)} kept: a running process uses it; stop that process first", code="OD891")
         return False

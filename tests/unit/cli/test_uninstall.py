@@ -1,4 +1,4 @@
-"""``otel-distro uninstall``: on state that real programs left, and in a virtual environment of its own."""
+"""``otel-distro uninstall``: on the state of real programs, and in a fresh virtual environment."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_uninstall_without_state_has_nothing_to_delete(machine: Machine) -> None
 
 
 def test_uninstall_dry_run_names_the_state_and_changes_nothing(machine: Machine) -> None:
-    """A dry run names every folder with its size, counts what was not delivered, and changes no file."""
+    """A dry run names each folder with its size, counts what was not delivered, changes no file."""
     machine.leave_spans()
     (machine.state / "local").mkdir()
     (machine.state / "local" / "telemetry-v1.db").write_bytes(b"x" * 2048)
@@ -105,7 +105,7 @@ def test_uninstall_without_confirmation_deletes_nothing(machine: Machine) -> Non
 
 
 def test_uninstall_with_undelivered_telemetry_keeps_it_until_it_is_named(machine: Machine) -> None:
-    """--yes deletes the rest and keeps undelivered telemetry, status 1; with --undelivered it goes too, status 0."""
+    """--yes keeps undelivered telemetry and has status 1; with --undelivered it is deleted, too."""
     machine.leave_spans()
     machine.lock.touch()
     (machine.state / "errors").mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ def test_uninstall_beside_running_process_keeps_its_spool(machine: Machine) -> N
 
 
 def test_uninstall_with_files_of_the_user_names_and_keeps_them(machine: Machine) -> None:
-    """Audit and log files that settings name are listed and kept, also those inside of the state folder."""
+    """Files that settings name are listed and kept, also those inside of the state folder."""
     machine.leave_spans()
     audit = machine.state / "audit.jsonl"
     audit.write_text("{}\n")
@@ -217,7 +217,7 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Venv:
 
 
 def test_uninstall_command_for_packages_leaves_what_was_there_before(venv: Venv, tmp_path: Path) -> None:
-    """The printed command removes every package that came along, the .pth file and no package of the user's."""
+    """The printed command removes all that came along, the .pth file, and nothing of the user's."""
     environment = processes.environment(tmp_path)
     command = [str(venv.home / "bin" / "otel-distro"), "uninstall", "--dry-run"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
