@@ -1,10 +1,10 @@
-"""Draws what a command prints on a terminal, in its own colours, as a PNG. Run by hand:
+r"""Draws what a command prints on a terminal, in its own colours, as a PNG. Run by hand:
 
-    uv run --no-project --with pillow --with rich docs/img/terminal.py FONT.ttf docs/img/local.png \\
+    uv run --no-project --with pillow --with rich docs/img/terminal.py FONT.ttf docs/img/local.png \
         .venv-demo/bin/otel-distro local --name demo -- .venv-demo/bin/python -m demo --quiet
 
-FONT is a monospaced font such as DejaVuSansMono.ttf, with its bold face beside it. The picture begins
-at the first line of the summary, so what the program itself printed is left out; nothing else is changed.
+FONT is a monospaced font such as DejaVuSansMono.ttf, with its bold face beside it. The picture
+begins at the first line of the summary: what the program itself printed is left out, nothing else.
 """
 
 import io
@@ -31,7 +31,7 @@ def run(command: list[str]) -> tuple[str, int]:
     if child == 0:
         os.environ.update(TERM="xterm-256color", LANG="C.UTF-8")
         termios.tcsetwinsize(0, (60, COLUMNS))
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - the command is the caller's
     output = bytearray()
     while True:
         try:

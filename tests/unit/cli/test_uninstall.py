@@ -216,6 +216,7 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Venv:
     return Venv(tmp_path_factory.mktemp("uninstall") / "venv")
 
 
+@pytest.mark.slow
 def test_uninstall_command_for_packages_leaves_what_was_there_before(venv: Venv, tmp_path: Path) -> None:
     """The printed command removes all that came along, the .pth file, and nothing of the user's."""
     environment = processes.environment(tmp_path)
