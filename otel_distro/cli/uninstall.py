@@ -105,7 +105,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _print_packages() -> None:
     plan = _dependents.plan()
     names = sorted(plan.removable)
-    print(f"Packages that no other package needs than otel-distro: {len(names)}")
+    print(f"Packages that only otel-distro and its dependencies need: {len(names)}")
     print("\n".join(f"  {name} {plan.removable[name]}" for name in names))
     if plan.instrumentations:
         print(f"Instrumentations that `otel-distro bootstrap` or you installed: {len(plan.instrumentations)}")
@@ -127,7 +127,7 @@ def _print_packages() -> None:
 def _uninstaller() -> list[str]:
     if find_spec("pip") is None and shutil.which("uv"):
         return ["uv", "pip", "uninstall", "--python", sys.executable]
-    return [sys.executable, "-m", "pip", "uninstall"]
+    return [sys.executable, "-m", "pip", "uninstall", "--yes"]
 
 
 def _start_files() -> list[str]:

@@ -225,7 +225,7 @@ def test_uninstall_command_for_packages_leaves_what_was_there_before(venv: Venv,
     assert f"  {venv.packages}/otel_distro.pth\n" in done.stdout
     assert "bootstrap` or you installed: 1\n  opentelemetry-instrumentation-flask" in done.stdout
     assert "installed them by name:\n  idna\n" in done.stdout
-    (words,) = re.findall(r"^  \S+ -m pip uninstall (.+)$", done.stdout, re.MULTILINE)
+    (words,) = re.findall(r"^  \S+ -m pip uninstall --yes (.+)$", done.stdout, re.MULTILINE)
     assert {"otel-distro", "opentelemetry-sdk", "opentelemetry-instrumentation-flask", "requests"} <= set(words.split())
     venv.pip("uninstall", "--quiet", "--yes", *words.split())
     assert {name for name in venv.installed() - venv.before if not name.startswith("idna")} == set()
