@@ -1,4 +1,4 @@
-"""The pages: every link, command, option, variable, path and code that they name exists."""
+"""The pages: every link, command, option, path and message code that they name exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from otel_distro import cli, settings
+from otel_distro import cli
 from otel_distro._startup import triggers
 
 if TYPE_CHECKING:
@@ -87,20 +87,6 @@ def test_page_with_make_targets_names_targets_that_exist(path: Path) -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     named = {name for line in code_of(path.read_text("utf-8")) for name in re.findall(r"^make ([\w-]+)", line)}
     assert named - targets == set()
-
-
-@each_page
-def test_page_with_variables_names_settings_that_exist(path: Path) -> None:
-    """Each `OTEL_DISTRO_...` of a page is a setting; with `*` behind it, the beginning of one."""
-    known = {setting.name for setting in vars(settings).values() if isinstance(setting, settings.Setting)}
-    wrong = [
-        name
-        for name, star in re.findall(r"\b(OTEL_DISTRO_(?!TEST_)\w*\w)(\*?)", path.read_text("utf-8"))
-        if name not in known and not (star and any(one.startswith(name) for one in known))
-        # A setting that the recipe for a new one makes up.
-        if name != "OTEL_DISTRO_X"
-    ]
-    assert wrong == []
 
 
 @each_page
