@@ -14,6 +14,7 @@ COMMANDS = {
     "audit": "find every change in a file of audit events",
     "settings": "show every variable of this distribution, its value and its default",
     "bootstrap": "install the instrumentations for the installed libraries",
+    "uninstall": "list what `pip uninstall otel-distro` leaves behind, and delete it",
 }
 """Subcommand -> help. Each is a module of this package with ``main(argv) -> int``."""
 
