@@ -43,7 +43,7 @@ def test_rejected_and_refused(launcher: Launcher, receiver: Receiver) -> None:
     refused: Counter[str] = Counter()
     metric_bodies: list[int] = []
 
-    def judge(path: str, body: bytes) -> tuple[int, int]:
+    def respond(path: str, body: bytes) -> tuple[int, int]:
         if path in _PATHS and _PATHS[path] in body:
             refused[path] += 1
             return 400, 0
@@ -52,9 +52,9 @@ def test_rejected_and_refused(launcher: Launcher, receiver: Receiver) -> None:
             return 200, 2 * (len(metric_bodies) == 1)
         return 200, 0
 
-    receiver.judge = judge
+    receiver.respond = respond
     ended = launcher.run("accountant.py", "refused")
-    assert ended.status == 0
+    assert ended.returncode == 0
     books = check_books(receiver, 300)
     assert books["traces"] == books["logs"] == {"": 297, "HTTP 400 Bad Request": 3}
     assert all(refused.values())
@@ -62,9 +62,9 @@ def test_rejected_and_refused(launcher: Launcher, receiver: Receiver) -> None:
     points = outcomes(receiver, schema.SDK_EXPORTED["metrics"])
     assert points["rejected"] == 2
     assert points[""] + 2 == metric_bodies[-1]
-    refusals = [line for line in ended.ours() if "refused by" in line]
+    refusals = [line for line in ended.diagnostics() if "refused by" in line]
     assert len(refusals) == 2
-    assert len([line for line in ended.ours() if "partial success" in line]) == 1
+    assert len([line for line in ended.diagnostics() if "partial success" in line]) == 1
 
 
 def test_dropped_by_size_and_age(launcher: Launcher, receiver: Receiver) -> None:

@@ -47,9 +47,9 @@ class Printing(SpanExporter):
 
 def test_parts_that_a_program_adds(launcher: Launcher, receiver: Receiver) -> None:
     """Processors, exporters, readers and views of a program work beside ours, and what they change is sent."""
-    told = launcher.run("own_parts.py")
-    assert (told.status, told.ours()) == (0, [])
-    assert told.stdout.splitlines() == [
+    traced = launcher.run("own_parts.py")
+    assert (traced.returncode, traced.diagnostics()) == (0, [])
+    assert traced.stdout.splitlines() == [
         "simple has ['order']",
         "own buckets (0, 1, 0)",
         "exporter has ['order']",
@@ -67,15 +67,15 @@ def test_parts_by_name(launcher: Launcher, receiver: Receiver) -> None:
     lines = ["[opentelemetry_traces_sampler]", "choosy = parts:Choosy"]
     lines += ["[opentelemetry_traces_exporter]", "printing = parts:Printing"]
     path = fake_package(launcher.folder / "fake", "parts", "1.0", _PARTS, lines)
-    told = launcher.run(
+    traced = launcher.run(
         "own_provider.py",
         PYTHONPATH=str(path),
         OTEL_TRACES_SAMPLER="choosy",
         OTEL_TRACES_SAMPLER_ARG="dropped",
         OTEL_TRACES_EXPORTER="otlp,printing",
     )
-    assert (told.status, told.ours()) == (0, [])
-    assert "exported order" in told.stdout
+    assert (traced.returncode, traced.diagnostics()) == (0, [])
+    assert "exported order" in traced.stdout
     (span,) = receiver.spans("order")
     assert span.attributes == {"sampled.by": "choosy", "marked": "yes"}
 
@@ -83,11 +83,11 @@ def test_parts_by_name(launcher: Launcher, receiver: Receiver) -> None:
 def test_console_exporters(launcher: Launcher, receiver: Receiver) -> None:
     """All three signals can be printed beside being sent, and instead of it."""
     both = {f"OTEL_{signal}_EXPORTER": "console,otlp" for signal in ("TRACES", "METRICS", "LOGS")}
-    told = launcher.run("talker.py", "7", **dict.fromkeys(both, "console"))  # type: ignore[arg-type]
-    assert (told.status, told.ours(), receiver.requests) == (7, [], [])
-    check_printed(told.stdout)
-    told = launcher.run("talker.py", "7", **both)  # type: ignore[arg-type]
-    check_printed(told.stdout)
+    traced = launcher.run("talker.py", "7", **dict.fromkeys(both, "console"))  # type: ignore[arg-type]
+    assert (traced.returncode, traced.diagnostics(), receiver.requests) == (7, [], [])
+    check_printed(traced.stdout)
+    traced = launcher.run("talker.py", "7", **both)  # type: ignore[arg-type]
+    check_printed(traced.stdout)
     assert (len(receiver.spans("SELECT")), len(receiver.logs("talking"))) == (1, 1)
     assert receiver.total("db.client.operation.duration") == 1
 
@@ -118,13 +118,13 @@ def test_the_file(launcher: Launcher, receiver: Receiver) -> None:
     file = launcher.folder / "otel.yaml"
     file.write_text(_FILE, encoding="utf-8")
     changes = {"OTEL_CONFIG_FILE": str(file), "RECEIVER": receiver.endpoint}
-    bare = launcher.run("workers.py", "pool", "fork", way="bare")
-    told = launcher.run("workers.py", "pool", "fork", **changes)  # type: ignore[arg-type]
-    assert (told.status, told.stdout, told.ours()) == (bare.status, bare.stdout, [])
+    bare = launcher.run("workers.py", "pool", "fork", command="bare")
+    traced = launcher.run("workers.py", "pool", "fork", **changes)  # type: ignore[arg-type]
+    assert (traced.returncode, traced.stdout, traced.diagnostics()) == (bare.returncode, bare.stdout, [])
     assert sorted(str(log.body) for log in receiver.logs()) == sorted(f"piece {n}" for n in (*range(20), 100, 101))
     assert len(receiver.spans("SELECT")) == 22
     assert sum(point.value for point in receiver.points("asked")) == 22
     assert {"filed"} == {span.resource["service.name"] for span in receiver.spans()}
     program = "import logging, os, signal; logging.warning('last'); os.kill(os.getpid(), signal.SIGTERM)"
-    assert launcher.run("-c", program, **changes).status == -signal.SIGTERM  # type: ignore[arg-type]
+    assert launcher.run("-c", program, **changes).returncode == -signal.SIGTERM  # type: ignore[arg-type]
     assert len(receiver.logs("last")) == 1

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.grpc_server import GrpcServer
-from tests.support.programs import Launcher, free_port
+from tests.support.processes import free_port
+from tests.support.programs import Launcher
 from tests.support.receiver import Receiver, instance
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def serve(receiver: Receiver, port: int = 0) -> GrpcServer:
     """Hand to the receiver what comes over gRPC."""
 
     def take(method: str, metadata: Mapping[str, str], body: bytes, _: Any) -> bytes:
-        assert receiver.take(PATHS[method.split("/")[1].rpartition(".")[2]], metadata, body) == (200, 0)
+        assert receiver.receive(PATHS[method.split("/")[1].rpartition(".")[2]], metadata, body) == (200, 0)
         return b""
 
     return GrpcServer(take, port=port)
@@ -43,11 +44,11 @@ def grpc_launcher(tmp_path: Path, receiver: Receiver) -> Iterator[Launcher]:
 @pytest.mark.parametrize(("kind", "method"), [("pool", "fork"), ("closed_pool", "forkserver"), ("fork", "-")])
 def test_every_piece_of_work_is_told_once(kind: str, method: str, grpc_launcher: Launcher, receiver: Receiver) -> None:
     """Children that are forked while the parent has a channel deliver as well as it does; nobody hangs."""
-    bare = grpc_launcher.run("workers.py", kind, method, way="bare")
-    told = grpc_launcher.run(
+    bare = grpc_launcher.run("workers.py", kind, method, command="bare")
+    traced = grpc_launcher.run(
         "workers.py", kind, method, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_BLRP_SCHEDULE_DELAY="1"
     )
-    assert (told.status, told.stdout, told.ours()) == (bare.status, bare.stdout, [])
+    assert (traced.returncode, traced.stdout, traced.diagnostics()) == (bare.returncode, bare.stdout, [])
     assert Counter(PIECES) == Counter(log.body for log in receiver.logs())
     done = Counter(log.resource["process.pid"] for log in receiver.logs())
     names = {log.resource["process.pid"]: instance(log) for log in receiver.logs()}
@@ -86,11 +87,11 @@ def test_no_collector_and_a_later_one(launcher: Launcher, receiver: Receiver) ->
     """Without a collector a program ends in time and says why; a later one delivers for it, once."""
     port = free_port()
     launcher.endpoint = f"http://127.0.0.1:{port}"
-    bare = launcher.run("talker.py", "7", way="bare")
-    told = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
-    assert (told.status, told.stdout) == (bare.status, bare.stdout)
-    assert [line for line in told.stderr.splitlines() if not line.startswith("otel-distro: ")] == ["talking"]
-    assert any("cannot deliver" in line and "gRPC UNAVAILABLE" in line for line in told.ours())
+    bare = launcher.run("talker.py", "7", command="bare")
+    traced = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert (traced.returncode, traced.stdout) == (bare.returncode, bare.stdout)
+    assert [line for line in traced.stderr.splitlines() if not line.startswith("otel-distro: ")] == ["talking"]
+    assert any("cannot deliver" in line and "gRPC UNAVAILABLE" in line for line in traced.diagnostics())
     server = serve(receiver, port)
     later = launcher.serve("idle.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
     receiver.wait_for(lambda r: r.logs("talking") and r.spans("SELECT") and r.points("db.client.operation.duration"))
@@ -101,7 +102,7 @@ def test_no_collector_and_a_later_one(launcher: Launcher, receiver: Receiver) ->
 
 def test_one_signal_over_grpc(grpc_launcher: Launcher, receiver: Receiver) -> None:
     """A signal may go over gRPC by itself, with headers of its own, while the others go over HTTP."""
-    told = grpc_launcher.run(
+    traced = grpc_launcher.run(
         "talker.py",
         "7",
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
@@ -110,7 +111,7 @@ def test_one_signal_over_grpc(grpc_launcher: Launcher, receiver: Receiver) -> No
         OTEL_EXPORTER_OTLP_LOGS_INSECURE="true",
         OTEL_EXPORTER_OTLP_LOGS_HEADERS="x-team=logs",
     )
-    assert (told.status, told.ours()) == (7, [])
+    assert (traced.returncode, traced.diagnostics()) == (7, [])
     assert (len(receiver.logs("talking")), len(receiver.spans("SELECT"))) == (1, 1)
     headers = dict(receiver.requests)
     assert headers["/v1/logs"]["x-team"] == "logs"

@@ -21,9 +21,9 @@ def printed(text: str) -> str:
 
 def test_every_way_to_log(launcher: Launcher, receiver: Receiver) -> None:
     """Each record of each library arrives once, with its types; stdout, stderr and status are the bare run's."""
-    bare = launcher.run("logs_everywhere.py", way="bare")
-    told = launcher.run("logs_everywhere.py")
-    assert (told.status, printed(told.stdout), told.stderr) == (0, printed(bare.stdout), bare.stderr)
+    bare = launcher.run("logs_everywhere.py", command="bare")
+    traced = launcher.run("logs_everywhere.py")
+    assert (traced.returncode, printed(traced.stdout), traced.stderr) == (0, printed(bare.stdout), bare.stderr)
 
     logs = receiver.logs()
     assert Counter((log.scope, log.body) for log in logs) == Counter(
@@ -65,21 +65,23 @@ def test_every_way_to_log(launcher: Launcher, receiver: Receiver) -> None:
 
 def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: Receiver) -> None:
     """Levels hold from the first record on, a signal lowers them, formats have the trace, and repeats are folded."""
-    told = launcher.run(
+    traced = launcher.run(
         "logs_at_run_time.py",
         OTEL_DISTRO_LOG_LEVELS="shop.db=DEBUG",
         OTEL_DISTRO_LOG_DEBUG_SIGNAL="usr2",
         OTEL_DISTRO_LOG_REPEATS="1",
     )
-    assert told.status == 0
+    assert traced.returncode == 0
     inside = receiver.logs("inside of a span")[0]
     assert len(inside.trace_id) == 32
-    assert told.stdout.splitlines() == [
+    assert traced.stdout.splitlines() == [
         "0 0 outside of a span",
         f"{inside.trace_id} {inside.span_id} inside of a span",
         *(f"0 0 again and again: {number}" for number in range(5)),
     ]
-    assert [line.rpartition(" until ")[0] for line in told.ours()] == ["otel-distro: log levels changed by signal"]
+    assert [line.rpartition(" until ")[0] for line in traced.diagnostics()] == [
+        "otel-distro: log levels changed by signal"
+    ]
     bodies = [log.body for log in receiver.logs() if log.scope.startswith(("shop", "root"))]
     assert sorted(bodies) == [
         "after the signal",
@@ -102,5 +104,5 @@ def test_last_words_before_a_signal_that_the_program_sends_itself(launcher: Laun
         "import logging, signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); logging.warning('first')\n"
         "logging.warning('last'); signal.raise_signal(signal.SIGTERM)"
     )
-    assert launcher.run("-c", program).status == -signal.SIGTERM
+    assert launcher.run("-c", program).returncode == -signal.SIGTERM
     assert [log.body for log in receiver.logs()] == ["first", "last"]

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def test_numbers_survive_a_kill(launcher: Launcher, receiver: Receiver, temporality: str) -> None:
     """What a program and its forked child had counted when they were killed is delivered by the next, exactly and once."""
     killed = launcher.run("numbers_at_risk.py", "child", OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=temporality)
-    assert (killed.status, killed.stdout, killed.ours()) == (-signal.SIGKILL, "counted\ncounted\n", [])
+    assert (killed.returncode, killed.stdout, killed.diagnostics()) == (-signal.SIGKILL, "counted\ncounted\n", [])
     assert _sum(receiver, "shop.orders", temporality) == 1000
     later = launcher.serve("idle.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1")
     receiver.wait_for(lambda r: _sum(r, "shop.orders", temporality) >= 1570)
     assert later.stop() is not None
     assert _sum(receiver, "shop.orders", temporality) == _sum(receiver, "shop.size", temporality) == 1570
-    told: dict[tuple[str, str, str], list[Point]] = defaultdict(list)
+    by_series: dict[tuple[str, str, str], list[Point]] = defaultdict(list)
     for point in receiver.points():
-        told[point.name, instance(point), repr(sorted(point.attributes.items()))].append(point)
-    for points in told.values():
+        by_series[point.name, instance(point), repr(sorted(point.attributes.items()))].append(point)
+    for points in by_series.values():
         assert [point.time for point in points] == sorted(point.time for point in points)
-    # A file whose numbers were told by a collection is gone.
+    # A file whose numbers were by_series by a collection is gone.
     assert not list(launcher.folder.rglob("*.metrics.seg"))
 
 
@@ -47,7 +47,7 @@ def test_bounds(launcher: Launcher, receiver: Receiver) -> None:
     ended = launcher.run(
         "numbers_at_risk.py", "bounds", OTEL_DISTRO_CARDINALITY_LIMIT="10", OTEL_DISTRO_HOST_METRICS="false"
     )
-    assert (ended.status, ended.stdout) == (0, "True 1\nasked again\n")
+    assert (ended.returncode, ended.stdout) == (0, "True 1\nasked again\n")
     assert receiver.total("shop.orders") == 100
     series = receiver.series("shop.orders")
     assert len(series) == 10
@@ -55,7 +55,7 @@ def test_bounds(launcher: Launcher, receiver: Receiver) -> None:
     assert receiver.total("shop.fine") == 7
     assert receiver.points("shop.hangs")
     assert not receiver.points("shop.fails")
-    lines = ended.ours()
+    lines = ended.diagnostics()
     assert len(lines) == 3
     assert "shop.orders has more than 9 series because of its attribute user.id" in lines[0]
     assert "shop.hangs does not return after" in lines[1] or "shop.hangs does not return after" in lines[2]

@@ -9,14 +9,15 @@ from collections import Counter
 
 import pytest
 
-from tests.support.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Way, without_wrong_warnings
+from tests.support.processes import BIN
+from tests.support.programs import APPS, INSTRUMENT, RUN, Command, Launcher, without_false_warnings
 from tests.support.receiver import Receiver, instance
 
 PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
 
 
 @pytest.mark.parametrize(
-    ("way", "kind", "method"),
+    ("command", "kind", "method"),
     [
         (INSTRUMENT, "pool", "fork"),
         (INSTRUMENT, "pool", "spawn"),
@@ -31,14 +32,18 @@ PIECES = [f"piece {number}" for number in (*range(20), 100, 101)]
     ],
 )
 def test_every_piece_of_work_is_told_once(
-    way: Way, kind: str, method: str, launcher: Launcher, receiver: Receiver
+    command: Command, kind: str, method: str, launcher: Launcher, receiver: Receiver
 ) -> None:
     """Log records, spans and counters of children add up to the work; children are instances of their own."""
-    bare = launcher.run("workers.py", kind, method, way="bare")
-    told = launcher.run("workers.py", kind, method, way=way)
-    lines = Counter(without_wrong_warnings(told.stderr).splitlines())
-    assert (bare.status, bare.stdout, Counter(bare.stderr.splitlines())) == (told.status, told.stdout, lines)
-    assert told.status == 3
+    bare = launcher.run("workers.py", kind, method, command="bare")
+    traced = launcher.run("workers.py", kind, method, command=command)
+    lines = Counter(without_false_warnings(traced.stderr).splitlines())
+    assert (bare.returncode, bare.stdout, Counter(bare.stderr.splitlines())) == (
+        traced.returncode,
+        traced.stdout,
+        lines,
+    )
+    assert traced.returncode == 3
 
     assert Counter(PIECES) == Counter(log.body for log in receiver.logs())
     queries = [span for span in receiver.spans() if span.scope == "opentelemetry.instrumentation.sqlite3"]
@@ -77,9 +82,9 @@ def test_last_delivery_that_a_signal_interrupts(launcher: Launcher, receiver: Re
                 os.sched_yield()
         return 200, 0
 
-    receiver.judge = interrupt
+    receiver.respond = interrupt
     server = launcher.serve(APPS / "interrupted_end.py", come, OTEL_DISTRO_EXIT_TIMEOUT="20")
     assert server.wait() == 3
     assert len(receiver.logs("the last line")) == 1
-    assert launcher.run(str(BIN / "otel-distro"), "drain", way="bare").status == 0
+    assert launcher.run(str(BIN / "otel-distro"), "drain", command="bare").returncode == 0
     assert len(receiver.logs("the last line")) == 1

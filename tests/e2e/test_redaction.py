@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
 from otel_distro.redaction import MASK
-from tests.support.programs import BIN
+from tests.support.processes import BIN
 from tests.support.redaction_corpus import CANARY, GITHUB, NEAR_MISSES, PLANTED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.programs import Ended, Launcher
+    from tests.support.processes import Completed
+    from tests.support.programs import Launcher
     from tests.support.receiver import Receiver
 
 CHANNELS = (
@@ -42,7 +43,7 @@ HEADER = f"{CANARY}802"
 SECRETS = {*(entry.secret for entry in PLANTED), *REAL.values(), ARGV, RESOURCE}
 
 
-def run(launcher: Launcher, folder: Path, **changes: str) -> Ended:
+def run(launcher: Launcher, folder: Path, **changes: str) -> Completed:
     """Run the program with everything that it is careless with."""
     entries = [(entry.key, entry.value) for entry in PLANTED] + [(entry.key, entry.value) for entry in NEAR_MISSES]
     file = folder / "entries"
@@ -76,7 +77,7 @@ def listed(value: Any) -> Any:
 
 def test_secrets_do_travel_where_redaction_is_off(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
     """With OTEL_DISTRO_REDACT=off all secrets arrive: they do go through what the other test looks at."""
-    assert run(launcher, tmp_path, OTEL_DISTRO_REDACT="off").status == 0
+    assert run(launcher, tmp_path, OTEL_DISTRO_REDACT="off").returncode == 0
     assert found(b"".join(receiver.bodies)) == SECRETS
     assert not receiver.points(schema.REDACTION_HIDDEN.name)
 
@@ -87,7 +88,7 @@ def test_no_secret_leaves_and_no_near_miss_changes(launcher: Launcher, receiver:
     assert len(NEAR_MISSES) >= 40
     receiver.status = 503
     ended = run(launcher, tmp_path)
-    assert ended.status == 0, ended.stderr
+    assert ended.returncode == 0, ended.stderr
     on_disk = b"".join(file.read_bytes() for file in (tmp_path / "state").rglob("*") if file.is_file())
     assert NEAR_MISSES[0].value.encode() in on_disk
     assert found(on_disk) == set()
@@ -95,8 +96,8 @@ def test_no_secret_leaves_and_no_near_miss_changes(launcher: Launcher, receiver:
     assert not receiver.bodies
 
     receiver.status = 200
-    drained = launcher.run(str(BIN / "otel-distro"), "drain", way="bare")
-    assert drained.status == 0, drained.stdout + drained.stderr
+    drained = launcher.run(str(BIN / "otel-distro"), "drain", command="bare")
+    assert drained.returncode == 0, drained.stdout + drained.stderr
     assert found(b"".join(receiver.bodies)) == set()
     check_near_misses(receiver)
     check_shapes(receiver)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
-from tests.support.programs import INSTRUMENT, RUN, Ended, Launcher, Way
+from tests.support.processes import Completed
+from tests.support.programs import INSTRUMENT, RUN, Command, Launcher
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 _KINDS = {"counter": "sum", "updowncounter": "updown", "gauge": "gauge"}
 
 
-def shown(ended: Ended) -> tuple[int, str, str]:
+def shown(ended: Completed) -> tuple[int, str, str]:
     """Return all that a user sees of a run, without what changes from run to run."""
-    return ended.status, ended.stdout, re.sub(r"127\.0\.0\.1:\d+|\(1\): \S+|0x[0-9a-f]+", "*", ended.stderr)
+    return ended.returncode, ended.stdout, re.sub(r"127\.0\.0\.1:\d+|\(1\): \S+|0x[0-9a-f]+", "*", ended.stderr)
 
 
 @pytest.fixture
@@ -35,16 +36,16 @@ def default_receiver() -> Iterator[tuple[Receiver, str | None]]:
     running.stop()
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
 def test_all_three_signals_arrive_without_a_setting(
-    way: Way, launcher: Launcher, default_receiver: tuple[Receiver, str | None]
+    command: Command, launcher: Launcher, default_receiver: tuple[Receiver, str | None]
 ) -> None:
     """Spans, logs and metrics of a program come to http://localhost:4318, and its output and status stay the same."""
     receiver, endpoint = default_receiver
-    bare = launcher.run("script.py", "fine", way="bare")
-    told = launcher.run("script.py", "fine", way=way, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
-    assert shown(bare) == shown(told)
-    assert told.status == 0
+    bare = launcher.run("script.py", "fine", command="bare")
+    traced = launcher.run("script.py", "fine", command=command, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    assert shown(bare) == shown(traced)
+    assert traced.returncode == 0
 
     (request,) = receiver.spans("GET")
     assert request.attributes["http.response.status_code"] == 200
@@ -69,21 +70,21 @@ def test_all_three_signals_arrive_without_a_setting(
 
 
 @pytest.mark.parametrize("where", ["main", "thread", "asyncio"])
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
 def test_an_uncaught_exception_is_told_once_and_shown_as_ever(
-    where: str, way: Way, launcher: Launcher, receiver: Receiver
+    where: str, command: Command, launcher: Launcher, receiver: Receiver
 ) -> None:
     """Stderr and exit status are those of the bare program; one event has the whole trace; the counter says one."""
-    bare = launcher.run("script.py", where, way="bare")
-    told = launcher.run("script.py", where, way=way)
-    assert shown(bare) == shown(told)
-    assert told.status == (1 if where == "main" else 0)
+    bare = launcher.run("script.py", where, command="bare")
+    traced = launcher.run("script.py", where, command=command)
+    assert shown(bare) == shown(traced)
+    assert traced.returncode == (1 if where == "main" else 0)
 
     (event,) = [log for log in receiver.logs() if log.event_name == "exception"]
     assert event.attributes["exception.type"] == "ValueError"
     assert event.attributes["exception.message"] == f"no luck in {where}"
     assert event.attributes["python.exception.handler"] == where
-    assert event.attributes["exception.stacktrace"] in told.stderr
+    assert event.attributes["exception.stacktrace"] in traced.stderr
     counted = {point.attributes["python.exception.handler"]: point for point in receiver.series("python.exceptions")}
     assert counted.keys() == {"log", where}
     assert (counted[where].value, counted[where].kind, counted[where].unit) == (1, "sum", "{exception}")
@@ -130,7 +131,7 @@ def test_telemetry_that_starts_in_a_thread_leaves_the_main_thread_what_it_is(
 
 def test_what_many_threads_tell_first_is_not_lost(launcher: Launcher, receiver: Receiver) -> None:
     """While one thread starts telemetry, the others wait for it: the first line of each arrives."""
-    told = launcher.run("burst.py")
+    traced = launcher.run("burst.py")
     lines = sorted(f"line {number}" for number in range(20))
-    assert sorted(told.stderr.splitlines()) == lines
+    assert sorted(traced.stderr.splitlines()) == lines
     assert sorted(log.body for log in receiver.logs()) == lines

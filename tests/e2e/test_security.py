@@ -9,7 +9,8 @@ import urllib.request
 import pytest
 
 from otel_distro import schema
-from tests.support.programs import APPS, BIN, Launcher, free_port
+from tests.support.processes import BIN, free_port
+from tests.support.programs import APPS, Launcher
 from tests.support.receiver import Log, Receiver, instance
 
 FILE, PROCESS = schema.AUDIT_FILE_SENSITIVE.name, schema.AUDIT_PROCESS_START.name
@@ -30,7 +31,7 @@ def test_flood_of_audit_events(launcher: Launcher, receiver: Receiver) -> None:
     ended = launcher.run(
         "audited.py", str(raised), OTEL_DISTRO_AUDIT_KINDS="all", OTEL_DISTRO_AUDIT_FILES=f"!{launcher.folder}/state/*"
     )
-    assert (ended.status, ended.ours()) == (7, [])
+    assert (ended.returncode, ended.diagnostics()) == (7, [])
     # The file is made by an open, too, before the flood; the child opens it once.
     files = events(receiver, FILE)
     parent = {instance(log) for log in events(receiver, PROCESS)}
@@ -55,10 +56,10 @@ def test_flood_of_audit_events(launcher: Launcher, receiver: Receiver) -> None:
 def test_short_program_that_only_opens_a_sensitive_file(launcher: Launcher, receiver: Receiver) -> None:
     """Where the setting asks for it the hook is there at the first line; without it such a program tells nothing at all."""
     program = ("-c", "open('/etc/passwd').close()")
-    assert launcher.run(*program).status == 0
+    assert launcher.run(*program).returncode == 0
     assert receiver.requests == []
-    told = launcher.run(*program, OTEL_DISTRO_AUDIT_KINDS="files")
-    assert (told.status, told.stderr) == (0, "")
+    traced = launcher.run(*program, OTEL_DISTRO_AUDIT_KINDS="files")
+    assert (traced.returncode, traced.stderr) == (0, "")
     (event,) = events(receiver, FILE)
     assert event.attributes["file.path"] == "/etc/passwd"
 
@@ -66,7 +67,7 @@ def test_short_program_that_only_opens_a_sensitive_file(launcher: Launcher, rece
 def test_program_that_replaces_itself(launcher: Launcher, receiver: Receiver) -> None:
     """What takes the place of a process is told before it is gone."""
     program = "import logging, os; logging.warning('on'); os.execv('/bin/true', ['true', 'x'])"
-    assert launcher.run("-c", program, OTEL_DISTRO_AUDIT_KINDS="processes").status == 0
+    assert launcher.run("-c", program, OTEL_DISTRO_AUDIT_KINDS="processes").returncode == 0
     launcher.run("-c", "import logging; logging.warning('next')")
     (event,) = events(receiver, PROCESS)
     assert event.attributes["process.command_args"] == ["true", "x"]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Server, Way, free_port
+from tests.support.processes import BIN, Process, free_port
+from tests.support.programs import APPS, INSTRUMENT, RUN, Command, Launcher
 from tests.support.receiver import Receiver, Span, instance
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SERVER = 2
 """The kind of a span that served a request."""
 
 
-def ask_items(server: Server, base: str, pids: int) -> Counter[int]:
+def ask_items(server: Process, base: str, pids: int) -> Counter[int]:
     """Ask for items until as many processes have answered; return how many requests each of them served."""
     served: Counter[int] = Counter()
     for number in range(1, 501):
@@ -59,11 +60,11 @@ def check_requests(receiver: Receiver, served: Counter[int], route: str) -> None
     assert {instances[pid]: count for pid, count in served.items()} == {instance(p): p.value for p in durations}
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_flask(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_flask(command: Command, launcher: Launcher, receiver: Receiver) -> None:
     """SQL, logs and the error of a request hang on its span; health checks are left out; Ctrl-C ends it as ever."""
     port = free_port()
-    server = launcher.serve("flask_shop.py", str(port), way=way, OTEL_SERVICE_NAME="shop")
+    server = launcher.serve("flask_shop.py", str(port), command=command, OTEL_SERVICE_NAME="shop")
     served = ask_items(server, f"http://127.0.0.1:{port}", 1)
     assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, "fine")
     receiver.wait_for(lambda r: len(requests_of(r)) == 4)
@@ -88,16 +89,16 @@ FASTAPI = (str(BIN / "uvicorn"), "--app-dir", str(APPS), "fastapi_shop:app", "--
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_fastapi_under_uvicorn(workers: int, way: Way, launcher: Launcher, receiver: Receiver) -> None:
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_fastapi_under_uvicorn(workers: int, command: Command, launcher: Launcher, receiver: Receiver) -> None:
     """Each request is one span in the worker that served it; what SIGTERM leaves undone is the last of it delivered."""
     port = free_port()
     words = (*FASTAPI, str(port), *(("--workers", str(workers)) if workers > 1 else ()))
-    bare = launcher.serve(*words, way="bare")
+    bare = launcher.serve(*words, command="bare")
     bare.ask(f"http://127.0.0.1:{port}/healthz")
     status = bare.stop()
 
-    server = launcher.serve(*words, way=way, OTEL_METRIC_EXPORT_INTERVAL="600000")
+    server = launcher.serve(*words, command=command, OTEL_METRIC_EXPORT_INTERVAL="600000")
     served = ask_items(server, f"http://127.0.0.1:{port}", workers)
     assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, '"fine"')
     assert server.stop() == status
@@ -135,15 +136,15 @@ GUNICORN = (str(BIN / "gunicorn"), "--workers", "2", "--chdir")
 
 
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["sync", "preload"])
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_flask_under_gunicorn(options: Sequence[str], way: Way, launcher: Launcher, receiver: Receiver) -> None:
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_flask_under_gunicorn(options: Sequence[str], command: Command, launcher: Launcher, receiver: Receiver) -> None:
     """Each worker is an instance of its own, whose counters begin at zero whatever the master counted before."""
     port = free_port()
     database = str(launcher.folder)
     for source in ("flask_shop.py",):
         shutil.copy(APPS / source, launcher.folder)
     words = (*GUNICORN, database, "--bind", f"127.0.0.1:{port}", *options, "flask_shop:app")
-    server = launcher.serve(*words, way=way)
+    server = launcher.serve(*words, command=command)
     served = ask_items(server, f"http://127.0.0.1:{port}", 2)
     assert server.stop() == 0
     check_requests(receiver, served, "/items/<int:number>")

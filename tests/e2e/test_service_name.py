@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.programs import APPS, BIN, Launcher, free_port
+from tests.support.processes import BIN, free_port
+from tests.support.programs import APPS, Launcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def test_script_and_module_name_the_service(
     """A script is its file, ``python -m`` its module, a folder itself."""
     package(launcher.folder)
     program = words if words[0] == "-m" else ("-u", *words)
-    assert launcher.run(*program).status == 0
+    assert launcher.run(*program).returncode == 0
     assert names(receiver) == {expected}
 
 
@@ -54,7 +55,7 @@ def test_script_and_module_name_the_service(
 )
 def test_name_of_the_user_wins(changes: dict[str, str], expected: str, launcher: Launcher, receiver: Receiver) -> None:
     """Whatever the variables say is kept."""
-    assert launcher.run("talker.py", "0", **changes).status == 0  # type: ignore[arg-type]
+    assert launcher.run("talker.py", "0", **changes).returncode == 0  # type: ignore[arg-type]
     assert names(receiver) == {expected}
 
 
@@ -74,7 +75,7 @@ def test_name_of_a_detector_wins(launcher: Launcher, receiver: Receiver) -> None
         "[opentelemetry_resource_detector]\nnamed = detector:Named\n", encoding="utf-8"
     )
     changes = {"PYTHONPATH": str(launcher.folder), "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "named"}
-    assert launcher.run("talker.py", "0", **changes).status == 0  # type: ignore[arg-type]
+    assert launcher.run("talker.py", "0", **changes).returncode == 0  # type: ignore[arg-type]
     assert names(receiver) == {"detected"}
 
 
@@ -124,8 +125,8 @@ def test_celery_worker_is_named_after_its_app(launcher: Launcher, receiver: Rece
     """The worker and its children have the name of the app that ``-A`` names."""
     shutil.copy(APPS / "celery_tasks.py", launcher.folder)
     broker = str(launcher.folder / "broker")
-    queued = launcher.run("celery_tasks.py", "1", way="bare", BROKER=broker)
-    assert queued.status == 0
+    queued = launcher.run("celery_tasks.py", "1", command="bare", BROKER=broker)
+    assert queued.returncode == 0
     server = launcher.serve(
         *(str(BIN / "celery"), "-A", "celery_tasks", "worker", "-l", "INFO", "--concurrency", "1"), BROKER=broker
     )
@@ -150,7 +151,7 @@ def test_django_command_is_named_after_its_project(launcher: Launcher, receiver:
     settings = launcher.folder / "shop" / "settings.py"
     settings.write_text(settings.read_text(encoding="utf-8") + "\nINSTALLED_APPS = ['shop']\n", encoding="utf-8")
     ended = launcher.run("-u", "manage.py", "nightly")
-    assert ended.status == 0, ended.stderr
+    assert ended.returncode == 0, ended.stderr
     port = free_port()
     server = launcher.serve("-u", "manage.py", "runserver", "--noreload", str(port))
     assert server.ask(f"http://127.0.0.1:{port}/nowhere")[0] == 404
@@ -166,9 +167,9 @@ def test_crash_of_one_script_is_not_reported_by_another(launcher: Launcher, rece
             f"import logging, sys\nlogging.warning('{name}')\nif sys.argv[1:] == ['now']:\n    {line}\n",
             encoding="utf-8",
         )
-    assert launcher.run("-u", "crashing.py", "now").status == -11
-    assert launcher.run("-u", "unrelated.py", "now").status == 0
+    assert launcher.run("-u", "crashing.py", "now").returncode == -11
+    assert launcher.run("-u", "unrelated.py", "now").returncode == 0
     assert [log.resource["service.name"] for log in receiver.logs() if log.severity >= 21] == []
-    assert launcher.run("-u", "crashing.py").status == 0
+    assert launcher.run("-u", "crashing.py").returncode == 0
     receiver.wait_for(lambda r: [log for log in r.logs() if log.severity >= 21])
     assert [log.resource["service.name"] for log in receiver.logs() if log.severity >= 21] == ["crashing"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
-from tests.support.programs import APPS, INSTRUMENT, RUN, Launcher, Way
+from tests.support.programs import APPS, INSTRUMENT, RUN, Command, Launcher
 
 if TYPE_CHECKING:
     from tests.support.receiver import Log, Point, Receiver, Span
@@ -30,19 +30,19 @@ _SELF = {metric.name for metric in schema.metrics() if metric.name.startswith("o
 
 def test_all_instrumentors_disabled(launcher: Launcher, receiver: Receiver) -> None:
     """With * only what the program itself makes with the API is told."""
-    told = launcher.run("own_provider.py", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*")
-    assert told.status == 0
+    traced = launcher.run("own_provider.py", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*")
+    assert traced.returncode == 0
     assert [span.name for span in receiver.spans()] == ["order"]
     assert receiver.logs() == []
     assert not receiver.points("process.memory.usage")
     assert receiver.total("shop.orders", channel="web") == 2
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_the_api_and_a_processor_of_the_program(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_the_api_and_a_processor_of_the_program(command: Command, launcher: Launcher, receiver: Receiver) -> None:
     """Processors can be added to the provider, force_flush delivers, and log, span and exemplar belong together."""
-    told = launcher.run("own_provider.py", way=way)
-    assert (told.status, told.stdout, told.ours()) == (0, "ended order\nTrue True\n", [])
+    traced = launcher.run("own_provider.py", command=command)
+    assert (traced.returncode, traced.stdout, traced.diagnostics()) == (0, "ended order\nTrue True\n", [])
     (span,) = receiver.spans("order")
     assert (span.scope, span.attributes) == ("shop", {"marked": "yes"})
     (log,) = receiver.logs("ordered")
@@ -54,10 +54,10 @@ def test_the_api_and_a_processor_of_the_program(way: Way, launcher: Launcher, re
 
 def test_the_console_exporter(launcher: Launcher, receiver: Receiver) -> None:
     """OTEL_TRACES_EXPORTER=console prints spans on stdout; the other signals go where they went."""
-    told = launcher.run("talker.py", "7", OTEL_TRACES_EXPORTER="console")
-    assert told.status == 7
-    assert '"name": "SELECT"' in told.stdout
-    assert told.ours() == []
+    traced = launcher.run("talker.py", "7", OTEL_TRACES_EXPORTER="console")
+    assert traced.returncode == 7
+    assert '"name": "SELECT"' in traced.stdout
+    assert traced.diagnostics() == []
     assert receiver.spans() == []
     assert len(receiver.logs("talking")) == 1
     both = launcher.run("talker.py", "7", OTEL_TRACES_EXPORTER="console,otlp")
@@ -70,10 +70,10 @@ def test_exporters_that_were_switched_off(launcher: Launcher, receiver: Receiver
     launcher.run("talker.py", "7", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
     assert (len(receiver.spans("SELECT")), receiver.logs(), receiver.points()) == (1, [], [])
     before = len(receiver.requests)
-    told = launcher.run(
+    traced = launcher.run(
         "talker.py", "7", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none"
     )
-    assert (told.status, told.ours()) == (7, [])
+    assert (traced.returncode, traced.diagnostics()) == (7, [])
     assert len(receiver.requests) == before
 
 
@@ -122,17 +122,17 @@ def test_the_line_of_code_is_as_good_as_the_command(
     """A program whose first line calls instrument() tells what it tells under `otel-distro run`."""
     # Each with a state of its own: what the one has seen for the first time the other would know.
     state = str(tmp_path / "other state")
-    by_line = launcher.run("first_line.py", APPS / "script.py", where, way="bare", XDG_STATE_HOME=state)
-    first = told(receiver)
-    by_command = launcher.run("script.py", where, way=RUN)
-    both = told(receiver)
-    assert (by_line.status, by_line.stdout, by_line.ours()) == (by_command.status, by_command.stdout, [])
+    by_line = launcher.run("first_line.py", APPS / "script.py", where, command="bare", XDG_STATE_HOME=state)
+    first = arrived(receiver)
+    by_command = launcher.run("script.py", where, command=RUN)
+    both = arrived(receiver)
+    assert (by_line.returncode, by_line.stdout, by_line.diagnostics()) == (by_command.returncode, by_command.stdout, [])
     assert first["spans"]
     assert first["logs"]
     assert both == {kind: counted + counted for kind, counted in first.items()}
 
 
-def told(receiver: Receiver) -> dict[str, Counter[str]]:
+def arrived(receiver: Receiver) -> dict[str, Counter[str]]:
     """Return how often came what span, log record and metric, without the ports in the logs."""
     return {
         "spans": Counter(span.name for span in receiver.spans()),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 
-from tests.support.programs import APPS, BIN, Launcher
+from tests.support.processes import BIN
+from tests.support.programs import APPS, Launcher
 from tests.support.receiver import Receiver, instance
 
 TASKS = 7
@@ -15,8 +16,8 @@ def test_celery_prefork(launcher: Launcher, receiver: Receiver) -> None:
     """Children that make room after three tasks and those of the shutdown tell all: lines, queries, exact counters."""
     shutil.copy(APPS / "celery_tasks.py", launcher.folder)
     broker = str(launcher.folder / "broker")
-    queued = launcher.run("celery_tasks.py", str(TASKS), way="bare", BROKER=broker)
-    assert (queued.status, queued.stderr) == (0, "")
+    queued = launcher.run("celery_tasks.py", str(TASKS), command="bare", BROKER=broker)
+    assert (queued.returncode, queued.stderr) == (0, "")
     server = launcher.serve(
         *(str(BIN / "celery"), "-A", "celery_tasks", "worker", "-l", "INFO"),
         *("--concurrency", "2", "--max-tasks-per-child", "3", "--without-gossip", "--without-mingle"),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.stack.build import BuildError
-from tests.stack.process import ProcessError
 from tests.stack.rings import BUILT, BUNDLED, RINGS, find
 from tests.stack.stack import Stack
+from tests.support.processes import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

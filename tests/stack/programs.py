@@ -7,7 +7,9 @@ environment variable that the file itself offers; only Prometheus, which expands
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +17,45 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tests.stack.build import ROOT, locate
-from tests.stack.process import Process, free_ports
+from tests.support.processes import STOP_TIMEOUT_S, Process, ProcessError, free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMPOSE = ROOT / "docker-compose.yml"
 COLLECTOR = ROOT / "collector"
 COLLECTOR_CONFIG = COLLECTOR / "config.yaml"
 BACKENDS = ROOT / "backends"
 JAEGER_CONFIG = Path(__file__).parent / "jaeger.yaml"
+
+
+class StackProgram(Process):
+    """A program of the stack in the background; ``ready_url`` answers 200 when it can work."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, folder: Path, ready_url: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the program; of the environment of the tests it gets PATH only."""
+        self.ready_url = ready_url
+        basic = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
+        super().__init__(name, command, folder=folder, env={**basic, **(env or {})})
+
+    def wait_until_ready(self) -> None:
+        """Wait until the program can work; raise :class:`ProcessError` when it ends before or takes too long."""
+        self.wait_for_status(self.ready_url, 200)
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = STOP_TIMEOUT_S) -> int:
+        """Send a signal, and SIGKILL when the program does not end in time; return its exit status."""
+        try:
+            return super().stop(number, timeout)
+        except ProcessError:
+            self.kill()
+            return -signal.SIGKILL
+
+    def restart(self) -> None:
+        """Start the program again, with the same ports and folders, after :meth:`stop` or :meth:`kill`."""
+        self.start()
+        self.wait_until_ready()
 
 
 @dataclass(frozen=True)
@@ -132,14 +163,14 @@ def prometheus_config(ports: Ports, folder: Path) -> Path:
     return path
 
 
-def start_collector(ports: Ports, folder: Path, logs_endpoint: str) -> Process:
+def start_collector(ports: Ports, folder: Path, logs_endpoint: str) -> StackProgram:
     """Start the Collector with the bundle's files, in front of the store that takes logs at this address."""
     env = {**collector_env(ports, folder), "LOKI_OTLP_ENDPOINT": logs_endpoint}
     command = [str(locate("otelcol-distro")), *collector_flags()]
-    return Process("collector", command, folder=folder, ready_url=url(ports.collector_health), env=env)
+    return StackProgram("collector", command, folder=folder, ready_url=url(ports.collector_health), env=env)
 
 
-def start_prometheus(ports: Ports, folder: Path) -> Process:
+def start_prometheus(ports: Ports, folder: Path) -> StackProgram:
     """Start Prometheus with the bundle's file and flags."""
     changed = {
         "--config.file": str(prometheus_config(ports, folder)),
@@ -147,10 +178,10 @@ def start_prometheus(ports: Ports, folder: Path) -> Process:
         "--web.listen-address": f"127.0.0.1:{ports.prometheus}",
     }
     command = [str(locate("prometheus")), *flags("prometheus", changed)]
-    return Process("prometheus", command, folder=folder, ready_url=url(ports.prometheus, "/-/ready"))
+    return StackProgram("prometheus", command, folder=folder, ready_url=url(ports.prometheus, "/-/ready"))
 
 
-def start_alertmanager(ports: Ports, folder: Path) -> Process:
+def start_alertmanager(ports: Ports, folder: Path) -> StackProgram:
     """Start Alertmanager with the bundle's file and flags."""
     changed = {
         "--config.file": str(BACKENDS / "alertmanager.yaml"),
@@ -158,22 +189,26 @@ def start_alertmanager(ports: Ports, folder: Path) -> Process:
         "--web.listen-address": f"127.0.0.1:{ports.alertmanager}",
     }
     command = [str(locate("alertmanager")), *flags("alertmanager", changed)]
-    return Process("alertmanager", command, folder=folder, ready_url=url(ports.alertmanager, "/-/ready"))
+    return StackProgram("alertmanager", command, folder=folder, ready_url=url(ports.alertmanager, "/-/ready"))
 
 
-def start_loki(program: Path, ports: Ports, folder: Path) -> Process:
+def start_loki(program: Path, ports: Ports, folder: Path) -> StackProgram:
     """Start the installed Loki with the bundle's file and flags."""
     command = [str(program), *flags("loki", {"-config.file": str(BACKENDS / "loki.yaml")})]
-    return Process("loki", command, folder=folder, ready_url=url(ports.loki, "/ready"), env=loki_env(ports, folder))
+    return StackProgram(
+        "loki", command, folder=folder, ready_url=url(ports.loki, "/ready"), env=loki_env(ports, folder)
+    )
 
 
-def start_tempo(program: Path, ports: Ports, folder: Path) -> Process:
+def start_tempo(program: Path, ports: Ports, folder: Path) -> StackProgram:
     """Start the installed Tempo with the bundle's file and flags."""
     command = [str(program), *flags("tempo", {"-config.file": str(BACKENDS / "tempo.yaml")})]
-    return Process("tempo", command, folder=folder, ready_url=url(ports.tempo, "/ready"), env=tempo_env(ports, folder))
+    return StackProgram(
+        "tempo", command, folder=folder, ready_url=url(ports.tempo, "/ready"), env=tempo_env(ports, folder)
+    )
 
 
-def start_victorialogs(ports: Ports, folder: Path) -> Process:
+def start_victorialogs(ports: Ports, folder: Path) -> StackProgram:
     """Start VictoriaLogs in Loki's place; it keeps lines for a week, as Loki does."""
     command = [
         str(locate("victoria-logs")),
@@ -181,10 +216,10 @@ def start_victorialogs(ports: Ports, folder: Path) -> Process:
         f"-storageDataPath={folder / 'victorialogs'}",
         "-retentionPeriod=7d",
     ]
-    return Process("victorialogs", command, folder=folder, ready_url=url(ports.loki, "/health"))
+    return StackProgram("victorialogs", command, folder=folder, ready_url=url(ports.loki, "/health"))
 
 
-def start_jaeger(ports: Ports, folder: Path) -> Process:
+def start_jaeger(ports: Ports, folder: Path) -> StackProgram:
     """Start Jaeger in Tempo's place, with its own metrics where Prometheus looks for Tempo's."""
     env = {
         "JAEGER_OTLP_PORT": str(ports.tempo_otlp),
@@ -194,4 +229,4 @@ def start_jaeger(ports: Ports, folder: Path) -> Process:
         "JAEGER_HEALTH_PORT": str(ports.jaeger_health),
     }
     command = [str(locate("jaeger")), f"--config={JAEGER_CONFIG}"]
-    return Process("jaeger", command, folder=folder, ready_url=url(ports.jaeger_health, "/status"), env=env)
+    return StackProgram("jaeger", command, folder=folder, ready_url=url(ports.jaeger_health, "/status"), env=env)

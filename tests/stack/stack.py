@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from tests.stack import programs, web
-from tests.stack.process import Process, ProcessError
-from tests.stack.programs import Ports, url
+from tests.stack.programs import Ports, StackProgram, url
 from tests.stack.stores import LOOK_BACK, Jaeger, Line, Lines, LogStore, Loki, Span, Tempo, TraceStore, VictoriaLogs
+from tests.support.otlp import PROTOBUF
+from tests.support.processes import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from google.protobuf.message import Message
 
 T = TypeVar("T")
 TIMEOUT = 60.0
@@ -43,7 +47,7 @@ class Stack:
         """
         self.folder = folder
         self.ports = ports = Ports.free()
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[str, StackProgram] = {}
         self.measured: list[tuple[str, float]] = []
         self.otlp_http, self.otlp_grpc = url(ports.otlp_http), url(ports.otlp_grpc)
         self.prometheus, self.alertmanager = url(ports.prometheus), url(ports.alertmanager)
@@ -56,7 +60,7 @@ class Stack:
             self._add(programs.start_tempo(tempo, ports, folder) if tempo else programs.start_jaeger(ports, folder))
             self._add(programs.start_collector(ports, folder, self.logs.otlp))
             for process in self.processes.values():
-                process.wait_ready()
+                process.wait_until_ready()
         except BaseException:
             self.stop()
             raise
@@ -73,7 +77,7 @@ class Stack:
         assert isinstance(self.traces, Tempo), "TraceQL needs a Tempo: mark the test with TEMPO of tests/stack/rings.py"
         return self.traces
 
-    def _add(self, process: Process) -> None:
+    def _add(self, process: StackProgram) -> None:
         self.processes[process.name] = process
 
     def stop(self) -> None:
@@ -88,7 +92,7 @@ class Stack:
     def wait_for(self, condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
         """Ask until ``condition()`` is true and return its value; an HTTP error of a store counts as "not yet".
 
-        Raises :class:`~tests.stack.process.ProcessError` when a program ended, ``TimeoutError`` with the last answer.
+        Raises :class:`~tests.support.processes.ProcessError` when a program ended, ``TimeoutError`` with the last answer.
         """
         deadline = time.monotonic() + timeout
         last: object = None
@@ -127,14 +131,15 @@ class Stack:
         self.measured.append((what, time.monotonic() - since))
         return value
 
-    def send(self, signal: str, request: dict[str, Any]) -> None:
-        """Send one OTLP request as JSON to the Collector; ``signal`` is traces, metrics or logs."""
+    def send(self, signal: Literal["traces", "metrics", "logs"], request: Message) -> None:
+        """Send one export request to the Collector; every item must be accepted."""
         post = urllib.request.Request(
-            f"{self.otlp_http}/v1/{signal}", json.dumps(request).encode(), {"Content-Type": "application/json"}
+            f"{self.otlp_http}/v1/{signal}", request.SerializeToString(), {"Content-Type": PROTOBUF}
         )
-        with urllib.request.urlopen(post, timeout=10) as answer:
-            said = json.loads(answer.read() or b"{}")
-        assert not said.get("partialSuccess"), said
+        with urllib.request.urlopen(post, timeout=10) as response:
+            # The field has the same number in the responses of all signals.
+            answer = ExportTraceServiceResponse.FromString(response.read())
+        assert not answer.partial_success.rejected_spans, answer
 
     def promql(self, query: str) -> list[dict[str, Any]]:
         """Return the result of an instant query: entries with ``metric`` and ``value``."""

@@ -12,8 +12,16 @@ import yaml
 
 from otel_distro import schema
 from tests.stack.build import ROOT, locate
-from tests.stack.process import Process
-from tests.stack.programs import COLLECTOR, COLLECTOR_CONFIG, Ports, collector_env, collector_flags, compose, url
+from tests.stack.programs import (
+    COLLECTOR,
+    COLLECTOR_CONFIG,
+    Ports,
+    StackProgram,
+    collector_env,
+    collector_flags,
+    compose,
+    url,
+)
 from tests.stack.rings import LOGS
 
 if TYPE_CHECKING:
@@ -76,7 +84,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[Process]:
+def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[StackProgram]:
     """A Collector of its own with the overlay, in front of the stack's store of logs."""
     ports = Ports.free()
     env = collector_env(ports, tmp_path) | {
@@ -85,14 +93,14 @@ def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[Process]:
         "LOKI_OTLP_ENDPOINT": stack.logs.otlp,
     }
     command = [str(locate("otelcol-distro")), *collector_flags("auditd")]
-    process = Process("auditd", command, folder=tmp_path, ready_url=url(ports.collector_health), env=env)
-    process.wait_ready()
+    process = StackProgram("auditd", command, folder=tmp_path, ready_url=url(ports.collector_health), env=env)
+    process.wait_until_ready()
     yield process
     process.stop()
 
 
 @LOGS
-def test_lines_of_auditd_are_audit_events(stack: Stack, collector: Process, log: Path) -> None:
+def test_lines_of_auditd_are_audit_events(stack: Stack, collector: StackProgram, log: Path) -> None:
     """Names, outcome, actor, target and address are those of all audit events; no line is lost or doubled by a restart."""
     node = f"{log.parent.name}-node"
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,12 +15,12 @@ from grafana.boards import errors, logs, security, service_overview
 from grafana.queries import Query, queries
 from tests.stack import web
 from tests.stack.rings import LOGS, LOKI, TEMPO
+from tests.support.processes import BIN, environment, run_command
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 SECONDS = 20
 MEASURED = "http_server_request_duration_seconds"
 SHOP = 'service_name="shop"'
@@ -45,18 +43,16 @@ class Run:
 def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The demo under ``opentelemetry-instrument``, with nothing set but where the Collector is."""
     data = tmp_path_factory.mktemp("demo")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_http
-    environ["XDG_STATE_HOME"] = str(data / "state")
-    # Rates over a minute need more than one point of a run of some seconds.
-    environ["OTEL_METRIC_EXPORT_INTERVAL"] = "2000"
+    environ = environment(
+        data,
+        OTEL_EXPORTER_OTLP_ENDPOINT=stack.otlp_http,
+        # Rates over a minute need more than one point of a run of some seconds.
+        OTEL_METRIC_EXPORT_INTERVAL="2000",
+    )
     # A copy, so that the package under test is the installed one: the working folder comes first on the path.
     shutil.copytree(ROOT / "demo", data / "app" / "demo")
     command = [str(BIN / "opentelemetry-instrument"), sys.executable, "-m", "demo", "--quiet"]
-    finished = subprocess.run(
-        [*command, f"--seconds={SECONDS}", f"--data={data}"],
-        cwd=data / "app", env=environ, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    finished = run_command([*command, f"--seconds={SECONDS}", f"--data={data}"], data / "app", environ, timeout=240)
     assert finished.returncode == 0, finished.stderr
     return Run(json.loads((data / "answers.json").read_text()), time.monotonic())
 

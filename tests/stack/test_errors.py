@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_distro import schema
 from tests.stack.rings import LOGS
+from tests.support.programs import Launcher
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
 
-APP = Path(__file__).parents[1] / "e2e" / "apps" / "failures.py"
-BIN = Path(sys.executable).parent
 HANDLERS = {
     "caught": "capture",
     "thread": "thread",
@@ -45,14 +40,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The program under ``opentelemetry-instrument``, to its end."""
     folder = tmp_path_factory.mktemp("errors")
     service = f"failing-{uuid.uuid4().hex[:8]}"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_http
-    environ["OTEL_SERVICE_NAME"] = service
-    environ["XDG_STATE_HOME"] = str(folder / "state")
-    finished = subprocess.run(
-        [str(BIN / "opentelemetry-instrument"), sys.executable, str(APP)],
-        cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    finished = Launcher(folder, stack.otlp_http).run("failures.py", OTEL_SERVICE_NAME=service)
     assert finished.returncode == 1, finished.stderr
     return Run(service, finished.stdout)
 

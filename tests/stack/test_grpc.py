@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tests.stack.otlp import Service
 from tests.stack.rings import LOGS
+from tests.support.otlp import Service
 from tests.support.processes import RUN, run
 
 if TYPE_CHECKING:

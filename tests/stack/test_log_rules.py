@@ -6,20 +6,19 @@ lines that the store has, so that a rule for a label that no line carries fails 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_distro import schema
 from tests.stack.log_rules import ALERTS, evaluate
-from tests.stack.otlp import Service
 from tests.stack.rings import LOGS
+from tests.support.otlp import Service
+from tests.support.programs import Launcher
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.stack.stack import Stack
 
 GUESSER, FORGETFUL = "203.0.113.9", "198.51.100.4"
@@ -77,18 +76,9 @@ def test_sensitive_file_of_a_real_program(stack: Stack, tmp_path: Path) -> None:
     opened = tmp_path / ".env"
     opened.write_text("A=1\n")
     shop = Service()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ = kept | {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_http,
-        "OTEL_SERVICE_NAME": shop.name,
-        "OTEL_DISTRO_AUDIT_KINDS": "files",
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }
-    command = [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable, "-c"]
     program = f"open({str(opened)!r}).close(); open({str(tmp_path / 'state')!r} + '.txt', 'w').close()"
-    ended = subprocess.run(
-        [*command, program], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
+    launcher = Launcher(tmp_path, stack.otlp_http)
+    ended = launcher.run("-c", program, OTEL_SERVICE_NAME=shop.name, OTEL_DISTRO_AUDIT_KINDS="files")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     fired = stack.wait_for(lambda: firing(stack, "SensitiveFile", shop))
     assert [labels["file_path"] for labels in fired] == [str(opened)]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.stack import web
-from tests.stack.otlp import Service
 from tests.stack.programs import BACKENDS
 from tests.stack.rings import LOGS, LOKI, TEMPO, TRACES
+from tests.support.otlp import Service
 
 if TYPE_CHECKING:
-    from tests.stack.process import Process
+    from tests.stack.programs import StackProgram
     from tests.stack.stack import Stack
 
 LISTENING = "0A"
@@ -21,7 +21,7 @@ NEVER_USED = {"/tmp/bloom-planner-queue", "/var/tempo/block-builder/traces", "/a
 """Paths of parts that do not run in a single process; the last one is a path of HTTP, in Loki newer than 3.7."""
 
 
-def listening(process: Process) -> set[str]:
+def listening(process: StackProgram) -> set[str]:
     """Return the addresses, in the kernel's hexadecimal form, on which the process accepts TCP connections."""
     sockets = set()
     for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.stack import web
-from tests.stack.otlp import Service
 from tests.stack.rings import LOGS, LOKI
+from tests.support.otlp import Service
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack

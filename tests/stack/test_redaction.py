@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.stack.otlp import Service, any_value, key_values
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
 from tests.stack.rings import LOGS, TRACES
+from tests.support.otlp import Service
 from tests.support.redaction_corpus import AWS_KEY, CANARY, GITHUB, NEAR_MISSES, PLANTED
 from tests.unit.test_collector_redaction import needs_more_than_patterns
 
@@ -19,17 +21,12 @@ HIDDEN = [
 NEAR = [near for near in NEAR_MISSES if not isinstance(near.value, bytes) and near.value != "********"]
 
 
-def records(shop: Service, found: list[Any]) -> dict[str, Any]:
-    """Return a request with one record for each: a text is its body, anything else an attribute."""
-    request = shop.log("")
-    (scope,) = request["resourceLogs"][0]["scopeLogs"]
-    (empty,) = scope["logRecords"]
-    scope["logRecords"] = [
-        {**empty, "body": any_value(f"number {number}"), "attributes": key_values({one.key: one.value})}
-        if one.key
-        else {**empty, "body": any_value(one.value)}
-        for number, one in enumerate(found)
-    ]
+def records(shop: Service, entries: list[Any]) -> ExportLogsServiceRequest:
+    """Return a request with a record for each entry: in an attribute if it has a key, else in the body."""
+    request = ExportLogsServiceRequest()
+    for number, entry in enumerate(entries):
+        attributes = {entry.key: entry.value} if entry.key else {}
+        request.MergeFrom(shop.log(f"number {number}" if entry.key else entry.value, attributes=attributes))
     return request
 
 
@@ -62,7 +59,7 @@ def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
 def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
     """Resource, name, status, events and attributes of a span, attributes of a data point; what is near them stays."""
     shop = Service(resource={"db.password": CANARY, "process.command_line": f"app --password {CANARY} --port 80"})
-    event = {"name": "exception", "attributes": key_values({"exception.message": f"no mysql://root:{CANARY}@db/shop"})}
+    error = {"exception.message": f"no mysql://root:{CANARY}@db/shop"}
     attributes = {
         "url.full": f"https://example.com/x?api_key={CANARY}&page=2",
         "http.request.header.authorization": [f"Bearer {CANARY}"],
@@ -70,9 +67,9 @@ def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
         "http.response.status_code": 200,
         "http.route": "/orders",
     }
-    status = {"code": 2, "message": f"refused: password='{CANARY}'"}
+    message = f"refused: password='{CANARY}'"
     name = f"GET /x?token={CANARY}"
-    stack.send("traces", shop.span(name, events=[event], attributes=key_values(attributes), status=status))
+    stack.send("traces", shop.span(name, failed=True, message=message, attributes=attributes, error=error))
     point = shop.duration(f"/reset/{GITHUB}", 0.2)
     stack.send("metrics", point)
 

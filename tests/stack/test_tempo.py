@@ -6,8 +6,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from tests.stack.otlp import Service
 from tests.stack.rings import TEMPO
+from tests.support.otlp import Service
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
@@ -36,7 +36,7 @@ def test_service_graph_has_the_edge_of_a_call(stack: Stack) -> None:
     shop, bank = Service(), Service()
     bank.trace_id = shop.trace_id
     stack.send("traces", shop.span("POST bank", kind=3))
-    stack.send("traces", bank.span("POST /transfer", parentSpanId=shop.span_id, spanId=secrets.token_hex(8)))
+    stack.send("traces", bank.span("POST /transfer", parent_id=shop.span_id, span_id=secrets.token_hex(8)))
 
     edge = f'traces_service_graph_request_total{{client="{shop.name}", server="{bank.name}"}}'
     assert stack.wait_for(lambda: stack.promql_value(edge)) == 1

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
-class ExceptionState(LogRecordProcessor):
+class Marker(LogRecordProcessor):
     def on_emit(self, log_record):
         log_record.log_record.attributes = {**log_record.log_record.attributes, "marked": "yes"}
 
@@ -33,7 +33,7 @@ simple = InMemorySpanExporter()
 provider.add_span_processor(SimpleSpanProcessor(simple))
 provider.add_span_processor(BatchSpanProcessor(Told()))
 logs = get_logger_provider()
-logs.add_log_record_processor(ExceptionState())
+logs.add_log_record_processor(Marker())
 with trace.get_tracer("shop").start_as_current_span("order"):
     logging.getLogger("shop").warning("ordered")
 print("simple has", [span.name for span in simple.get_finished_spans()])
