@@ -1,4 +1,4 @@
-"""What the SDK lets users do it still lets them do: parts of their own, its variables, its file, its exporters."""
+"""Custom SDK components, variables, OTEL_CONFIG_FILE and exporters work as with the stock SDK."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Printing(SpanExporter):
 """
 
 
-def test_parts_that_a_program_adds(launcher: Launcher, receiver: Receiver) -> None:
-    """Processors, exporters, readers and views of a program work beside ours, and what they change is sent."""
+def test_parts_added_by_a_program_work_beside_the_distribution(launcher: Launcher, receiver: Receiver) -> None:
+    """Processors, exporters, readers and views of a program work; their changes are exported."""
     traced = launcher.run("own_parts.py")
     assert (traced.returncode, traced.diagnostics()) == (0, [])
     assert traced.stdout.splitlines() == [
@@ -62,8 +62,11 @@ def test_parts_that_a_program_adds(launcher: Launcher, receiver: Receiver) -> No
     assert receiver.points("own") == []
 
 
-def test_parts_by_name(launcher: Launcher, receiver: Receiver) -> None:
-    """A sampler and an exporter of another package, named in the variables, get what they should; ours sends the rest."""
+def test_parts_selected_by_variables_are_used(launcher: Launcher, receiver: Receiver) -> None:
+    """A sampler and an exporter of another package, selected by variables, are used.
+
+    The OTLP exporter sends the rest.
+    """
     lines = ["[opentelemetry_traces_sampler]", "choosy = parts:Choosy"]
     lines += ["[opentelemetry_traces_exporter]", "printing = parts:Printing"]
     path = fake_package(launcher.folder / "fake", "parts", "1.0", _PARTS, lines)
@@ -80,8 +83,8 @@ def test_parts_by_name(launcher: Launcher, receiver: Receiver) -> None:
     assert span.attributes == {"sampled.by": "choosy", "marked": "yes"}
 
 
-def test_console_exporters(launcher: Launcher, receiver: Receiver) -> None:
-    """All three signals can be printed beside being sent, and instead of it."""
+def test_console_exporter_prints_all_signals_alone_or_beside_otlp(launcher: Launcher, receiver: Receiver) -> None:
+    """All three signals can be printed instead of being sent, and in addition to it."""
     both = {f"OTEL_{signal}_EXPORTER": "console,otlp" for signal in ("TRACES", "METRICS", "LOGS")}
     traced = launcher.run("talker.py", "7", **dict.fromkeys(both, "console"))  # type: ignore[arg-type]
     assert (traced.returncode, traced.diagnostics(), receiver.requests) == (7, [], [])
@@ -98,8 +101,11 @@ def check_printed(stdout: str) -> None:
         assert stdout.count(text) == 1, stdout
 
 
-def test_delays_and_intervals(launcher: Launcher, receiver: Receiver) -> None:
-    """OTEL_BSP_*, OTEL_BLRP_* and OTEL_METRIC_EXPORT_INTERVAL say when something is sent, and the end of the process does."""
+def test_export_intervals_are_respected_and_exit_flushes(launcher: Launcher, receiver: Receiver) -> None:
+    """OTEL_BSP_*, OTEL_BLRP_* and OTEL_METRIC_EXPORT_INTERVAL set the export times.
+
+    The end of the process exports what is left.
+    """
     server = launcher.serve(
         "-c",
         "import logging, time\nlogging.warning('said')\nwhile True: time.sleep(1)",
@@ -113,8 +119,8 @@ def test_delays_and_intervals(launcher: Launcher, receiver: Receiver) -> None:
     assert len(receiver.logs("said")) == 1
 
 
-def test_the_file(launcher: Launcher, receiver: Receiver) -> None:
-    """With OTEL_CONFIG_FILE the SDK is what the file says; its ends and its forks lose nothing all the same."""
+def test_config_file_sdk_survives_exit_and_fork(launcher: Launcher, receiver: Receiver) -> None:
+    """With OTEL_CONFIG_FILE the SDK is the one of the file; exits and forks lose no telemetry."""
     file = launcher.folder / "otel.yaml"
     file.write_text(_FILE, encoding="utf-8")
     changes = {"OTEL_CONFIG_FILE": str(file), "RECEIVER": receiver.endpoint}

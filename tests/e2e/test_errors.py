@@ -1,4 +1,4 @@
-"""Failures of real programs: each is told once, with its trace, and nobody who looks at the program sees a difference."""
+"""Each failure of a program is reported once in its trace; the program's output is unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HANDLERS = {
 
 
 def events(receiver: Receiver) -> list[Log]:
-    """Return what was told of exceptions."""
+    """Return the exception events that arrived."""
     return [log for log in receiver.logs() if log.event_name == s.EXCEPTION.name]
 
 
@@ -34,8 +34,8 @@ def without_addresses(text: str) -> str:
     return re.sub("0x[0-9a-f]+", "0x", text)
 
 
-def test_seven_kinds_of_failure(launcher: Launcher, receiver: Receiver) -> None:
-    """Each is one event in the trace of the span that it left, and one count; the output is that of the bare program."""
+def test_errors_of_seven_kinds_are_each_one_event_and_one_count(launcher: Launcher, receiver: Receiver) -> None:
+    """Each failure is one event in its trace and one count; the output is that of the bare run."""
     bare = launcher.run("failures.py", command="bare")
     traced = launcher.run("failures.py", OTEL_SERVICE_NAME="shop")
     assert (traced.returncode, without_addresses(traced.stderr)) == (bare.returncode, without_addresses(bare.stderr))
@@ -67,8 +67,8 @@ def test_seven_kinds_of_failure(launcher: Launcher, receiver: Receiver) -> None:
     assert (warning.body, warning.severity) == ("UserWarning: old way", 13)
 
 
-def test_second_run_has_nothing_new(launcher: Launcher, receiver: Receiver) -> None:
-    """Errors that an earlier process of this version has shown are not new; those of the next version are."""
+def test_errors_seen_by_an_earlier_process_are_not_new(launcher: Launcher, receiver: Receiver) -> None:
+    """An error is new once per service version, whichever process raises it first."""
     program = ("-c", "raise ValueError")
     for version in ("1", "1", "2"):
         launcher.run(
@@ -83,8 +83,8 @@ def test_second_run_has_nothing_new(launcher: Launcher, receiver: Receiver) -> N
     assert receiver.total(s.PYTHON_EXCEPTION_NEW.name) == 2
 
 
-def test_children_however_they_are_started(launcher: Launcher, receiver: Receiver) -> None:
-    """A child tells of what ends it, itself; of what a pool hands back, whoever sees it first, once."""
+def test_errors_of_children_are_reported_once_for_each_start_method(launcher: Launcher, receiver: Receiver) -> None:
+    """A child reports its fatal exception; an exception that a pool returns is reported once."""
     bare = launcher.run("failing_children.py", command="bare")
     traced = launcher.run("failing_children.py")
     assert (traced.returncode, traced.stdout) == (bare.returncode, bare.stdout)
@@ -101,8 +101,8 @@ def test_children_however_they_are_started(launcher: Launcher, receiver: Receive
     ]
 
 
-def test_crash_is_told_at_the_next_start(launcher: Launcher, receiver: Receiver) -> None:
-    """A segmentation fault is one event of the service's next process; its status and its stderr are as ever."""
+def test_crash_is_reported_by_the_next_process_of_the_service(launcher: Launcher, receiver: Receiver) -> None:
+    """A segmentation fault is one event of the next process; status and stderr are unchanged."""
     crash = "import os, signal, logging\nlogging.error('about to crash')\nos.kill(os.getpid(), signal.SIGSEGV)"
     bare = launcher.run("-c", crash, command="bare")
     traced = launcher.run("-c", crash, command="otel-distro run", OTEL_SERVICE_NAME="shop")
@@ -123,8 +123,10 @@ def test_crash_is_told_at_the_next_start(launcher: Launcher, receiver: Receiver)
     assert counted.value == 1
 
 
-def test_settings(launcher: Launcher, receiver: Receiver) -> None:
-    """Local variables come redacted where they are wanted; silent exceptions too, where this Python can."""
+def test_errors_with_locals_and_swallowed_exceptions_enabled_report_both(
+    launcher: Launcher, receiver: Receiver
+) -> None:
+    """Local variables are reported redacted, and swallowed exceptions on Python 3.12 or newer."""
     program = (
         "def pay(card_number, amount):\n"
         "    try:\n        int('x')\n    except ValueError:\n        amount += 1\n"

@@ -1,4 +1,4 @@
-"""The local files of a real program: the same as in the backend, without a collector and without an exporter, too."""
+"""The local log and audit files of a program hold the records that the backend receives."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ NOTHING = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS",
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Return what the lines of a file say."""
+    """Return the parsed lines of a file."""
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def by_writer(bodies: list[str]) -> Counter[str]:
-    """Return how many of the log lines each of the program's writers has made."""
+    """Return the number of log lines per writer of the program."""
     assert len(bodies) == len(set(bodies))
     return Counter(body.split()[0] for body in bodies if body.split()[0] in EXPECTED)
 
 
-def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver) -> None:
-    """Every record of threads and children, once, redacted, with the same trace; each audit event names its line."""
+def test_local_files_hold_every_record_that_the_backend_has(launcher: Launcher, receiver: Receiver) -> None:
+    """Records of threads and children are in the file once, redacted, with their trace.
+
+    Each audit event in the backend names its line in the audit file.
+    """
     ended = launcher.run("local_files.py", OTEL_SERVICE_NAME="shop", **FILES)
     assert (ended.returncode, ended.diagnostics()) == (0, [])
     written = lines(launcher.folder / "log" / "app.jsonl")
@@ -75,10 +78,10 @@ def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver)
 @pytest.mark.parametrize(
     ("command", "changes"), [(INSTRUMENT, NOTHING), (RUN, {})], ids=["no exporter", "no collector"]
 )
-def test_files_need_nobody_and_lose_nothing_at_a_signal(
+def test_local_files_without_export_are_complete_after_sigterm(
     launcher: Launcher, command: Command, changes: dict[str, Any]
 ) -> None:
-    """Without exporters, and without a collector, a process that is terminated leaves every line."""
+    """Without exporters or without a collector, a terminated process leaves every line."""
     nowhere: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     server = launcher.serve("local_files.py", "wait", command=command, **FILES, **nowhere, **changes)
     server.wait_for_log("ready")

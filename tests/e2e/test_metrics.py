@@ -1,4 +1,4 @@
-"""Numbers of a program that is killed, that counts without bounds, or whose callbacks do not come back."""
+"""Metrics of a program that is killed, has too many series, or has callbacks that hang or fail."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
-def test_numbers_survive_a_kill(launcher: Launcher, receiver: Receiver, temporality: str) -> None:
-    """What a program and its forked child had counted when they were killed is delivered by the next, exactly and once."""
+def test_metrics_of_a_killed_program_are_delivered_exactly_once(
+    launcher: Launcher, receiver: Receiver, temporality: str
+) -> None:
+    """The next program delivers the values of a killed program and its child exactly once."""
     killed = launcher.run("numbers_at_risk.py", "child", OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=temporality)
     assert (killed.returncode, killed.stdout, killed.diagnostics()) == (-signal.SIGKILL, "counted\ncounted\n", [])
     assert _sum(receiver, "shop.orders", temporality) == 1000
@@ -31,7 +33,7 @@ def test_numbers_survive_a_kill(launcher: Launcher, receiver: Receiver, temporal
         by_series[point.name, instance(point), repr(sorted(point.attributes.items()))].append(point)
     for points in by_series.values():
         assert [point.time for point in points] == sorted(point.time for point in points)
-    # A file whose numbers were by_series by a collection is gone.
+    # The checkpoint file is removed once a collection has reported its values.
     assert not list(launcher.folder.rglob("*.metrics.seg"))
 
 
@@ -41,9 +43,12 @@ def _sum(receiver: Receiver, name: str, temporality: str) -> float:
     return sum(point.value for point in receiver.points(name))
 
 
-def test_bounds(launcher: Launcher, receiver: Receiver) -> None:
-    """Too many series are counted together, a callback that hangs or fails costs its own metric only; a line names each."""
-    # Those of the host depend on how many network interfaces and file systems it has.
+def test_metrics_series_limit_and_callback_failures_are_contained(launcher: Launcher, receiver: Receiver) -> None:
+    """Series beyond the limit are counted together; a bad callback costs its own metric only.
+
+    One line on stderr names each.
+    """
+    # The number of host series depends on network interfaces and file systems.
     ended = launcher.run(
         "numbers_at_risk.py", "bounds", OTEL_DISTRO_CARDINALITY_LIMIT="10", OTEL_DISTRO_HOST_METRICS="false"
     )

@@ -1,4 +1,4 @@
-"""Real programs without OTEL_SERVICE_NAME: what they send carries the name of their project or script."""
+"""Without OTEL_SERVICE_NAME, telemetry has the name of the project or script."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def package(folder: Path) -> None:
     ("words", "expected"),
     [(("-m", "shop"), "shop"), (("-m", "shop.nightly"), "shop.nightly"), (("shop",), "shop"), (("shop/nightly.py",), "nightly")],
 )  # fmt: skip
-def test_script_and_module_name_the_service(
+def test_service_name_is_the_script_or_module(
     words: tuple[str, ...], expected: str, launcher: Launcher, receiver: Receiver
 ) -> None:
-    """A script is its file, ``python -m`` its module, a folder itself."""
+    """A script is named after its file, ``python -m`` after its module, a folder after itself."""
     package(launcher.folder)
     program = words if words[0] == "-m" else ("-u", *words)
     assert launcher.run(*program).returncode == 0
@@ -53,14 +53,16 @@ def test_script_and_module_name_the_service(
         ({"OTEL_SERVICE_NAME": "unknown_service"}, "unknown_service"),
     ],
 )
-def test_name_of_the_user_wins(changes: dict[str, str], expected: str, launcher: Launcher, receiver: Receiver) -> None:
-    """Whatever the variables say is kept."""
+def test_service_name_set_by_the_user_is_kept(
+    changes: dict[str, str], expected: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """A name in the variables is used."""
     assert launcher.run("talker.py", "0", **changes).returncode == 0  # type: ignore[arg-type]
     assert names(receiver) == {expected}
 
 
-def test_name_of_a_detector_wins(launcher: Launcher, receiver: Receiver) -> None:
-    """A resource detector of the user's knows better than the command line."""
+def test_service_name_of_a_resource_detector_is_kept(launcher: Launcher, receiver: Receiver) -> None:
+    """A resource detector of the user takes precedence over the command line."""
     detector = (
         "from opentelemetry.sdk.resources import Resource, ResourceDetector\n"
         "class Named(ResourceDetector):\n"
@@ -96,8 +98,8 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_server_is_named_after_its_application(server: str, launcher: Launcher, receiver: Receiver) -> None:
-    """Each process of a server, workers included, has the name of the application, not of the server."""
+def test_service_name_of_a_server_is_its_application(server: str, launcher: Launcher, receiver: Receiver) -> None:
+    """Each process of a server, workers included, has the name of the application."""
     shop = launcher.folder / "shop"
     shop.mkdir()
     (shop / "__init__.py").touch()
@@ -113,16 +115,16 @@ def test_server_is_named_after_its_application(server: str, launcher: Launcher, 
     )
     port = free_port()
     words = [word.format(port=port) for word in SERVERS[server]]
-    running = launcher.serve(str(BIN / server), *words, PYTHONPATH=str(launcher.folder))
-    assert running.ask(f"http://127.0.0.1:{port}/")[0] == 200
-    # uWSGI kills workers without warning, so the request has to be here before the stop.
+    process = launcher.serve(str(BIN / server), *words, PYTHONPATH=str(launcher.folder))
+    assert process.ask(f"http://127.0.0.1:{port}/")[0] == 200
+    # uWSGI kills workers without warning, so the request must arrive before the stop.
     receiver.wait_for(lambda r: r.logs("asked") and r.spans())
-    running.stop()
+    process.stop()
     assert names(receiver) == {"shop"}
 
 
-def test_celery_worker_is_named_after_its_app(launcher: Launcher, receiver: Receiver) -> None:
-    """The worker and its children have the name of the app that ``-A`` names."""
+def test_service_name_of_a_celery_worker_is_its_app(launcher: Launcher, receiver: Receiver) -> None:
+    """The worker and its children have the name of the app in ``-A``."""
     shutil.copy(APPS / "celery_tasks.py", launcher.folder)
     broker = str(launcher.folder / "broker")
     queued = launcher.run("celery_tasks.py", "1", command="bare", BROKER=broker)
@@ -136,8 +138,8 @@ def test_celery_worker_is_named_after_its_app(launcher: Launcher, receiver: Rece
     assert names(receiver) == {"celery_tasks"}
 
 
-def test_django_command_is_named_after_its_project(launcher: Launcher, receiver: Receiver) -> None:
-    """``manage.py COMMAND`` is the project with the command; the web server is the project alone."""
+def test_service_name_of_a_django_command_is_project_and_command(launcher: Launcher, receiver: Receiver) -> None:
+    """``manage.py COMMAND`` is the project with the command; the web server is the project."""
     shutil.copytree(APPS / "django_shop", launcher.folder, dirs_exist_ok=True)
     commands = launcher.folder / "shop" / "management" / "commands"
     commands.mkdir(parents=True)
@@ -160,8 +162,8 @@ def test_django_command_is_named_after_its_project(launcher: Launcher, receiver:
     assert names(receiver) == {"shop.nightly", "shop"}
 
 
-def test_crash_of_one_script_is_not_reported_by_another(launcher: Launcher, receiver: Receiver) -> None:
-    """The next run of the same script reports its crash; an unrelated script does not."""
+def test_service_name_separates_the_crashes_of_two_scripts(launcher: Launcher, receiver: Receiver) -> None:
+    """The next run of the same script reports its crash; another script does not."""
     for name, line in (("crashing", "import ctypes; ctypes.string_at(0)"), ("unrelated", "print('fine')")):
         (launcher.folder / f"{name}.py").write_text(
             f"import logging, sys\nlogging.warning('{name}')\nif sys.argv[1:] == ['now']:\n    {line}\n",

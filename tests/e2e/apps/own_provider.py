@@ -1,4 +1,4 @@
-"""Uses OpenTelemetry's API, adds a processor of its own to the provider that is there, and a counter."""
+"""Uses OpenTelemetry's API: adds a processor to the provider, and records a span and a counter."""
 
 import logging
 
