@@ -209,7 +209,7 @@ def test_flask_under_uwsgi_workers_are_instances_of_their_own(
     receiver.wait_for(lambda r: len(requests_of(r)) == served.total())
     once = {"db_operation_name": "PRAGMA", "db_namespace": "shop.db"}
     if "--lazy-apps" not in options:
-        # The first worker reports, in the loader's name, what the process that loaded the application counted.
+        # The first worker reports the counts of the process that loaded the application, in its name.
         receiver.wait_for(lambda r: r.total("db.client.operation.duration", **once) == 1)
     assert server.stop() == 0
     receiver.wait_for(lambda r: r.total("http.server.request.duration") == served.total())

@@ -1,8 +1,8 @@
-"""How each program of the stack is started from the files and flags of the bundle, on free loopback ports.
+"""Start each program of the stack with the files and flags of the bundle, on free loopback ports.
 
-The configuration files are those that ``docker-compose.yml`` mounts, and the flags are read from it. What differs is an
-environment variable that the file itself offers; only Prometheus, which expands none, gets a copy of its file with the
-``host:port`` pairs of the compose network replaced.
+The configuration files are those that ``docker-compose.yml`` mounts, and the flags are read from
+it. Ports and folders are set by environment variables that the files support. Prometheus expands no
+variables and gets a copy of its file, with the ``host:port`` pairs of the compose network replaced.
 """
 
 from __future__ import annotations
@@ -30,22 +30,26 @@ JAEGER_CONFIG = Path(__file__).parent / "jaeger.yaml"
 
 
 class StackProgram(Process):
-    """A program of the stack in the background; ``ready_url`` answers 200 when it can work."""
+    """A program of the stack in the background; ``ready_url`` answers 200 when it is ready."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, folder: Path, ready_url: str, env: Mapping[str, str] | None = None
     ) -> None:
-        """Start the program; of the environment of the tests it gets PATH only."""
+        """Start the program with a new environment, which inherits only PATH."""
         self.ready_url = ready_url
         basic = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
         super().__init__(name, command, folder=folder, env={**basic, **(env or {})})
 
     def wait_until_ready(self) -> None:
-        """Wait until the program can work; raise :class:`ProcessError` when it ends before or takes too long."""
+        """Wait until the program is ready.
+
+        Raises:
+            ProcessError: It ended, or was not ready in time.
+        """
         self.wait_for_status(self.ready_url, 200)
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = STOP_TIMEOUT_S) -> int:
-        """Send a signal, and SIGKILL when the program does not end in time; return its exit status."""
+        """Send a signal, then SIGKILL if the program does not end in time; return the status."""
         try:
             return super().stop(number, timeout)
         except ProcessError:
@@ -53,14 +57,14 @@ class StackProgram(Process):
             return -signal.SIGKILL
 
     def restart(self) -> None:
-        """Start the program again, with the same ports and folders, after :meth:`stop` or :meth:`kill`."""
+        """Start the stopped program again on the same ports; wait until it is ready."""
         self.start()
         self.wait_until_ready()
 
 
 @dataclass(frozen=True)
 class Ports:
-    """One loopback port for each thing that listens; ``loki`` and ``tempo`` also for what takes their places."""
+    """A loopback port for each listener; ``loki`` and ``tempo`` also serve their replacements."""
 
     otlp_grpc: int
     otlp_http: int
@@ -80,7 +84,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Return ports that nobody uses."""
+        """Return ports that are free now."""
         return cls(*free_ports(len(cls.__dataclass_fields__)))
 
 
@@ -96,19 +100,19 @@ def compose() -> dict[str, Any]:
 
 
 def flags(service: str, changed: Mapping[str, str]) -> list[str]:
-    """Return the flags that the compose file gives a service, with the values of some replaced and others added."""
+    """Return a service's flags in the compose file, with ``changed`` ones replaced or added."""
     given = {flag.partition("=")[0]: flag for flag in compose()["services"][service]["command"]}
     return list((given | {name: f"{name}={value}" for name, value in changed.items()}).values())
 
 
 def collector_flags(*overlays: str) -> list[str]:
-    """Return the flags that start a Collector with the bundle's files, those of the compose file, and overlays of it."""
+    """Return the flags that load the Collector files of the compose file, and overlays."""
     base = [flag.rpartition("/")[2] for flag in compose()["services"]["otel-collector"]["command"]]
     return [f"--config={COLLECTOR / file}" for file in (*base, *(f"overlays/{name}.yaml" for name in overlays))]
 
 
 def collector_env(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the variables that put ``collector/config.yaml`` on these ports."""
+    """Return the variables that set ports and folders of ``collector/config.yaml``."""
     return {
         "OTLP_GRPC_PORT": str(ports.otlp_grpc),
         "OTLP_HTTP_PORT": str(ports.otlp_http),
@@ -123,7 +127,7 @@ def collector_env(ports: Ports, folder: Path) -> dict[str, str]:
 
 
 def loki_env(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the variables that put ``backends/loki.yaml`` on these ports."""
+    """Return the variables that set ports and folders of ``backends/loki.yaml``."""
     return {
         "LOKI_HTTP_PORT": str(ports.loki),
         "LOKI_GRPC_PORT": str(ports.loki_grpc),
@@ -134,7 +138,7 @@ def loki_env(ports: Ports, folder: Path) -> dict[str, str]:
 
 
 def tempo_env(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the variables that put ``backends/tempo.yaml`` on these ports."""
+    """Return the variables that set ports and folders of ``backends/tempo.yaml``."""
     return {
         "TEMPO_HTTP_PORT": str(ports.tempo),
         "TEMPO_GRPC_PORT": str(ports.tempo_grpc),
@@ -147,7 +151,7 @@ def tempo_env(ports: Ports, folder: Path) -> dict[str, str]:
 
 
 def prometheus_config(ports: Ports, folder: Path) -> Path:
-    """Write the copy of ``backends/prometheus.yaml`` for these ports, with its rules beside it, and return its path."""
+    """Write a copy of ``backends/prometheus.yaml`` for these ports, with its rules."""
     text = (BACKENDS / "prometheus.yaml").read_text()
     for pair, port in {
         "otel-collector:8888": ports.collector_metrics,
@@ -164,7 +168,7 @@ def prometheus_config(ports: Ports, folder: Path) -> Path:
 
 
 def start_collector(ports: Ports, folder: Path, logs_endpoint: str) -> StackProgram:
-    """Start the Collector with the bundle's files, in front of the store that takes logs at this address."""
+    """Start the Collector with the bundle's files; it exports logs to ``logs_endpoint``."""
     env = {**collector_env(ports, folder), "LOKI_OTLP_ENDPOINT": logs_endpoint}
     command = [str(locate("otelcol-distro")), *collector_flags()]
     return StackProgram("collector", command, folder=folder, ready_url=url(ports.collector_health), env=env)
@@ -209,7 +213,7 @@ def start_tempo(program: Path, ports: Ports, folder: Path) -> StackProgram:
 
 
 def start_victorialogs(ports: Ports, folder: Path) -> StackProgram:
-    """Start VictoriaLogs in Loki's place; it keeps lines for a week, as Loki does."""
+    """Start VictoriaLogs in place of Loki; it keeps lines for a week, as Loki does."""
     command = [
         str(locate("victoria-logs")),
         f"-httpListenAddr=127.0.0.1:{ports.loki}",
@@ -220,7 +224,7 @@ def start_victorialogs(ports: Ports, folder: Path) -> StackProgram:
 
 
 def start_jaeger(ports: Ports, folder: Path) -> StackProgram:
-    """Start Jaeger in Tempo's place, with its own metrics where Prometheus looks for Tempo's."""
+    """Start Jaeger in place of Tempo; Prometheus scrapes it on Tempo's port."""
     env = {
         "JAEGER_OTLP_PORT": str(ports.tempo_otlp),
         "JAEGER_METRICS_PORT": str(ports.tempo),

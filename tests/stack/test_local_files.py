@@ -1,4 +1,4 @@
-"""The local log file beside a store of logs: the same fields, under the same names, with the same values."""
+"""The local log file has the same fields, names and values as the log store."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ def as_stored(value: Any) -> str:
 
 
 @LOGS
-def test_file_has_the_fields_of_the_store(stack: Stack, tmp_path: Path) -> None:
-    """What a line has the record in the store has, with the same name and value; business events are found and summed up."""
+def test_local_file_has_the_fields_of_the_log_store(stack: Stack, tmp_path: Path) -> None:
+    """Each field of a line is in the stored record with the same name and value.
+
+    Business events can be searched and summed by their fields.
+    """
     service = f"local-{uuid.uuid4().hex[:8]}"
     ended = Launcher(tmp_path, stack.otlp_http).run(
         "-c",

@@ -1,4 +1,4 @@
-"""Secrets that an SDK without redaction sends: the Collector lets none of them into a store."""
+"""Secrets of an SDK without redaction: the Collector stores none of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEAR = [near for near in NEAR_MISSES if not isinstance(near.value, bytes) and ne
 
 
 def records(shop: Service, entries: list[Any]) -> ExportLogsServiceRequest:
-    """Return a request with a record for each entry: in an attribute if it has a key, else in the body."""
+    """Return a request with a record per entry: an attribute if it has a key, else the body."""
     request = ExportLogsServiceRequest()
     for number, entry in enumerate(entries):
         attributes = {entry.key: entry.value} if entry.key else {}
@@ -31,22 +31,22 @@ def records(shop: Service, entries: list[Any]) -> ExportLogsServiceRequest:
 
 
 @LOGS
-def test_no_planted_secret_reaches_the_logs(stack: Stack) -> None:
-    """Each secret in a body or an attribute is gone, all records are there, and none has an attribute more."""
+def test_redaction_masks_every_planted_secret_in_logs(stack: Stack) -> None:
+    """No secret is stored, all records are, and none has an additional attribute."""
     shop = Service()
     assert len(HIDDEN) >= 75
     stack.send("logs", records(shop, HIDDEN))
     lines = stack.wait_for_number(len(HIDDEN), lambda: stack.lines(shop.name))
     stored = json.dumps(lines, ensure_ascii=False)
-    # One of the records holds it beside another secret, without any name.
+    # One record holds this key beside another secret, without a name.
     assert not [planted.name for planted in HIDDEN if planted.secret in stored and planted.secret != AWS_KEY]
     assert "****" in stored
     assert "redaction_" not in stored
 
 
 @LOGS
-def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
-    """What only looks like a secret is not touched."""
+def test_redaction_keeps_near_misses_in_logs(stack: Stack) -> None:
+    """Text that only resembles a secret is unchanged."""
     shop = Service()
     texts = [near for near in NEAR if not near.key]
     stack.send("logs", records(shop, NEAR))
@@ -56,8 +56,8 @@ def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
 
 
 @TRACES
-def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
-    """Resource, name, status, events and attributes of a span, attributes of a data point; what is near them stays."""
+def test_redaction_masks_secrets_in_traces_and_metrics(stack: Stack) -> None:
+    """Secrets in all places of spans and points are masked; the text around them stays."""
     shop = Service(resource={"db.password": CANARY, "process.command_line": f"app --password {CANARY} --port 80"})
     error = {"exception.message": f"no mysql://root:{CANARY}@db/shop"}
     attributes = {

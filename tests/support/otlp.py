@@ -128,7 +128,7 @@ def logs(records: Iterable[Log], of: Resource | None = None) -> bytes:
 
 
 def gauge(name: str, values: Iterable[tuple[int, float, Mapping[str, Value]]], of: Resource | None = None) -> bytes:
-    """Return the body of an export request with one gauge; a point is its time, value and attributes."""
+    """Return the body of an export request with one gauge; points are (time, value, attributes)."""
     request = ExportMetricsServiceRequest()
     metric = request.resource_metrics.add(resource=of or resource()).scope_metrics.add().metrics.add(name=name)
     for ts, value, attributes in values:
@@ -242,7 +242,7 @@ class Service:
         return request
 
     def duration(self, route: str, seconds: float, *, age: float = 0.0) -> ExportMetricsServiceRequest:
-        """Return a request with one value of ``http.server.request.duration``; its exemplar is the span."""
+        """Return a request with one ``http.server.request.duration``; its exemplar is the span."""
         request = ExportMetricsServiceRequest()
         now = time.time_ns() - int(age * 1e9)
         metric = (

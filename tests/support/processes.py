@@ -129,7 +129,7 @@ def bare_and_ours(folder: Path, program: str) -> list[tuple[int, str, str]]:
 
 
 class Process:
-    """A process in the background, in a process group of its own; a file has its stdout and stderr."""
+    """A process in the background, in a new process group; a file has its stdout and stderr."""
 
     def __init__(self, name: str, command: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> None:
         """Start the command in ``folder``, with its output in ``<name>.log`` there."""
@@ -235,7 +235,7 @@ class Process:
         return self.wait(timeout)
 
     def stop_group(self, number: int) -> int:
-        """Send a signal to the process group, as a terminal does; return the exit status of its leader."""
+        """Send a signal to the process group, as a terminal does; return the leader's status."""
         os.killpg(self.pid, number)
         return self.wait()
 

@@ -60,7 +60,7 @@ class Launcher:
         return run(self.folder, *argv(command, words), **self._changes(changes))
 
     def serve(self, *words: str | Path, command: Command = INSTRUMENT, **changes: str | None) -> Process:
-        """Start a program in the background; see :meth:`run`. :meth:`close` kills it if it still runs."""
+        """Start a program in the background; see :meth:`run`. :meth:`close` kills it."""
         process = Process(
             f"server-{len(self._processes)}",
             argv(command, words),
@@ -82,7 +82,7 @@ class Launcher:
 def without_false_warnings(stderr: str) -> str:
     """Return ``stderr`` without the false warnings of Python 3.13.0 to 3.13.9 at a fork.
 
-    They count threads after the after-fork hooks, which start threads again, not at the fork itself:
+    They count threads after the after-fork hooks, which start threads again, not at the fork:
     https://github.com/python/cpython/issues/137109
     """
     if not (3, 13) <= sys.version_info < (3, 13, 10):

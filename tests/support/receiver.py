@@ -128,22 +128,24 @@ class Receiver:
         self._answering.set()
 
     def spans(self, name: str | None = None) -> list[Span]:
-        """Return the spans received so far in order of arrival, all or those named ``name``."""
+        """Return the spans received so far in order, all or those named ``name``."""
         with self._arrived:
             return [span for span in self._spans if name in (None, span.name)]
 
     def logs(self, body: str | None = None) -> list[Log]:
-        """Return the log records received so far in order of arrival, all or those with this body."""
+        """Return the log records received so far in order, all or those with this body."""
         with self._arrived:
             return [log for log in self._logs if body in (None, log.body)]
 
     def points(self, name: str | None = None) -> list[Point]:
-        """Return the data points received so far in order of arrival, all or those of one metric."""
+        """Return the data points received so far in order, all or those of one metric."""
         with self._arrived:
             return [point for point in self._points if name in (None, point.name)]
 
     def series(self, name: str, **attributes: Any) -> list[Point]:
-        """Return the last point of each series of a metric; a process and a set of attributes make a series.
+        """Return the last point of each series of a metric.
+
+        A series is a process and a set of attributes.
 
         Args:
             name: The name of the metric.
@@ -179,7 +181,7 @@ class Receiver:
         )
 
     def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, int]:
-        """Keep a request; return the HTTP status of the response and the number of rejected items."""
+        """Keep a request; return the HTTP status to answer and the number of rejected items."""
         self._answering.wait()
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)

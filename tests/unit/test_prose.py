@@ -26,7 +26,7 @@ BANNED = re.compile(
     r"""\b(
     told | tells? | telling | whoever | nobody | somebody | ours | anew | as\ ever | lanes? | shelf | shelves | allowance
     | gathering | ears? | hear[sd]? | quicken(s|ed)? | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | costs?\ a\ line
-    | life\ goes\ on | goes\ its\ way | is\ said | are\ said | be\ said | is\ none | comes\ to\ light
+    | life\ goes\ on | goes\ its\ way | is\ said | are\ said | be\ said | is\ (?-i:none) | comes\ to\ light
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )
