@@ -1,8 +1,8 @@
-"""Measure the encoder beside upstream's, in one process: ``python tests/bench/encode.py [rounds]``.
+"""Compare the encoder with upstream's in one process: ``python tests/bench/encode.py [rounds]``.
 
-Prints CPU time per item in microseconds, best and median of the rounds (default 15), and upstream's median over ours.
-A batch is 512 items, as the pipeline makes them. With unique values every text differs from all before, and no batch is
-encoded twice: nothing that is remembered helps.
+Prints CPU time per item in microseconds, best and median of the rounds (default 15), and the ratio
+of the medians. A batch has 512 items, as in the pipeline. With unique values every text is new and
+no batch is encoded twice, so caches do not help.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def logs(*, unique: bool) -> list[ReadableLogRecord]:
 
 
 def metrics() -> Any:
-    """Half counters, half histograms of eleven buckets, as many points as a batch of the others has items."""
+    """Half counters, half histograms of eleven buckets, as many points as other batches have items."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], resource=RESOURCE).get_meter("shop")
     for i in range(BATCH // 2):
@@ -151,7 +151,7 @@ def metrics() -> Any:
 def measure(
     title: str, make: Callable[[], Any], ours: Callable[[Any], Any], theirs: Callable[[Any], Any], rounds: int
 ) -> None:
-    """Print one line. Batches are new for each round and encoder, both run in turns."""
+    """Print one line. Both encoders alternate, with a new batch for each round and encoder."""
     taken: dict[Callable[[Any], Any], list[float]] = {ours: [], theirs: []}
     for _, encode in itertools.product(range(rounds), (ours, theirs)):
         batch = make()
