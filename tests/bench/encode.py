@@ -135,7 +135,7 @@ def logs(*, unique: bool) -> list[ReadableLogRecord]:
 
 
 def metrics() -> Any:
-    """Half counters, half histograms of eleven buckets, as many points as other batches have items."""
+    """Half counters, half histograms of eleven buckets; as many points as other batches have items."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], resource=RESOURCE).get_meter("shop")
     for i in range(BATCH // 2):
@@ -149,21 +149,21 @@ def metrics() -> Any:
 
 
 def measure(
-    title: str, make: Callable[[], Any], ours: Callable[[Any], Any], theirs: Callable[[Any], Any], rounds: int
+    title: str, make: Callable[[], Any], own: Callable[[Any], Any], upstream: Callable[[Any], Any], rounds: int
 ) -> None:
     """Print one line. Both encoders alternate, with a new batch for each round and encoder."""
-    taken: dict[Callable[[Any], Any], list[float]] = {ours: [], theirs: []}
-    for _, encode in itertools.product(range(rounds), (ours, theirs)):
+    taken: dict[Callable[[Any], Any], list[float]] = {own: [], upstream: []}
+    for _, encode in itertools.product(range(rounds), (own, upstream)):
         batch = make()
         start = time.thread_time()
         encoded = encode(batch)
-        if encode is theirs:
+        if encode is upstream:
             encoded.SerializeToString()
         taken[encode].append((time.thread_time() - start) / BATCH * 1e6)
-    best, median = min(taken[ours]), statistics.median(taken[ours])
-    other = statistics.median(taken[theirs])
+    best, median = min(taken[own]), statistics.median(taken[own])
+    other = statistics.median(taken[upstream])
     print(
-        f"{title:<28} ours {best:6.2f} best {median:6.2f} median   upstream {min(taken[theirs]):6.2f} {other:6.2f}   {other / median:5.1f}x"
+        f"{title:<28} otel-distro {best:6.2f} best {median:6.2f} median   upstream {min(taken[upstream]):6.2f} {other:6.2f}   {other / median:5.1f}x"
     )
 
 

@@ -1,4 +1,4 @@
-"""Measure the cost of an exception: in a span, captured, logged, in a future, described, unobserved.
+"""Measure the cost of an exception: in a span, captured, logged, in a future, or unobserved.
 
     python tests/bench/errors.py [--rounds 5]
 

@@ -2,8 +2,8 @@
 
     python tests/bench/process_metrics.py [CYCLES]
 
-Prints CPU time. Reading the values may take at most 1 ms, else the exit status is 1. The time that the
-SDK needs to aggregate the points is the same for both.
+Prints CPU time. Reading the values may take at most 1 ms, else the exit status is 1. The time that
+the SDK needs to aggregate the points is the same for both.
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ class Backend:
         """Return the name of the folder in the cache, which changes with any input of the build."""
         digest = hashlib.sha256(" ".join((*self.programs, self.tags, *COMPILE)).encode())
         for file in self.inputs():
-            digest.update(file.read_bytes())
+            # Comments of builder.yaml do not change the build; the other files have none.
+            lines = file.read_bytes().splitlines(keepends=True)
+            digest.update(b"".join(line for line in lines if not line.lstrip().startswith(b"#")))
         return f"{self.name}-{digest.hexdigest()[:12]}"
 
 
