@@ -135,7 +135,7 @@ def logs(*, unique: bool) -> list[ReadableLogRecord]:
 
 
 def metrics() -> Any:
-    """Half counters, half histograms of eleven buckets; as many points as another batch has items."""
+    """BATCH points: half counters, half histograms of eleven buckets."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], resource=RESOURCE).get_meter("shop")
     for i in range(BATCH // 2):
