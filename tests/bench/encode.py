@@ -1,8 +1,8 @@
-"""Compare the encoder with upstream's in one process: ``python tests/bench/encode.py [rounds]``.
+"""Measure the encoder beside upstream's, in one process: ``python tests/bench/encode.py [rounds]``.
 
-Prints CPU time per item in microseconds, best and median of the rounds (default 15), and the ratio
-of the medians. A batch has 512 items, as in the pipeline. With unique values every text is new and
-no batch is encoded twice, so caches do not help.
+Prints CPU time per item in microseconds, best and median of the rounds (default 15), and upstream's median over ours.
+A batch is 512 items, as the pipeline makes them. With unique values every text differs from all before, and no batch is
+encoded twice: nothing that is remembered helps.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def logs(*, unique: bool) -> list[ReadableLogRecord]:
 
 
 def metrics() -> Any:
-    """BATCH points: half counters, half histograms of eleven buckets."""
+    """Half counters, half histograms of eleven buckets, as many points as a batch of the others has items."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], resource=RESOURCE).get_meter("shop")
     for i in range(BATCH // 2):
@@ -149,21 +149,21 @@ def metrics() -> Any:
 
 
 def measure(
-    title: str, make: Callable[[], Any], own: Callable[[Any], Any], upstream: Callable[[Any], Any], rounds: int
+    title: str, make: Callable[[], Any], ours: Callable[[Any], Any], theirs: Callable[[Any], Any], rounds: int
 ) -> None:
-    """Print one line. Both encoders alternate, with a new batch for each round and encoder."""
-    taken: dict[Callable[[Any], Any], list[float]] = {own: [], upstream: []}
-    for _, encode in itertools.product(range(rounds), (own, upstream)):
+    """Print one line. Batches are new for each round and encoder, both run in turns."""
+    taken: dict[Callable[[Any], Any], list[float]] = {ours: [], theirs: []}
+    for _, encode in itertools.product(range(rounds), (ours, theirs)):
         batch = make()
         start = time.thread_time()
         encoded = encode(batch)
-        if encode is upstream:
+        if encode is theirs:
             encoded.SerializeToString()
         taken[encode].append((time.thread_time() - start) / BATCH * 1e6)
-    best, median = min(taken[own]), statistics.median(taken[own])
-    other = statistics.median(taken[upstream])
+    best, median = min(taken[ours]), statistics.median(taken[ours])
+    other = statistics.median(taken[theirs])
     print(
-        f"{title:<28} otel-distro {best:6.2f} best {median:6.2f} median   upstream {min(taken[upstream]):6.2f} {other:6.2f}   {other / median:5.1f}x"
+        f"{title:<28} ours {best:6.2f} best {median:6.2f} median   upstream {min(taken[theirs]):6.2f} {other:6.2f}   {other / median:5.1f}x"
     )
 
 

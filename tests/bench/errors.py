@@ -1,9 +1,8 @@
-"""Measure the cost of an exception: in a span, captured, logged, in a future, or unobserved.
+"""What an exception costs: left by a span, captured, logged, in a future, described, and caught with nobody looking.
 
     python tests/bench/errors.py [--rounds 5]
 
-Prints microseconds of CPU time of the calling thread, the median of the rounds, first with the SDK
-alone. Nothing is exported.
+Microseconds of CPU of the calling thread, the median of rounds; with the SDK alone first. Nothing is sent.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ DEPTH = 3
 
 
 def fail(depth: int = DEPTH) -> None:
-    """Raise an exception some frames deeper."""
+    """Raise some frames down."""
     if depth:
         fail(depth - 1)
     raise ValueError("no stock")
 
 
 def on_span() -> None:
-    """Leave a span with an exception."""
+    """Leave a span by an exception."""
     try:
         with TRACER.start_as_current_span("work"):
             fail()
@@ -72,7 +71,7 @@ def described() -> None:
 
 
 def in_future() -> None:
-    """Set it in a future and read it there."""
+    """Put it into a future and read it there."""
     future: Future[None] = Future()
     try:
         fail()
@@ -93,7 +92,7 @@ def cost(work: Callable[[], None]) -> float:
 
 
 def table(title: str, works: tuple[Callable[[], None], ...], rounds: int) -> None:
-    """Print the median for each kind."""
+    """Print the median of each."""
     rows = {work.__name__: [cost(work) for _ in range(rounds)] for work in works}
     print(title, *(f"{name} {statistics.median(found):.1f}" for name, found in rows.items()), sep="\n  ")
 

@@ -1,9 +1,9 @@
-"""Measure one collection of process and host metrics, and upstream's if it is installed.
+"""Print the processor time of one collection of process and host metrics: ours, and upstream's where it is installed.
 
     python tests/bench/process_metrics.py [CYCLES]
 
-Prints CPU time. Reading the values may take at most 1 ms, else the exit status is 1. The time that
-the SDK needs to aggregate the points is the same for both.
+Ours may take at most 1 ms to read; the exit status is 1 where it takes more. What the SDK needs to aggregate the points is
+the same for everybody's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMIT = 1.0
 
 
 def median(work: Callable[[], object], cycles: int) -> float:
-    """Return the median of CPU time in milliseconds, which other load disturbs least."""
+    """Return milliseconds of processor time: the median, which other programs of the machine disturb least."""
     times = []
     for _ in range(cycles):
         start = time.process_time_ns()

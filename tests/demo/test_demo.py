@@ -1,4 +1,4 @@
-"""The demo application, run as a user runs it: ``python -m demo`` with real processes."""
+"""The demo application, run as a user runs it: ``python -m demo``, all its processes real."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MARKER = "DEMO_TEST_RUN"
+MARK = "DEMO_TEST_RUN"
 
-# Creates a file with the name of the service when the interpreter runs its exit handlers.
+# Leaves a file named like the service when the interpreter runs its exit handlers.
 SITECUSTOMIZE = """
 import atexit, os, pathlib
 atexit.register(lambda: pathlib.Path(__file__).with_name(os.environ.get("OTEL_SERVICE_NAME", "runner")).touch())
@@ -27,23 +27,20 @@ atexit.register(lambda: pathlib.Path(__file__).with_name(os.environ.get("OTEL_SE
 
 
 class Run:
-    """One run of the demo with its files in ``data``.
-
-    Its processes are found by a marker in their environment.
-    """
+    """One run of the demo with its files in ``data``; its processes are found by a mark in their environment."""
 
     def __init__(self, data: Path, *arguments: str) -> None:
         self.data = data
         self.url = ""
         self.exits = data / "exits"
-        self._marker = uuid.uuid4().hex
+        self._mark = uuid.uuid4().hex
         self.exits.mkdir(parents=True)
         (self.exits / "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="utf-8")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
         self.runner = subprocess.Popen(
             [sys.executable, "-m", "demo", "--data", str(data), "--quiet", *arguments],
             cwd=ROOT,
-            env={**environment, MARKER: self._marker, "PYTHONPATH": str(self.exits)},
+            env={**environment, MARK: self._mark, "PYTHONPATH": str(self.exits)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -55,31 +52,31 @@ class Run:
         return self
 
     def read_until(self, words: str) -> str:
-        """Return the first line of standard output that contains ``words``."""
+        """Return the line of standard output that has these words."""
         assert self.runner.stdout
         return next(line for line in self.runner.stdout if words in line)
 
     def processes(self) -> list[psutil.Process]:
-        """Return the processes of this run that are alive."""
-        return [process for process in psutil.process_iter() if self._belongs_to_run(process)]
+        """Return the processes of this run that live."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
 
-    def _belongs_to_run(self, process: psutil.Process) -> bool:
+    def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get(MARKER) == self._marker
+            return process.environ().get(MARK) == self._mark
         except psutil.Error:
             return False
 
     def answers(self) -> dict[tuple[str, int], int]:
-        """Return the number of responses of the shop by route and status."""
+        """Return what the shop answered, by route and status."""
         rows = json.loads((self.data / "answers.json").read_text(encoding="utf-8"))
         return {(row["route"], row["status"]): row["count"] for row in rows}
 
     def log(self, name: str) -> str:
-        """Return the log of one process."""
+        """Return what one process logged."""
         return (self.data / f"{name}.log").read_text(encoding="utf-8")
 
     def close(self) -> None:
-        """Kill the processes that a failed test left running."""
+        """End what a failed test left behind."""
         for process in self.processes():
             process.kill()
         self.runner.communicate()
@@ -106,20 +103,20 @@ def kept(tmp_path: Path) -> Iterator[Run]:
         run.close()
 
 
-def test_demo_run_ends_with_status_0_and_a_summary(run: Run) -> None:
-    """It ends with status 0, a summary of the business, and nothing on standard error."""
+def test_ends_by_itself(run: Run) -> None:
+    """The run ends with status 0, a summary of the business, and nothing on standard error."""
     assert (run.runner.returncode, run.stderr) == (0, "")
     assert re.search(r"^requests: \d+, 0 with an unexpected answer$", run.stdout, re.MULTILINE)
     assert re.search(r"^orders:   \d+ placed, \d+ refused, \d+ out of stock, \d+ failed$", run.stdout, re.MULTILINE)
 
 
-def test_demo_run_leaves_no_process_behind(run: Run) -> None:
-    """When the runner has ended, its children have ended, too."""
+def test_leaves_no_process_behind(run: Run) -> None:
+    """When the runner has ended, so have its children."""
     assert run.processes() == []
 
 
-def test_demo_processes_have_service_names_and_run_exit_handlers(run: Run) -> None:
-    """Each child has a service name of its own, and exit handlers run in all processes."""
+def test_every_process_has_a_name_and_an_orderly_end(run: Run) -> None:
+    """Each child has a service name of its own, and exit handlers run in all of them."""
     assert {path.name for path in run.exits.iterdir() if path.suffix == "" and path.is_file()} == {
         "payments",
         "runner",
@@ -128,8 +125,8 @@ def test_demo_processes_have_service_names_and_run_exit_handlers(run: Run) -> No
     }
 
 
-def test_demo_run_covers_every_route_and_status(run: Run) -> None:
-    """Three seconds produce every route with every status that it can answer."""
+def test_serves_every_route(run: Run) -> None:
+    """Three seconds are enough to see every route with every status it can give."""
     assert set(run.answers()) == {
         ("GET /products", 200),
         ("GET /products/{number}", 200),
@@ -166,21 +163,21 @@ def test_demo_run_covers_every_route_and_status(run: Run) -> None:
         r"INFO    shop: the shop is closed",
     ],
 )
-def test_demo_log_has_successes_and_failures(run: Run, line: str) -> None:
-    """Successes and failures are in the shop's log, failures with a traceback."""
+def test_logs_what_happens(run: Run, line: str) -> None:
+    """What goes well and what goes wrong is in the shop's log, with the trace where there is one."""
     assert re.search(line, run.log("shop"))
 
 
-def test_demo_writes_receipts_mails_and_report(run: Run) -> None:
-    """Each placed order has a receipt, most have a mail, and there is a sales report."""
+def test_writes_its_files(run: Run) -> None:
+    """There is a receipt for every order that was placed, a mail for most, and a sales report."""
     placed = run.answers()["POST /orders", 201]
     assert len(list((run.data / "receipts").iterdir())) == placed
     assert 0 < len(list((run.data / "outbox").iterdir())) < placed
     assert isinstance(json.loads((run.data / "reports" / "sales.json").read_text(encoding="utf-8")), list)
 
 
-def test_demo_seed_decides_the_orders_at_any_rate(run: Run, tmp_path: Path) -> None:
-    """The same seed gives the same responses at six times the rate; another seed gives others."""
+def test_one_seed_sells_the_same_at_any_pace(run: Run, tmp_path: Path) -> None:
+    """The same seed gives the same answers at six times the speed; another seed gives others."""
 
     def orders(data: str, *arguments: str) -> list[int]:
         again = Run(tmp_path / data, "--seconds=0.5", "--requests-per-second=60", *arguments)
@@ -195,7 +192,7 @@ def test_demo_seed_decides_the_orders_at_any_rate(run: Run, tmp_path: Path) -> N
     assert orders("other", "--seed=2") != first
 
 
-def test_demo_keep_serves_until_sigterm(kept: Run) -> None:
+def test_keeps_serving_until_it_is_stopped(kept: Run) -> None:
     """With ``--keep`` the shop answers until SIGTERM, which ends all processes with status 0."""
     with urllib.request.urlopen(f"{kept.url}/products", timeout=10) as answer:
         assert len(json.load(answer)) == 7
@@ -204,8 +201,8 @@ def test_demo_keep_serves_until_sigterm(kept: Run) -> None:
     assert (kept.runner.returncode, kept.stderr, kept.processes()) == (0, "", [])
 
 
-def test_demo_children_end_when_the_runner_is_killed(kept: Run) -> None:
-    """A killed runner leaves no orphans: the services close the shop and end."""
+def test_children_end_when_the_runner_is_killed(kept: Run) -> None:
+    """A runner that is killed leaves no orphans: the services close the shop and end."""
     children = psutil.Process(kept.runner.pid).children()
     kept.runner.kill()
     _, alive = psutil.wait_procs(children, timeout=30)
@@ -213,8 +210,8 @@ def test_demo_children_end_when_the_runner_is_killed(kept: Run) -> None:
     assert "the shop is closed" in kept.log("shop")
 
 
-def test_demo_port_in_use_prints_one_line(kept: Run, tmp_path: Path) -> None:
-    """A port in use gives one line and status 1, and no process is left."""
+def test_a_port_in_use_is_one_clear_line(kept: Run, tmp_path: Path) -> None:
+    """A port that is taken gives one line and status 1, and no process stays."""
     port = kept.url.rpartition(":")[2]
     second = Run(tmp_path / "second", "--port", port)
     try:
@@ -226,8 +223,8 @@ def test_demo_port_in_use_prints_one_line(kept: Run, tmp_path: Path) -> None:
         second.close()
 
 
-def test_demo_source_has_no_telemetry_code() -> None:
-    """The program has no telemetry code except business events and the service names."""
+def test_does_not_know_that_it_is_observed() -> None:
+    """The program has no line of telemetry, but for its business events and the names that the runner gives its children."""
     words = re.compile(r"otel|telemetry|instrument|tracer|\bspans?\b|\bmeters?\b", re.IGNORECASE)
     found = [
         line.strip()
