@@ -34,8 +34,8 @@ BANNED = re.compile(
     r"""\b(
     told | tells? | telling | whoever | nobody | somebody | anybody | everybody | ours | anew | as\ ever | such\ an?\ one
     | lanes? | shelf | shelves | allowance | gathering | ears? | hear[sd]? | quicken(s|ed)?
-    | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | hand(s|ed|ing)?\ on | (has|have|had)\ come | lies
-    | stands?\ (in|on|at|before|after|behind|beside|there) | costs?\ a\ line | life\ goes\ on | goes\ its\ way
+    | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | hand(s|ed|ing)?\ on | lies(?!\ between)
+    | stands?\ (in(?!\ for)|on|at|before|after|behind|beside|there) | costs?\ a\ line | life\ goes\ on | goes\ its\ way
     | is\ said | are\ said | be\ said | is\ (?-i:none) | comes\ to\ light
     )\b""",
     re.VERBOSE | re.IGNORECASE,
