@@ -1,4 +1,4 @@
-"""``python -m collector`` writes ``collector/redaction.yaml``; with ``--check`` it only says whether that would change it."""
+"""``python -m collector`` writes ``collector/redaction.yaml``; with ``--check`` it compares it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ FILE = Path(__file__).parent / "redaction.yaml"
 
 
 def main(arguments: Sequence[str] | None = None, file: Path = FILE) -> int:
-    """Write the file, or with ``--check`` compare it; return the exit status, 1 if it differs.
+    """Write the file, or compare it with ``--check``; return the exit status, 1 if it differs.
 
     Args:
         arguments: The command line without the program's name; that of the process by default.
         file: The file to write.
     """
     parser = argparse.ArgumentParser(prog="python -m collector", description="Write the redaction of the Collector.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is not as generated")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the file differs from the generated text"
+    )
     check = parser.parse_args(arguments).check
     wanted = generate()
     if not check:
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, file: Path = FILE) -> int:
         return 0
     if file.is_file() and file.read_text(encoding="utf-8") == wanted:
         return 0
-    print(f"{file} is not what python -m collector writes", file=sys.stderr)
+    print(f"{file} differs from the generated text: run python -m collector", file=sys.stderr)
     return 1
 
 

@@ -1,10 +1,11 @@
-"""The redaction processor of the Collector, derived from the tables of :mod:`otel_distro.redaction`.
+"""The Collector's redaction processor, derived from the tables of :mod:`otel_distro.redaction`.
 
-The words of keys and the shapes of tokens are those of :mod:`otel_distro.redaction.table`. What stands here is what the
-Collector needs on its own: keys that it need not look at, shapes that the SDK finds with code instead of a pattern, and
-stricter shapes where the SDK looks at the characters around a token, which Go's expressions cannot.
+The words of keys and the shapes of tokens are those of :mod:`otel_distro.redaction.table`. This
+module adds what only the Collector needs: keys that need no check, patterns for shapes that the SDK
+finds with code, and stricter patterns where the SDK checks the characters around a token, which
+regular expressions of Go cannot.
 
-Every shape begins with a literal: only then does Go's matcher pass over a text without that literal at little cost.
+Every shape begins with a literal: Go's matcher skips a text without that literal at little cost.
 """
 
 from __future__ import annotations
@@ -32,16 +33,21 @@ HARMLESS_KEYS: Final = _words(
     "code.function code.function.name code.namespace code.filepath code.file.path code.lineno code.line.number "
     "otel.component.name otel.component.type otel.scope.name otel.scope.version otel.status_code"
 )
-"""Attributes of the semantic conventions that can hold no secret: most of what a span carries."""
+"""Attributes of the semantic conventions that cannot hold a secret: most attributes of a span."""
 
 PLURAL_WORDS: Final = frozenset({"credentials"})
-"""Of :data:`~otel_distro.redaction.table.COUNTABLE_WORDS` those that are no count in practice: a pattern cannot see that a
-value is a number."""
+"""The :data:`~otel_distro.redaction.table.COUNTABLE_WORDS` that are never counts in practice.
+
+A pattern of keys cannot check that a value is a number.
+"""
 
 _SECOND_WORDS: Final = re.compile(
     r"(?<=[a-z])(?=(?:access|card|code|cookie|id|key|number|password|request|response|security|string|time|url)+$)"
 )
-"""Where a word of the table, written there without its gaps, may be joined: `session-id`, `shared_access_key`."""
+"""Where a word of the table may have a separator: `session-id`, `shared_access_key`.
+
+The table has the words without separators.
+"""
 
 SHAPES: Final = {
     **{begin: (begin + r"[A-Za-z0-9]{20,}",) for begin in ("sk_live_", "sk_test_", "rk_live_", "rk_test_")},
@@ -52,41 +58,47 @@ SHAPES: Final = {
     "glc_": (r"glc_[A-Za-z0-9+/=]{30,}",),
     "hooks.slack": (r"hooks\.slack(?:-gov)?\.com/[a-z]+/[\w/-]{8,}",),
 }
-"""How tokens of the table begin -> what the Collector looks for in place of the table's shape: longer, as it cannot see
-whether a word ends before them, or without branches."""
+"""Prefix of a token in the table -> the Collector's patterns in place of the table's shape.
+
+They are longer, because the Collector cannot check for a word boundary before them, or without
+branches.
+"""
 
 FURTHER_SHAPES: Final = (
     r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*",
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?",
-    # User and password of an address; not the gaps of a template.
+    # User and password in a URL, but not the placeholders of a template.
     r'://[^/\s:@?#{}<>*"\[]*:(?:[^\s@/?{}<>*"]+|[^0-9:\s@/?{}<>*"][^\s@?{}<>*"]*)@',
     r"Bearer [A-Za-z0-9._~+/-]{4,}[0-9._~+/=-][A-Za-z0-9._~+/=-]{2,}",
     r"Basic [A-Za-z0-9+/]{16,}={0,2}",
     r"""Cookie: [\w.-]+=[^\n"']+""",
     *(rf'--{flag}(?:=|","| )[^\s",-][^\s",]*' for flag in ("password", "token", "api-key")),
 )
-"""Shapes that the SDK finds with code (:mod:`otel_distro.redaction.text`)."""
+"""Patterns of shapes that the SDK finds with code (:mod:`otel_distro.redaction.text`)."""
 
 NAMES: Final = _words(
     "password Password PASSWORD passwd Passwd PASSWD passphrase secret Secret SECRET token Token TOKEN api_key api-key "
     "apikey apiKey ApiKey API_KEY access_key accessKey ACCESS_KEY AccountKey authorization Authorization cookie Cookie "
     "session_id sessionid Signature sig Pwd"
 )
-"""Keys within a text whose value is hidden, as they are written most: an expression for all cases begins with no literal."""
+"""Keys within a text whose value is masked, in their usual spellings.
+
+A case-insensitive pattern would not begin with a literal.
+"""
 
 NAMED_VALUE: Final = (
     r"(?:\]|%5D)?(?:"
     r"""(?:=|%3D)(?:[^/.&;#\s,()"'{}]+(?:[&;#]|$)"""  # in a query or a form
-    r"""|\\?["'][^"'\\]+"""  # between quotes
-    r"""|[^/\s"'&;,()]*[0-9][^\s"'&;,()]{2,})"""  # with a digit in it, as the name of a variable seldom has
+    r"""|\\?["'][^"'\\]+"""  # in quotes
+    r"""|[^/\s"'&;,()]*[0-9][^\s"'&;,()]{2,})"""  # with a digit in it, unlike most names of variables
     r"""|\\?["']: ?(?:\\?["']){1,2}[^"'\\]+"""  # in JSON
     r"|>[^<]+)"  # in XML
 )
-"""What follows one of :data:`NAMES`."""
+"""The pattern of a value that follows one of :data:`NAMES`."""
 
 _HEADER: Final = """\
 # Generated by `python -m collector` from the tables of otel_distro/redaction and from collector/redaction.py: edit those.
-# It masks secrets in what SDKs without a redaction of their own send. The Collector reads it beside config.yaml:
+# It masks secrets in telemetry of SDKs without redaction. The Collector reads it together with config.yaml:
 #   otelcol --config=config.yaml --config=redaction.yaml
 
 processors:
@@ -108,8 +120,8 @@ def generate() -> str:
             [_mentions_a_secret()],
         ),
         ("Keys that end with a secret word: the whole value is masked.", "blocked_key_patterns", secret_keys()),
-        ("Values that stay as they are: empty ones, booleans, masks.", "allowed_values", [_harmless_value()]),
-        ("Shapes that are masked wherever a value or a text contains them.", "blocked_values", secret_shapes()),
+        ("Values that are never masked: empty ones, booleans, masks.", "allowed_values", [_harmless_value()]),
+        ("Shapes that are masked anywhere in a value or a text.", "blocked_values", secret_shapes()),
     )
     return _HEADER + "".join(_yaml_list(*each) for each in lists)
 
@@ -120,14 +132,14 @@ def secret_keys() -> list[str]:
     alone = "|".join(sorted("[^a-z]?".join(_SECOND_WORDS.split(word)) for word in words))
     camel = "|".join(_camel(word) for word in table.GLUED_ENDS)
     return [
-        rf"(?i)(?:^|[^a-z])(?:{alone})$",  # however it is written: `X-Api-Key`, `DB_PASSWORD`
+        rf"(?i)(?:^|[^a-z])(?:{alone})$",  # in any spelling: `X-Api-Key`, `DB_PASSWORD`
         rf"[a-z0-9](?:{camel})$",  # `dbPassword`
         *(f"{word}$" for word in table.GLUED_ENDS),  # `jsessionid`
     ]
 
 
 def secret_shapes() -> list[str]:
-    """Return the patterns of what is masked within values."""
+    """Return the patterns that are masked within values."""
     return list(map(_without_classes, _secret_shapes()))
 
 
@@ -140,16 +152,19 @@ def _secret_shapes() -> Iterator[str]:
 
 
 def _without_lookaround(shape: str) -> str:
-    """Return the shape without what Go's expressions cannot do; every character of the token stays in it."""
+    """Return the shape without lookarounds, which Go does not support.
+
+    Every character of the token stays in the pattern.
+    """
     plain = re.sub(r"\(\?<?!\[A-Za-z0-9\]\)", "", shape)
     plain = re.sub(r"\((?!\?)(.*)\)$", r"\1", plain)
     if "(?<" in plain or "(?=" in plain or "(?!" in plain:
-        raise ValueError(f"{shape!r} cannot be written as an expression of Go: give it an entry in SHAPES")
+        raise ValueError(f"{shape!r} is not a regular expression of Go: add an entry to SHAPES")
     return plain
 
 
 def _without_classes(shape: str) -> str:
-    r"""Return the shape with ``\w`` within brackets written out: it means ASCII in Go and more than that in Python."""
+    r"""Return the shape with ``\w`` in brackets written out: ASCII in Go, Unicode in Python."""
     return re.sub(r"\[\\w([^\]]*)\]", r"[0-9A-Za-z_\1]", shape)
 
 

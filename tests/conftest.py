@@ -1,4 +1,4 @@
-"""What holds in every test: no settings of telemetry from outside, and no error of ours that was swallowed unnoticed."""
+"""Rules for every test: no telemetry settings from outside, and no unnoticed internal errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _starts_processes(module: ModuleType) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests of modules that start processes as ``process``: `make test-fast` leaves them out."""
+    """Mark tests of modules that start processes as ``process``: `make test-fast` skips them."""
     for item in items:
         if isinstance(item, pytest.Function) and _starts_processes(item.module):
             item.add_marker("process")
@@ -37,7 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def signals() -> None:
-    """Take back what a shell's `&`, nohup or xdist did: programs under test would inherit signals that are ignored."""
+    """Restore SIGINT and SIGHUP, which a shell's `&`, nohup or xdist ignore.
+
+    Programs under test would inherit the ignored signals.
+    """
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
@@ -45,7 +48,7 @@ def signals() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of OpenTelemetry but those that tell the tests themselves where something is."""
+    """Remove all variables of OpenTelemetry except those that configure the tests themselves."""
     for name in list(os.environ):
         if name.startswith(("OTEL_", "_OTEL_")) and not name.startswith("OTEL_DISTRO_TEST_"):
             monkeypatch.delenv(name)
@@ -53,13 +56,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def swallowed() -> Iterator[list[str]]:
-    """The errors of ours that were kept from the application in this test; one that the test did not clear fails it."""
+    """The internal errors that the distribution swallowed in this test.
+
+    The test fails if it does not clear the list.
+    """
     seen: list[str] = []
 
-    def listen(what: str, error: BaseException) -> None:
+    def record(what: str, error: BaseException) -> None:
         seen.append(f"{what}: {type(error).__name__}: {error}")
 
-    diagnostics.listeners.append(listen)
+    diagnostics.listeners.append(record)
     yield seen
-    diagnostics.listeners.remove(listen)
-    assert not seen, "an error of ours was swallowed"
+    diagnostics.listeners.remove(record)
+    assert not seen, "the distribution swallowed an internal error"

@@ -1,4 +1,4 @@
-"""A receiver and a launcher for every test, and the check that what runs is what is built from this tree."""
+"""Fixtures: a receiver and a launcher per test, and a check of the installed package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _without_embedding = pytest.StashKey[int]()
 
 @pytest.fixture(scope="session", autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The package as users have it: installed, not editable, and of this tree. Fails, and says how to install it."""
+    """Check that the package under test is installed, not editable, and built from this tree.
+
+    Fails with the command that installs it.
+    """
     folder = tmp_path_factory.mktemp("elsewhere")
     found = subprocess.run([sys.executable, "-c", _WHERE], cwd=folder, capture_output=True, text=True, check=False)
     remedy = "run `pip install --force-reinstall --no-deps .` in the environment of the tests"
@@ -34,9 +37,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.fail(f"otel-distro is not installed: {remedy}", pytrace=False)
     package, site = map(Path, json.loads(found.stdout))
     if not package.is_relative_to(site) or not (site / "otel_distro.pth").is_file():
-        pytest.fail(
-            f"otel-distro is installed editable, which is not the way in that is tested: {remedy}", pytrace=False
-        )
+        pytest.fail(f"otel-distro is installed editable, so its .pth file would not be tested: {remedy}", pytrace=False)
     for source in [*(ROOT / "otel_distro").rglob("*.py"), ROOT / "otel_distro.pth"]:
         copy = site / source.relative_to(ROOT)
         if not copy.is_file() or copy.read_bytes() != source.read_bytes():
@@ -45,22 +46,25 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """An empty receiver on a free port."""
-    running = Receiver()
-    yield running
-    running.stop()
+    """A receiver on a free port that has received nothing yet."""
+    started = Receiver()
+    yield started
+    started.stop()
 
 
 @pytest.fixture
 def launcher(tmp_path: Path, receiver: Receiver) -> Iterator[Launcher]:
-    """Programs in a folder of the test's own, with telemetry to ``receiver``."""
-    running = Launcher(tmp_path, receiver.endpoint)
-    yield running
-    running.close()
+    """A launcher whose programs run in the folder of the test and export to ``receiver``."""
+    made = Launcher(tmp_path, receiver.endpoint)
+    yield made
+    made.close()
 
 
 def can_embed() -> bool:
-    """Return whether a program can be built here that embeds this Python: compiler, header and shared library."""
+    """Return whether a program that embeds this Python can be built here.
+
+    It needs a C compiler, Python.h and the shared library.
+    """
     library = Path(sysconfig.get_config_var("LIBDIR"), f"libpython{sysconfig.get_config_var('LDVERSION')}.so")
     return bool(shutil.which("cc")) and Path(sysconfig.get_path("include"), "Python.h").is_file() and library.is_file()
 
@@ -71,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take the ring ``embedded`` out where no program can be built that embeds this Python."""
+    """Deselect tests marked ``embedded`` where no program that embeds Python can be built."""
     ring = [item for item in items if item.get_closest_marker("embedded")]
     if ring and not can_embed():
         items[:] = [item for item in items if item not in ring]
@@ -80,8 +84,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line what could not be built."""
+    """Report how many tests of embedded interpreters were deselected."""
     if number := config.stash.get(_without_embedding, 0):
         terminalreporter.write_line(
-            f"{number} tests of embedded interpreters not run: they need cc, Python.h and the shared libpython"
+            f"{number} tests of embedded interpreters deselected: they need cc, Python.h and the shared libpython"
         )

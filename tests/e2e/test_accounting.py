@@ -1,4 +1,4 @@
-"""What the program made is what arrived and what it reported as lost, item by item."""
+"""Every item that a program creates is either received or counted as lost."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ _PATHS = {"/v1/traces": b"poison", "/v1/logs": b"poison"}
 
 
 def outcomes(receiver: Receiver, metric: schema.Metric) -> Counter[str]:
-    """Return what a counter of ours last told, by ``error.type``; empty for what went well."""
+    """Return the last values of a counter by ``error.type``, which is empty for success."""
     counts: Counter[str] = Counter()
     for point in receiver.series(metric.name):
         counts[str(point.attributes.get(schema.ERROR_TYPE.name, ""))] += int(point.value)
     return +counts
 
 
-def check_books(receiver: Receiver, made: int) -> dict[str, Counter[str]]:
-    """Check that made = arrived + reported, for spans and logs; return what became of them."""
-    books = {}
+def check_accounting(receiver: Receiver, made: int) -> dict[str, Counter[str]]:
+    """Check that created = received + lost, for spans and logs; return the counts by outcome."""
+    outcome_by_signal = {}
     for signal, arrived in (("traces", len(receiver.spans())), ("logs", len(receiver.logs()))):
         processed = outcomes(receiver, schema.SDK_PROCESSED[signal])
         exported = outcomes(receiver, schema.SDK_EXPORTED[signal])
         assert processed == {"": made}
         assert exported.total() == made
         assert exported[""] == arrived
-        books[signal] = exported
+        outcome_by_signal[signal] = exported
     assert receiver.total(schema.SDK_SPAN_STARTED.name) == receiver.total(schema.SDK_LOG_CREATED.name) == made
-    return books
+    return outcome_by_signal
 
 
-def test_rejected_and_refused(launcher: Launcher, receiver: Receiver) -> None:
-    """Items that the collector rejects or refuses are counted as that, the others as sent; points, too."""
+def test_accounting_collector_rejects_items_counts_each_by_reason(launcher: Launcher, receiver: Receiver) -> None:
+    """Items in a partial success or a refused request are counted by reason, others as exported.
+
+    This holds for data points, too.
+    """
     refused: Counter[str] = Counter()
     metric_bodies: list[int] = []
 
-    def judge(path: str, body: bytes) -> tuple[int, int]:
+    def respond(path: str, body: bytes) -> tuple[int, int]:
         if path in _PATHS and _PATHS[path] in body:
             refused[path] += 1
             return 400, 0
@@ -52,23 +55,26 @@ def test_rejected_and_refused(launcher: Launcher, receiver: Receiver) -> None:
             return 200, 2 * (len(metric_bodies) == 1)
         return 200, 0
 
-    receiver.judge = judge
+    receiver.respond = respond
     ended = launcher.run("accountant.py", "refused")
-    assert ended.status == 0
-    books = check_books(receiver, 300)
-    assert books["traces"] == books["logs"] == {"": 297, "HTTP 400 Bad Request": 3}
+    assert ended.returncode == 0
+    counted = check_accounting(receiver, 300)
+    assert counted["traces"] == counted["logs"] == {"": 297, "HTTP 400 Bad Request": 3}
     assert all(refused.values())
-    # What the last collection tells of points are those of the requests before it.
+    # The last collection counts the points of the requests before it.
     points = outcomes(receiver, schema.SDK_EXPORTED["metrics"])
     assert points["rejected"] == 2
     assert points[""] + 2 == metric_bodies[-1]
-    refusals = [line for line in ended.ours() if "refused by" in line]
+    refusals = [line for line in ended.diagnostics() if "refused by" in line]
     assert len(refusals) == 2
-    assert len([line for line in ended.ours() if "partial success" in line]) == 1
+    assert len([line for line in ended.diagnostics() if "partial success" in line]) == 1
 
 
-def test_dropped_by_size_and_age(launcher: Launcher, receiver: Receiver) -> None:
-    """A collector that is away for long costs what does not fit and what is too old; each is counted; few lines say it."""
+def test_accounting_spool_limits_exceeded_counts_dropped_items(launcher: Launcher, receiver: Receiver) -> None:
+    """During a long outage, items beyond the spool's size and age limits are dropped and counted.
+
+    Each cause is printed once.
+    """
     receiver.status = 503
     program = launcher.serve(
         *("accountant.py", "away"),
@@ -83,7 +89,7 @@ def test_dropped_by_size_and_age(launcher: Launcher, receiver: Receiver) -> None
     receiver.status = 200
     (launcher.folder / "back").touch()
     assert program.wait() == 0
-    for exported in check_books(receiver, 230).values():
+    for exported in check_accounting(receiver, 230).values():
         assert set(exported) <= {"", "size", "age"}
         assert exported["size"]
         assert exported["age"]

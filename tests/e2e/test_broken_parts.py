@@ -1,4 +1,4 @@
-"""Parts that are broken, missing or too old: one line on each, and everything else is told."""
+"""A broken, missing or outdated component prints one line; all other telemetry arrives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.programs import INSTRUMENT, RUN, Launcher, Way, fake_package
+from tests.support.programs import INSTRUMENT, RUN, Command, Launcher, fake_package
 
 if TYPE_CHECKING:
     from tests.support.receiver import Receiver
@@ -26,14 +26,14 @@ class Fake(BaseInstrumentor):
 """
 
 
-def check_told(receiver: Receiver) -> None:
+def check_all_signals_arrived(receiver: Receiver) -> None:
     """Check that all three signals of ``talker.py`` arrived."""
     assert len(receiver.logs("talking")) == 1
     assert len(receiver.spans("SELECT")) == 1
     assert receiver.points("process.memory.usage")
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
@@ -44,80 +44,88 @@ def check_told(receiver: Receiver) -> None:
     ],
     ids=["patch", "import", "dependency", "name"],
 )
-def test_a_broken_instrumentor(source: str, problem: str, way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """It is told in one line that names it, counted, and nothing else is lost."""
+def test_instrumentor_that_fails_to_load_prints_one_line_and_is_counted(
+    source: str, problem: str, command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """One line names the instrumentor, a metric counts it, and no other telemetry is lost."""
     path = fake_package(
         launcher.folder / "fake", "broken", "1.0", source, ["[opentelemetry_instrumentor]", "broken = broken:Fake"]
     )
-    told = launcher.run("talker.py", "7", way=way, PYTHONPATH=str(path))
-    assert (told.status, told.stdout) == (7, "begin\nend\n")
-    (line,) = told.ours()
+    traced = launcher.run("talker.py", "7", command=command, PYTHONPATH=str(path))
+    assert (traced.returncode, traced.stdout) == (7, "begin\nend\n")
+    (line,) = traced.diagnostics()
     assert line.startswith("otel-distro: instrumentor broken")
     assert problem in line
-    check_told(receiver)
+    check_all_signals_arrived(receiver)
     assert receiver.total("otel_distro.instrumentor.failures", otel_distro_instrumentor_name="broken") == 1
 
 
-def test_an_instrumentor_whose_library_is_missing(launcher: Launcher, receiver: Receiver) -> None:
-    """It is left out without a word, as every instrumentor whose library the user does not have."""
+def test_instrumentor_with_a_missing_library_is_skipped_silently(launcher: Launcher, receiver: Receiver) -> None:
+    """An instrumentor whose library is not installed is skipped without a message."""
     source = INSTRUMENTOR.format(dependencies="'a-library-that-is-not-there >= 1',", instrument="print('patched')")
     path = fake_package(
         launcher.folder / "fake", "lonely", "1.0", source, ["[opentelemetry_instrumentor]", "lonely = lonely:Fake"]
     )
-    told = launcher.run("talker.py", "7", PYTHONPATH=str(path))
-    assert (told.status, told.stdout, told.ours()) == (7, "begin\nend\n", [])
-    check_told(receiver)
+    traced = launcher.run("talker.py", "7", PYTHONPATH=str(path))
+    assert (traced.returncode, traced.stdout, traced.diagnostics()) == (7, "begin\nend\n", [])
+    check_all_signals_arrived(receiver)
 
 
-def test_an_instrumentor_of_others_is_loaded(launcher: Launcher, receiver: Receiver) -> None:
-    """An instrumentor that we do not know patches at the start, as under upstream's distribution."""
+def test_instrumentor_of_another_package_patches_at_start(launcher: Launcher, receiver: Receiver) -> None:
+    """An instrumentor that the distribution does not know patches at start, as in upstream's."""
     source = INSTRUMENTOR.format(dependencies="", instrument="print('patched', flush=True)")
     path = fake_package(
         launcher.folder / "fake", "welcome", "1.0", source, ["[opentelemetry_instrumentor]", "welcome = welcome:Fake"]
     )
-    told = launcher.run("talker.py", "7", PYTHONPATH=str(path))
-    assert told.stdout.count("patched\n") == 1
-    assert told.ours() == []
-    check_told(receiver)
+    traced = launcher.run("talker.py", "7", PYTHONPATH=str(path))
+    assert traced.stdout.count("patched\n") == 1
+    assert traced.diagnostics() == []
+    check_all_signals_arrived(receiver)
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_a_library_at_an_unsupported_version(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """It gives one line with what is installed and what is supported; the rest of the program is told."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_library_at_an_unsupported_version_prints_one_line(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """One line names the installed and the supported version; other telemetry still arrives."""
     path = fake_package(launcher.folder / "fake", "flask", "0.1", "Flask = None")
-    told = launcher.run("-c", "import flask, logging; logging.warning('talking')", way=way, PYTHONPATH=str(path))
-    assert told.status == 0
-    (line,) = told.ours()
+    traced = launcher.run(
+        "-c", "import flask, logging; logging.warning('talking')", command=command, PYTHONPATH=str(path)
+    )
+    assert traced.returncode == 0
+    (line,) = traced.diagnostics()
     assert line.startswith("otel-distro: flask is not instrumented: flask 0.1")
     assert "flask" in line.partition("supported is")[2]
     assert len(receiver.logs("talking")) == 1
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
 @pytest.mark.parametrize("package", ["opentelemetry-sdk", "opentelemetry-instrumentation"])
-def test_another_release_of_opentelemetry(package: str, way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """We step aside: the program runs as bare, with one line that says which package is not the one we are made for."""
+def test_opentelemetry_at_another_release_switches_telemetry_off(
+    package: str, command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """The program runs as bare; one line names the package whose release is not supported."""
     path = fake_package(launcher.folder / "fake", package, "1.44.0")
-    told = launcher.run("talker.py", "7", way=way, PYTHONPATH=str(path))
-    assert (told.status, told.stdout) == (7, "begin\nend\n")
-    (line,) = told.ours()
+    traced = launcher.run("talker.py", "7", command=command, PYTHONPATH=str(path))
+    assert (traced.returncode, traced.stdout) == (7, "begin\nend\n")
+    (line,) = traced.diagnostics()
     assert line.startswith(f"otel-distro: stepping aside, the application runs without telemetry: {package} 1.44.0")
-    assert told.stderr.replace(f"{line}\n", "") == "talking\n"
+    assert traced.stderr.replace(f"{line}\n", "") == "talking\n"
     assert receiver.requests == []
 
 
-def test_an_exporter_that_is_not_installed(launcher: Launcher, receiver: Receiver) -> None:
-    """An exporter that is asked for and not installed is told with what to install, and ours delivers instead."""
-    told = launcher.run("talker.py", "7", OTEL_TRACES_EXPORTER="zipkin")
-    assert told.status == 7
-    (line,) = told.ours()
+def test_exporter_not_installed_is_replaced_by_otlp(launcher: Launcher, receiver: Receiver) -> None:
+    """One line names the missing exporter and its package; the OTLP exporter delivers instead."""
+    traced = launcher.run("talker.py", "7", OTEL_TRACES_EXPORTER="zipkin")
+    assert traced.returncode == 7
+    (line,) = traced.diagnostics()
     assert line.startswith("otel-distro: OTEL_TRACES_EXPORTER='zipkin'")
     assert "opentelemetry-exporter-zipkin" in line
-    check_told(receiver)
+    check_all_signals_arrived(receiver)
 
 
-def test_another_distribution_that_was_chosen(launcher: Launcher, receiver: Receiver) -> None:
-    """Where the user chose another installed distribution by name, it runs and we do nothing."""
+def test_distribution_of_another_package_selected_by_name_runs_alone(launcher: Launcher, receiver: Receiver) -> None:
+    """If OTEL_PYTHON_DISTRO selects another installed distribution, this one does nothing."""
     source = """
 from opentelemetry.instrumentation.distro import BaseDistro
 
@@ -128,8 +136,10 @@ class Other(BaseDistro):
     path = fake_package(
         launcher.folder / "fake", "other", "1.0", source, ["[opentelemetry_distro]", "other = other:Other"]
     )
-    told = launcher.run("talker.py", "7", PYTHONPATH=str(path), OTEL_PYTHON_DISTRO="other", OTEL_TRACES_EXPORTER="none")
-    assert "other\n" in told.stdout
-    assert told.ours() == []
-    assert told.status == 7
+    traced = launcher.run(
+        "talker.py", "7", PYTHONPATH=str(path), OTEL_PYTHON_DISTRO="other", OTEL_TRACES_EXPORTER="none"
+    )
+    assert "other\n" in traced.stdout
+    assert traced.diagnostics() == []
+    assert traced.returncode == 7
     assert "otel-distro" not in {span.resource.get("telemetry.distro.name") for span in receiver.spans()}

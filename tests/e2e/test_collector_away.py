@@ -1,38 +1,39 @@
-"""What a program sees when the collector does not do its part: nothing but a line on stderr, and an end in time."""
+"""An unreachable collector costs a program one line on stderr and a bounded exit delay."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.programs import INSTRUMENT, RUN, Ended, Launcher, Way, free_port
+from tests.support.processes import Completed, free_port
+from tests.support.programs import INSTRUMENT, RUN, Command, Launcher
 from tests.support.receiver import Receiver
 
 ALLOWED = 2.0
-"""Seconds that an end without a collector may take longer than bare."""
+"""Seconds that a run without a collector may take longer than the bare one."""
 
 SLACK = 4.0
-"""Seconds for starting telemetry on a machine with much else to do. Upstream needs 15 to 26 to end."""
+"""Seconds for starting telemetry on a busy machine. Upstream needs 15 to 26 to exit."""
 
 
-def check_unharmed(told: Ended, bare: Ended) -> None:
-    """Check that a run differs from the bare one by our lines on stderr and by the time that is allowed."""
-    assert (told.status, told.stdout) == (bare.status, bare.stdout) == (7, "begin\nend\n")
-    assert [line for line in told.stderr.splitlines() if not line.startswith("otel-distro: ")] == ["talking"]
-    assert told.seconds < bare.seconds + ALLOWED + SLACK
+def check_unharmed(traced: Completed, bare: Completed) -> None:
+    """Check that two runs differ only in diagnostics on stderr and by at most the allowed time."""
+    assert (traced.returncode, traced.stdout) == (bare.returncode, bare.stdout) == (7, "begin\nend\n")
+    assert [line for line in traced.stderr.splitlines() if not line.startswith("otel-distro: ")] == ["talking"]
+    assert traced.seconds < bare.seconds + ALLOWED + SLACK
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_no_collector(way: Way, launcher: Launcher) -> None:
-    """It ends within the time allowed and says where it could not deliver; a later program delivers for it, once."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_collector_down_program_exits_in_time_and_a_later_one_delivers(command: Command, launcher: Launcher) -> None:
+    """The program exits in time and reports the endpoint; a later one delivers, once."""
     port = free_port()
     launcher.endpoint = f"http://127.0.0.1:{port}"
-    bare = launcher.run("talker.py", "7", way="bare")
-    told = launcher.run("talker.py", "7", way=way)
-    check_unharmed(told, bare)
-    assert any("cannot deliver" in line and launcher.endpoint in line for line in told.ours())
+    bare = launcher.run("talker.py", "7", command="bare")
+    traced = launcher.run("talker.py", "7", command=command)
+    check_unharmed(traced, bare)
+    assert any("cannot deliver" in line and launcher.endpoint in line for line in traced.diagnostics())
     receiver = Receiver(port)
     try:
-        later = launcher.serve("idle.py", way=way, OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1")
+        later = launcher.serve("idle.py", command=command, OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1")
         receiver.wait_for(
             lambda r: r.logs("talking") and r.spans("SELECT") and r.points("db.client.operation.duration")
         )
@@ -44,35 +45,37 @@ def test_no_collector(way: Way, launcher: Launcher) -> None:
     assert receiver.logs()[0].resource["process.pid"] != later.pid
 
 
-def test_a_collector_that_never_answers(launcher: Launcher, receiver: Receiver) -> None:
-    """A collector that takes the request and is silent costs no more than one that is not there."""
-    bare = launcher.run("talker.py", "7", way="bare")
+def test_collector_that_never_answers_does_not_delay_exit(launcher: Launcher, receiver: Receiver) -> None:
+    """A collector that never answers delays exit no more than a missing one."""
+    bare = launcher.run("talker.py", "7", command="bare")
     receiver.hang()
-    told = launcher.run("talker.py", "7")
-    check_unharmed(told, bare)
-    assert any("not delivered" in line for line in told.ours())
+    traced = launcher.run("talker.py", "7")
+    check_unharmed(traced, bare)
+    assert any("not delivered" in line for line in traced.diagnostics())
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500, 503])
-def test_a_collector_that_refuses(status: int, launcher: Launcher, receiver: Receiver) -> None:
-    """Whatever it answers instead of 200 is told in a line, with the answer in it."""
-    bare = launcher.run("talker.py", "7", way="bare")
+def test_collector_that_answers_an_error_status_is_reported(
+    status: int, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Every status other than 200 is printed in one line, and the exit is not delayed."""
+    bare = launcher.run("talker.py", "7", command="bare")
     receiver.status = status
-    told = launcher.run("talker.py", "7")
-    check_unharmed(told, bare)
-    assert any(f"HTTP {status}" in line for line in told.ours())
+    traced = launcher.run("talker.py", "7")
+    check_unharmed(traced, bare)
+    assert any(f"HTTP {status}" in line for line in traced.diagnostics())
     assert receiver.requests
 
 
-def test_diagnostics_can_be_switched_off(launcher: Launcher) -> None:
-    """With OTEL_DISTRO_DIAGNOSTICS=off nothing of ours is on stderr."""
+def test_diagnostics_off_prints_nothing(launcher: Launcher) -> None:
+    """With OTEL_DISTRO_DIAGNOSTICS=off the distribution prints nothing on stderr."""
     dead = f"http://127.0.0.1:{free_port()}"
-    told = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_ENDPOINT=dead, OTEL_DISTRO_DIAGNOSTICS="off")
-    assert (told.status, told.stderr) == (7, "talking\n")
+    traced = launcher.run("talker.py", "7", OTEL_EXPORTER_OTLP_ENDPOINT=dead, OTEL_DISTRO_DIAGNOSTICS="off")
+    assert (traced.returncode, traced.stderr) == (7, "talking\n")
 
 
-def test_a_collector_that_comes_back(launcher: Launcher) -> None:
-    """What a running program could not deliver is delivered when the collector is there again, each item once."""
+def test_collector_back_after_an_outage_receives_each_item_once(launcher: Launcher) -> None:
+    """A running program delivers the backlog once the collector is back, each item once."""
     port = free_port()
     server_port = free_port()
     server = launcher.serve("flask_shop.py", str(server_port), OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""What the SDK lets users do it still lets them do: parts of their own, its variables, its file, its exporters."""
+"""Custom SDK components, variables, OTEL_CONFIG_FILE and exporters work as with the stock SDK."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Printing(SpanExporter):
 """
 
 
-def test_parts_that_a_program_adds(launcher: Launcher, receiver: Receiver) -> None:
-    """Processors, exporters, readers and views of a program work beside ours, and what they change is sent."""
-    told = launcher.run("own_parts.py")
-    assert (told.status, told.ours()) == (0, [])
-    assert told.stdout.splitlines() == [
+def test_parts_added_by_a_program_work_beside_the_distribution(launcher: Launcher, receiver: Receiver) -> None:
+    """Processors, exporters, readers and views of a program work; their changes are exported."""
+    traced = launcher.run("own_parts.py")
+    assert (traced.returncode, traced.diagnostics()) == (0, [])
+    assert traced.stdout.splitlines() == [
         "simple has ['order']",
         "own buckets (0, 1, 0)",
         "exporter has ['order']",
@@ -62,32 +62,35 @@ def test_parts_that_a_program_adds(launcher: Launcher, receiver: Receiver) -> No
     assert receiver.points("own") == []
 
 
-def test_parts_by_name(launcher: Launcher, receiver: Receiver) -> None:
-    """A sampler and an exporter of another package, named in the variables, get what they should; ours sends the rest."""
+def test_parts_selected_by_variables_are_used(launcher: Launcher, receiver: Receiver) -> None:
+    """A sampler and an exporter of another package, selected by variables, are used.
+
+    The OTLP exporter sends the rest.
+    """
     lines = ["[opentelemetry_traces_sampler]", "choosy = parts:Choosy"]
     lines += ["[opentelemetry_traces_exporter]", "printing = parts:Printing"]
     path = fake_package(launcher.folder / "fake", "parts", "1.0", _PARTS, lines)
-    told = launcher.run(
+    traced = launcher.run(
         "own_provider.py",
         PYTHONPATH=str(path),
         OTEL_TRACES_SAMPLER="choosy",
         OTEL_TRACES_SAMPLER_ARG="dropped",
         OTEL_TRACES_EXPORTER="otlp,printing",
     )
-    assert (told.status, told.ours()) == (0, [])
-    assert "exported order" in told.stdout
+    assert (traced.returncode, traced.diagnostics()) == (0, [])
+    assert "exported order" in traced.stdout
     (span,) = receiver.spans("order")
     assert span.attributes == {"sampled.by": "choosy", "marked": "yes"}
 
 
-def test_console_exporters(launcher: Launcher, receiver: Receiver) -> None:
-    """All three signals can be printed beside being sent, and instead of it."""
+def test_console_exporter_prints_all_signals_alone_or_beside_otlp(launcher: Launcher, receiver: Receiver) -> None:
+    """All three signals can be printed instead of being sent, and in addition to it."""
     both = {f"OTEL_{signal}_EXPORTER": "console,otlp" for signal in ("TRACES", "METRICS", "LOGS")}
-    told = launcher.run("talker.py", "7", **dict.fromkeys(both, "console"))  # type: ignore[arg-type]
-    assert (told.status, told.ours(), receiver.requests) == (7, [], [])
-    check_printed(told.stdout)
-    told = launcher.run("talker.py", "7", **both)  # type: ignore[arg-type]
-    check_printed(told.stdout)
+    traced = launcher.run("talker.py", "7", **dict.fromkeys(both, "console"))  # type: ignore[arg-type]
+    assert (traced.returncode, traced.diagnostics(), receiver.requests) == (7, [], [])
+    check_printed(traced.stdout)
+    traced = launcher.run("talker.py", "7", **both)  # type: ignore[arg-type]
+    check_printed(traced.stdout)
     assert (len(receiver.spans("SELECT")), len(receiver.logs("talking"))) == (1, 1)
     assert receiver.total("db.client.operation.duration") == 1
 
@@ -98,8 +101,11 @@ def check_printed(stdout: str) -> None:
         assert stdout.count(text) == 1, stdout
 
 
-def test_delays_and_intervals(launcher: Launcher, receiver: Receiver) -> None:
-    """OTEL_BSP_*, OTEL_BLRP_* and OTEL_METRIC_EXPORT_INTERVAL say when something is sent, and the end of the process does."""
+def test_export_intervals_are_respected_and_exit_flushes(launcher: Launcher, receiver: Receiver) -> None:
+    """OTEL_BSP_*, OTEL_BLRP_* and OTEL_METRIC_EXPORT_INTERVAL set the export times.
+
+    The end of the process exports what is left.
+    """
     server = launcher.serve(
         "-c",
         "import logging, time\nlogging.warning('said')\nwhile True: time.sleep(1)",
@@ -113,18 +119,18 @@ def test_delays_and_intervals(launcher: Launcher, receiver: Receiver) -> None:
     assert len(receiver.logs("said")) == 1
 
 
-def test_the_file(launcher: Launcher, receiver: Receiver) -> None:
-    """With OTEL_CONFIG_FILE the SDK is what the file says; its ends and its forks lose nothing all the same."""
+def test_config_file_sdk_survives_exit_and_fork(launcher: Launcher, receiver: Receiver) -> None:
+    """With OTEL_CONFIG_FILE the SDK is the one of the file; exits and forks lose no telemetry."""
     file = launcher.folder / "otel.yaml"
     file.write_text(_FILE, encoding="utf-8")
     changes = {"OTEL_CONFIG_FILE": str(file), "RECEIVER": receiver.endpoint}
-    bare = launcher.run("workers.py", "pool", "fork", way="bare")
-    told = launcher.run("workers.py", "pool", "fork", **changes)  # type: ignore[arg-type]
-    assert (told.status, told.stdout, told.ours()) == (bare.status, bare.stdout, [])
+    bare = launcher.run("workers.py", "pool", "fork", command="bare")
+    traced = launcher.run("workers.py", "pool", "fork", **changes)  # type: ignore[arg-type]
+    assert (traced.returncode, traced.stdout, traced.diagnostics()) == (bare.returncode, bare.stdout, [])
     assert sorted(str(log.body) for log in receiver.logs()) == sorted(f"piece {n}" for n in (*range(20), 100, 101))
     assert len(receiver.spans("SELECT")) == 22
     assert sum(point.value for point in receiver.points("asked")) == 22
     assert {"filed"} == {span.resource["service.name"] for span in receiver.spans()}
     program = "import logging, os, signal; logging.warning('last'); os.kill(os.getpid(), signal.SIGTERM)"
-    assert launcher.run("-c", program, **changes).status == -signal.SIGTERM  # type: ignore[arg-type]
+    assert launcher.run("-c", program, **changes).returncode == -signal.SIGTERM  # type: ignore[arg-type]
     assert len(receiver.logs("last")) == 1

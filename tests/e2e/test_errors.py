@@ -1,4 +1,4 @@
-"""Failures of real programs: each is told once, with its trace, and nobody who looks at the program sees a difference."""
+"""Each failure of a program is reported once in its trace; the program's output is unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HANDLERS = {
 
 
 def events(receiver: Receiver) -> list[Log]:
-    """Return what was told of exceptions."""
+    """Return the exception events that arrived."""
     return [log for log in receiver.logs() if log.event_name == s.EXCEPTION.name]
 
 
@@ -34,12 +34,12 @@ def without_addresses(text: str) -> str:
     return re.sub("0x[0-9a-f]+", "0x", text)
 
 
-def test_seven_kinds_of_failure(launcher: Launcher, receiver: Receiver) -> None:
-    """Each is one event in the trace of the span that it left, and one count; the output is that of the bare program."""
-    bare = launcher.run("failures.py", way="bare")
-    told = launcher.run("failures.py", OTEL_SERVICE_NAME="shop")
-    assert (told.status, without_addresses(told.stderr)) == (bare.status, without_addresses(bare.stderr))
-    traces = dict(line.split() for line in told.stdout.splitlines())
+def test_errors_of_seven_kinds_are_each_one_event_and_one_count(launcher: Launcher, receiver: Receiver) -> None:
+    """Each failure is one event in its trace and one count; the output is that of the bare run."""
+    bare = launcher.run("failures.py", command="bare")
+    traced = launcher.run("failures.py", OTEL_SERVICE_NAME="shop")
+    assert (traced.returncode, without_addresses(traced.stderr)) == (bare.returncode, without_addresses(bare.stderr))
+    traces = dict(line.split() for line in traced.stdout.splitlines())
 
     found = {log.attributes[s.EXCEPTION_MESSAGE.name].split()[-1]: log for log in events(receiver)}
     assert len(events(receiver)) == len(HANDLERS)
@@ -67,12 +67,12 @@ def test_seven_kinds_of_failure(launcher: Launcher, receiver: Receiver) -> None:
     assert (warning.body, warning.severity) == ("UserWarning: old way", 13)
 
 
-def test_second_run_has_nothing_new(launcher: Launcher, receiver: Receiver) -> None:
-    """Errors that an earlier process of this version has shown are not new; those of the next version are."""
+def test_errors_seen_by_an_earlier_process_are_not_new(launcher: Launcher, receiver: Receiver) -> None:
+    """An error is new once per service version, whichever process raises it first."""
     program = ("-c", "raise ValueError")
     for version in ("1", "1", "2"):
         launcher.run(
-            *program, way="otel-distro run", OTEL_SERVICE_NAME="shop",
+            *program, command="otel-distro run", OTEL_SERVICE_NAME="shop",
             OTEL_RESOURCE_ATTRIBUTES=f"service.version={version}",
         )  # fmt: skip
     first = {log.resource["service.version"]: 0 for log in events(receiver)}
@@ -83,12 +83,12 @@ def test_second_run_has_nothing_new(launcher: Launcher, receiver: Receiver) -> N
     assert receiver.total(s.PYTHON_EXCEPTION_FIRST_SEEN.name) == 2
 
 
-def test_children_however_they_are_started(launcher: Launcher, receiver: Receiver) -> None:
-    """A child tells of what ends it, itself; of what a pool hands back, whoever sees it first, once."""
-    bare = launcher.run("failing_children.py", way="bare")
-    told = launcher.run("failing_children.py")
-    assert (told.status, told.stdout) == (bare.status, bare.stdout)
-    assert sorted(without_addresses(told.stderr).splitlines()) == sorted(without_addresses(bare.stderr).splitlines())
+def test_errors_of_children_are_reported_once_for_each_start_method(launcher: Launcher, receiver: Receiver) -> None:
+    """A child reports its fatal exception; an exception that a pool returns is reported once."""
+    bare = launcher.run("failing_children.py", command="bare")
+    traced = launcher.run("failing_children.py")
+    assert (traced.returncode, traced.stdout) == (bare.returncode, bare.stdout)
+    assert sorted(without_addresses(traced.stderr).splitlines()) == sorted(without_addresses(bare.stderr).splitlines())
     assert sorted(
         (str(log.attributes[s.EXCEPTION_MESSAGE.name]), str(log.attributes[s.EXCEPTION_HANDLER.name]))
         for log in events(receiver)
@@ -101,14 +101,20 @@ def test_children_however_they_are_started(launcher: Launcher, receiver: Receive
     ]
 
 
-def test_crash_is_told_at_the_next_start(launcher: Launcher, receiver: Receiver) -> None:
-    """A segmentation fault is one event of the service's next process; its status and its stderr are as ever."""
+def test_crash_is_reported_by_the_next_process_of_the_service(launcher: Launcher, receiver: Receiver) -> None:
+    """A segmentation fault is one event of the next process; status and stderr are unchanged."""
     crash = "import os, signal, logging\nlogging.error('about to crash')\nos.kill(os.getpid(), signal.SIGSEGV)"
-    bare = launcher.run("-c", crash, way="bare")
-    told = launcher.run("-c", crash, way="otel-distro run", OTEL_SERVICE_NAME="shop")
-    assert (told.status, told.stderr) == (bare.status, bare.stderr) == (-signal.SIGSEGV, "ERROR:root:about to crash\n")
+    bare = launcher.run("-c", crash, command="bare")
+    traced = launcher.run("-c", crash, command="otel-distro run", OTEL_SERVICE_NAME="shop")
+    assert (
+        (traced.returncode, traced.stderr)
+        == (bare.returncode, bare.stderr)
+        == (-signal.SIGSEGV, "ERROR:root:about to crash\n")
+    )
     for _ in range(2):
-        launcher.run("-c", "import logging\nlogging.error('again')", way="otel-distro run", OTEL_SERVICE_NAME="shop")
+        launcher.run(
+            "-c", "import logging\nlogging.error('again')", command="otel-distro run", OTEL_SERVICE_NAME="shop"
+        )
     (event,) = events(receiver)
     assert (event.severity, event.attributes[s.EXCEPTION_HANDLER.name]) == (21, "crash")
     assert event.attributes[s.EXCEPTION_TYPE.name] == "Segmentation fault"
@@ -117,16 +123,18 @@ def test_crash_is_told_at_the_next_start(launcher: Launcher, receiver: Receiver)
     assert counted.value == 1
 
 
-def test_settings(launcher: Launcher, receiver: Receiver) -> None:
-    """Local variables come redacted where they are wanted; silent exceptions too, where this Python can."""
+def test_errors_with_locals_and_swallowed_exceptions_enabled_report_both(
+    launcher: Launcher, receiver: Receiver
+) -> None:
+    """Local variables are reported redacted, and swallowed exceptions on Python 3.12 or newer."""
     program = (
         "def pay(card_number, amount):\n"
         "    try:\n        int('x')\n    except ValueError:\n        amount += 1\n"
         "    raise KeyError('refused')\n"
         "pay('4111111111111111', 5)"
     )
-    told = launcher.run(
-        "-c", program, way="otel-distro run",
+    traced = launcher.run(
+        "-c", program, command="otel-distro run",
         OTEL_DISTRO_ERROR_LOCALS="true", OTEL_DISTRO_SWALLOWED_EXCEPTIONS="true",
     )  # fmt: skip
     found = {str(log.attributes[s.EXCEPTION_HANDLER.name]): log for log in events(receiver)}
@@ -134,10 +142,10 @@ def test_settings(launcher: Launcher, receiver: Receiver) -> None:
     assert "  amount = 6\n" in shown
     assert "4111" not in shown
     if sys.version_info >= (3, 12):
-        assert told.ours() == []
+        assert traced.diagnostics() == []
         assert found.keys() == {"main", "swallowed"}
         assert found["swallowed"].attributes[s.EXCEPTION_TYPE.name] == "ValueError"
     else:
-        (line,) = told.ours()
+        (line,) = traced.diagnostics()
         assert "OTEL_DISTRO_SWALLOWED_EXCEPTIONS needs Python 3.12" in line
         assert found.keys() == {"main"}

@@ -1,4 +1,4 @@
-"""The local files of a real program: the same as in the backend, without a collector and without an exporter, too."""
+"""The local log and audit files of a program hold the records that the backend receives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.programs import BIN, INSTRUMENT, RUN, Launcher, Way
+from tests.support.processes import BIN
+from tests.support.programs import INSTRUMENT, RUN, Command, Launcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,29 +26,32 @@ NOTHING = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS",
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Return what the lines of a file say."""
+    """Return the parsed lines of a file."""
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def by_writer(bodies: list[str]) -> Counter[str]:
-    """Return how many of the log lines each of the program's writers has made."""
+    """Return the number of log lines per writer of the program."""
     assert len(bodies) == len(set(bodies))
     return Counter(body.split()[0] for body in bodies if body.split()[0] in EXPECTED)
 
 
-def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver) -> None:
-    """Every record of threads and children, once, redacted, with the same trace; each audit event names its line."""
+def test_local_files_hold_every_record_that_the_backend_has(launcher: Launcher, receiver: Receiver) -> None:
+    """Records of threads and children are in the file once, redacted, with their trace.
+
+    Each audit event in the backend names its line in the audit file.
+    """
     ended = launcher.run("local_files.py", OTEL_SERVICE_NAME="shop", **FILES)
-    assert (ended.status, ended.ours()) == (0, [])
-    told = lines(launcher.folder / "log" / "app.jsonl")
+    assert (ended.returncode, ended.diagnostics()) == (0, [])
+    written = lines(launcher.folder / "log" / "app.jsonl")
     sent = receiver.logs()
-    assert by_writer([line["body"] for line in told]) == EXPECTED
-    assert sorted((line["body"], line.get("trace_id", ""), line["service_instance_id"]) for line in told) == sorted(
+    assert by_writer([line["body"] for line in written]) == EXPECTED
+    assert sorted((line["body"], line.get("trace_id", ""), line["service_instance_id"]) for line in written) == sorted(
         (log.body, log.trace_id, log.resource["service.instance.id"]) for log in sent
     )
 
     (order,) = receiver.spans("order")
-    (paid,) = (line for line in told if line.get("event_name") == "order.paid")
+    (paid,) = (line for line in written if line.get("event_name") == "order.paid")
     assert paid["body"] == "order.paid succeeded for user 7"
     assert (paid["service_name"], paid["trace_id"], paid["span_id"]) == ("shop", order.trace_id, order.span_id)
     assert (paid["amount"], paid["user_id"], paid["otel_distro_event_outcome"]) == (59.9, "7", "success")
@@ -67,19 +71,23 @@ def test_files_have_what_the_backend_has(launcher: Launcher, receiver: Receiver)
     assert receiver.total("audit.chain.status", audit_chain_state="intact") >= 1
     assert receiver.total("otel_distro.log.file.dropped") == 0
 
-    verified = launcher.run(BIN / "otel-distro", "audit", "verify", "log/audit.jsonl", way="bare")
-    assert (verified.status, verified.stdout.split()[:4]) == (0, ["3", "lines", "in", "1"])
+    verified = launcher.run(BIN / "otel-distro", "audit", "verify", "log/audit.jsonl", command="bare")
+    assert (verified.returncode, verified.stdout.split()[:4]) == (0, ["3", "lines", "in", "1"])
 
 
-@pytest.mark.parametrize(("way", "changes"), [(INSTRUMENT, NOTHING), (RUN, {})], ids=["no exporter", "no collector"])
-def test_files_need_nobody_and_lose_nothing_at_a_signal(launcher: Launcher, way: Way, changes: dict[str, Any]) -> None:
-    """Without exporters, and without a collector, a process that is terminated leaves every line."""
+@pytest.mark.parametrize(
+    ("command", "changes"), [(INSTRUMENT, NOTHING), (RUN, {})], ids=["no exporter", "no collector"]
+)
+def test_local_files_without_export_are_complete_after_sigterm(
+    launcher: Launcher, command: Command, changes: dict[str, Any]
+) -> None:
+    """Without exporters or without a collector, a terminated process leaves every line."""
     nowhere: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    server = launcher.serve("local_files.py", "wait", way=way, **FILES, **nowhere, **changes)
+    server = launcher.serve("local_files.py", "wait", command=command, **FILES, **nowhere, **changes)
     server.wait_for_log("ready")
     assert server.stop() == -signal.SIGTERM
-    told = lines(launcher.folder / "log" / "app.jsonl")
-    assert by_writer([line["body"] for line in told]) == EXPECTED
+    written = lines(launcher.folder / "log" / "app.jsonl")
+    assert by_writer([line["body"] for line in written]) == EXPECTED
     assert len(lines(launcher.folder / "log" / "audit.jsonl")) == 3
     ours = [line for line in server.log.splitlines() if line.startswith("otel-distro: ")]
     assert bool(ours) is (not changes), ours

@@ -1,4 +1,4 @@
-"""What programs log arrives once, with what belongs to it, and what they print is what they print without us."""
+"""Each log record arrives once with its attributes; the program prints what it prints bare."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 
 def printed(text: str) -> str:
-    """Return what a program printed without what changes from run to run."""
+    """Return the output of a program without the addresses, which change from run to run."""
     return re.sub(r"0x[0-9a-f]+", "*", text)
 
 
-def test_every_way_to_log(launcher: Launcher, receiver: Receiver) -> None:
-    """Each record of each library arrives once, with its types; stdout, stderr and status are the bare run's."""
-    bare = launcher.run("logs_everywhere.py", way="bare")
-    told = launcher.run("logs_everywhere.py")
-    assert (told.status, printed(told.stdout), told.stderr) == (0, printed(bare.stdout), bare.stderr)
+def test_logs_of_every_library_arrive_once(launcher: Launcher, receiver: Receiver) -> None:
+    """Records of logging, loguru and structlog arrive once, with typed attributes.
+
+    Stdout, stderr and exit status are those of the bare run.
+    """
+    bare = launcher.run("logs_everywhere.py", command="bare")
+    traced = launcher.run("logs_everywhere.py")
+    assert (traced.returncode, printed(traced.stdout), traced.stderr) == (0, printed(bare.stdout), bare.stderr)
 
     logs = receiver.logs()
     assert Counter((log.scope, log.body) for log in logs) == Counter(
@@ -63,23 +66,28 @@ def test_every_way_to_log(launcher: Launcher, receiver: Receiver) -> None:
     assert functions == {"by_structlog"}
 
 
-def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: Receiver) -> None:
-    """Levels hold from the first record on, a signal lowers them, formats have the trace, and repeats are folded."""
-    told = launcher.run(
+def test_logs_levels_trace_ids_and_deduplication_work_at_run_time(launcher: Launcher, receiver: Receiver) -> None:
+    """Levels apply from the first record, a signal lowers them, and repeats are deduplicated.
+
+    Formats contain the ids of the trace.
+    """
+    traced = launcher.run(
         "logs_at_run_time.py",
         OTEL_DISTRO_LOG_LEVELS="shop.db=DEBUG",
         OTEL_DISTRO_LOG_DEBUG_SIGNAL="usr2",
         OTEL_DISTRO_LOG_DEDUP_LIMIT="1",
     )
-    assert told.status == 0
+    assert traced.returncode == 0
     inside = receiver.logs("inside of a span")[0]
     assert len(inside.trace_id) == 32
-    assert told.stdout.splitlines() == [
+    assert traced.stdout.splitlines() == [
         "0 0 outside of a span",
         f"{inside.trace_id} {inside.span_id} inside of a span",
         *(f"0 0 again and again: {number}" for number in range(5)),
     ]
-    assert [line.rpartition(" until ")[0] for line in told.ours()] == ["otel-distro: log levels changed by signal"]
+    assert [line.rpartition(" until ")[0] for line in traced.diagnostics()] == [
+        "otel-distro: log levels changed by signal"
+    ]
     bodies = [log.body for log in receiver.logs() if log.scope.startswith(("shop", "root"))]
     assert sorted(bodies) == [
         "after the signal",
@@ -96,11 +104,14 @@ def test_levels_traces_and_repeats_while_it_runs(launcher: Launcher, receiver: R
     assert receiver.total(schema.LOG_DEDUPLICATED.name) == 3
 
 
-def test_last_words_before_a_signal_that_the_program_sends_itself(launcher: Launcher, receiver: Receiver) -> None:
-    """A program that sets SIGTERM to its default and kills itself, as uvicorn does in gunicorn, has told everything."""
+def test_logs_before_a_signal_sent_to_itself_are_delivered(launcher: Launcher, receiver: Receiver) -> None:
+    """A program that resets SIGTERM and sends it to itself has delivered its last record.
+
+    Uvicorn under gunicorn does so.
+    """
     program = (
         "import logging, signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); logging.warning('first')\n"
         "logging.warning('last'); signal.raise_signal(signal.SIGTERM)"
     )
-    assert launcher.run("-c", program).status == -signal.SIGTERM
+    assert launcher.run("-c", program).returncode == -signal.SIGTERM
     assert [log.body for log in receiver.logs()] == ["first", "last"]

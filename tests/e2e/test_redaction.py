@@ -1,4 +1,4 @@
-"""What a careless program says: none of its secrets reaches the receiver or the disk, and all the rest arrives as it was."""
+"""No secret of a careless program reaches the receiver or the disk; all other text is unchanged."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
 from otel_distro.redaction import MASK
-from tests.support.programs import BIN
+from tests.support.processes import BIN
 from tests.support.redaction_corpus import CANARY, GITHUB, NEAR_MISSES, PLANTED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.programs import Ended, Launcher
+    from tests.support.processes import Completed
+    from tests.support.programs import Launcher
     from tests.support.receiver import Receiver
 
 CHANNELS = (
@@ -31,7 +32,7 @@ CHANNELS = (
     "environment",
     "file",
 )
-"""Where the libraries that the program uses meet a secret."""
+"""The places where the libraries of the program handle a secret."""
 
 REAL = {channel: f"{CANARY}{number:03}" for number, channel in enumerate(CHANNELS, 500)}
 REAL["path"] = f"{GITHUB[:-4]}Path"
@@ -42,8 +43,8 @@ HEADER = f"{CANARY}802"
 SECRETS = {*(entry.secret for entry in PLANTED), *REAL.values(), ARGV, RESOURCE}
 
 
-def run(launcher: Launcher, folder: Path, **changes: str) -> Ended:
-    """Run the program with everything that it is careless with."""
+def run(launcher: Launcher, folder: Path, **changes: str) -> Completed:
+    """Run the program with a secret in every place that it exposes."""
     entries = [(entry.key, entry.value) for entry in PLANTED] + [(entry.key, entry.value) for entry in NEAR_MISSES]
     file = folder / "entries"
     file.write_text(repr((entries, REAL)), encoding="utf-8")
@@ -68,26 +69,26 @@ def found(data: bytes) -> set[str]:
 
 
 def listed(value: Any) -> Any:
-    """Return a value as it arrives: OTLP has no tuples."""
+    """Return a value as it is received: OTLP has no tuples."""
     if isinstance(value, (list, tuple)):
         return [listed(element) for element in value]
     return {key: listed(element) for key, element in value.items()} if isinstance(value, dict) else value
 
 
-def test_secrets_do_travel_where_redaction_is_off(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
-    """With OTEL_DISTRO_REDACT=off all secrets arrive: they do go through what the other test looks at."""
-    assert run(launcher, tmp_path, OTEL_DISTRO_REDACT="off").status == 0
+def test_redaction_off_sends_every_secret(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
+    """With OTEL_DISTRO_REDACT=off each secret arrives: the other test looks in the right places."""
+    assert run(launcher, tmp_path, OTEL_DISTRO_REDACT="off").returncode == 0
     assert found(b"".join(receiver.bodies)) == SECRETS
     assert not receiver.points(schema.REDACTION_HIDDEN.name)
 
 
-def test_no_secret_leaves_and_no_near_miss_changes(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
-    """Nothing secret is on the disk, where the telemetry waits for its collector, nor in what the collector gets."""
+def test_redaction_masks_every_secret_and_no_near_miss(launcher: Launcher, receiver: Receiver, tmp_path: Path) -> None:
+    """No secret is in the spool on disk or in a request; near misses are unchanged."""
     assert len(PLANTED) >= 40
     assert len(NEAR_MISSES) >= 40
     receiver.status = 503
     ended = run(launcher, tmp_path)
-    assert ended.status == 0, ended.stderr
+    assert ended.returncode == 0, ended.stderr
     on_disk = b"".join(file.read_bytes() for file in (tmp_path / "state").rglob("*") if file.is_file())
     assert NEAR_MISSES[0].value.encode() in on_disk
     assert found(on_disk) == set()
@@ -95,15 +96,15 @@ def test_no_secret_leaves_and_no_near_miss_changes(launcher: Launcher, receiver:
     assert not receiver.bodies
 
     receiver.status = 200
-    drained = launcher.run(str(BIN / "otel-distro"), "drain", way="bare")
-    assert drained.status == 0, drained.stdout + drained.stderr
+    drained = launcher.run(str(BIN / "otel-distro"), "drain", command="bare")
+    assert drained.returncode == 0, drained.stdout + drained.stderr
     assert found(b"".join(receiver.bodies)) == set()
     check_near_misses(receiver)
-    check_shapes(receiver)
+    check_surroundings(receiver)
 
 
 def check_near_misses(receiver: Receiver) -> None:
-    """Check that what only looks like a secret has arrived unchanged in every signal."""
+    """Check that near misses of secrets arrived unchanged in every signal."""
     spans = {span.attributes["number"]: span for span in receiver.spans() if "number" in span.attributes}
     logs = {log.attributes["number"]: log for log in receiver.logs() if "number" in log.attributes}
     bodies = {log.body["number"]: log.body for log in receiver.logs() if isinstance(log.body, dict)}
@@ -121,8 +122,8 @@ def check_near_misses(receiver: Receiver) -> None:
     assert len(spans) == len(logs) == len(bodies) == len(points) == len(PLANTED) + len(NEAR_MISSES)
 
 
-def check_shapes(receiver: Receiver) -> None:
-    """Check that what is around the secrets is still there to be read."""
+def check_surroundings(receiver: Receiver) -> None:
+    """Check that the text around the secrets is still readable."""
     (client,) = [span for span in receiver.spans() if span.kind == 3 and "url.full" in span.attributes]
     (server,) = [span for span in receiver.spans() if span.kind == 2]
     assert client.attributes["url.full"].endswith(f"/pay/{MASK}?page=2&api_key={MASK}")

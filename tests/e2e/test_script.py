@@ -1,4 +1,4 @@
-"""A script with SQL, outgoing HTTP, logs and a file: what it tells, and that nobody who looks at it sees a difference."""
+"""A script with SQL, HTTP requests, logs and a file is instrumented; its behaviour is the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_distro import schema
-from tests.support.programs import INSTRUMENT, RUN, Ended, Launcher, Way
+from tests.support.processes import Completed
+from tests.support.programs import INSTRUMENT, RUN, Command, Launcher
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 _KINDS = {"counter": "sum", "updowncounter": "updown", "gauge": "gauge"}
 
 
-def shown(ended: Ended) -> tuple[int, str, str]:
-    """Return all that a user sees of a run, without what changes from run to run."""
-    return ended.status, ended.stdout, re.sub(r"127\.0\.0\.1:\d+|\(1\): \S+|0x[0-9a-f]+", "*", ended.stderr)
+def shown(ended: Completed) -> tuple[int, str, str]:
+    """Return exit status and output without ports, addresses and object ids."""
+    return ended.returncode, ended.stdout, re.sub(r"127\.0\.0\.1:\d+|\(1\): \S+|0x[0-9a-f]+", "*", ended.stderr)
 
 
 @pytest.fixture
 def default_receiver() -> Iterator[tuple[Receiver, str | None]]:
-    """A receiver where telemetry goes by default, and None; where that port is taken another one, and its endpoint."""
+    """A receiver on the default port and None, or on another port with its endpoint."""
     try:
         running, endpoint = Receiver(4318), None
     except OSError:
@@ -35,16 +36,16 @@ def default_receiver() -> Iterator[tuple[Receiver, str | None]]:
     running.stop()
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_all_three_signals_arrive_without_a_setting(
-    way: Way, launcher: Launcher, default_receiver: tuple[Receiver, str | None]
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_script_without_settings_exports_all_signals_to_the_default_endpoint(
+    command: Command, launcher: Launcher, default_receiver: tuple[Receiver, str | None]
 ) -> None:
-    """Spans, logs and metrics of a program come to http://localhost:4318, and its output and status stay the same."""
+    """Spans, logs and metrics arrive at http://localhost:4318; output and status are the same."""
     receiver, endpoint = default_receiver
-    bare = launcher.run("script.py", "fine", way="bare")
-    told = launcher.run("script.py", "fine", way=way, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
-    assert shown(bare) == shown(told)
-    assert told.status == 0
+    bare = launcher.run("script.py", "fine", command="bare")
+    traced = launcher.run("script.py", "fine", command=command, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    assert shown(bare) == shown(traced)
+    assert traced.returncode == 0
 
     (request,) = receiver.spans("GET")
     assert request.attributes["http.response.status_code"] == 200
@@ -69,21 +70,21 @@ def test_all_three_signals_arrive_without_a_setting(
 
 
 @pytest.mark.parametrize("where", ["main", "thread", "asyncio"])
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_an_uncaught_exception_is_told_once_and_shown_as_ever(
-    where: str, way: Way, launcher: Launcher, receiver: Receiver
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_script_uncaught_exception_is_one_event_and_output_unchanged(
+    where: str, command: Command, launcher: Launcher, receiver: Receiver
 ) -> None:
-    """Stderr and exit status are those of the bare program; one event has the whole trace; the counter says one."""
-    bare = launcher.run("script.py", where, way="bare")
-    told = launcher.run("script.py", where, way=way)
-    assert shown(bare) == shown(told)
-    assert told.status == (1 if where == "main" else 0)
+    """Stderr and exit status are the bare run's; one event has the traceback; the counter is 1."""
+    bare = launcher.run("script.py", where, command="bare")
+    traced = launcher.run("script.py", where, command=command)
+    assert shown(bare) == shown(traced)
+    assert traced.returncode == (1 if where == "main" else 0)
 
     (event,) = [log for log in receiver.logs() if log.event_name == "exception"]
     assert event.attributes["exception.type"] == "ValueError"
     assert event.attributes["exception.message"] == f"no luck in {where}"
     assert event.attributes["python.exception.handler"] == where
-    assert event.attributes["exception.stacktrace"] in told.stderr
+    assert event.attributes["exception.stacktrace"] in traced.stderr
     counted = {point.attributes["python.exception.handler"]: point for point in receiver.series("python.exceptions")}
     assert counted.keys() == {"log", where}
     assert (counted[where].value, counted[where].kind, counted[where].unit) == (1, "sum", "{exception}")
@@ -96,8 +97,8 @@ def test_an_uncaught_exception_is_told_once_and_shown_as_ever(
     assert len(receiver.logs("caught")) == 1
 
 
-def test_a_program_with_nothing_to_tell_sends_its_process_metrics(launcher: Launcher, receiver: Receiver) -> None:
-    """It sends every metric that the registry declares for processes and hosts, as declared, and dies of SIGTERM."""
+def test_script_that_is_idle_sends_the_declared_process_metrics(launcher: Launcher, receiver: Receiver) -> None:
+    """It sends each process and host metric as the schema declares it, and SIGTERM ends it."""
     idle = launcher.serve("idle.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.2", OTEL_METRIC_EXPORT_INTERVAL="300")
     declared = {metric.name: metric for metric in schema.metrics() if metric.name.startswith(("process.", "system."))}
     declared.update({metric.name: metric for metric in (schema.GC_COLLECTIONS, schema.GC_COLLECTED)})
@@ -115,10 +116,8 @@ def test_a_program_with_nothing_to_tell_sends_its_process_metrics(launcher: Laun
     assert threads.resource["process.pid"] == idle.pid
 
 
-def test_telemetry_that_starts_in_a_thread_leaves_the_main_thread_what_it_is(
-    launcher: Launcher, receiver: Receiver
-) -> None:
-    """A program that imports threading when our thread has done so finds itself in the main thread, and ends well."""
+def test_script_that_imports_threading_late_keeps_its_main_thread(launcher: Launcher, receiver: Receiver) -> None:
+    """If another thread imported threading first, the main thread is still the main one."""
     late = launcher.serve(
         "late_threading.py", OTEL_DISTRO_PROCESS_METRICS_DELAY="0.1", OTEL_METRIC_EXPORT_INTERVAL="100"
     )
@@ -128,9 +127,9 @@ def test_telemetry_that_starts_in_a_thread_leaves_the_main_thread_what_it_is(
     assert late.log == "True True\n"
 
 
-def test_what_many_threads_tell_first_is_not_lost(launcher: Launcher, receiver: Receiver) -> None:
-    """While one thread starts telemetry, the others wait for it: the first line of each arrives."""
-    told = launcher.run("burst.py")
+def test_script_first_records_of_many_threads_all_arrive(launcher: Launcher, receiver: Receiver) -> None:
+    """Threads wait while one of them starts telemetry: the first record of each arrives."""
+    traced = launcher.run("burst.py")
     lines = sorted(f"line {number}" for number in range(20))
-    assert sorted(told.stderr.splitlines()) == lines
+    assert sorted(traced.stderr.splitlines()) == lines
     assert sorted(log.body for log in receiver.logs()) == lines

@@ -1,4 +1,4 @@
-"""What a real program does, and what real servers refuse, arrives as audit events; a flood of it takes nothing down."""
+"""Audit events of real programs and servers arrive, and a flood of them is limited."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import urllib.request
 import pytest
 
 from otel_distro import schema
-from tests.support.programs import APPS, BIN, Launcher, free_port
+from tests.support.processes import BIN, free_port
+from tests.support.programs import APPS, Launcher
 from tests.support.receiver import Log, Receiver, instance
 
 FILE, PROCESS = schema.AUDIT_FILE_SENSITIVE.name, schema.AUDIT_PROCESS_START.name
@@ -17,32 +18,32 @@ REFUSED = schema.AUDIT_HTTP_REFUSED.name
 
 
 def events(receiver: Receiver, name: str) -> list[Log]:
-    """Return the events called so that have come."""
+    """Return the received events of this name."""
     return [log for log in receiver.logs() if log.event_name == name]
 
 
-def test_flood_of_audit_events(launcher: Launcher, receiver: Receiver) -> None:
-    """A third of a million events that match, and twice as many that do not: the program ends as ever, and all are accounted for.
+def test_audit_flood_is_limited_and_every_event_is_counted(launcher: Launcher, receiver: Receiver) -> None:
+    """Of 300,000 matching events and twice as many others, reported and suppressed ones add up.
 
-    Told and counted as beyond the limit are together what happened; memory stays bounded; a forked child tells its own.
+    The exit status is unchanged, memory stays bounded, and a forked child reports its own events.
     """
     raised = 300_000
     ended = launcher.run(
         "audited.py", str(raised), OTEL_DISTRO_AUDIT_KINDS="all", OTEL_DISTRO_AUDIT_FILES=f"!{launcher.folder}/state/*"
     )
-    assert (ended.status, ended.ours()) == (7, [])
-    # The file is made by an open, too, before the flood; the child opens it once.
+    assert (ended.returncode, ended.diagnostics()) == (7, [])
+    # Creating the file before the flood is an open, too; the child opens it once.
     files = events(receiver, FILE)
     parent = {instance(log) for log in events(receiver, PROCESS)}
-    mine = [log for log in files if instance(log) in parent]
+    of_parent = [log for log in files if instance(log) in parent]
     suppressed = sum(
         point.value
         for point in receiver.series(schema.AUDIT_EVENTS_RATE_LIMITED.name, audit_name="file.sensitive")
         if instance(point) in parent
     )
-    assert len(mine) + suppressed == raised + 1
-    assert 30 <= len(mine) <= 40
-    assert len(files) - len(mine) == 1
+    assert len(of_parent) + suppressed == raised + 1
+    assert 30 <= len(of_parent) <= 40
+    assert len(files) - len(of_parent) == 1
     assert receiver.total(schema.AUDIT_EVENTS.name, audit_name="file.sensitive") == len(files)
     assert int(ended.stdout) < 32 * 1024
 
@@ -52,21 +53,21 @@ def test_flood_of_audit_events(launcher: Launcher, receiver: Receiver) -> None:
     assert "hunter2" not in repr(receiver.logs())
 
 
-def test_short_program_that_only_opens_a_sensitive_file(launcher: Launcher, receiver: Receiver) -> None:
-    """Where the setting asks for it the hook is there at the first line; without it such a program tells nothing at all."""
+def test_audit_of_files_reports_an_open_in_a_short_program(launcher: Launcher, receiver: Receiver) -> None:
+    """With the setting the hook works from the first line; without it no telemetry is sent."""
     program = ("-c", "open('/etc/passwd').close()")
-    assert launcher.run(*program).status == 0
+    assert launcher.run(*program).returncode == 0
     assert receiver.requests == []
-    told = launcher.run(*program, OTEL_DISTRO_AUDIT_KINDS="files")
-    assert (told.status, told.stderr) == (0, "")
+    traced = launcher.run(*program, OTEL_DISTRO_AUDIT_KINDS="files")
+    assert (traced.returncode, traced.stderr) == (0, "")
     (event,) = events(receiver, FILE)
     assert event.attributes["file.path"] == "/etc/passwd"
 
 
-def test_program_that_replaces_itself(launcher: Launcher, receiver: Receiver) -> None:
-    """What takes the place of a process is told before it is gone."""
+def test_audit_of_processes_reports_exec_before_it_happens(launcher: Launcher, receiver: Receiver) -> None:
+    """A program that calls exec reports the new process before it is replaced."""
     program = "import logging, os; logging.warning('on'); os.execv('/bin/true', ['true', 'x'])"
-    assert launcher.run("-c", program, OTEL_DISTRO_AUDIT_KINDS="processes").status == 0
+    assert launcher.run("-c", program, OTEL_DISTRO_AUDIT_KINDS="processes").returncode == 0
     launcher.run("-c", "import logging; logging.warning('next')")
     (event,) = events(receiver, PROCESS)
     assert event.attributes["process.command_args"] == ["true", "x"]
@@ -80,8 +81,10 @@ SERVERS = {
 
 @pytest.mark.parametrize("disabled", ["", "flask,fastapi,starlette,asgi,wsgi"], ids=["traced", "not traced"])
 @pytest.mark.parametrize("name", SERVERS)
-def test_refused_requests(name: str, disabled: str, launcher: Launcher, receiver: Receiver) -> None:
-    """Each refused request is one event with the client's address, in its trace where upstream's instrumentor runs."""
+def test_audit_refused_request_is_one_event_in_its_trace(
+    name: str, disabled: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Each refused request is one event with the client's address, in the trace if there is one."""
     port = free_port()
     server = launcher.serve(
         *SERVERS[name], str(port), OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled or None,

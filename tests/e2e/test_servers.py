@@ -1,4 +1,4 @@
-"""Web servers under the commands that people start them with: each request once, whoever served it, until the end."""
+"""Web servers under their usual commands report each request once, from the first to the last."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.programs import APPS, BIN, INSTRUMENT, RUN, Launcher, Server, Way, free_port
+from tests.support.processes import BIN, Process, free_port
+from tests.support.programs import APPS, INSTRUMENT, RUN, Command, Launcher
 from tests.support.receiver import Receiver, Span, instance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SERVER = 2
-"""The kind of a span that served a request."""
+"""The kind of the spans of served requests."""
 
 
-def ask_items(server: Server, base: str, pids: int) -> Counter[int]:
-    """Ask for items until as many processes have answered; return how many requests each of them served."""
+def ask_items(server: Process, base: str, pids: int) -> Counter[int]:
+    """Request items until ``pids`` processes have answered; return the requests by process."""
     served: Counter[int] = Counter()
     for number in range(1, 501):
         status, body = server.ask(f"{base}/items/{number}")
@@ -40,7 +41,7 @@ def requests_of(receiver: Receiver) -> list[Span]:
 
 
 def check_requests(receiver: Receiver, served: Counter[int], route: str) -> None:
-    """Check that every request came as one span, one log record in it, and one step of its process's histogram."""
+    """Check that each request is one span, one log record in it and one count in its process."""
     spans = requests_of(receiver)
     assert served == Counter(span.resource["process.pid"] for span in spans)
     assert {(route, "GET", 200)} == {
@@ -59,11 +60,13 @@ def check_requests(receiver: Receiver, served: Counter[int], route: str) -> None
     assert {instances[pid]: count for pid, count in served.items()} == {instance(p): p.value for p in durations}
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_flask(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """SQL, logs and the error of a request hang on its span; health checks are left out; Ctrl-C ends it as ever."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_flask_request_span_holds_queries_logs_and_errors(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """SQL, logs and errors belong to the request's span; health checks have none; Ctrl-C works."""
     port = free_port()
-    server = launcher.serve("flask_shop.py", str(port), way=way, OTEL_SERVICE_NAME="shop")
+    server = launcher.serve("flask_shop.py", str(port), command=command, OTEL_SERVICE_NAME="shop")
     served = ask_items(server, f"http://127.0.0.1:{port}", 1)
     assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, "fine")
     receiver.wait_for(lambda r: len(requests_of(r)) == 4)
@@ -88,24 +91,26 @@ FASTAPI = (str(BIN / "uvicorn"), "--app-dir", str(APPS), "fastapi_shop:app", "--
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_fastapi_under_uvicorn(workers: int, way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """Each request is one span in the worker that served it; what SIGTERM leaves undone is the last of it delivered."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_fastapi_under_uvicorn_reports_each_request_once_at_sigterm(
+    workers: int, command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Each request is one span of its worker; SIGTERM delivers the spans that are still queued."""
     port = free_port()
     words = (*FASTAPI, str(port), *(("--workers", str(workers)) if workers > 1 else ()))
-    bare = launcher.serve(*words, way="bare")
+    bare = launcher.serve(*words, command="bare")
     bare.ask(f"http://127.0.0.1:{port}/healthz")
     status = bare.stop()
 
-    server = launcher.serve(*words, way=way, OTEL_METRIC_EXPORT_INTERVAL="600000")
+    server = launcher.serve(*words, command=command, OTEL_METRIC_EXPORT_INTERVAL="600000")
     served = ask_items(server, f"http://127.0.0.1:{port}", workers)
     assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, '"fine"')
     assert server.stop() == status
     check_requests(receiver, served, "/items/{number}")
 
 
-def test_fastapi_in_a_thread(launcher: Launcher, receiver: Receiver) -> None:
-    """The log record of a route that runs in a thread carries the request's span."""
+def test_fastapi_route_in_a_thread_logs_with_the_request_span(launcher: Launcher, receiver: Receiver) -> None:
+    """The log record of a route that runs in a thread has the ids of the request's span."""
     port = free_port()
     server = launcher.serve(*FASTAPI, str(port))
     server.ask(f"http://127.0.0.1:{port}/threads/7")
@@ -115,8 +120,8 @@ def test_fastapi_in_a_thread(launcher: Launcher, receiver: Receiver) -> None:
     assert (log.trace_id, log.span_id) == (span.trace_id, span.span_id)
 
 
-def test_fastapi_under_uvicorn_reload(launcher: Launcher, receiver: Receiver) -> None:
-    """The worker of before a change of the source and the one of after it both deliver what they served."""
+def test_fastapi_under_uvicorn_reload_reports_requests_before_and_after(launcher: Launcher, receiver: Receiver) -> None:
+    """The workers before and after a change of the source both deliver their requests."""
     source = Path(shutil.copy(APPS / "fastapi_shop.py", launcher.folder))
     port = free_port()
     base = f"http://127.0.0.1:{port}"
@@ -135,15 +140,17 @@ GUNICORN = (str(BIN / "gunicorn"), "--workers", "2", "--chdir")
 
 
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["sync", "preload"])
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_flask_under_gunicorn(options: Sequence[str], way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """Each worker is an instance of its own, whose counters begin at zero whatever the master counted before."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_flask_under_gunicorn_workers_are_instances_of_their_own(
+    options: Sequence[str], command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Each worker is an instance whose counters begin at zero, without the master's counts."""
     port = free_port()
     database = str(launcher.folder)
     for source in ("flask_shop.py",):
         shutil.copy(APPS / source, launcher.folder)
     words = (*GUNICORN, database, "--bind", f"127.0.0.1:{port}", *options, "flask_shop:app")
-    server = launcher.serve(*words, way=way)
+    server = launcher.serve(*words, command=command)
     served = ask_items(server, f"http://127.0.0.1:{port}", 2)
     assert server.stop() == 0
     check_requests(receiver, served, "/items/<int:number>")
@@ -170,21 +177,26 @@ def test_flask_under_gunicorn(options: Sequence[str], way: Way, launcher: Launch
     ],
     ids=["gthread", "gevent", "uvicorn"],
 )
-def test_other_workers_of_gunicorn(app: str, options: Sequence[str], launcher: Launcher, receiver: Receiver) -> None:
-    """Threads, greenlets, and workers that kill themselves by SIGTERM or make room for others: each request once."""
+def test_gunicorn_worker_class_reports_each_request_once(
+    app: str, options: Sequence[str], launcher: Launcher, receiver: Receiver
+) -> None:
+    """Threads, greenlets and workers that restart report each request once."""
     port = free_port()
     shutil.copy(APPS / f"{app}.py", launcher.folder)
     words = (*GUNICORN, str(launcher.folder), "--bind", f"127.0.0.1:{port}", *options, f"{app}:app")
     server = launcher.serve(*words, OTEL_METRIC_EXPORT_INTERVAL="600000")
     served = ask_items(server, f"http://127.0.0.1:{port}", 2)
-    # A worker that is being born has gunicorn's master's handler for a moment: such a one is killed after 30 s.
+    # A new worker has the signal handler of gunicorn's master for a moment and may ignore SIGTERM:
+    # gunicorn kills it after 30 s.
     assert server.stop(timeout=60) == 0
     check_requests(receiver, served, "/items/{number}" if app == "fastapi_shop" else "/items/<int:number>")
 
 
 @pytest.mark.parametrize("options", [("--master",), ("--master", "--lazy-apps")], ids=" ".join)
-def test_flask_under_uwsgi(options: Sequence[str], launcher: Launcher, receiver: Receiver) -> None:
-    """Workers of uWSGI, forked in C with the application loaded or loading it themselves, are instances of their own."""
+def test_flask_under_uwsgi_workers_are_instances_of_their_own(
+    options: Sequence[str], launcher: Launcher, receiver: Receiver
+) -> None:
+    """Workers that uWSGI forks in C are instances, with the application loaded before or after."""
     port = free_port()
     shutil.copy(APPS / "flask_shop.py", launcher.folder)
     server = launcher.serve(
@@ -193,11 +205,11 @@ def test_flask_under_uwsgi(options: Sequence[str], launcher: Launcher, receiver:
         OTEL_METRIC_EXPORT_INTERVAL="600000",
     )
     served = ask_items(server, f"http://127.0.0.1:{port}", 2)
-    # It kills workers that have not put their last request away yet.
+    # uWSGI kills workers that have not spooled their last request yet.
     receiver.wait_for(lambda r: len(requests_of(r)) == served.total())
     once = {"db_operation_name": "PRAGMA", "db_namespace": "shop.db"}
     if "--lazy-apps" not in options:
-        # What the process counted that loaded the application is told by the first worker in its name.
+        # The first worker reports the counts of the process that loaded the application, in its name.
         receiver.wait_for(lambda r: r.total("db.client.operation.duration", **once) == 1)
     assert server.stop() == 0
     receiver.wait_for(lambda r: r.total("http.server.request.duration") == served.total())
@@ -209,14 +221,14 @@ def test_flask_under_uwsgi(options: Sequence[str], launcher: Launcher, receiver:
     )
 
 
-def test_django_runserver(launcher: Launcher, receiver: Receiver) -> None:
-    """Requests are told by the process under the autoreloader, with settings that only manage.py names."""
+def test_django_runserver_reports_requests_of_the_reloaded_process(launcher: Launcher, receiver: Receiver) -> None:
+    """The child of the autoreloader reports requests; only manage.py names the settings."""
     project = shutil.copytree(APPS / "django_shop", launcher.folder / "django_shop")
     port = free_port()
     command = (sys.executable, str(project / "manage.py"), "runserver", f"127.0.0.1:{port}")
     server = launcher.serve(*command, OTEL_METRIC_EXPORT_INTERVAL="500")
     served = ask_items(server, f"http://127.0.0.1:{port}", 1)
-    # Before it is stopped: the autoreloader kills the process under it a quarter of a second after Ctrl-C.
+    # Before the stop: the autoreloader kills its child a quarter of a second after Ctrl-C.
     receiver.wait_for(
         lambda r: (
             len(requests_of(r)) == served.total()
@@ -231,8 +243,8 @@ def test_django_runserver(launcher: Launcher, receiver: Receiver) -> None:
     assert "SELECT" in {span.name.split()[0] for span in receiver.spans() if span.kind != SERVER}
 
 
-def test_django_under_gunicorn(launcher: Launcher, receiver: Receiver) -> None:
-    """Requests of two workers come once, and those of health checks not at all."""
+def test_django_under_gunicorn_reports_each_request_once(launcher: Launcher, receiver: Receiver) -> None:
+    """Requests of two workers are reported once, health checks are not."""
     port = free_port()
     project = shutil.copytree(APPS / "django_shop", launcher.folder / "django_shop")
     server = launcher.serve(*GUNICORN, str(project), "--bind", f"127.0.0.1:{port}", "shop.wsgi")

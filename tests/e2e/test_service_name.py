@@ -1,4 +1,4 @@
-"""Real programs without OTEL_SERVICE_NAME: what they send carries the name of their project or script."""
+"""Without OTEL_SERVICE_NAME, telemetry has the name of the project or script."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.programs import APPS, BIN, Launcher, free_port
+from tests.support.processes import BIN, free_port
+from tests.support.programs import APPS, Launcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +35,13 @@ def package(folder: Path) -> None:
     ("words", "expected"),
     [(("-m", "shop"), "shop"), (("-m", "shop.nightly"), "shop.nightly"), (("shop",), "shop"), (("shop/nightly.py",), "nightly")],
 )  # fmt: skip
-def test_script_and_module_name_the_service(
+def test_service_name_is_the_script_or_module(
     words: tuple[str, ...], expected: str, launcher: Launcher, receiver: Receiver
 ) -> None:
-    """A script is its file, ``python -m`` its module, a folder itself."""
+    """A script is named after its file, ``python -m`` after its module, a folder after itself."""
     package(launcher.folder)
     program = words if words[0] == "-m" else ("-u", *words)
-    assert launcher.run(*program).status == 0
+    assert launcher.run(*program).returncode == 0
     assert names(receiver) == {expected}
 
 
@@ -52,14 +53,16 @@ def test_script_and_module_name_the_service(
         ({"OTEL_SERVICE_NAME": "unknown_service"}, "unknown_service"),
     ],
 )
-def test_name_of_the_user_wins(changes: dict[str, str], expected: str, launcher: Launcher, receiver: Receiver) -> None:
-    """Whatever the variables say is kept."""
-    assert launcher.run("talker.py", "0", **changes).status == 0  # type: ignore[arg-type]
+def test_service_name_set_by_the_user_is_kept(
+    changes: dict[str, str], expected: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """A name in the variables is used."""
+    assert launcher.run("talker.py", "0", **changes).returncode == 0  # type: ignore[arg-type]
     assert names(receiver) == {expected}
 
 
-def test_name_of_a_detector_wins(launcher: Launcher, receiver: Receiver) -> None:
-    """A resource detector of the user's knows better than the command line."""
+def test_service_name_of_a_resource_detector_is_kept(launcher: Launcher, receiver: Receiver) -> None:
+    """A resource detector of the user takes precedence over the command line."""
     detector = (
         "from opentelemetry.sdk.resources import Resource, ResourceDetector\n"
         "class Named(ResourceDetector):\n"
@@ -74,7 +77,7 @@ def test_name_of_a_detector_wins(launcher: Launcher, receiver: Receiver) -> None
         "[opentelemetry_resource_detector]\nnamed = detector:Named\n", encoding="utf-8"
     )
     changes = {"PYTHONPATH": str(launcher.folder), "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "named"}
-    assert launcher.run("talker.py", "0", **changes).status == 0  # type: ignore[arg-type]
+    assert launcher.run("talker.py", "0", **changes).returncode == 0  # type: ignore[arg-type]
     assert names(receiver) == {"detected"}
 
 
@@ -95,8 +98,8 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_server_is_named_after_its_application(server: str, launcher: Launcher, receiver: Receiver) -> None:
-    """Each process of a server, workers included, has the name of the application, not of the server."""
+def test_service_name_of_a_server_is_its_application(server: str, launcher: Launcher, receiver: Receiver) -> None:
+    """Each process of a server, workers included, has the name of the application."""
     shop = launcher.folder / "shop"
     shop.mkdir()
     (shop / "__init__.py").touch()
@@ -112,20 +115,20 @@ def test_server_is_named_after_its_application(server: str, launcher: Launcher, 
     )
     port = free_port()
     words = [word.format(port=port) for word in SERVERS[server]]
-    running = launcher.serve(str(BIN / server), *words, PYTHONPATH=str(launcher.folder))
-    assert running.ask(f"http://127.0.0.1:{port}/")[0] == 200
-    # uWSGI kills workers without warning, so the request has to be here before the stop.
+    process = launcher.serve(str(BIN / server), *words, PYTHONPATH=str(launcher.folder))
+    assert process.ask(f"http://127.0.0.1:{port}/")[0] == 200
+    # uWSGI kills workers without warning, so the request must arrive before the stop.
     receiver.wait_for(lambda r: r.logs("asked") and r.spans())
-    running.stop()
+    process.stop()
     assert names(receiver) == {"shop"}
 
 
-def test_celery_worker_is_named_after_its_app(launcher: Launcher, receiver: Receiver) -> None:
-    """The worker and its children have the name of the app that ``-A`` names."""
+def test_service_name_of_a_celery_worker_is_its_app(launcher: Launcher, receiver: Receiver) -> None:
+    """The worker and its children have the name of the app in ``-A``."""
     shutil.copy(APPS / "celery_tasks.py", launcher.folder)
     broker = str(launcher.folder / "broker")
-    queued = launcher.run("celery_tasks.py", "1", way="bare", BROKER=broker)
-    assert queued.status == 0
+    queued = launcher.run("celery_tasks.py", "1", command="bare", BROKER=broker)
+    assert queued.returncode == 0
     server = launcher.serve(
         *(str(BIN / "celery"), "-A", "celery_tasks", "worker", "-l", "INFO", "--concurrency", "1"), BROKER=broker
     )
@@ -135,8 +138,8 @@ def test_celery_worker_is_named_after_its_app(launcher: Launcher, receiver: Rece
     assert names(receiver) == {"celery_tasks"}
 
 
-def test_django_command_is_named_after_its_project(launcher: Launcher, receiver: Receiver) -> None:
-    """``manage.py COMMAND`` is the project with the command; the web server is the project alone."""
+def test_service_name_of_a_django_command_is_project_and_command(launcher: Launcher, receiver: Receiver) -> None:
+    """``manage.py COMMAND`` is the project with the command; the web server is the project."""
     shutil.copytree(APPS / "django_shop", launcher.folder, dirs_exist_ok=True)
     commands = launcher.folder / "shop" / "management" / "commands"
     commands.mkdir(parents=True)
@@ -150,7 +153,7 @@ def test_django_command_is_named_after_its_project(launcher: Launcher, receiver:
     settings = launcher.folder / "shop" / "settings.py"
     settings.write_text(settings.read_text(encoding="utf-8") + "\nINSTALLED_APPS = ['shop']\n", encoding="utf-8")
     ended = launcher.run("-u", "manage.py", "nightly")
-    assert ended.status == 0, ended.stderr
+    assert ended.returncode == 0, ended.stderr
     port = free_port()
     server = launcher.serve("-u", "manage.py", "runserver", "--noreload", str(port))
     assert server.ask(f"http://127.0.0.1:{port}/nowhere")[0] == 404
@@ -159,16 +162,16 @@ def test_django_command_is_named_after_its_project(launcher: Launcher, receiver:
     assert names(receiver) == {"shop.nightly", "shop"}
 
 
-def test_crash_of_one_script_is_not_reported_by_another(launcher: Launcher, receiver: Receiver) -> None:
-    """The next run of the same script reports its crash; an unrelated script does not."""
+def test_service_name_separates_the_crashes_of_two_scripts(launcher: Launcher, receiver: Receiver) -> None:
+    """The next run of the same script reports its crash; another script does not."""
     for name, line in (("crashing", "import ctypes; ctypes.string_at(0)"), ("unrelated", "print('fine')")):
         (launcher.folder / f"{name}.py").write_text(
             f"import logging, sys\nlogging.warning('{name}')\nif sys.argv[1:] == ['now']:\n    {line}\n",
             encoding="utf-8",
         )
-    assert launcher.run("-u", "crashing.py", "now").status == -11
-    assert launcher.run("-u", "unrelated.py", "now").status == 0
+    assert launcher.run("-u", "crashing.py", "now").returncode == -11
+    assert launcher.run("-u", "unrelated.py", "now").returncode == 0
     assert [log.resource["service.name"] for log in receiver.logs() if log.severity >= 21] == []
-    assert launcher.run("-u", "crashing.py").status == 0
+    assert launcher.run("-u", "crashing.py").returncode == 0
     receiver.wait_for(lambda r: [log for log in r.logs() if log.severity >= 21])
     assert [log.resource["service.name"] for log in receiver.logs() if log.severity >= 21] == ["crashing"]

@@ -1,4 +1,4 @@
-"""Programs that nobody prepared for telemetry: whatever they do to their process, they end as they do bare."""
+"""Programs with unusual process handling end with telemetry as they end without it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.programs import APPS, INSTRUMENT, RUN, Ended, Launcher, Way, without_wrong_warnings
+from tests.support.processes import Completed
+from tests.support.programs import APPS, INSTRUMENT, RUN, Command, Launcher, without_false_warnings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
     from tests.support.receiver import Receiver
 
 
-def seen(ended: Ended) -> tuple[int, str, list[str]]:
-    """Return what a user sees of a run; lines of children come in any order."""
-    return ended.status, ended.stdout, sorted(ended.stderr.splitlines())
+def visible_result(ended: Completed) -> tuple[int, str, list[str]]:
+    """Return exit status and output; lines of children come in any order, so stderr is sorted."""
+    return ended.returncode, ended.stdout, sorted(ended.stderr.splitlines())
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_gevent_patched_first(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """It ends as bare, where upstream hangs for ever, and every request and log line of its greenlets arrives."""
-    bare = launcher.run("gevent_first.py", way="bare")
-    told = launcher.run("gevent_first.py", way=way)
-    assert seen(bare) == seen(told)
-    assert told.status == 4
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_gevent_patched_first_ends_and_reports_every_greenlet(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """It ends as bare, where upstream hangs; requests and logs of all greenlets arrive."""
+    bare = launcher.run("gevent_first.py", command="bare")
+    traced = launcher.run("gevent_first.py", command=command)
+    assert visible_result(bare) == visible_result(traced)
+    assert traced.returncode == 4
     requests = {span.span_id for span in receiver.spans() if span.scope == "opentelemetry.instrumentation.requests"}
     assert len(requests) == 10
     assert {f"greenlet {number} hello" for number in range(10)} == {log.body for log in receiver.logs()}
@@ -37,62 +40,67 @@ def test_gevent_patched_first(way: Way, launcher: Launcher, receiver: Receiver) 
     assert receiver.points("process.memory.usage")
 
 
-def test_gevent_patched_late(launcher: Launcher, receiver: Receiver) -> None:
-    """Telemetry that started before gevent patched the process goes on after it."""
-    # gevent warns of modules that it comes too late for, and names them in any order.
-    bare = launcher.run("gevent_late.py", way="bare", PYTHONWARNINGS="ignore")
-    told = launcher.run("gevent_late.py", PYTHONWARNINGS="ignore")
-    assert seen(bare) == seen(told)
-    assert told.status == 4
+def test_gevent_patched_late_keeps_exporting(launcher: Launcher, receiver: Receiver) -> None:
+    """Telemetry that started before gevent patched the process still works after it."""
+    # gevent warns of modules that it patches too late, and names them in any order.
+    bare = launcher.run("gevent_late.py", command="bare", PYTHONWARNINGS="ignore")
+    traced = launcher.run("gevent_late.py", PYTHONWARNINGS="ignore")
+    assert visible_result(bare) == visible_result(traced)
+    assert traced.returncode == 4
     assert [log.body for log in receiver.logs()] == ["before", *(f"greenlet {number}" for number in range(10))]
 
 
-def test_short_children_cost_little(launcher: Launcher, receiver: Receiver) -> None:
-    """Two hundred children that do nothing cost at most half more than bare, where upstream makes it eight times.
+def test_short_children_take_at_most_half_more_cpu_time(launcher: Launcher, receiver: Receiver) -> None:
+    """200 idle children take at most 1.5 times the CPU time of bare ones, upstream 8 times.
 
-    A ratio of processor times, measured in turns so that both meet the same machine: the best of ten rounds counts. What
-    else the machine does may spoil a whole measurement: one of three must hold.
+    The runs of both kinds alternate, and the best of ten rounds counts. Other load on the machine
+    may spoil a measurement, so one of three must hold.
     """
     rounds = 10
-    ways: tuple[Way, Way] = ("bare", RUN)
+    commands: tuple[Command, Command] = ("bare", RUN)
 
     def ratio() -> float:
         seconds = [
-            [float(launcher.run("many_children.py", "20", way=way).stdout) for way in ways] for _ in range(rounds)
+            [float(launcher.run("many_children.py", "20", command=command).stdout) for command in commands]
+            for _ in range(rounds)
         ]
-        bare, told = (min(each) for each in zip(*seconds, strict=True))
-        return float(told / bare)
+        bare, traced = (min(each) for each in zip(*seconds, strict=True))
+        return float(traced / bare)
 
     measured: list[float] = []
     while not measured or (min(measured) > 1.5 and len(measured) < 3):
         measured.append(ratio())
     assert min(measured) <= 1.5, measured
-    # The children have nothing to tell; their parents may have lived long enough.
+    # The children have nothing to report; their parents may live long enough to send metrics.
     assert len({point.resource["process.pid"] for point in receiver.points()}) <= rounds * len(measured)
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_a_forking_server(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """Children that end in os._exit are told, and they and the server end with the status they have bare."""
-    bare = launcher.run("forking_server.py", way="bare")
-    told = launcher.run("forking_server.py", way=way)
-    assert seen(bare) == seen(told)
-    assert (told.status, told.stdout) == (6, "served\n" * 3)
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_forking_server_children_that_call_os_exit_are_reported(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Telemetry of children that end in os._exit arrives; exit statuses are unchanged."""
+    bare = launcher.run("forking_server.py", command="bare")
+    traced = launcher.run("forking_server.py", command=command)
+    assert visible_result(bare) == visible_result(traced)
+    assert (traced.returncode, traced.stdout) == (6, "served\n" * 3)
     assert len(receiver.logs("listening")) == 1
     served = receiver.logs("serving")
     assert len({log.resource["process.pid"] for log in served}) == len(served) == 3
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_an_embedded_interpreter(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """A program in C that runs Python and ends it gets no error from it, and what happened in Python is told."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_embedded_interpreter_ends_without_error_and_reports(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """A C program that embeds Python ends without error, and telemetry from Python arrives."""
     program = build_embedded(launcher.folder)
     python = {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": sysconfig.get_path("purelib")}
-    bare = launcher.run(program, way="bare", **python)
-    told = launcher.run(program, way=way, **python)
-    assert seen(bare) == seen(told)
-    assert (told.status, told.stdout) == (9, "inside\nafter\n")
+    bare = launcher.run(program, command="bare", **python)
+    traced = launcher.run(program, command=command, **python)
+    assert visible_result(bare) == visible_result(traced)
+    assert (traced.returncode, traced.stdout) == (9, "inside\nafter\n")
     assert len(receiver.logs("embedded")) == 1
     assert len(receiver.spans("SELECT")) == 1
 
@@ -112,68 +120,72 @@ def build_embedded(folder: Path) -> Path:
     return program
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_a_sitecustomize_of_the_user(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """It runs, once in the program and once in its child, which upstream's command prevents."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_sitecustomize_of_the_user_runs_in_program_and_child(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """It runs once in the program and once in its child; upstream's command suppresses it."""
     site = launcher.folder / "theirs"
     site.mkdir()
     (site / "sitecustomize.py").write_text("import os; os.write(1, b'theirs\\n')\n", encoding="utf-8")
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass'])"
-    bare = launcher.run("-c", child, way="bare", PYTHONPATH=str(site))
-    told = launcher.run("-c", child, way=way, PYTHONPATH=str(site))
+    bare = launcher.run("-c", child, command="bare", PYTHONPATH=str(site))
+    traced = launcher.run("-c", child, command=command, PYTHONPATH=str(site))
     assert bare.stdout == "theirs\n" * 2
-    # The command is a Python program too, and runs it for itself.
-    assert told.stdout == "theirs\n" * 3
-    assert told.stderr == ""
+    # The command is a Python program too and runs it once more.
+    assert traced.stdout == "theirs\n" * 3
+    assert traced.stderr == ""
 
 
 @pytest.mark.parametrize("live_on", ["", "1.0"])
-def test_forks_are_not_warned_of(live_on: str, launcher: Launcher, receiver: Receiver) -> None:
-    """Python warns of forks with several threads; it has none of ours to warn of, and no socket is left to a child."""
-    told = launcher.run("-W", "always", APPS / "strict_forks.py", LIVE_ON=live_on, OTEL_METRIC_EXPORT_INTERVAL="200")
-    assert (told.status, told.ours()) == (0, [])
-    assert "Warning" not in without_wrong_warnings(told.stderr)
+def test_forks_with_telemetry_on_print_no_warning(live_on: str, launcher: Launcher, receiver: Receiver) -> None:
+    """Python warns of forks with several threads; the distribution does not cause the warning."""
+    traced = launcher.run("-W", "always", APPS / "strict_forks.py", LIVE_ON=live_on, OTEL_METRIC_EXPORT_INTERVAL="200")
+    assert (traced.returncode, traced.diagnostics()) == (0, [])
+    assert "Warning" not in without_false_warnings(traced.stderr)
     assert len(receiver.logs()) == 21
 
 
-def test_forks_of_a_silent_program_are_not_warned_of(launcher: Launcher) -> None:
-    """The timer of a process that has told nothing yet is out of the way of a fork, too."""
+def test_forks_of_an_idle_program_print_no_warning(launcher: Launcher) -> None:
+    """The timer thread of a process without telemetry so far is stopped before a fork."""
     fork = "import os; child = os.fork(); child and os.waitpid(child, 0); print(child > 0, flush=True)"
-    told = launcher.run("-W", "always", "-c", fork)
-    assert (told.status, sorted(told.stdout.split())) == (0, ["False", "True"])
-    assert without_wrong_warnings(told.stderr) == ""
+    traced = launcher.run("-W", "always", "-c", fork)
+    assert (traced.returncode, sorted(traced.stdout.split())) == (0, ["False", "True"])
+    assert without_false_warnings(traced.stderr) == ""
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_exec_of_another_program(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """A program that puts another in its place ends as that one does, and that one is told."""
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_exec_of_another_program_reports_the_new_program(
+    command: Command, launcher: Launcher, receiver: Receiver
+) -> None:
+    """A program that calls exec ends like the new program, which is instrumented."""
     code = "import os, sys; os.execv(sys.executable, [sys.executable, sys.argv[1], '5'])"
-    told = launcher.run("-c", code, APPS / "talker.py", way=way)
-    assert (told.status, told.stdout, told.stderr) == (5, "begin\nend\n", "talking\n")
+    traced = launcher.run("-c", code, APPS / "talker.py", command=command)
+    assert (traced.returncode, traced.stdout, traced.stderr) == (5, "begin\nend\n", "talking\n")
     assert len(receiver.logs("talking")) == 1
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_switched_off_it_costs_nothing(way: Way, launcher: Launcher, receiver: Receiver) -> None:
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_sdk_disabled_imports_and_sends_nothing(command: Command, launcher: Launcher, receiver: Receiver) -> None:
     """With OTEL_SDK_DISABLED=true nothing of OpenTelemetry is imported, and nothing is sent."""
     code = "import logging, sys; logging.warning('x'); print([name for name in sys.modules if 'opentelemetry' in name])"
-    told = launcher.run("-c", code, way=way, OTEL_SDK_DISABLED="true")
-    assert (told.status, told.stdout, told.stderr) == (0, "[]\n", "WARNING:root:x\n")
+    traced = launcher.run("-c", code, command=command, OTEL_SDK_DISABLED="true")
+    assert (traced.returncode, traced.stdout, traced.stderr) == (0, "[]\n", "WARNING:root:x\n")
     assert receiver.requests == []
 
 
-@pytest.mark.parametrize("way", [INSTRUMENT, RUN])
-def test_a_program_that_does_nothing_imports_nothing(way: Way, launcher: Launcher, receiver: Receiver) -> None:
-    """Telemetry that is on imports nothing of OpenTelemetry before there is something to tell."""
-    told = launcher.run("-c", "import sys; print([n for n in sys.modules if 'opentelemetry' in n])", way=way)
-    assert (told.status, told.stdout, told.stderr) == (0, "[]\n", "")
+@pytest.mark.parametrize("command", [INSTRUMENT, RUN])
+def test_idle_program_imports_and_sends_nothing(command: Command, launcher: Launcher, receiver: Receiver) -> None:
+    """OpenTelemetry is not imported before there is something to report."""
+    traced = launcher.run("-c", "import sys; print([n for n in sys.modules if 'opentelemetry' in n])", command=command)
+    assert (traced.returncode, traced.stdout, traced.stderr) == (0, "[]\n", "")
     assert receiver.requests == []
 
 
-def test_another_interpreter_in_between(launcher: Launcher) -> None:
-    """A Python without our package that is started by an instrumented one notices nothing."""
+def test_interpreter_without_the_package_starts_cleanly_as_a_child(launcher: Launcher) -> None:
+    """A Python without the package runs unchanged as a child of an instrumented one."""
     bare_python = shutil.which(f"python3.{sys.version_info[1]}", path=f"{sys.base_prefix}/bin")
     assert bare_python
     code = "import subprocess, sys; sys.exit(subprocess.call([sys.argv[1], '-c', 'print(1)']))"
-    told = launcher.run("-c", code, bare_python, way=RUN)
-    assert (told.status, told.stdout, told.stderr) == (0, "1\n", "")
+    traced = launcher.run("-c", code, bare_python, command=RUN)
+    assert (traced.returncode, traced.stdout, traced.stderr) == (0, "1\n", "")

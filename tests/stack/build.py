@@ -2,10 +2,13 @@
 
     python tests/stack/build.py [NAME...]
 
-Each is compiled from its released Go module into a cache outside the tree, keyed by what decides the result (version
-pins, sums, tags), so that a second run only looks. The grammars of the query languages are npm packages and are installed
-there. The cache is ``$OTEL_DISTRO_BACKENDS_CACHE``, else ``$XDG_CACHE_HOME/otel-distro/backends``, else
-``~/.cache/otel-distro/backends``. Needs Go 1.26, npm, and nothing of Python but the standard library.
+Each is compiled from its released Go module into a cache outside of the source tree. The key in the
+cache covers everything that decides the result (version pins, checksums, build tags), so a second
+run finds all programs there. The grammars of the query languages are npm packages and are installed
+into the same cache. The cache is ``$OTEL_DISTRO_BACKENDS_CACHE``, else
+``$XDG_CACHE_HOME/otel-distro/backends``, else ``~/.cache/otel-distro/backends``.
+
+Needs Go 1.26, npm, and only the standard library of Python.
 """
 
 from __future__ import annotations
@@ -32,18 +35,18 @@ MODULES = Path(__file__).resolve().parent / "backends"
 GRAMMARS = Path(__file__).resolve().parent / "grammars"
 BUILDER_CONFIG = ROOT / "collector" / "builder.yaml"
 GO_NEEDED = (1, 26)
-# Read once: tests run without the variables of OpenTelemetry.
+# Read at import: tests remove the variables of OpenTelemetry from the environment.
 NAMED_CACHE = os.environ.get("OTEL_DISTRO_BACKENDS_CACHE")
 COMPILE = ("-trimpath", "-ldflags=-s -w")
 
 
 class BuildError(Exception):
-    """A program cannot be built; the message says what to do."""
+    """A program cannot be built; the message says what to install or run."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One Go module under ``backends/`` and the programs it gives."""
+    """One Go module under ``backends/`` and the programs that it builds."""
 
     name: str
     programs: tuple[str, ...]
@@ -55,17 +58,19 @@ class Backend:
         return MODULES / self.name
 
     def inputs(self) -> list[Path]:
-        """Return the files that decide what is built."""
+        """Return the files that decide the result of the build."""
         if self.name == "grammars":
             return [GRAMMARS / name for name in ("package.json", "package-lock.json", "parse.js")]
         files = [self.module / "go.mod", self.module / "go.sum"]
         return [*files, BUILDER_CONFIG] if self.name == "collector" else files
 
     def key(self) -> str:
-        """Return the name of the folder in the cache: another pin, sum, component or tag is another key."""
+        """Return the name of the folder in the cache, which changes with any input of the build."""
         digest = hashlib.sha256(" ".join((*self.programs, self.tags, *COMPILE)).encode())
         for file in self.inputs():
-            digest.update(file.read_bytes())
+            # Comments of builder.yaml do not change the build; the other files have none.
+            lines = file.read_bytes().splitlines(keepends=True)
+            digest.update(b"".join(line for line in lines if not line.lstrip().startswith(b"#")))
         return f"{self.name}-{digest.hexdigest()[:12]}"
 
 
@@ -75,20 +80,24 @@ BACKENDS = (
     Backend("alertmanager", ("alertmanager", "amtool")),
     Backend("victorialogs", ("victoria-logs",)),
     Backend("jaeger", ("jaeger",)),
-    # The last file that npm writes says that all packages are there.
+    # npm writes this file last: it exists once all packages are installed.
     Backend("grammars", ("parse.js", "node_modules/.package-lock.json")),
 )
 
 
 def cache() -> Path:
-    """Return the folder that holds the built programs."""
+    """Return the folder of the built programs."""
     if NAMED_CACHE:
         return Path(NAMED_CACHE)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-distro" / "backends"
 
 
 def locate(program: str) -> Path:
-    """Return the built program; raise :class:`BuildError` where it is missing."""
+    """Return the path of a built program.
+
+    Raises:
+        BuildError: It is not built.
+    """
     for backend in BACKENDS:
         if program in backend.programs:
             path = cache() / backend.key() / program
@@ -98,11 +107,11 @@ def locate(program: str) -> Path:
             raise BuildError(
                 f"{program} is not built: run `python tests/stack/build.py {backend.name}` (needs {needs})"
             )
-    raise BuildError(f"no backend gives a program named {program}")
+    raise BuildError(f"no backend builds a program named {program}")
 
 
 def check_go() -> None:
-    """Raise :class:`BuildError` unless ``go`` is there and new enough."""
+    """Raise :class:`BuildError` unless ``go`` is installed and new enough."""
     need = ".".join(map(str, GO_NEEDED))
     try:
         said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
@@ -116,19 +125,23 @@ def check_go() -> None:
 
 
 def check_npm() -> None:
-    """Raise :class:`BuildError` unless ``npm`` and ``node`` are there."""
+    """Raise :class:`BuildError` unless ``npm`` and ``node`` are installed."""
     if not (shutil.which("npm") and shutil.which("node")):
         raise BuildError("Installing the grammars of the query languages needs npm and node on PATH.")
 
 
 def build(backend: Backend) -> str:
-    """Build the backend's programs where the cache lacks them and return what was done; raise :class:`BuildError`."""
+    """Build the programs that the cache lacks and return what was done.
+
+    Raises:
+        BuildError: A tool is missing, or a command failed.
+    """
     home = cache() / backend.key()
     if _complete(backend, home):
         return "cached"
     (check_npm if backend.name == "grammars" else check_go)()
     home.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(home):
+    with _exclusive(home):
         if _complete(backend, home):
             return "cached (another run built it)"
         started = time.monotonic()
@@ -147,22 +160,25 @@ def _complete(backend: Backend, home: Path) -> bool:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Hold the lock of one key, so that two runs at once do not compile the same thing."""
+def _exclusive(home: Path) -> Iterator[None]:
+    """Hold the lock of one key, so that two concurrent runs do not compile the same program."""
     with open(home.with_name(f"{home.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _module(backend: Backend, out: Path, _work: Path) -> None:
-    """Compile the module's tools; ``-mod=readonly`` (Go's default) refuses what ``go.sum`` does not know."""
+    """Compile the module's tools.
+
+    Go's default ``-mod=readonly`` rejects modules that are missing in ``go.sum``.
+    """
     out.mkdir()
     tags = [f"-tags={backend.tags}"] if backend.tags else []
     _run(["go", "build", *COMPILE, *tags, "-o", f"{out}/", "tool"], backend.module)
 
 
 def _collector(backend: Backend, out: Path, work: Path) -> None:
-    """Compile the Collector's builder and let it write and compile the Collector of ``collector/builder.yaml``."""
+    """Compile the Collector's builder, and with it the Collector of ``collector/builder.yaml``."""
     _module(backend, work / "tools", work)
     _run([str(work / "tools" / "builder"), "--config", str(BUILDER_CONFIG), "--ldflags=-s -w"], work)
     out.mkdir()
@@ -170,7 +186,7 @@ def _collector(backend: Backend, out: Path, work: Path) -> None:
 
 
 def _grammars(backend: Backend, out: Path, _work: Path) -> None:
-    """Install the packages that the lock file names, beside the script that imports them."""
+    """Install the packages of the lock file beside the script that imports them."""
     out.mkdir()
     for file in backend.inputs():
         shutil.copy(file, out)
@@ -185,10 +201,10 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Build the named backends, all by default; print one line each and return the exit status."""
+    """Build the named backends, all by default; print a line for each, return the exit status."""
     known = {backend.name: backend for backend in BACKENDS}
     if unknown := [name for name in names if name not in known]:
-        print(f"no such backend: {', '.join(unknown)} (there are {', '.join(known)})", file=sys.stderr)
+        print(f"no such backend: {', '.join(unknown)} (known: {', '.join(known)})", file=sys.stderr)
         return 2
     try:
         for backend in [known[name] for name in names] or BACKENDS:

@@ -1,7 +1,7 @@
 """Fixtures of the tests on the real stack, and the rings ``loki`` and ``tempo``.
 
-Every test here is marked ``stack``. Tests marked ``loki`` or ``tempo`` need that program; where it is not installed they
-are deselected by name, in one line for each ring at the end of the run.
+Every test here is marked ``stack``. Tests marked ``loki`` or ``tempo`` need that program; if it is
+not installed, they are deselected and listed at the end of the run, one line per ring.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.stack.build import BuildError
-from tests.stack.process import ProcessError
 from tests.stack.rings import BUILT, BUNDLED, RINGS, find
 from tests.stack.stack import Stack
+from tests.support.processes import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -31,7 +31,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that names no store on those that are built here."""
+    """Run a test that does not choose its stores on those that are built here."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "stack" in metafunc.fixturenames and "stack" not in named:
         metafunc.parametrize("stack", [pytest.param(BUILT, id=pytest.HIDDEN_PARAM)], indirect=True)
@@ -39,7 +39,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take the rings out whose program is not installed, and run the others last: one stack runs at a time."""
+    """Deselect the rings whose program is missing, and run the others last.
+
+    Only one stack runs at a time.
+    """
     left_out = config.stash[_left_out] = {}
     for ring in RINGS:
         if _find(ring) is None and (tests := [item for item in items if item.get_closest_marker(ring)]):
@@ -65,10 +68,10 @@ def _needs_the_bundled_stores(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line what each missing program left out, and how long the stores took to answer."""
+    """Print the tests that each missing program deselected, and the measured response times."""
     for ring, names in config.stash.get(_left_out, {}).items():
         terminalreporter.write_line(
-            f"ring {ring} not run, {len(names)} test(s): {', '.join(names)}; "
+            f"ring {ring} deselected, {len(names)} test(s): {', '.join(names)}; "
             f"{ring} is not installed (set {RINGS[ring]} to the program, or put `{ring}` on PATH)"
         )
     for what, seconds in config.stash.get(_measured, []):
@@ -77,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole stack, started once for all tests on the same stores."""
+    """The whole stack, started once for all tests that use the same stores."""
     programs = {ring: find(ring) for ring in RINGS} if request.param == BUNDLED else {}
     try:
         running = Stack(tmp_path_factory.mktemp("stack"), **programs)

@@ -1,7 +1,7 @@
-"""The alerts that Loki evaluates, and the same rules applied to lines that came from another store.
+"""The alerts of Loki, and their evaluation on log lines of another store.
 
-Every rule has one form, and :func:`evaluate` reads no other: the lines of the last minutes that meet some conditions,
-counted by some labels, more than a number of them.
+All rules have the form that :func:`evaluate` parses: count the lines of the last minutes that meet
+some conditions, by some labels, and fire above a number.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _COMPARE: Final[dict[str, Callable[[str, str], bool]]] = {
 
 
 def evaluate(rule: str, lines: Iterable[Line]) -> list[dict[str, str]]:
-    """Return the labels with which a rule fires on these lines.
+    """Return the label sets for which a rule fires on these lines.
 
     Raises:
-        ValueError: The rule has another form.
+        ValueError: The rule does not have the known form.
     """
     form = _RULE.fullmatch(rule)
     if form is None:
-        raise ValueError(f"not a rule of the known form: {rule}")
+        raise ValueError(f"the rule does not have the known form: {rule}")
     conditions = _CONDITION.findall(form["conditions"])
     counted: Counter[tuple[tuple[str, str], ...]] = Counter()
     for labels, _ in lines:

@@ -1,13 +1,15 @@
-"""How each program of the stack is started from the files and flags of the bundle, on free loopback ports.
+"""Start each program of the stack with the files and flags of the bundle, on free loopback ports.
 
-The configuration files are those that ``docker-compose.yml`` mounts, and the flags are read from it. What differs is an
-environment variable that the file itself offers; only Prometheus, which expands none, gets a copy of its file with the
-``host:port`` pairs of the compose network replaced.
+The configuration files are those that ``docker-compose.yml`` mounts, and the flags are read from
+it. Ports and folders are set by environment variables that the files support. Prometheus expands no
+variables and gets a copy of its file, with the ``host:port`` pairs of the compose network replaced.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tests.stack.build import ROOT, locate
-from tests.stack.process import Process, free_ports
+from tests.support.processes import STOP_TIMEOUT_S, Process, ProcessError, free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMPOSE = ROOT / "docker-compose.yml"
 COLLECTOR = ROOT / "collector"
@@ -27,9 +29,42 @@ BACKENDS = ROOT / "backends"
 JAEGER_CONFIG = Path(__file__).parent / "jaeger.yaml"
 
 
+class StackProgram(Process):
+    """A program of the stack in the background; ``ready_url`` answers 200 when it is ready."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, folder: Path, ready_url: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the program with a new environment, which inherits only PATH."""
+        self.ready_url = ready_url
+        basic = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
+        super().__init__(name, command, folder=folder, env={**basic, **(env or {})})
+
+    def wait_until_ready(self) -> None:
+        """Wait until the program is ready.
+
+        Raises:
+            ProcessError: It ended, or was not ready in time.
+        """
+        self.wait_for_status(self.ready_url, 200)
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = STOP_TIMEOUT_S) -> int:
+        """Send a signal, then SIGKILL if the program does not end in time; return the status."""
+        try:
+            return super().stop(number, timeout)
+        except ProcessError:
+            self.kill()
+            return -signal.SIGKILL
+
+    def restart(self) -> None:
+        """Start the stopped program again on the same ports; wait until it is ready."""
+        self.start()
+        self.wait_until_ready()
+
+
 @dataclass(frozen=True)
 class Ports:
-    """One loopback port for each thing that listens; ``loki`` and ``tempo`` also for what takes their places."""
+    """A loopback port for each listener; ``loki`` and ``tempo`` also serve their replacements."""
 
     otlp_grpc: int
     otlp_http: int
@@ -49,7 +84,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Return ports that nobody uses."""
+        """Return ports that are free now."""
         return cls(*free_ports(len(cls.__dataclass_fields__)))
 
 
@@ -65,19 +100,19 @@ def compose() -> dict[str, Any]:
 
 
 def flags(service: str, changed: Mapping[str, str]) -> list[str]:
-    """Return the flags that the compose file gives a service, with the values of some replaced and others added."""
+    """Return a service's flags in the compose file, with ``changed`` ones replaced or added."""
     given = {flag.partition("=")[0]: flag for flag in compose()["services"][service]["command"]}
     return list((given | {name: f"{name}={value}" for name, value in changed.items()}).values())
 
 
 def collector_flags(*overlays: str) -> list[str]:
-    """Return the flags that start a Collector with the bundle's files, those of the compose file, and overlays of it."""
+    """Return the flags that load the Collector files of the compose file, and overlays."""
     base = [flag.rpartition("/")[2] for flag in compose()["services"]["otel-collector"]["command"]]
     return [f"--config={COLLECTOR / file}" for file in (*base, *(f"overlays/{name}.yaml" for name in overlays))]
 
 
 def collector_env(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the variables that put ``collector/config.yaml`` on these ports."""
+    """Return the variables that set ports and folders of ``collector/config.yaml``."""
     return {
         "OTLP_GRPC_PORT": str(ports.otlp_grpc),
         "OTLP_HTTP_PORT": str(ports.otlp_http),
@@ -92,7 +127,7 @@ def collector_env(ports: Ports, folder: Path) -> dict[str, str]:
 
 
 def loki_env(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the variables that put ``backends/loki.yaml`` on these ports."""
+    """Return the variables that set ports and folders of ``backends/loki.yaml``."""
     return {
         "LOKI_HTTP_PORT": str(ports.loki),
         "LOKI_GRPC_PORT": str(ports.loki_grpc),
@@ -103,7 +138,7 @@ def loki_env(ports: Ports, folder: Path) -> dict[str, str]:
 
 
 def tempo_env(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the variables that put ``backends/tempo.yaml`` on these ports."""
+    """Return the variables that set ports and folders of ``backends/tempo.yaml``."""
     return {
         "TEMPO_HTTP_PORT": str(ports.tempo),
         "TEMPO_GRPC_PORT": str(ports.tempo_grpc),
@@ -116,7 +151,7 @@ def tempo_env(ports: Ports, folder: Path) -> dict[str, str]:
 
 
 def prometheus_config(ports: Ports, folder: Path) -> Path:
-    """Write the copy of ``backends/prometheus.yaml`` for these ports, with its rules beside it, and return its path."""
+    """Write a copy of ``backends/prometheus.yaml`` for these ports, with its rules."""
     text = (BACKENDS / "prometheus.yaml").read_text()
     for pair, port in {
         "otel-collector:8888": ports.collector_metrics,
@@ -132,14 +167,14 @@ def prometheus_config(ports: Ports, folder: Path) -> Path:
     return path
 
 
-def start_collector(ports: Ports, folder: Path, logs_endpoint: str) -> Process:
-    """Start the Collector with the bundle's files, in front of the store that takes logs at this address."""
+def start_collector(ports: Ports, folder: Path, logs_endpoint: str) -> StackProgram:
+    """Start the Collector with the bundle's files; it exports logs to ``logs_endpoint``."""
     env = {**collector_env(ports, folder), "LOKI_OTLP_ENDPOINT": logs_endpoint}
     command = [str(locate("otelcol-distro")), *collector_flags()]
-    return Process("collector", command, folder=folder, ready_url=url(ports.collector_health), env=env)
+    return StackProgram("collector", command, folder=folder, ready_url=url(ports.collector_health), env=env)
 
 
-def start_prometheus(ports: Ports, folder: Path) -> Process:
+def start_prometheus(ports: Ports, folder: Path) -> StackProgram:
     """Start Prometheus with the bundle's file and flags."""
     changed = {
         "--config.file": str(prometheus_config(ports, folder)),
@@ -147,10 +182,10 @@ def start_prometheus(ports: Ports, folder: Path) -> Process:
         "--web.listen-address": f"127.0.0.1:{ports.prometheus}",
     }
     command = [str(locate("prometheus")), *flags("prometheus", changed)]
-    return Process("prometheus", command, folder=folder, ready_url=url(ports.prometheus, "/-/ready"))
+    return StackProgram("prometheus", command, folder=folder, ready_url=url(ports.prometheus, "/-/ready"))
 
 
-def start_alertmanager(ports: Ports, folder: Path) -> Process:
+def start_alertmanager(ports: Ports, folder: Path) -> StackProgram:
     """Start Alertmanager with the bundle's file and flags."""
     changed = {
         "--config.file": str(BACKENDS / "alertmanager.yaml"),
@@ -158,34 +193,38 @@ def start_alertmanager(ports: Ports, folder: Path) -> Process:
         "--web.listen-address": f"127.0.0.1:{ports.alertmanager}",
     }
     command = [str(locate("alertmanager")), *flags("alertmanager", changed)]
-    return Process("alertmanager", command, folder=folder, ready_url=url(ports.alertmanager, "/-/ready"))
+    return StackProgram("alertmanager", command, folder=folder, ready_url=url(ports.alertmanager, "/-/ready"))
 
 
-def start_loki(program: Path, ports: Ports, folder: Path) -> Process:
+def start_loki(program: Path, ports: Ports, folder: Path) -> StackProgram:
     """Start the installed Loki with the bundle's file and flags."""
     command = [str(program), *flags("loki", {"-config.file": str(BACKENDS / "loki.yaml")})]
-    return Process("loki", command, folder=folder, ready_url=url(ports.loki, "/ready"), env=loki_env(ports, folder))
+    return StackProgram(
+        "loki", command, folder=folder, ready_url=url(ports.loki, "/ready"), env=loki_env(ports, folder)
+    )
 
 
-def start_tempo(program: Path, ports: Ports, folder: Path) -> Process:
+def start_tempo(program: Path, ports: Ports, folder: Path) -> StackProgram:
     """Start the installed Tempo with the bundle's file and flags."""
     command = [str(program), *flags("tempo", {"-config.file": str(BACKENDS / "tempo.yaml")})]
-    return Process("tempo", command, folder=folder, ready_url=url(ports.tempo, "/ready"), env=tempo_env(ports, folder))
+    return StackProgram(
+        "tempo", command, folder=folder, ready_url=url(ports.tempo, "/ready"), env=tempo_env(ports, folder)
+    )
 
 
-def start_victorialogs(ports: Ports, folder: Path) -> Process:
-    """Start VictoriaLogs in Loki's place; it keeps lines for a week, as Loki does."""
+def start_victorialogs(ports: Ports, folder: Path) -> StackProgram:
+    """Start VictoriaLogs in place of Loki; it keeps lines for a week, as Loki does."""
     command = [
         str(locate("victoria-logs")),
         f"-httpListenAddr=127.0.0.1:{ports.loki}",
         f"-storageDataPath={folder / 'victorialogs'}",
         "-retentionPeriod=7d",
     ]
-    return Process("victorialogs", command, folder=folder, ready_url=url(ports.loki, "/health"))
+    return StackProgram("victorialogs", command, folder=folder, ready_url=url(ports.loki, "/health"))
 
 
-def start_jaeger(ports: Ports, folder: Path) -> Process:
-    """Start Jaeger in Tempo's place, with its own metrics where Prometheus looks for Tempo's."""
+def start_jaeger(ports: Ports, folder: Path) -> StackProgram:
+    """Start Jaeger in place of Tempo; Prometheus scrapes it on Tempo's port."""
     env = {
         "JAEGER_OTLP_PORT": str(ports.tempo_otlp),
         "JAEGER_METRICS_PORT": str(ports.tempo),
@@ -194,4 +233,4 @@ def start_jaeger(ports: Ports, folder: Path) -> Process:
         "JAEGER_HEALTH_PORT": str(ports.jaeger_health),
     }
     command = [str(locate("jaeger")), f"--config={JAEGER_CONFIG}"]
-    return Process("jaeger", command, folder=folder, ready_url=url(ports.jaeger_health, "/status"), env=env)
+    return StackProgram("jaeger", command, folder=folder, ready_url=url(ports.jaeger_health, "/status"), env=env)

@@ -1,7 +1,7 @@
-"""Every LogQL and TraceQL query of the bundle, and what the grammars of Grafana's editors say about it.
+"""All LogQL and TraceQL queries of the bundle, and a check by the grammars of Grafana's editors.
 
-Queries stand in the dashboards (targets, annotations, links to Explore), in the rules that Loki evaluates and in the
-runbooks beside them, and in the links from traces to logs.
+Queries are in the dashboards (targets, annotations, links to Explore), in the rules and runbooks of
+Loki and Prometheus, and in the data source's links from traces to logs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOGQL_IN_TEXT = re.compile(r"\{\w+ ?(?:=|!=|=~|!~) ?\".*")
 
 
 class QueryText(NamedTuple):
-    """One query with all variables replaced, and where it stands."""
+    """A query with all variables replaced, and the place where it was found."""
 
     where: str
     language: str
@@ -46,7 +46,11 @@ def all_queries() -> list[QueryText]:
 
 
 def in_dashboard(where: str, dashboard: dict[str, Any]) -> list[QueryText]:
-    """Return the queries of a dashboard; raise ``KeyError`` for a variable that it does not declare."""
+    """Return the queries of a dashboard.
+
+    Raises:
+        KeyError: A query uses a variable that the dashboard does not declare.
+    """
     declared = {v["name"]: v.get("allValue") or v["current"]["value"] for v in dashboard["templating"]["list"]}
     known = {**MACROS, "__from": "now-1h", "__to": "now", **declared}
     return list(_in_json(where, dashboard, known))
@@ -71,7 +75,7 @@ def _in_json(where: str, node: Any, known: dict[str, str]) -> Iterator[QueryText
 
 
 def in_rules(where: str, rules: dict[str, Any], *, expressions: bool) -> Iterator[QueryText]:
-    """Yield the queries that runbooks name and, with ``expressions``, those that the rules evaluate."""
+    """Yield the queries in the runbooks and, with ``expressions``, those of the rules."""
     for group in rules["groups"]:
         for rule in group["rules"]:
             name = f"{where}: {rule.get('alert') or rule.get('record')}"
@@ -83,7 +87,7 @@ def in_rules(where: str, rules: dict[str, Any], *, expressions: bool) -> Iterato
 
 
 def in_data_sources(where: str, sources: dict[str, Any]) -> Iterator[QueryText]:
-    """Yield the queries of the links from traces to logs; a dollar sign is written twice in that file."""
+    """Yield the queries of the links from traces to logs; ``$$`` stands for ``$`` in that file."""
     for source in sources["datasources"]:
         link = source.get("jsonData", {}).get("tracesToLogsV2", {})
         if query := link.get("query"):
@@ -91,7 +95,7 @@ def in_data_sources(where: str, sources: dict[str, Any]) -> Iterator[QueryText]:
 
 
 def faults(queries: Iterable[QueryText]) -> list[tuple[QueryText, list[dict[str, Any]]]]:
-    """Return the queries that their grammar cannot read, each with the places."""
+    """Return the queries that do not parse, each with the positions of the errors."""
     asked = list(queries)
     request = json.dumps([{"language": query.language, "query": query.text} for query in asked])
     done = subprocess.run(

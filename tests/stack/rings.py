@@ -1,8 +1,8 @@
-"""The rings ``loki`` and ``tempo``: tests on programs that are not built here and run where one is installed.
+"""The rings ``loki`` and ``tempo``: tests on programs that must be installed, not built here.
 
-Most tests on logs and traces run twice: on the stores that are built here, VictoriaLogs and Jaeger, and in a ring on the
-stores of the bundle. The marks of this module say which stores a test that uses the fixture ``stack`` runs on; without
-one it runs on those that are built here.
+Most tests on logs and traces run twice: on the stores that are built here, VictoriaLogs and Jaeger,
+and in a ring on the stores of the bundle. The marks of this module select the stores for a test
+that uses the fixture ``stack``; without a mark it runs on those that are built here.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from typing import Final
 import pytest
 
 RINGS: Final = {"loki": "OTEL_DISTRO_TEST_LOKI", "tempo": "OTEL_DISTRO_TEST_TEMPO"}
-"""Each ring, named as its program and its marker -> the variable that names the program."""
+"""Ring (also the name of program and marker) -> the variable with the path of the program."""
 
 BUILT: Final = "built"
 """The parameter of the fixture ``stack`` for the stores that are built here."""
 
 BUNDLED: Final = "bundled"
-"""The parameter for the stores of the bundle, as far as they are installed."""
+"""The parameter of the fixture ``stack`` for the stores of the bundle that are installed."""
 
 _LOKI = pytest.param(BUNDLED, marks=pytest.mark.loki, id="loki")
 _TEMPO = pytest.param(BUNDLED, marks=pytest.mark.tempo, id="tempo")
 
 LOGS: Final = pytest.mark.parametrize("stack", [pytest.param(BUILT, id="victorialogs"), _LOKI], indirect=True)
-"""On VictoriaLogs, and in the ring ``loki`` on Loki."""
+"""Run on VictoriaLogs, and in the ring ``loki`` on Loki."""
 
 TRACES: Final = pytest.mark.parametrize("stack", [pytest.param(BUILT, id="jaeger"), _TEMPO], indirect=True)
-"""On Jaeger, and in the ring ``tempo`` on Tempo."""
+"""Run on Jaeger, and in the ring ``tempo`` on Tempo."""
 
 LOKI: Final = pytest.mark.parametrize("stack", [_LOKI], indirect=True)
-"""In the ring ``loki`` only."""
+"""Run in the ring ``loki`` only."""
 
 TEMPO: Final = pytest.mark.parametrize("stack", [_TEMPO], indirect=True)
-"""In the ring ``tempo`` only."""
+"""Run in the ring ``tempo`` only."""
 
 
 def find(ring: str) -> Path | None:
-    """Return the program of a ring: the one that its variable names, else that of its name on PATH, else None.
+    """Return the program of a ring, from its variable or from PATH, or None.
 
     Raises:
-        FileNotFoundError: The variable names no program: who set it wants the ring to run.
+        FileNotFoundError: The variable is set but names no program.
     """
     named = os.environ.get(RINGS[ring])
     found = shutil.which(named or ring)

@@ -1,7 +1,7 @@
-"""The stores of logs and traces behind the Collector, each asked in its own language, with answers of one form.
+"""The log and trace stores behind the Collector, with one interface for all.
 
-A log line is a pair of its labels, named as Loki names them (``exception_type``), and its text. A span is a pair of the
-name of its service and its own.
+A log line is a pair of its labels, named as in Loki (``exception_type``), and its text. A span is a
+pair of service name and span name.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Span = tuple[str, str]
 
 @dataclass(frozen=True)
 class Lines:
-    """Which log lines are asked for: those of one service that meet all conditions.
+    """A selection of log lines: those of one service that meet all conditions.
 
     Attributes:
         service: The name of the service.
-        where: Attribute, by its OpenTelemetry name -> its value, or the values of which it has one.
-        level: The level in lower case, any where it is empty.
-        traced: Only lines of a span.
-        containing: A piece of the line.
-        seconds: How old a line may be.
+        where: OpenTelemetry attribute -> its value, or the values that match.
+        level: The level in lower case; empty matches any.
+        traced: Only lines that belong to a span.
+        containing: A part of the line.
+        seconds: The maximum age of a line.
     """
 
     service: str
@@ -43,38 +43,38 @@ class Lines:
 
 
 class LogStore(Protocol):
-    """A store of logs: where the Collector sends them, and what it has."""
+    """A log store: the endpoint for the Collector, and queries."""
 
     name: str
     otlp: str
 
     def lines(self, wanted: Lines) -> list[Line]:
-        """Return the lines that are asked for, at most a thousand."""
+        """Return the selected lines, at most a thousand."""
 
     def totals(self, wanted: Lines, attribute: str, by: str) -> dict[str, float]:
-        """Return the sum of an attribute over the lines that are asked for, by the value of another."""
+        """Return the sum of an attribute over the selected lines, by the value of another one."""
 
 
 class TraceStore(Protocol):
-    """A store of traces, asked by trace id."""
+    """A trace store with queries by trace id."""
 
     name: str
 
     def spans(self, trace_id: str) -> list[Span]:
-        """Return the spans of a trace; an HTTP error where the store does not know it."""
+        """Return the spans of a trace; HTTP error if the store does not know it."""
 
     def text(self, trace_id: str) -> str:
-        """Return all that the store has of a trace."""
+        """Return the store's whole response for a trace."""
 
 
 def label(name: str) -> str:
-    """Return the label that Loki makes of an attribute's name."""
+    """Return the label that Loki derives from the name of an attribute."""
     made = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return f"key_{made}" if made[:1].isdigit() else made
 
 
 class Loki:
-    """Loki, asked in LogQL."""
+    """Loki, queried in LogQL."""
 
     name = "loki"
 
@@ -83,11 +83,11 @@ class Loki:
         self.otlp = f"{address}/otlp"
 
     def lines(self, wanted: Lines) -> list[Line]:
-        """Return the lines that are asked for."""
+        """Return the selected lines."""
         return self.logql(self._select(wanted), seconds=wanted.seconds)
 
     def totals(self, wanted: Lines, attribute: str, by: str) -> dict[str, float]:
-        """Return the sum of an attribute over the lines that are asked for, by the value of another."""
+        """Return the sum of an attribute over the selected lines, by the value of another one."""
         lines = f"{self._select(wanted)} | unwrap {label(attribute)} [{wanted.seconds:.0f}s]"
         found = self.instant(f"sum by ({label(by)}) (sum_over_time({lines}))")
         return {entry["metric"][label(by)]: float(entry["value"][1]) for entry in found}
@@ -111,7 +111,7 @@ class Loki:
         return found
 
     def logql(self, query: str, *, seconds: float = LOOK_BACK) -> list[Line]:
-        """Return the lines a log query finds in the last ``seconds``, each with its labels and structured metadata."""
+        """Return the lines of a log query, each with its labels and structured metadata."""
         now = time.time()
         found = web.get(
             f"{self.address}/loki/api/v1/query_range",
@@ -124,10 +124,10 @@ class Loki:
 
 
 class VictoriaLogs:
-    """VictoriaLogs, asked in LogsQL."""
+    """VictoriaLogs, queried in LogsQL."""
 
     name = "victorialogs"
-    # Loki leaves the name of an event out: what counts is the attribute that the Collector makes of it.
+    # Loki drops the name of an event; the Collector copies it to an attribute, which is compared.
     _own = frozenset({"_time", "_msg", "_stream", "_stream_id", "event_name"})
 
     def __init__(self, address: str) -> None:
@@ -135,11 +135,11 @@ class VictoriaLogs:
         self.otlp = f"{address}/insert/opentelemetry"
 
     def lines(self, wanted: Lines) -> list[Line]:
-        """Return the lines that are asked for."""
+        """Return the selected lines."""
         return [self._line(row) for row in self._ask(self._select(wanted), wanted.seconds)]
 
     def totals(self, wanted: Lines, attribute: str, by: str) -> dict[str, float]:
-        """Return the sum of an attribute over the lines that are asked for, by the value of another."""
+        """Return the sum of an attribute over the selected lines, by the value of another one."""
         stats = f"{self._select(wanted)} | stats by ({json.dumps(by)}) sum({json.dumps(attribute)}) as total"
         return {row[by]: float(row["total"]) for row in self._ask(stats, wanted.seconds)}
 
@@ -179,7 +179,7 @@ class _Traces:
         self.address = address
 
     def text(self, trace_id: str) -> str:
-        """Return all that the store has of a trace."""
+        """Return the store's whole response for a trace."""
         return web.text(self._of(trace_id))
 
     def spans(self, trace_id: str) -> list[Span]:
@@ -201,7 +201,7 @@ class _Traces:
 
 
 class Tempo(_Traces):
-    """Tempo, asked by trace id and in TraceQL."""
+    """Tempo, queried by trace id and in TraceQL."""
 
     name = "tempo"
 
@@ -212,7 +212,7 @@ class Tempo(_Traces):
         return list(answer.get("trace", {}).get("resourceSpans", ()))
 
     def traceql(self, query: str) -> list[dict[str, Any]]:
-        """Return the traces a search finds in the last hour."""
+        """Return the traces that a search finds in the last hour."""
         now = int(time.time())
         found: list[dict[str, Any]] = web.get(
             f"{self.address}/api/search", q=query, start=now - LOOK_BACK, end=now + 60, limit=100
@@ -221,7 +221,7 @@ class Tempo(_Traces):
 
 
 class Jaeger(_Traces):
-    """Jaeger, asked by trace id."""
+    """Jaeger, queried by trace id."""
 
     name = "jaeger"
 

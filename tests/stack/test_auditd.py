@@ -1,4 +1,4 @@
-"""The host's audit log through the real Collector: lines as auditd writes them become audit events."""
+"""The overlay ``auditd`` of the Collector turns lines of auditd into audit events."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ import yaml
 
 from otel_distro import schema
 from tests.stack.build import ROOT, locate
-from tests.stack.process import Process
-from tests.stack.programs import COLLECTOR, COLLECTOR_CONFIG, Ports, collector_env, collector_flags, compose, url
+from tests.stack.programs import (
+    COLLECTOR,
+    COLLECTOR_CONFIG,
+    Ports,
+    StackProgram,
+    collector_env,
+    collector_flags,
+    compose,
+    url,
+)
 from tests.stack.rings import LOGS
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ TARGET, ADDRESS, REASON = schema.AUDIT_TARGET.label, schema.CLIENT_ADDRESS.label
 
 
 def write(log: Path, lines: tuple[str, ...], serial: int) -> None:
-    """Append lines to the audit log as if they happened now."""
+    """Append lines to the audit log with the time of now."""
     with log.open("a") as file:
         for number, text in enumerate(lines):
             line = text.replace("{at}", f"{time.time():.3f}").replace("{serial}", str(serial + number))
@@ -76,8 +84,8 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[Process]:
-    """A Collector of its own with the overlay, in front of the stack's store of logs."""
+def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[StackProgram]:
+    """A second Collector, with the overlay, that exports to the stack's log store."""
     ports = Ports.free()
     env = collector_env(ports, tmp_path) | {
         "AUDITD_LOG": str(log),
@@ -85,27 +93,31 @@ def collector(stack: Stack, tmp_path: Path, log: Path) -> Iterator[Process]:
         "LOKI_OTLP_ENDPOINT": stack.logs.otlp,
     }
     command = [str(locate("otelcol-distro")), *collector_flags("auditd")]
-    process = Process("auditd", command, folder=tmp_path, ready_url=url(ports.collector_health), env=env)
-    process.wait_ready()
+    process = StackProgram("auditd", command, folder=tmp_path, ready_url=url(ports.collector_health), env=env)
+    process.wait_until_ready()
     yield process
     process.stop()
 
 
 @LOGS
-def test_lines_of_auditd_are_audit_events(stack: Stack, collector: Process, log: Path) -> None:
-    """Names, outcome, actor, target and address are those of all audit events; no line is lost or doubled by a restart."""
+def test_auditd_lines_become_audit_events_once(stack: Stack, collector: StackProgram, log: Path) -> None:
+    """Lines have name, outcome, actor, target and address of audit events.
+
+    A restart of the Collector and a rotation neither lose nor repeat a line.
+    """
     node = f"{log.parent.name}-node"
 
     def arrived() -> list[tuple[dict[str, str], str]]:
         return stack.lines("auditd", {"host.name": [log.parent.name, node]})
 
     write(log, LINES, 100)
-    # The stores keep a week: a line that is older is not sent to be refused, it would look like lost telemetry.
+    # The stores keep a week and reject older lines, which would count as lost telemetry: the overlay
+    # drops them.
     write(log, (LINES[0].replace("{at}", "1500000000.000"),), 150)
     first = stack.wait_for_number(len(LINES), arrived)
     collector.stop()
     write(log, LINES[:2], 200)
-    # Rotated while the Collector was away: the rest of the old file is read, its beginning not again.
+    # Rotated while the Collector was down: it reads the rest of the old file, not its beginning again.
     log.rename(log.with_name("audit.log.1"))
     collector.restart()
     write(log, LINES[:1], 300)
@@ -135,8 +147,8 @@ def test_lines_of_auditd_are_audit_events(stack: Stack, collector: Process, log:
     assert [line for event, line in first if event[NAME] == "host.unknown"] == [LINES[-1]]
 
 
-def test_the_journals_entries_have_the_same_names(tmp_path: Path) -> None:
-    """All of the overlay but the receiver, which the Collector of the tests has not, is valid."""
+def test_journald_overlay_is_valid_and_uses_the_same_names(tmp_path: Path) -> None:
+    """The overlay without its receiver is valid; the Collector of the tests lacks that receiver."""
     overlay: dict[str, Any] = yaml.safe_load((OVERLAYS / "journald.yaml").read_text(encoding="utf-8"))
     overlay["receivers"] = {"file_log/journald": {"include": [str(tmp_path / "none")]}}
     overlay["service"]["pipelines"]["logs/journald"]["receivers"] = ["file_log/journald"]
@@ -159,8 +171,8 @@ def test_the_journals_entries_have_the_same_names(tmp_path: Path) -> None:
         assert f'set(log.attributes["{attribute.name}"]' in journal
 
 
-def test_the_compose_file_lets_the_collector_read_the_log_and_no_more() -> None:
-    """It adds the overlay and the log, read-only, and a group: still no root; what it mounts from the tree is there."""
+def test_auditd_compose_file_adds_the_log_read_only() -> None:
+    """It adds the overlay, the read-only log and a group, and no further privileges."""
     added = yaml.safe_load((ROOT / "docker-compose.auditd.yml").read_text(encoding="utf-8"))["services"]
     (collector,) = added.values()
     assert added.keys() <= compose()["services"].keys()
@@ -174,8 +186,8 @@ def test_the_compose_file_lets_the_collector_read_the_log_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("overlay", sorted(OVERLAYS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_an_overlay_says_one_thing(overlay: Path) -> None:
-    """It brings a pipeline of its own, of parts that it or the base declares, and replaces nothing of the base."""
+def test_overlay_adds_one_pipeline_and_replaces_nothing(overlay: Path) -> None:
+    """Its pipelines use components that it or the base declares, and replace none of the base."""
     base: dict[str, Any] = yaml.safe_load(COLLECTOR_CONFIG.read_text(encoding="utf-8"))
     base["processors"] |= yaml.safe_load((COLLECTOR / "redaction.yaml").read_text(encoding="utf-8"))["processors"]
     added: dict[str, Any] = yaml.safe_load(overlay.read_text(encoding="utf-8"))

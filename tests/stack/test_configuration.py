@@ -1,4 +1,4 @@
-"""Every file of the bundle is accepted by the program it is for."""
+"""Every configuration file of the bundle is accepted by its program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RULE_TESTS = Path(__file__).parent / "rules"
 
 
 def accepts(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> str:
-    """Run a program that checks a file and return what it says; fail with it when the program objects."""
+    """Run a program that checks a file and return its output; fail if it rejects the file."""
     done = subprocess.run(
         command,
         check=False,
@@ -35,8 +35,8 @@ def accepts(command: Sequence[str | Path], *, env: Mapping[str, str] | None = No
     return done.stdout
 
 
-def test_collector_accepts_its_files(tmp_path: Path) -> None:
-    """`otelcol validate` finds nothing wrong, with the defaults and with everything replaced."""
+def test_configuration_collector_accepts_defaults_and_replacements(tmp_path: Path) -> None:
+    """`otelcol validate` passes with the defaults and with every variable set."""
     files = [f"--config={COLLECTOR_CONFIG}", f"--config={COLLECTOR / 'redaction.yaml'}"]
     assert collector_flags() == files
     command = [str(locate("otelcol-distro")), "validate", *files]
@@ -44,8 +44,8 @@ def test_collector_accepts_its_files(tmp_path: Path) -> None:
     accepts(command, env=programs.collector_env(Ports.free(), tmp_path))
 
 
-def test_collector_does_not_start_without_its_redaction(tmp_path: Path) -> None:
-    """With the first file alone nothing runs unredacted: the Collector names what is missing and ends."""
+def test_configuration_collector_without_redaction_does_not_start(tmp_path: Path) -> None:
+    """With the first file alone the Collector names the missing processor and ends."""
     command = [str(locate("otelcol-distro")), "validate", f"--config={COLLECTOR_CONFIG}"]
     done = subprocess.run(
         command, check=False, env=programs.collector_env(Ports.free(), tmp_path), capture_output=True, text=True
@@ -54,13 +54,13 @@ def test_collector_does_not_start_without_its_redaction(tmp_path: Path) -> None:
     assert 'references processor "redaction" which is not configured' in done.stderr
 
 
-def test_prometheus_accepts_its_file() -> None:
-    """`promtool check config` finds nothing wrong, not even what it only warns of, in the file and its rules."""
+def test_configuration_prometheus_passes_promtool_without_warnings() -> None:
+    """`promtool check config` has no errors and no warnings for the file and its rules."""
     accepts([locate("promtool"), "check", "config", "--lint=all", "--lint-fatal", BACKENDS / "prometheus.yaml"])
 
 
-def test_prometheus_file_of_the_tests_differs_in_addresses_only(tmp_path: Path) -> None:
-    """The copy that the tests run is the bundle's file but for one address of each part."""
+def test_configuration_prometheus_copy_differs_in_addresses_only(tmp_path: Path) -> None:
+    """The copy that the tests run equals the bundle's file except for one address per target."""
     ours = (BACKENDS / "prometheus.yaml").read_text().splitlines()
     copy = programs.prometheus_config(Ports.free(), tmp_path).read_text().splitlines()
     changed = [(was, now) for was, now in zip(ours, copy, strict=True) if was != now]
@@ -69,7 +69,7 @@ def test_prometheus_file_of_the_tests_differs_in_addresses_only(tmp_path: Path) 
         assert now[: now.index("127.0.0.1:")] == was[: now.index("127.0.0.1:")]
 
 
-def test_alert_rules_do_what_their_tests_say() -> None:
+def test_configuration_every_alert_rule_has_a_passing_promtool_test() -> None:
     """`promtool test rules` passes, and every alert of the bundle has such a test."""
     tests = sorted(RULE_TESTS.glob("*_test.yaml"))
     accepts([locate("promtool"), "test", "rules", *tests])
@@ -81,8 +81,8 @@ def test_alert_rules_do_what_their_tests_say() -> None:
 
 
 @pytest.mark.loki
-def test_loki_accepts_its_file(tmp_path: Path) -> None:
-    """`loki -verify-config` finds nothing wrong, with the defaults and with everything replaced."""
+def test_configuration_loki_accepts_defaults_and_replacements(tmp_path: Path) -> None:
+    """`loki -verify-config` passes with the defaults and with every variable set."""
     loki = find("loki")
     assert loki
     for env in ({}, programs.loki_env(Ports.free(), tmp_path)):
@@ -90,14 +90,14 @@ def test_loki_accepts_its_file(tmp_path: Path) -> None:
         accepts([loki, *flags], env=env)
 
 
-def test_alertmanager_accepts_its_file() -> None:
-    """`amtool check-config` finds nothing wrong."""
+def test_configuration_alertmanager_accepts_its_file() -> None:
+    """`amtool check-config` passes."""
     accepts([locate("amtool"), "check-config", BACKENDS / "alertmanager.yaml"])
 
 
 @pytest.mark.tempo
-def test_tempo_accepts_its_file(tmp_path: Path) -> None:
-    """`tempo -config.verify` finds nothing wrong, with the defaults and with everything replaced."""
+def test_configuration_tempo_accepts_defaults_and_replacements(tmp_path: Path) -> None:
+    """`tempo -config.verify` passes without warnings, with defaults and with every variable set."""
     tempo = find("tempo")
     assert tempo
     for env in ({}, programs.tempo_env(Ports.free(), tmp_path)):

@@ -1,11 +1,9 @@
-"""The demo, a program without a line of telemetry, under load through the real stack; then the stores are asked."""
+"""The uninstrumented demo runs under load through the real stack; then the stores are queried."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,12 +15,12 @@ from grafana.boards import errors, logs, security, service_overview
 from grafana.queries import Query, queries
 from tests.stack import web
 from tests.stack.rings import LOGS, LOKI, TEMPO
+from tests.support.processes import BIN, environment, run_command
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 SECONDS = 20
 MEASURED = "http_server_request_duration_seconds"
 SHOP = 'service_name="shop"'
@@ -30,33 +28,31 @@ DASHBOARDS = [board.dashboard() for board in (service_overview, errors, logs, se
 
 
 class Run:
-    """One run of the demo: what its customers saw, and when it ended."""
+    """One run of the demo: the responses to its customers, and the time of its end."""
 
     def __init__(self, answers: list[dict[str, Any]], ended: float) -> None:
         self.answers = answers
         self.ended = ended
 
     def count(self, route: str, status: int) -> int:
-        """Return how many requests of the load had this route and status."""
+        """Return the number of requests with this route and status."""
         return sum(a["count"] for a in self.answers if (a["route"], a["status"]) == (route, status))
 
 
 @pytest.fixture(scope="module")
 def demo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The demo under ``opentelemetry-instrument``, with nothing set but where the Collector is."""
+    """The demo under ``opentelemetry-instrument``, with no setting but the endpoint."""
     data = tmp_path_factory.mktemp("demo")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_http
-    environ["XDG_STATE_HOME"] = str(data / "state")
-    # Rates over a minute need more than one point of a run of some seconds.
-    environ["OTEL_METRIC_EXPORT_INTERVAL"] = "2000"
-    # A copy, so that the package under test is the installed one: the working folder comes first on the path.
+    environ = environment(
+        data,
+        OTEL_EXPORTER_OTLP_ENDPOINT=stack.otlp_http,
+        # A rate over a minute needs more than one point of this short run.
+        OTEL_METRIC_EXPORT_INTERVAL="2000",
+    )
+    # A copy: the working folder comes first on sys.path, and must not hold the package under test.
     shutil.copytree(ROOT / "demo", data / "app" / "demo")
     command = [str(BIN / "opentelemetry-instrument"), sys.executable, "-m", "demo", "--quiet"]
-    finished = subprocess.run(
-        [*command, f"--seconds={SECONDS}", f"--data={data}"],
-        cwd=data / "app", env=environ, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    finished = run_command([*command, f"--seconds={SECONDS}", f"--data={data}"], data / "app", environ, timeout=240)
     assert finished.returncode == 0, finished.stderr
     return Run(json.loads((data / "answers.json").read_text()), time.monotonic())
 
@@ -67,8 +63,8 @@ def failed_orders(stack: Stack) -> set[str]:
     return {metadata["trace_id"] for metadata, _ in found}
 
 
-def test_every_request_of_the_load_is_counted(stack: Stack, demo: Run) -> None:
-    """Prometheus counts the orders that customers placed, and those that failed, exactly."""
+def test_demo_requests_are_counted_exactly(stack: Stack, demo: Run) -> None:
+    """Prometheus counts exactly the orders that customers placed, and those that failed."""
 
     def counted(status: int) -> float | None:
         series = f'{MEASURED}_count{{{SHOP}, http_route="/orders", http_response_status_code="{status}"}}'
@@ -80,8 +76,8 @@ def test_every_request_of_the_load_is_counted(stack: Stack, demo: Run) -> None:
 
 
 @LOGS
-def test_one_request_is_found_in_all_three_stores(stack: Stack, demo: Run) -> None:
-    """A failed order has its log line in the log store, its exemplar in Prometheus and its spans in the trace store."""
+def test_demo_failed_order_is_in_all_three_stores(stack: Stack, demo: Run) -> None:
+    """A failed order has a log line, an exemplar in Prometheus and its spans."""
     buckets = f'{MEASURED}_bucket{{{SHOP}, http_route="/orders", http_response_status_code="502"}}'
 
     def in_both() -> set[str]:
@@ -94,7 +90,7 @@ def test_one_request_is_found_in_all_three_stores(stack: Stack, demo: Run) -> No
 
 
 @LOGS
-def test_a_trace_crosses_the_services(stack: Stack, demo: Run) -> None:
+def test_demo_trace_crosses_the_services(stack: Stack, demo: Run) -> None:
     """An order is one trace from the customer through the shop to the payment service."""
     lines = stack.wait_for(lambda: stack.lines("payments", traced=True))
     trace_id = lines[0][0]["trace_id"]
@@ -103,8 +99,8 @@ def test_a_trace_crosses_the_services(stack: Stack, demo: Run) -> None:
 
 
 @LOGS
-def test_uncaught_exceptions_arrive_with_their_stack_trace(stack: Stack, demo: Run) -> None:
-    """An exception that ended a thread is an event with its stack trace in the line, and one step of a counter."""
+def test_demo_uncaught_exception_is_a_log_line_with_stack_trace(stack: Stack, demo: Run) -> None:
+    """An exception that ended a thread is one log line with stack trace, and one count."""
     error = {"exception.type": "KeyError"}
     [(metadata, line), *_] = stack.wait_for(lambda: stack.lines("shop", error, containing="_bonus"))
     assert metadata["exception_type"] == "KeyError"
@@ -113,14 +109,14 @@ def test_uncaught_exceptions_arrive_with_their_stack_trace(stack: Stack, demo: R
     assert stack.wait_for(lambda: stack.promql_value(counted))
 
 
-def test_derived_metrics_name_no_process(stack: Stack, demo: Run) -> None:
-    """What the Collector counts of spans carries the service, and no instance."""
+def test_demo_span_metrics_have_no_instance(stack: Stack, demo: Run) -> None:
+    """Metrics that the Collector derives from spans have the service, but no instance."""
     series = stack.wait_for(lambda: stack.promql(f"traces_spanmetrics_calls_total{{{SHOP}}}"))
     assert all("instance" not in entry["metric"] for entry in series)
 
 
 def ask(stack: Stack, query: Query) -> bool:
-    """Return whether a panel's query has an answer."""
+    """Return whether a panel's query has a result."""
     if query.source == "prometheus":
         return bool(stack.promql(query.expr))
     if query.source == "loki":
@@ -128,15 +124,15 @@ def ask(stack: Stack, query: Query) -> bool:
     return bool(stack.tempo.traceql(query.expr))
 
 
-def asked_of(*sources: str) -> list[Query]:
+def queries_to(*sources: str) -> list[Query]:
     """Return the queries of every dashboard to these kinds of sources."""
-    # A run is shorter than the minute of a panel's rate: the range is the run's.
+    # Panels use rates over a minute, and a run is shorter: use the range of the run.
     values = {"__rate_interval": "2m", "__range": "5m", "__interval": "30s", "__auto": "2m"}
     return [query for board in DASHBOARDS for query in queries(board, values) if query.source in sources]
 
 
-def all_answered(stack: Stack, asked: list[Query]) -> None:
-    """Wait until each query has an answer; fail with those that have none."""
+def wait_for_results(stack: Stack, asked: list[Query]) -> None:
+    """Wait until each query has a result; fail with those that have none."""
     empty = [query for query in asked if not ask(stack, query)]
 
     def answered() -> bool:
@@ -149,24 +145,24 @@ def all_answered(stack: Stack, asked: list[Query]) -> None:
         raise AssertionError(empty) from None
 
 
-def test_every_metric_panel_has_data(stack: Stack, demo: Run) -> None:
+def test_demo_every_metric_panel_has_data(stack: Stack, demo: Run) -> None:
     """Each PromQL query of every dashboard returns data after a run of the demo."""
-    asked = asked_of("prometheus")
+    asked = queries_to("prometheus")
     assert len(asked) > 45
-    all_answered(stack, asked)
+    wait_for_results(stack, asked)
 
 
 @LOKI
-def test_every_panel_has_data(stack: Stack, demo: Run) -> None:
-    """Each query of every dashboard that is not Tempo's returns data after a run of the demo."""
-    asked = asked_of("prometheus", "loki")
+def test_demo_every_metric_and_log_panel_has_data(stack: Stack, demo: Run) -> None:
+    """Each PromQL and LogQL query of every dashboard returns data after a run of the demo."""
+    asked = queries_to("prometheus", "loki")
     assert len(asked) > 60
-    all_answered(stack, asked)
+    wait_for_results(stack, asked)
 
 
 @TEMPO
-def test_every_trace_panel_has_data(stack: Stack, demo: Run) -> None:
-    """Each TraceQL query of the dashboard returns traces from a real Tempo."""
+def test_demo_every_trace_panel_has_data(stack: Stack, demo: Run) -> None:
+    """Each TraceQL query of the dashboards returns traces from a real Tempo."""
     asked = [query for board in DASHBOARDS for query in queries(board) if query.source == "tempo"]
     assert asked
     stack.measure("demo: TraceQL search", demo.ended, lambda: all(ask(stack, query) for query in asked))

@@ -1,25 +1,20 @@
-"""One program that fails in seven ways, through the real stack: each failure is there once, with its trace."""
+"""A program that fails in seven ways, through the real stack: each failure is stored once."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_distro import schema
 from tests.stack.rings import LOGS
+from tests.support.programs import Launcher
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
 
-APP = Path(__file__).parents[1] / "e2e" / "apps" / "failures.py"
-BIN = Path(sys.executable).parent
 HANDLERS = {
     "caught": "capture",
     "thread": "thread",
@@ -29,11 +24,11 @@ HANDLERS = {
     "task": "asyncio",
     "main": "main",
 }
-"""Kind of failure in the program -> what is said to have seen it."""
+"""Kind of failure in the program -> the handler that reports it."""
 
 
 class Run:
-    """One run of the program: name of its service, and the trace of each kind of failure, as it printed them."""
+    """One run of the program: its service name, and the trace id of each kind of failure."""
 
     def __init__(self, service: str, output: str) -> None:
         self.service = service
@@ -42,24 +37,20 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The program under ``opentelemetry-instrument``, to its end."""
+    """The program under ``opentelemetry-instrument``, run to its end."""
     folder = tmp_path_factory.mktemp("errors")
     service = f"failing-{uuid.uuid4().hex[:8]}"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_http
-    environ["OTEL_SERVICE_NAME"] = service
-    environ["XDG_STATE_HOME"] = str(folder / "state")
-    finished = subprocess.run(
-        [str(BIN / "opentelemetry-instrument"), sys.executable, str(APP)],
-        cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    finished = Launcher(folder, stack.otlp_http).run("failures.py", OTEL_SERVICE_NAME=service)
     assert finished.returncode == 1, finished.stderr
     return Run(service, finished.stdout)
 
 
 @LOGS
-def test_each_of_seven_failures_is_one_record_with_its_trace(stack: Stack, run: Run) -> None:
-    """A query finds seven records, each with the trace of the span it was raised in, and the trace is there."""
+def test_errors_of_seven_kinds_are_one_record_each_with_trace(stack: Stack, run: Run) -> None:
+    """A query finds seven records, each with the trace in which it was raised.
+
+    The trace store has that trace.
+    """
     handler = schema.EXCEPTION_HANDLER.label
     found = stack.wait_for_number(len(HANDLERS), lambda: stack.lines(run.service, {"exception.type": "ValueError"}))
     assert sorted((labels[handler], labels["trace_id"]) for labels, _ in found) == sorted(
@@ -74,8 +65,8 @@ def test_each_of_seven_failures_is_one_record_with_its_trace(stack: Stack, run: 
 
 
 @LOGS
-def test_each_failure_is_counted_once(stack: Stack, run: Run) -> None:
-    """Prometheus has the counter at one for each of the seven, and new fingerprints as the records say it."""
+def test_errors_of_seven_kinds_are_counted_once(stack: Stack, run: Run) -> None:
+    """Prometheus counts each of the seven once, and new fingerprints as the records say."""
     of_service = f'service_name="{run.service}"'
     series = schema.PYTHON_EXCEPTIONS.series()
     stack.wait_for(lambda: stack.promql_value(f"sum({series}{{{of_service}}})") == len(HANDLERS))

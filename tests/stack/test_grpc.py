@@ -1,12 +1,12 @@
-"""The way out over gRPC, to the real Collector."""
+"""Export over gRPC to the real Collector."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from tests.stack.otlp import Service
 from tests.stack.rings import LOGS
+from tests.support.otlp import Service
 from tests.support.processes import RUN, run
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ with trace.get_tracer("shop").start_as_current_span("order"):
 
 
 @LOGS
-def test_program_that_delivers_over_grpc(stack: Stack, tmp_path: Path) -> None:
-    """Span, log record and counter of a program arrive in their stores through the Collector's port for gRPC."""
+def test_grpc_export_reaches_all_stores(stack: Stack, tmp_path: Path) -> None:
+    """Span, log record and counter of a program reach their stores through the gRPC port."""
     shop = Service()
     settings = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",

@@ -1,23 +1,21 @@
-"""The local log file beside a store of logs: the same fields, under the same names, with the same values."""
+"""The local log file has the same fields, names and values as the log store."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
 from tests.stack.rings import LOGS
 from tests.stack.stores import Lines
+from tests.support.programs import Launcher
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.stack.stack import Stack
 
-BIN = Path(sys.executable).parent
 PROGRAM = """
 import logging
 from opentelemetry import trace
@@ -35,20 +33,19 @@ def as_stored(value: Any) -> str:
 
 
 @LOGS
-def test_file_has_the_fields_of_the_store(stack: Stack, tmp_path: Path) -> None:
-    """What a line has the record in the store has, with the same name and value; business events are found and summed up."""
+def test_local_file_has_the_fields_of_the_log_store(stack: Stack, tmp_path: Path) -> None:
+    """Each field of a line is in the stored record with the same name and value.
+
+    Business events can be searched and summed by their fields.
+    """
     service = f"local-{uuid.uuid4().hex[:8]}"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ = {
-        **kept,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_http,
-        "OTEL_SERVICE_NAME": service,
-        "OTEL_DISTRO_LOG_FILE": str(tmp_path / "app.jsonl"),
-        "OTEL_DISTRO_AUDIT_FILE": str(tmp_path / "audit.jsonl"),
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }
-    command = [str(BIN / "opentelemetry-instrument"), sys.executable, "-c", PROGRAM]
-    ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    ended = Launcher(tmp_path, stack.otlp_http).run(
+        "-c",
+        PROGRAM,
+        OTEL_SERVICE_NAME=service,
+        OTEL_DISTRO_LOG_FILE=str(tmp_path / "app.jsonl"),
+        OTEL_DISTRO_AUDIT_FILE=str(tmp_path / "audit.jsonl"),
+    )
     assert (ended.returncode, ended.stderr) == (0, "low on paper\n")
 
     lines = [json.loads(line) for line in (tmp_path / "app.jsonl").read_bytes().splitlines()]

@@ -1,25 +1,24 @@
-"""The expressions of Loki's alerts: each has an answer where it should fire and none where not.
+"""Loki's alerts fire when they should and do not fire otherwise.
 
-In the ring ``loki`` a real Loki evaluates them. On the store that is built here the test applies the same expressions to the
-lines that the store has, so that a rule for a label that no line carries fails there, too.
+In the ring ``loki`` a real Loki evaluates them. On the store that is built here the test applies
+the same expressions to the stored lines, so a rule for a label that no line has fails there, too.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_distro import schema
 from tests.stack.log_rules import ALERTS, evaluate
-from tests.stack.otlp import Service
 from tests.stack.rings import LOGS
+from tests.support.otlp import Service
+from tests.support.programs import Launcher
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.stack.stack import Stack
 
 GUESSER, FORGETFUL = "203.0.113.9", "198.51.100.4"
@@ -33,7 +32,7 @@ def firing(stack: Stack, alert: str, service: Service) -> list[dict[str, Any]]:
     return [entry["metric"] for entry in answer if entry["metric"]["service_name"] == service.name]
 
 
-def refuse(stack: Stack, service: Service, event: schema.Event, address: str, times: int, outcome: str) -> None:
+def send_attempts(stack: Stack, service: Service, event: schema.Event, address: str, times: int, outcome: str) -> None:
     """Send audit events of a client."""
     attributes = {
         schema.AUDIT_NAME.name: event.name.removeprefix("audit."),
@@ -45,13 +44,13 @@ def refuse(stack: Stack, service: Service, event: schema.Event, address: str, ti
 
 
 @LOGS
-def test_brute_force(stack: Stack) -> None:
-    """A client that is refused more than twenty times fires by its address; one that mistypes, or succeeds, does not."""
+def test_log_rules_brute_force_fires_for_a_client_refused_often(stack: Stack) -> None:
+    """A client refused more than 20 times fires by its address; mistakes or logins do not."""
     shop = Service()
-    refuse(stack, shop, schema.AUDIT_HTTP_REFUSED, GUESSER, 11, "failure")
-    refuse(stack, shop, schema.AUDIT_AUTH_LOGIN, GUESSER, 10, "failure")
-    refuse(stack, shop, schema.AUDIT_AUTH_LOGIN, FORGETFUL, 3, "failure")
-    refuse(stack, shop, schema.AUDIT_AUTH_LOGIN, FORGETFUL, 30, "success")
+    send_attempts(stack, shop, schema.AUDIT_HTTP_REFUSED, GUESSER, 11, "failure")
+    send_attempts(stack, shop, schema.AUDIT_AUTH_LOGIN, GUESSER, 10, "failure")
+    send_attempts(stack, shop, schema.AUDIT_AUTH_LOGIN, FORGETFUL, 3, "failure")
+    send_attempts(stack, shop, schema.AUDIT_AUTH_LOGIN, FORGETFUL, 30, "success")
     fired = stack.wait_for(lambda: firing(stack, "BruteForce", shop))
     assert [labels["client_address"] for labels in fired] == [GUESSER]
     stack.wait_for_number(54, lambda: stack.lines(shop.name))
@@ -59,7 +58,7 @@ def test_brute_force(stack: Stack) -> None:
 
 
 @LOGS
-def test_sensitive_file(stack: Stack) -> None:
+def test_log_rules_sensitive_file_fires_with_its_path(stack: Stack) -> None:
     """A sensitive file that is opened fires with its path; other audit events do not."""
     shop, calm = Service(), Service()
     event, path = schema.AUDIT_FILE_SENSITIVE, {schema.FILE_PATH.name: "/etc/shadow"}
@@ -72,30 +71,21 @@ def test_sensitive_file(stack: Stack) -> None:
 
 
 @LOGS
-def test_sensitive_file_of_a_real_program(stack: Stack, tmp_path: Path) -> None:
-    """What the interpreter's hook sees in a program under `opentelemetry-instrument` fires the same alert."""
+def test_log_rules_sensitive_file_fires_for_a_real_program(stack: Stack, tmp_path: Path) -> None:
+    """The audit hook in a program under `opentelemetry-instrument` fires the same alert."""
     opened = tmp_path / ".env"
     opened.write_text("A=1\n")
     shop = Service()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    environ = kept | {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_http,
-        "OTEL_SERVICE_NAME": shop.name,
-        "OTEL_DISTRO_AUDIT_KINDS": "files",
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }
-    command = [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable, "-c"]
     program = f"open({str(opened)!r}).close(); open({str(tmp_path / 'state')!r} + '.txt', 'w').close()"
-    ended = subprocess.run(
-        [*command, program], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
+    launcher = Launcher(tmp_path, stack.otlp_http)
+    ended = launcher.run("-c", program, OTEL_SERVICE_NAME=shop.name, OTEL_DISTRO_AUDIT_KINDS="files")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     fired = stack.wait_for(lambda: firing(stack, "SensitiveFile", shop))
     assert [labels["file_path"] for labels in fired] == [str(opened)]
 
 
 @LOGS
-def test_fatal_log(stack: Stack) -> None:
+def test_log_rules_fatal_log_fires_for_critical_lines_only(stack: Stack) -> None:
     """A critical line fires, an error does not."""
     shop, calm = Service(), Service()
     stack.send("logs", calm.log("out of stock", severity=17, text="ERROR"))
@@ -105,8 +95,8 @@ def test_fatal_log(stack: Stack) -> None:
     assert not firing(stack, "FatalLog", calm)
 
 
-def test_every_rule_is_of_the_form_that_is_evaluated() -> None:
-    """Each alert is applied, fires on nothing where there is nothing, and another form is refused, not passed over."""
+def test_log_rules_have_the_form_that_the_evaluation_parses() -> None:
+    """Each alert can be evaluated and does not fire on no lines; another form is an error."""
     assert {"BruteForce", "SensitiveFile", "FatalLog"} <= ALERTS.keys()
     for rule in ALERTS.values():
         assert evaluate(rule, []) == []

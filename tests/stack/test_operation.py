@@ -1,4 +1,4 @@
-"""How the stack behaves when something is down, and what it says about itself."""
+"""The stack during outages, and its own metrics and alerts."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.stack import web
-from tests.stack.otlp import Service
 from tests.stack.programs import BACKENDS
 from tests.stack.rings import LOGS, LOKI, TEMPO, TRACES
+from tests.support.otlp import Service
 
 if TYPE_CHECKING:
-    from tests.stack.process import Process
+    from tests.stack.programs import StackProgram
     from tests.stack.stack import Stack
 
 LISTENING = "0A"
 NEVER_USED = {"/tmp/bloom-planner-queue", "/var/tempo/block-builder/traces", "/api/v2/compaction-frame"}
-"""Paths of parts that do not run in a single process; the last one is a path of HTTP, in Loki newer than 3.7."""
+"""Paths of components that a single process does not run, and an HTTP path of Loki > 3.7 (last)."""
 
 
-def listening(process: Process) -> set[str]:
-    """Return the addresses, in the kernel's hexadecimal form, on which the process accepts TCP connections."""
+def listening(process: StackProgram) -> set[str]:
+    """Return the addresses on which the process accepts TCP, in the kernel's hexadecimal form."""
     sockets = set()
     for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
         try:
@@ -39,36 +39,36 @@ def listening(process: Process) -> set[str]:
 
 
 @LOGS
-def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
-    """The bundle's files, as they are, open no port to the network."""
+def test_stack_listens_on_loopback_only(stack: Stack) -> None:
+    """The bundle's files, unchanged, open no port to the network."""
     for name, process in stack.processes.items():
         assert listening(process) == {"0100007F"}, name
 
 
 def paths_outside(stack: Stack, configuration: str) -> set[str]:
-    """Return the paths of a store's configuration that lie outside of the folder it is given."""
+    """Return the paths in a store's configuration that are outside of its folder."""
     paths = {line.partition(": ")[2].strip('"') for line in configuration.splitlines() if ": /" in line}
     assert paths
     return {path for path in paths if not path.startswith((str(stack.folder), str(BACKENDS)))}
 
 
 @LOKI
-def test_data_of_loki_lies_where_the_variables_say(stack: Stack) -> None:
-    """Loki keeps no path of its defaults: nothing it writes is outside the volume it is given."""
+def test_stack_loki_writes_only_to_its_volume(stack: Stack) -> None:
+    """Loki uses no default path: everything it writes is in the configured volume."""
     assert paths_outside(stack, web.text(f"{stack.loki.address}/config")) <= NEVER_USED
 
 
 @TEMPO
-def test_data_of_tempo_lies_where_the_variables_say(stack: Stack) -> None:
-    """Tempo keeps no path of its defaults: nothing it writes is outside the volume it is given."""
+def test_stack_tempo_writes_only_to_its_volume(stack: Stack) -> None:
+    """Tempo uses no default path: everything it writes is in the configured volume."""
     assert paths_outside(stack, web.text(f"{stack.tempo.address}/status/config")) <= NEVER_USED
 
 
 @LOGS
-def test_logs_survive_a_store_that_is_down_and_a_collector_that_ends(stack: Stack) -> None:
-    """What the Collector accepted while the store was down is delivered once it is back, each line once.
+def test_stack_logs_survive_outage_of_store_and_collector(stack: Stack) -> None:
+    """Logs accepted while the store was down are delivered once, after its restart.
 
-    In between the Collector is first killed and then stopped: what it accepted lies on disk.
+    Meanwhile the Collector is killed, then stopped: its queue is on disk.
     """
     shop = Service()
     store, collector = stack.processes[stack.logs.name], stack.processes["collector"]
@@ -92,8 +92,8 @@ def test_logs_survive_a_store_that_is_down_and_a_collector_that_ends(stack: Stac
 
 
 @TRACES
-def test_traces_survive_a_store_that_is_down_and_a_collector_that_is_killed(stack: Stack) -> None:
-    """What the Collector accepted while the store was down is delivered once it is back, each span once."""
+def test_stack_traces_survive_outage_of_store_and_collector(stack: Stack) -> None:
+    """Spans accepted while the store was down are delivered once, after its restart."""
     first, second = Service(), Service()
     store, collector = stack.processes[stack.traces.name], stack.processes["collector"]
     store.kill()
@@ -108,8 +108,8 @@ def test_traces_survive_a_store_that_is_down_and_a_collector_that_is_killed(stac
 
 
 @LOGS
-def test_prometheus_scrapes_every_part(stack: Stack) -> None:
-    """The Collector's and the stores' own metrics are in Prometheus: `up` is 1 for each part."""
+def test_stack_prometheus_scrapes_every_service(stack: Stack) -> None:
+    """The metrics of the Collector and the stores are in Prometheus: `up` is 1 for each."""
     parts = {"otel-collector", "loki", "tempo", "prometheus", "alertmanager"}
     up = stack.wait_for_number(len(parts), lambda: stack.promql("up == 1"))
     assert {series["metric"]["job"] for series in up} == parts
@@ -117,19 +117,19 @@ def test_prometheus_scrapes_every_part(stack: Stack) -> None:
 
 
 def alerts(stack: Stack) -> set[tuple[str, str | None]]:
-    """Return name and service of the alerts that Alertmanager has."""
+    """Return name and service of the alerts in Alertmanager."""
     found = web.get(f"{stack.alertmanager}/api/v2/alerts")
     return {(alert["labels"]["alertname"], alert["labels"].get("service_name")) for alert in found}
 
 
-def test_alerts_of_prometheus_reach_alertmanager(stack: Stack) -> None:
+def test_stack_prometheus_alerts_reach_alertmanager(stack: Stack) -> None:
     """Prometheus' Watchdog arrives at Alertmanager."""
     assert stack.wait_for(lambda: ("Watchdog", None) in alerts(stack), timeout=120)
 
 
 @LOKI
-def test_alerts_reach_alertmanager(stack: Stack) -> None:
-    """Prometheus' Watchdog and Loki's alert on a critical log line both arrive at Alertmanager."""
+def test_stack_loki_alerts_reach_alertmanager(stack: Stack) -> None:
+    """Prometheus' Watchdog and Loki's alert on a critical log line arrive at Alertmanager."""
     shop = Service()
     stack.send("logs", shop.log("out of money", severity=21, text="CRITICAL"))
 

@@ -1,4 +1,4 @@
-"""One OTLP endpoint in, three stores out: what the Collector of the bundle does with each signal on the way."""
+"""One OTLP endpoint, three stores: how the bundle's Collector processes each signal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.stack import web
-from tests.stack.otlp import Service
 from tests.stack.rings import LOGS, LOKI
+from tests.support.otlp import Service
 
 if TYPE_CHECKING:
     from tests.stack.stack import Stack
@@ -18,8 +18,8 @@ STACKTRACE = "Traceback (most recent call last):\n" + '  File "shop.py", line 7,
 
 
 @LOGS
-def test_request_is_found_in_all_stores_by_its_trace_id(stack: Stack) -> None:
-    """One request's span, log line and measured duration are found in the stores of traces, logs and metrics."""
+def test_pipeline_request_is_in_all_stores_with_its_trace_id(stack: Stack) -> None:
+    """A request's span, log line and duration are in the stores of traces, logs and metrics."""
     shop = Service()
     stack.send("traces", shop.span("GET /pay"))
     stack.send("logs", shop.log("paid"))
@@ -49,8 +49,8 @@ def test_request_is_found_in_all_stores_by_its_trace_id(stack: Stack) -> None:
 
 
 @LOGS
-def test_stack_trace_is_text_of_the_log_line(stack: Stack) -> None:
-    """The stack trace of an exception is part of the line, once; its type and message stay attributes."""
+def test_pipeline_stack_trace_becomes_text_of_the_log_line(stack: Stack) -> None:
+    """The stack trace is part of the line once; type and message stay attributes."""
     shop = Service()
     exception = {"exception.type": "ValueError", "exception.message": "no money", "exception.stacktrace": STACKTRACE}
     stack.send("logs", shop.log("payment failed", severity=17, text="ERROR", attributes=exception))
@@ -65,8 +65,8 @@ def test_stack_trace_is_text_of_the_log_line(stack: Stack) -> None:
 
 
 @LOGS
-def test_giant_stack_trace_is_cut_not_refused(stack: Stack) -> None:
-    """A stack trace of a megabyte, as deep recursion leaves behind, arrives, at Loki cut; the record is not lost."""
+def test_pipeline_giant_stack_trace_is_truncated_not_rejected(stack: Stack) -> None:
+    """A record with a stack trace of a megabyte is stored; Loki truncates its line."""
     shop = Service()
     giant = {"exception.type": "RecursionError", "exception.stacktrace": STACKTRACE * 600}
     stack.send("logs", shop.log("too deep", severity=17, text="ERROR", attributes=giant))
@@ -81,8 +81,8 @@ def test_giant_stack_trace_is_cut_not_refused(stack: Stack) -> None:
 
 
 @LOKI
-def test_loki_makes_streams_of_three_labels_only(stack: Stack) -> None:
-    """Two processes of one service share a stream: what differs between them is structured metadata."""
+def test_pipeline_loki_streams_have_three_labels(stack: Stack) -> None:
+    """Two processes of a service share a stream; their ids are structured metadata."""
     first, second = Service(), Service()
     second.name = second.resource["service.name"] = first.name
     stack.send("logs", first.log("one"))
@@ -99,8 +99,8 @@ def test_loki_makes_streams_of_three_labels_only(stack: Stack) -> None:
 
 
 @LOGS
-def test_late_log_of_another_process_is_kept(stack: Stack) -> None:
-    """A line that waited six hours in a queue is taken although its service has sent newer ones since."""
+def test_pipeline_late_log_record_is_stored(stack: Stack) -> None:
+    """A line queued for six hours is stored although newer lines of its service are."""
     shop = Service()
     stack.send("logs", shop.log("now"))
     stack.wait_for(lambda: stack.lines(shop.name))
@@ -110,8 +110,8 @@ def test_late_log_of_another_process_is_kept(stack: Stack) -> None:
     assert {line for _, line in lines} == {"now", "six hours ago"}
 
 
-def test_late_metric_is_kept(stack: Stack) -> None:
-    """A value that waited twenty minutes in a queue is taken although the series has newer ones since."""
+def test_pipeline_late_metric_is_stored(stack: Stack) -> None:
+    """A value queued for twenty minutes is stored although the series has newer ones."""
     shop = Service()
     series = f'{DURATION}_sum{{service_name="{shop.name}"}}'
     stack.send("metrics", shop.duration("/pay", 0.9))
@@ -122,8 +122,8 @@ def test_late_metric_is_kept(stack: Stack) -> None:
     assert stack.promql_value(series) == 0.9
 
 
-def test_span_metrics_count_all_processes_together(stack: Stack) -> None:
-    """Spans of two processes are one series, without the identity of either, with exemplars to the traces."""
+def test_pipeline_span_metrics_add_up_all_processes(stack: Stack) -> None:
+    """Spans of two processes are one series without instance, with exemplars of both traces."""
     first, second = Service(), Service()
     second.name = second.resource["service.name"] = first.name
     stack.send("traces", first.span("GET /pay", seconds=0.2))

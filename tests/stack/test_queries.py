@@ -1,6 +1,6 @@
-"""Every LogQL and TraceQL query of the bundle is read by the grammars of Grafana's editors.
+"""All LogQL and TraceQL queries of the bundle parse with the grammars of Grafana's editors.
 
-Whether a query also finds what it should is asked of a real Loki and Tempo in the rings of that name.
+Their results are tested with a real Loki and Tempo in the rings of these names.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LOGQL, TRACEQL = QueryText("planted", "logql", '{a="b"} | c="d"'), QueryText("pl
 BROKEN = '{service_name="shop"'
 
 
-def test_every_query_is_read_without_a_fault() -> None:
-    """The parse tree of each has no error node; there are queries of both languages in each kind of file."""
+def test_queries_of_the_bundle_parse() -> None:
+    """No parse tree has an error node; each kind of file contributes queries."""
     found = all_queries()
     assert faults(found) == []
     assert {query.language for query in found} == {"logql", "traceql"}
@@ -31,8 +31,8 @@ def test_every_query_is_read_without_a_fault() -> None:
         assert [query for query in found if query.where.startswith(part)], part
 
 
-def test_every_broken_query_is_a_fault() -> None:
-    """Each real query that lost its last bracket, or has one too many, is reported, and no other beside it."""
+def test_queries_with_a_bracket_too_few_or_too_many_are_faults() -> None:
+    """Exactly the queries with a missing or additional bracket are reported."""
     found = all_queries()
     for bracket in (")", "}"):
         for broken in (
@@ -42,16 +42,16 @@ def test_every_broken_query_is_a_fault() -> None:
             assert [query for query, _ in faults([LOGQL, *broken, TRACEQL])] == broken
 
 
-def test_every_query_of_a_panel_is_found() -> None:
-    """What panels ask Loki and Tempo for, also those in closed rows, is among the queries that are parsed."""
+def test_queries_of_all_panels_are_collected() -> None:
+    """Queries of panels to Loki and Tempo, also in collapsed rows, are parsed."""
     for name, dashboard in DASHBOARDS.items():
         asked = {query.expr for query in queries(dashboard) if query.source != "prometheus"}
         assert asked
         assert asked <= {query.text for query in in_dashboard(name, dashboard)}
 
 
-def test_every_link_to_explore_is_found() -> None:
-    """Each link that opens a query of Loki or Tempo gives one query more than the panels have."""
+def test_queries_of_all_explore_links_are_collected() -> None:
+    """Each link that opens a query adds one query to those of the panels."""
     text = "".join(map(json.dumps, DASHBOARDS.values()))
     links = text.count("/explore?")
     assert links >= 4
@@ -64,7 +64,7 @@ def _panel(board: dict[str, Any]) -> None:
     board["panels"].append({"title": "p", "targets": [{"datasource": {"type": "loki"}, "expr": BROKEN}]})
 
 
-def _closed_row(board: dict[str, Any]) -> None:
+def _collapsed_row(board: dict[str, Any]) -> None:
     target = {"datasource": {"type": "tempo"}, "query": BROKEN}
     board["panels"].append({"title": "row", "type": "row", "panels": [{"title": "p", "targets": [target]}]})
 
@@ -73,16 +73,16 @@ def _annotation(board: dict[str, Any]) -> None:
     board["annotations"]["list"].append({"name": "a", "datasource": {"type": "loki"}, "expr": BROKEN})
 
 
-@pytest.mark.parametrize("plant", [_panel, _closed_row, _annotation])
-def test_broken_query_is_found_wherever_it_stands(plant: Any) -> None:
-    """A panel, a panel in a closed row and an annotation."""
+@pytest.mark.parametrize("plant", [_panel, _collapsed_row, _annotation])
+def test_queries_broken_in_panel_row_or_annotation_are_faults(plant: Any) -> None:
+    """A panel, a panel in a collapsed row and an annotation."""
     board = json.loads(json.dumps(DASHBOARDS["errors.json"]))
     plant(board)
     ((fault, _),) = faults(in_dashboard("errors.json", board))
     assert fault.text == BROKEN
 
 
-def test_broken_query_of_a_link_is_found() -> None:
-    """A bracket that is missing in a query within the address of a link is a fault."""
+def test_queries_broken_in_a_link_are_faults() -> None:
+    """A missing bracket in a query within the URL of a link is a fault."""
     board = json.loads(json.dumps(DASHBOARDS["errors.json"]).replace("%7Bservice_name", "service_name"))
     assert faults(in_dashboard("errors.json", board))

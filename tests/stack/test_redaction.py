@@ -1,12 +1,14 @@
-"""Secrets that an SDK without redaction sends: the Collector lets none of them into a store."""
+"""Secrets of an SDK without redaction: the Collector stores none of them."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.stack.otlp import Service, any_value, key_values
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
 from tests.stack.rings import LOGS, TRACES
+from tests.support.otlp import Service
 from tests.support.redaction_corpus import AWS_KEY, CANARY, GITHUB, NEAR_MISSES, PLANTED
 from tests.unit.test_collector_redaction import needs_more_than_patterns
 
@@ -19,37 +21,32 @@ HIDDEN = [
 NEAR = [near for near in NEAR_MISSES if not isinstance(near.value, bytes) and near.value != "********"]
 
 
-def records(shop: Service, found: list[Any]) -> dict[str, Any]:
-    """Return a request with one record for each: a text is its body, anything else an attribute."""
-    request = shop.log("")
-    (scope,) = request["resourceLogs"][0]["scopeLogs"]
-    (empty,) = scope["logRecords"]
-    scope["logRecords"] = [
-        {**empty, "body": any_value(f"number {number}"), "attributes": key_values({one.key: one.value})}
-        if one.key
-        else {**empty, "body": any_value(one.value)}
-        for number, one in enumerate(found)
-    ]
+def records(shop: Service, entries: list[Any]) -> ExportLogsServiceRequest:
+    """Return a request with a record per entry: an attribute if it has a key, else the body."""
+    request = ExportLogsServiceRequest()
+    for number, entry in enumerate(entries):
+        attributes = {entry.key: entry.value} if entry.key else {}
+        request.MergeFrom(shop.log(f"number {number}" if entry.key else entry.value, attributes=attributes))
     return request
 
 
 @LOGS
-def test_no_planted_secret_reaches_the_logs(stack: Stack) -> None:
-    """Each secret in a body or an attribute is gone, all records are there, and none has an attribute more."""
+def test_redaction_masks_every_planted_secret_in_logs(stack: Stack) -> None:
+    """No secret is stored, all records are, and none has an additional attribute."""
     shop = Service()
     assert len(HIDDEN) >= 75
     stack.send("logs", records(shop, HIDDEN))
     lines = stack.wait_for_number(len(HIDDEN), lambda: stack.lines(shop.name))
     stored = json.dumps(lines, ensure_ascii=False)
-    # One of the records holds it beside another secret, without any name.
+    # One record holds this key beside another secret, without a name.
     assert not [planted.name for planted in HIDDEN if planted.secret in stored and planted.secret != AWS_KEY]
     assert "****" in stored
     assert "redaction_" not in stored
 
 
 @LOGS
-def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
-    """What only looks like a secret is not touched."""
+def test_redaction_keeps_near_misses_in_logs(stack: Stack) -> None:
+    """Text that only resembles a secret is unchanged."""
     shop = Service()
     texts = [near for near in NEAR if not near.key]
     stack.send("logs", records(shop, NEAR))
@@ -59,10 +56,10 @@ def test_near_misses_reach_the_logs_unchanged(stack: Stack) -> None:
 
 
 @TRACES
-def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
-    """Resource, name, status, events and attributes of a span, attributes of a data point; what is near them stays."""
+def test_redaction_masks_secrets_in_traces_and_metrics(stack: Stack) -> None:
+    """Secrets in all places of spans and points are masked; the text around them stays."""
     shop = Service(resource={"db.password": CANARY, "process.command_line": f"app --password {CANARY} --port 80"})
-    event = {"name": "exception", "attributes": key_values({"exception.message": f"no mysql://root:{CANARY}@db/shop"})}
+    error = {"exception.message": f"no mysql://root:{CANARY}@db/shop"}
     attributes = {
         "url.full": f"https://example.com/x?api_key={CANARY}&page=2",
         "http.request.header.authorization": [f"Bearer {CANARY}"],
@@ -70,9 +67,9 @@ def test_no_secret_reaches_traces_and_metrics(stack: Stack) -> None:
         "http.response.status_code": 200,
         "http.route": "/orders",
     }
-    status = {"code": 2, "message": f"refused: password='{CANARY}'"}
+    message = f"refused: password='{CANARY}'"
     name = f"GET /x?token={CANARY}"
-    stack.send("traces", shop.span(name, events=[event], attributes=key_values(attributes), status=status))
+    stack.send("traces", shop.span(name, failed=True, message=message, attributes=attributes, error=error))
     point = shop.duration(f"/reset/{GITHUB}", 0.2)
     stack.send("metrics", point)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def text(address: str, **query: object) -> str:
-    """Return what a store answers."""
+    """Return the body of a store's response."""
     encoded = urllib.parse.urlencode({key: str(value) for key, value in query.items()})
     ask = urllib.request.Request(f"{address}?{encoded}", headers={"Accept": "application/json"})
     with urllib.request.urlopen(ask, timeout=20) as answer:
@@ -18,5 +18,5 @@ def text(address: str, **query: object) -> str:
 
 
 def get(address: str, **query: object) -> Any:
-    """Return the JSON that a store answers."""
+    """Return the parsed JSON of a store's response."""
     return json.loads(text(address, **query))

@@ -1,6 +1,6 @@
-"""An OTLP/HTTP receiver in the test process that keeps everything it is sent, as often as it is sent.
+"""An OTLP/HTTP receiver in the test process that keeps every request, duplicates included.
 
-The receiver of ``otel_distro.local`` recognises what comes twice; these tests must see it.
+The receiver of ``otel_distro.local`` drops duplicates; these tests must see them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Span:
-    """A span; ``parent_id`` is empty for a root, ``status`` is 0 unset, 1 ok, 2 error, ``kind`` as in OTLP."""
+    """A span.
+
+    ``parent_id`` is empty for a root, ``status`` is 0 unset, 1 ok, 2 error, ``kind`` as in OTLP.
+    """
 
     name: str
     kind: int
@@ -67,7 +70,10 @@ class Log:
 
 @dataclass(frozen=True)
 class Point:
-    """A data point; ``value`` of a histogram is its count. ``start`` and ``time`` in nanoseconds since 1970."""
+    """A data point.
+
+    ``value`` of a histogram is its count; ``start`` and ``time`` are nanoseconds since 1970.
+    """
 
     name: str
     unit: str
@@ -82,16 +88,19 @@ class Point:
 
 
 class Receiver:
-    """Serves on a loopback port until stopped. ``status`` is what it answers; while ``hanging`` it answers nothing."""
+    """Serves on a loopback port until stopped, and answers every request with ``status``."""
 
     def __init__(self, port: int = 0) -> None:
         self.status = 200
-        self.judge: Callable[[str, bytes], tuple[int, int]] | None = None
-        """Given path and body, returns the status and how many items of the body are rejected (partial success)."""
+        self.respond: Callable[[str, bytes], tuple[int, int]] | None = None
+        """Decides in place of ``status``: path and body -> status and number of rejected items.
+
+        Rejected items are reported in a partial success.
+        """
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         """Path and headers (names in lower case) of each request."""
         self.bodies: list[bytes] = []
-        """What was sent with the requests that were answered with 200, unpacked."""
+        """The decompressed bodies of the requests that were answered with 200."""
         self._answering = threading.Event()
         self._answering.set()
         self._arrived = threading.Condition()
@@ -108,40 +117,44 @@ class Receiver:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def hang(self) -> None:
-        """Take requests and leave them without an answer from here on."""
+        """Leave all further requests unanswered."""
         self._answering.clear()
 
     def stop(self) -> None:
-        """Stop to serve; whoever waits for an answer gets none."""
+        """Stop serving; unanswered requests stay unanswered."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
         self._answering.set()
 
     def spans(self, name: str | None = None) -> list[Span]:
-        """Return the spans that came so far, in order of arrival, or those called ``name``."""
+        """Return the spans received so far in order, all or those named ``name``."""
         with self._arrived:
             return [span for span in self._spans if name in (None, span.name)]
 
     def logs(self, body: str | None = None) -> list[Log]:
-        """Return the log records that came so far, in order of arrival, or those with this body."""
+        """Return the log records received so far in order, all or those with this body."""
         with self._arrived:
             return [log for log in self._logs if body in (None, log.body)]
 
     def points(self, name: str | None = None) -> list[Point]:
-        """Return the data points that came so far, in order of arrival, or those of the metric called ``name``."""
+        """Return the data points received so far in order, all or those of one metric."""
         with self._arrived:
             return [point for point in self._points if name in (None, point.name)]
 
     def series(self, name: str, **attributes: Any) -> list[Point]:
-        """Return the last point of every series of a metric: one for each process and set of attributes.
+        """Return the last point of each series of a metric.
 
-        With ``attributes`` (dots of a name written as underscores) only the series that have these values.
+        A series is a process and a set of attributes.
+
+        Args:
+            name: The name of the metric.
+            **attributes: Return only series with these values; dots of names are underscores.
         """
         last: dict[tuple[Any, ...], Point] = {}
         for point in self.points(name):
-            given = {key.replace(".", "_"): value for key, value in point.attributes.items()}
-            if attributes.items() <= given.items():
+            names = {key.replace(".", "_"): value for key, value in point.attributes.items()}
+            if attributes.items() <= names.items():
                 last[(instance(point), repr(sorted(point.attributes.items())))] = point
         return list(last.values())
 
@@ -150,25 +163,29 @@ class Receiver:
         return sum(point.value for point in self.series(name, **attributes))
 
     def wait_for(self, condition: Callable[[Receiver], object], timeout: float = 20) -> None:
-        """Wait until ``condition(receiver)`` holds. Raises ``AssertionError`` that sums up what has come instead."""
+        """Wait until ``condition(receiver)`` is true.
+
+        Raises:
+            AssertionError: It is not true in time; the message summarises what arrived.
+        """
         with self._arrived:
             if not self._arrived.wait_for(lambda: condition(self), timeout):
-                raise AssertionError(f"did not come within {timeout} s; there are {self.summary()}")
+                raise AssertionError(f"not within {timeout} s; received so far: {self.summary()}")
 
     def summary(self) -> str:
-        """Return in short what has come: for messages of failed tests."""
+        """Return a summary of what arrived, for messages of failed tests."""
         spans, logs, names = self.spans(), self.logs(), {point.name for point in self.points()}
         return (
             f"{len(spans)} spans {[span.name for span in spans][:20]}, {len(logs)} logs {[log.body for log in logs][:20]}, "
             f"points of {sorted(names)}"
         )
 
-    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, int]:
-        """Keep a request and return the status to answer with, and how many of its items are rejected."""
+    def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, int]:
+        """Keep a request; return the HTTP status to answer and the number of rejected items."""
         self._answering.wait()
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        status, rejected = self.judge(path, body) if self.judge is not None else (self.status, 0)
+        status, rejected = self.respond(path, body) if self.respond is not None else (self.status, 0)
         with self._arrived:
             self.requests.append((path, headers))
             if status == 200:
@@ -193,20 +210,21 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away: many of them are killed."""
+        """Print nothing when a client disconnects: tests kill many of them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    # Headers and body of an answer in one packet; two would meet the client's delayed acknowledgement.
+    # Sends headers and body in one packet: of two, the second would wait for the client's delayed
+    # acknowledgement.
     wbufsize = -1
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {k.lower(): v for k, v in self.headers.items()}
-        status, rejected = self.server.receiver.take(self.path, headers, body)
-        # The field has the same number in the answers of all signals.
+        status, rejected = self.server.receiver.receive(self.path, headers, body)
+        # The field has the same number in the responses of all signals.
         answer = ExportTraceServiceResponse(
             partial_success=ExportTracePartialSuccess(rejected_spans=rejected)
         ).SerializeToString()
@@ -218,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def instance(item: Span | Log | Point) -> str:

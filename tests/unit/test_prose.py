@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,24 +19,38 @@ SOURCES = sorted(
     path
     for folder in ("otel_distro", "collector", "grafana", "demo", "tests")
     for path in (ROOT / folder).rglob("*.py")
-    if "apps" not in path.parts and "node_modules" not in path.parts and path != Path(__file__)
+    if "node_modules" not in path.parts and path != Path(__file__)
 )
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("otel_distro/**/*.md"), *ROOT.glob("tests/**/*.md")]
 )
+CONFIGURATIONS = sorted(
+    path
+    for pattern in ("collector/**/*.yaml", "backends/**/*.yaml", "grafana/**/*.yaml", "tests/stack/**/*.yaml", "*.yml")
+    for path in ROOT.glob(pattern)
+    if "node_modules" not in path.parts
+)
 BANNED = re.compile(
     r"""\b(
-    told | tells? | telling | whoever | nobody | somebody | ours | anew | as\ ever | lanes? | shelf | shelves | allowance
-    | gathering | ears? | hear[sd]? | quicken(s|ed)? | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | costs?\ a\ line
-    | life\ goes\ on | goes\ its\ way | is\ said | are\ said | be\ said | is\ none | comes\ to\ light
+    told | tells? | telling | whoever | nobody | somebody | anybody | everybody | ours | anew | as\ ever | such\ an?\ one
+    | lanes? | shelf | shelves | allowance | gathering | ears? | hear[sd]? | quicken(s|ed)?
+    | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | hand(s|ed|ing)?\ on | lies(?!\ between)
+    | stands?\ (in(?!\ for)|on|at|before|after|behind|beside|there) | costs?\ a\ line | life\ goes\ on | goes\ its\ way
+    | is\ said | are\ said | be\ said | is\ (?-i:none) | comes\ to\ light
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+NOUN_CLAUSE = re.compile(r'^\s*r?"""(What|Who)\b(?!.*\?)')
+"""A docstring that begins with a clause, such as "What is left", in place of a noun or a verb."""
+
+YAML_PROSE = re.compile(r"(?:^|\s)#|^\s*(?:- )?(?:name|summary|runbook|description):")
+"""Comments, and the texts that users of the stack see."""
+
 LONGEST = 100
 
 
 def prose(source: str) -> Iterator[tuple[int, str]]:
-    """Yield line numbers and lines of the docstrings and comments of a module, and its messages."""
+    """Yield numbers and texts of all lines of docstrings, comments and messages of a module."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -44,25 +60,35 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
             for constant in ast.walk(node):
                 if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                     yield constant.lineno, constant.value
-    for number, line in enumerate(source.splitlines(), 1):
-        if re.match(r"\s*#", line):
-            yield number, line
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_prose_of_module_is_plain_english(path: Path) -> None:
-    """Docstrings, comments and messages hold no word of the list."""
+    """Docstrings, comments and messages have no word of the list, and no noun clause at the beginning."""
     found = [
-        f"{path}:{number}: {line.strip()}" for number, line in prose(path.read_text("utf-8")) if BANNED.search(line)
+        f"{path}:{number}: {line.strip()}"
+        for number, line in prose(path.read_text("utf-8"))
+        if BANNED.search(line) or NOUN_CLAUSE.search(line)
     ]
     assert found == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_prose_of_page_is_plain_english(path: Path) -> None:
-    """Pages hold no word of the list; code samples count too, for a reader reads them."""
+    """Pages have no word of the list, not even in code samples."""
     lines = path.read_text("utf-8").splitlines()
     assert [f"{path}:{number}: {line}" for number, line in enumerate(lines, 1) if BANNED.search(line)] == []
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_of_configuration_is_plain_english(path: Path) -> None:
+    """Comments of YAML files and texts of alerts have no word of the list."""
+    lines = path.read_text("utf-8").splitlines()
+    found = [f"{path}:{n}: {line}" for n, line in enumerate(lines, 1) if YAML_PROSE.search(line)]
+    assert [line for line in found if BANNED.search(line)] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -79,7 +105,7 @@ def test_docstring_line_is_at_most_100_columns(path: Path) -> None:
 
 
 def codes_in_source() -> dict[str, list[str]]:
-    """Return the codes of all messages, with the places that print them; an empty code is a message without one."""
+    """Return the codes of all messages with the places that print them; "" is a missing code."""
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "otel_distro").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -1,6 +1,7 @@
-"""Makes spans, logs and points, some of them hard to deliver, and waits where its word says so.
+"""Creates spans, logs and points, some of which cannot be delivered at once.
 
-``refused``: all at once. ``away``: many, large and old ones, until the file ``back`` is there.
+Argument ``refused``: all at once. ``away``: many and large ones, some of them old, until the file
+``back`` exists.
 """
 
 import logging
@@ -41,7 +42,8 @@ if sys.argv[1] == "refused":
     flush()
 else:
     make(0, 30)
-    # Old by the time that anybody looks: the first look is after a second, the second one five seconds later.
+    # Beyond the age limit at the second check: the first one is after a second, the second one five
+    # seconds later.
     time.sleep(2.5)
     make(30, 230)
     print("made", flush=True)

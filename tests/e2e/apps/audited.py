@@ -1,4 +1,4 @@
-"""Does what an auditor wants to know of, from four threads at once, and says how much memory that took."""
+"""Causes audit events from four threads at once and prints how much memory grew."""
 
 import logging
 import os

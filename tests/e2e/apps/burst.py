@@ -1,4 +1,4 @@
-"""Twenty threads, each with one line for the log, at the same time and before anything else happened."""
+"""Twenty threads write one log record each, at the same time and before anything else happens."""
 
 import logging
 import threading
@@ -7,12 +7,12 @@ logging.basicConfig(format="%(message)s")
 start = threading.Barrier(20)
 
 
-def tell(number):
+def write(number):
     start.wait()
     logging.warning("line %d", number)
 
 
-threads = [threading.Thread(target=tell, args=(number,)) for number in range(20)]
+threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
 for thread in threads:
     thread.start()
 for thread in threads:

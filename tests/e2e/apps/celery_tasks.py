@@ -1,4 +1,7 @@
-"""Tasks of Celery over a broker in a folder; each writes two lines and counts one order. Run with a number: puts so many into the queue."""
+"""Celery tasks with a broker in a folder; each writes two log records and counts one order.
+
+Run with a number: enqueues as many tasks.
+"""
 
 import logging
 import os

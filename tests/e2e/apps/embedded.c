@@ -1,4 +1,4 @@
-/* A program that runs Python inside itself: its exit status says whether the interpreter ended without an error. */
+/* A program that embeds Python. Its exit status is 9 if the interpreter ended without an error. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

@@ -1,4 +1,4 @@
-"""Children that fail, started in each way, and a pool of processes whose results somebody reads, or nobody."""
+"""Children that fail, for each start method, and a process pool with read and unread results."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor

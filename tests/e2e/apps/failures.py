@@ -1,4 +1,4 @@
-"""Fails in seven ways, each inside a span of its own, and says on stdout which trace each belongs to."""
+"""Fails in seven ways, each inside a span of its own, and prints the trace id of each."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The same shop on FastAPI: one route of a coroutine, one of a function that runs in a thread."""
+"""The shop on FastAPI: a route that is a coroutine, and one that runs in a thread."""
 
 import logging
 import os

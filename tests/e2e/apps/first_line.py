@@ -1,4 +1,4 @@
-"""Starts telemetry by itself, before anything else."""
+"""Calls instrument() first, then runs the script in its arguments."""
 
 import otel_distro
 

@@ -1,4 +1,4 @@
-"""A shop of one route on Flask: asks a database, writes to the log, and fails for number 0."""
+"""The shop on Flask: one route that queries a database, logs, and fails for item 0."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 logging.basicConfig(level=logging.INFO)
 engine = create_engine("sqlite:///shop.db")
 with engine.begin() as connection:
-    # Once for each import: under `gunicorn --preload` that is once for all workers.
+    # Runs at import: under `gunicorn --preload` once for all workers.
     connection.execute(text("PRAGMA user_version = 1"))
 engine.dispose()
 

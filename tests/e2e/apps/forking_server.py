@@ -1,4 +1,4 @@
-"""A server that forks for each request, from the standard library; ends with status 6 after three of them."""
+"""A server of the standard library that forks per request; exits with 6 after three requests."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Patched by gevent before anything else was imported, as locust does it."""
+"""Patched by gevent before any other import, as locust does."""
 
 from gevent import monkey
 

@@ -1,4 +1,4 @@
-"""Patched by gevent when logging and requests were imported and used already."""
+"""Patched by gevent after logging and requests were imported and used."""
 
 import logging
 
@@ -15,11 +15,11 @@ monkey.patch_all()
 import gevent
 
 
-def tell(number):
+def write(number):
     gevent.sleep(0.01)
     logging.warning("greenlet %d", number)
 
 
-gevent.joinall([gevent.spawn(tell, number) for number in range(10)], raise_error=True)
+gevent.joinall([gevent.spawn(write, number) for number in range(10)], raise_error=True)
 print("end")
 raise SystemExit(4)

@@ -1,4 +1,4 @@
-"""Lives until it is stopped, and has nothing to tell."""
+"""Runs until it is stopped, without any telemetry of its own."""
 
 import time
 

@@ -1,4 +1,7 @@
-"""Ends by os._exit; a signal's handler that raises comes in between, as in Celery's children. Says in a file that it has come."""
+"""Ends by os._exit, interrupted by a signal handler that raises, as in Celery's children.
+
+The handler writes the file that is named in the argument.
+"""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Imports threading only when it has lived for a while, and says which thread that made the main one."""
+"""Imports threading late and prints which thread is the main one then."""
 
 import os
 import time

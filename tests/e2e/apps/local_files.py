@@ -1,4 +1,7 @@
-"""Logs from threads, a forked child and a pool, business and audit events; then it ends, or waits to be ended."""
+"""Logs from threads, a forked child and a pool, with business and audit events.
+
+Then it ends, or with ``wait`` waits for a signal.
+"""
 
 import logging
 import multiprocessing

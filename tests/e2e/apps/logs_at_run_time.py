@@ -1,4 +1,4 @@
-"""A program whose log levels change while it runs, and whose format names the trace."""
+"""Log levels change while the program runs, and its log format has the ids of the trace."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Logs in every way that programs do: by logging, loguru and structlog, through queues, configured and configured anew."""
+"""Logs through logging, loguru and structlog, through queues, with several configurations."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Starts many short Python children, as test suites do, and says how much processor time they took."""
+"""Starts many short Python children, as test suites do, and prints their CPU time."""
 
 import resource
 import subprocess

@@ -1,4 +1,8 @@
-"""Counts and is killed; the word says how: ``child`` kills a forked child, too, ``bounds`` nobody, after hostile callbacks."""
+"""Counts and is killed.
+
+Argument ``child``: a forked child counts and is killed, too. ``bounds``: too many series, and
+callbacks that hang or fail; nothing is killed.
+"""
 
 import os
 import signal
@@ -23,7 +27,7 @@ def count(number):
 
 
 def await_disk(words=b"shop.orders"):
-    """Wait until the numbers lie in the spool, and no newer ones are on their way there."""
+    """Wait until the values are in the spool and no newer ones are being written."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         time.sleep(0.2)

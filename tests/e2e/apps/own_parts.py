@@ -1,4 +1,4 @@
-"""Brings parts of its own to the SDK that is there: processors, an exporter, a reader with a view, a sampler by name."""
+"""Adds its own components to the running SDK: processors, an exporter, a reader with a view."""
 
 import logging
 
@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
-class ExceptionState(LogRecordProcessor):
+class Marker(LogRecordProcessor):
     def on_emit(self, log_record):
         log_record.log_record.attributes = {**log_record.log_record.attributes, "marked": "yes"}
 
@@ -23,7 +23,7 @@ class ExceptionState(LogRecordProcessor):
         return True
 
 
-class Told(InMemorySpanExporter):
+class ReportingExporter(InMemorySpanExporter):
     def shutdown(self):
         print("exporter has", [span.name for span in self.get_finished_spans()], flush=True)
 
@@ -31,14 +31,14 @@ class Told(InMemorySpanExporter):
 provider = trace.get_tracer_provider()
 simple = InMemorySpanExporter()
 provider.add_span_processor(SimpleSpanProcessor(simple))
-provider.add_span_processor(BatchSpanProcessor(Told()))
+provider.add_span_processor(BatchSpanProcessor(ReportingExporter()))
 logs = get_logger_provider()
-logs.add_log_record_processor(ExceptionState())
+logs.add_log_record_processor(Marker())
 with trace.get_tracer("shop").start_as_current_span("order"):
     logging.getLogger("shop").warning("ordered")
 print("simple has", [span.name for span in simple.get_finished_spans()])
 
-# A provider of its own beside the global one, with a view.
+# A second meter provider beside the global one, with a view.
 reader = InMemoryMetricReader()
 own = MeterProvider(
     [reader], views=[View(instrument_name="*", aggregation=ExplicitBucketHistogramAggregation(boundaries=[1, 2]))]

@@ -1,4 +1,4 @@
-"""Uses OpenTelemetry's API, adds a processor of its own to the provider that is there, and a counter."""
+"""Uses OpenTelemetry's API: adds a processor to the provider, and records a span and a counter."""
 
 import logging
 
@@ -6,7 +6,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import SpanProcessor
 
 
-class ExceptionState(SpanProcessor):
+class Marker(SpanProcessor):
     def on_start(self, span, parent_context=None):
         span.set_attribute("marked", "yes")
 
@@ -14,7 +14,7 @@ class ExceptionState(SpanProcessor):
         print("ended", span.name, flush=True)
 
 
-trace.get_tracer_provider().add_span_processor(ExceptionState())
+trace.get_tracer_provider().add_span_processor(Marker())
 tracer = trace.get_tracer("shop")
 orders = metrics.get_meter("shop").create_counter("shop.orders", unit="{order}")
 with tracer.start_as_current_span("order"):

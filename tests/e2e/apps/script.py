@@ -1,4 +1,4 @@
-"""Reads a file, asks a web server, fills a database, and fails in the way its argument says."""
+"""Reads a file, requests a page, fills a database, and fails in the way its argument names."""
 
 import asyncio
 import logging

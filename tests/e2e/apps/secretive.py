@@ -1,7 +1,8 @@
-"""Careless with what it is given: secrets, and what only looks like them, go wherever a program may put a text.
+"""Puts secrets, and text that resembles them, wherever a program may put text.
 
-``secretive.py FILE WORD...``: the file holds a Python literal, a pair of entries for the API of OpenTelemetry, each a key (empty for a
-running text) and a value, and a dictionary of secrets for the libraries. The words are there to be seen in the arguments.
+``secretive.py FILE WORD...``: the file holds a Python literal, a pair of entries for the API of
+OpenTelemetry, each a key (empty for free text) and a value, and a dictionary of secrets for the
+libraries. The words show up in the arguments of the process.
 """
 
 import ast
@@ -21,7 +22,7 @@ logger = logging.getLogger("careless")
 
 
 def record(number, key, value):
-    """Put one entry everywhere the API of OpenTelemetry takes it."""
+    """Put one entry everywhere the API of OpenTelemetry accepts text."""
     attributes = {key or "text": value}
     shown = value if isinstance(value, str) and not key else f"entry {number}"
     other = trace.get_current_span().get_span_context()
@@ -33,7 +34,7 @@ def record(number, key, value):
             span.set_status(trace.StatusCode.ERROR, value)
         logger.warning(shown, extra={"number": number, key or "text": value})
         if key != "url.query":
-            # Its names may be encoded, which only whoever knows that it is a query can undo.
+            # Its names may be percent-encoded; redaction decodes them only in a known query.
             logger.warning("given %s", {"outer": [attributes]})
         records.emit(body={"number": number, "outer": [attributes]}, event_name=shown)
         counter.add(1, {"number": number, **attributes})

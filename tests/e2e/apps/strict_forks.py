@@ -1,4 +1,4 @@
-"""Forks and waits, again and again: Python 3.12 and newer warn whoever forks with more than one thread."""
+"""Forks and waits repeatedly; Python 3.12 and newer warn of a fork with more than one thread."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import time
 
 logging.warning("before")
 if os.environ.get("LIVE_ON"):
-    # Long enough for a timer of telemetry to have gone off.
+    # Long enough for a timer of the telemetry to fire.
     time.sleep(float(os.environ["LIVE_ON"]))
 for number in range(20):
     child = os.fork()

@@ -1,4 +1,4 @@
-"""Writes two lines and a query, and ends with the status it is told."""
+"""Prints two lines, runs a query, logs a record, and exits with the status in its argument."""
 
 import logging
 import sqlite3

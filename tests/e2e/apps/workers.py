@@ -1,4 +1,7 @@
-"""Spreads twenty pieces of work over child processes, in the way its argument says. Each is one log record, one query."""
+"""Spreads twenty items of work over child processes in the way its argument names.
+
+Each item is one log record and one query.
+"""
 
 import logging
 import multiprocessing

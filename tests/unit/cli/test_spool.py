@@ -14,7 +14,7 @@ import pytest
 from tests.support import processes
 from tests.support.items import span_names
 from tests.support.otlp_server import Server, http
-from tests.support.programs import free_port
+from tests.support.processes import free_port
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 import otel_distro
 from tests.support import processes
-from tests.support.programs import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(otel_distro.__file__).parent.parent
 PROGRAM = """

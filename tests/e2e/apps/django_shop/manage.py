@@ -1,4 +1,4 @@
-"""As `django-admin startproject` makes it: the settings are named here and nowhere else."""
+"""As `django-admin startproject` writes it: only this file names the settings module."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""The same shop on Django."""
+"""The shop on Django."""

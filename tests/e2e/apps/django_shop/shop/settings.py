@@ -1,4 +1,4 @@
-"""The least that Django needs."""
+"""The smallest settings that Django accepts."""
 
 SECRET_KEY = "of a test"
 DEBUG = True

@@ -1,4 +1,4 @@
-"""One route that asks the database and writes to the log, and one for health checks."""
+"""One route that queries the database and writes a log record, and one for health checks."""
 
 import logging
 import os

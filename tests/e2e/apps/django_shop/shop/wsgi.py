@@ -1,4 +1,4 @@
-"""As `django-admin startproject` makes it."""
+"""As `django-admin startproject` writes it."""
 
 import os
 
