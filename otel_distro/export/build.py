@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._otel import sdk
 from otel_distro._otel.cardinality import limit_cardinality
+from otel_distro._otel.components import metric_preferences
 from otel_distro._otel.metrics import MetricSource
 from otel_distro.export.encode.redact import redactor, report_hidden
 from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, prepare_spans
@@ -90,8 +91,7 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
     queues = {signal: _lane(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
     reader = collection = None
     if "metrics" in queues:
-        limit_cardinality()
-        reader = QueueMetricReader(queues["metrics"], **sdk.metric_preferences())
+        reader = QueueMetricReader(queues["metrics"], **metric_preferences(), **limit_cardinality())
         collection = Collection(
             MetricSource(reader), queues["metrics"].spool, encode_metrics, CounterCheckpoint(spool.store)
         )

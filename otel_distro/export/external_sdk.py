@@ -28,7 +28,7 @@ class ExternalSdkLifecycle:
 
     def bind(self) -> None:
         """Take the end of the process over from the providers, and follow forks and ``os._exit``, which ends the children of multiprocessing."""
-        sdk.leave_no_exit_functions(self._providers)
+        sdk.remove_exit_handlers(self._providers)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
         deliver_before("_exit", lambda: self._finish(min(ABRUPT_EXIT_TIMEOUT_S, self._budget)))

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
@@ -97,16 +97,13 @@ class QueueLogRecordProcessor(LogRecordProcessor):
         return self._pipeline.flush(timeout_millis / 1000, collect=False)
 
 
-class QueueMetricReader(MetricReader):
+class QueueMetricReader(InMemoryMetricReader):
     """Collects when the pipeline's thread says so; it has no thread of its own."""
 
     def __init__(self, queue: SignalQueue, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._lane = queue
         self.flush: Callable[[float], bool] = lambda _: False
-
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self._lane.spool(metrics_data)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect and deliver; return whether all was taken within ``timeout_millis`` milliseconds."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import Span
 
 from otel_distro import schema
+from otel_distro._otel import patches
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import deferred, first_seen
@@ -44,7 +45,8 @@ class ErrorTrackingInstrumentor(Instrumentor):
         sys.excepthook.is_otel_distro = True  # type: ignore[attr-defined]
         self.patch(sys, "unraisablehook", _unraisable_hook)
         self.patch(threading, "excepthook", _thread_hook)
-        self.patch(Span, "record_exception", spans.recording)
+        if patches.SPAN_EXCEPTIONS.on:
+            self.patch(Span, "record_exception", spans.recording)
         for module, patch in (
             ("asyncio.base_events", self._patch_asyncio),
             ("concurrent.futures._base", self._patch_futures),

@@ -10,11 +10,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
-from otel_distro._otel.sdk import SDK_SPAN, SPAN_FIELDS
+from otel_distro._otel.sdk import SPAN_CLASSES, SPAN_FIELDS
 from otel_distro.export.encode.protobuf import (
     MAX_TEXT,
     NAMES,
@@ -77,8 +77,6 @@ _NO_STATUS = b"\x7a\x00"
 _FLAGS = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
 _LINK_FLAGS = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
-_SDK_CLASSES = (SDK_SPAN, ReadableSpan)
-
 _pack_ids_and_parent = struct.Struct(">HQQHQHQ").pack
 _MAX_TRACE_STATE = 32
 _MAX_TRACE_STATE_TEXT = 512
@@ -94,7 +92,7 @@ def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     Raises ``InvalidIdsError`` for a context without identifiers, ``ValueError`` where the span cannot be read at all.
     """
     dropped = dropped_events = dropped_links = 0
-    if type(span) in _SDK_CLASSES:
+    if type(span) in SPAN_CLASSES:
         fields = SPAN_FIELDS(span)
     else:
         # A class derived from it may give other attributes or names than it holds: redaction is often done so.

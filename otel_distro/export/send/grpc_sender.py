@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import time
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from otel_distro._otel import sdk
 from otel_distro._runtime import threads
 from otel_distro.export.encode.split import fields_of, varint
 from otel_distro.export.send.endpoint import USER_AGENT
@@ -133,7 +133,7 @@ class GrpcSender:
         import grpc
 
         if self.target.credentials:
-            for entry_point in sdk.entry_points(group=_PROVIDERS, name=self.target.credentials):
+            for entry_point in entry_points(group=_PROVIDERS, name=self.target.credentials):
                 return entry_point.load()()
             raise LookupError(f"{self.target.credentials!r} provides no credentials")
         return grpc.ssl_channel_credentials(

@@ -23,14 +23,14 @@ SCOPE = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "header
 
 
 PRISTINE, LIGHTENED = copy_of("opentelemetry.instrumentation.asgi"), copy_of("opentelemetry.instrumentation.asgi")
-asgi_patches.lighten(LIGHTENED)
+asgi_patches.patch_asgi(LIGHTENED)
 
 
 @pytest.fixture
 def asgi() -> ModuleType:
     """A copy of upstream's module, as a program of ours has it."""
     module: ModuleType = copy_of("opentelemetry.instrumentation.asgi")
-    asgi_patches.lighten(module)
+    asgi_patches.patch_asgi(module)
     return module
 
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_distro._otel.metrics import install_fast_measurements
+from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter, install_fast_measurements
 from tests.support.pristine import copy_of
 
 
@@ -116,18 +116,17 @@ CALLS = st.lists(st.tuples(st.sampled_from(INSTRUMENTS), AMOUNTS, st.none() | CO
 @given(CALLS)
 def test_counted_as_the_sdk_does_it(calls: list[tuple[str, Any, Any, bool]]) -> None:
     """With views that leave attributes out or give other names, two readers, and exemplars: the same points."""
-    quick = points_of(calls)
+    quick = points_of(calls, SampledSpanExemplarFilter())
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
             (measurement.Measurement, "__init__"),
             (MetricReaderStorage, "consume_measurement"),
-            (TraceBasedExemplarFilter, "should_sample"),
         ):
             patch.setattr(owner, name, vars(owner)[name].__wrapped__)
-        assert quick == points_of(calls)
+        assert quick == points_of(calls, TraceBasedExemplarFilter())
 
 
-def points_of(calls: list[tuple[str, Any, Any, bool]]) -> list[Any]:
+def points_of(calls: list[tuple[str, Any, Any, bool]], exemplars: TraceBasedExemplarFilter) -> list[Any]:
     """Record, some in a sampled span and some in none, and return what two readers find, without times."""
     random.seed(0)
     readers = [InMemoryMetricReader(), InMemoryMetricReader()]
@@ -136,7 +135,7 @@ def points_of(calls: list[tuple[str, Any, Any, bool]]) -> list[Any]:
         View(instrument_name="histogram", name="other"),
         View(instrument_name="histogram"),
     ]
-    provider = MeterProvider(readers, views=views, shutdown_on_exit=False)
+    provider = MeterProvider(readers, views=views, shutdown_on_exit=False, exemplar_filter=exemplars)
     meter = provider.get_meter("app")
     record: dict[str, Any] = {
         "counter": meter.create_counter("counter").add,

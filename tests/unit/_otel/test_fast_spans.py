@@ -20,7 +20,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from otel_distro._otel import sdk
 from otel_distro._otel.safe_api import install_safe_api
 from otel_distro.export.encode.request import encode_spans
 from otel_distro.export.processors import QueueSpanProcessor
@@ -59,7 +58,6 @@ class Fixture:
     """A provider as our configurator makes it, with our processor."""
 
     def __init__(self, **kwargs: Any) -> None:
-        sdk.count_no_spans_twice()
         self.pipeline = Pipeline()
         pipeline: Any = self.pipeline
         self.processor = QueueSpanProcessor(pipeline)

@@ -100,8 +100,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from otel_distro._otel.cardinality import limit_cardinality
 limit_cardinality()
-limit_cardinality()
-reader = InMemoryMetricReader()
+reader = InMemoryMetricReader(**limit_cardinality())
 meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
 meter.create_observable_counter("shop.seen", [lambda _: [Observation(2, {"user": str(n)}) for n in range(50)]])
 for _ in range(2):
