@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
 
-TRAINS = (("1.44.", "0.65b"), ("1.45.", "0.66b"))
-"""The release trains that are tested, oldest first: how the versions of its packages begin."""
-
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-proto", "opentelemetry-exporter-otlp-proto-common")
 _CONTRIB = ("opentelemetry-instrumentation", "opentelemetry-semantic-conventions")
 
@@ -124,7 +121,7 @@ def _unsupported(name: str, conflict: DependencyConflict | None) -> bool:
     found = conflict.found or ", ".join(conflict.found_any)
     required = " or ".join(str(each).partition(";")[0] for each in conflict.required_any or (conflict.required,))
     say(
-        f"{name} is not instrumented: {found} is installed, {required} is required. "
+        f"{name} is not instrumented: {found} is installed, supported is {required}. "
         f"Install a supported version, or set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={name}",
         cause=f"unsupported {name}",
         code="OD152",
@@ -206,20 +203,23 @@ def _skew() -> str:
     """Return what is wrong with the installed OpenTelemetry and the command that fixes it, or ""."""
     found = {package: _version_of(package) for package in (*_CORE, *_CONTRIB)}
     api = found["opentelemetry-api"] or ""
-    core, contrib = next((train for train in reversed(TRAINS) if api.startswith(train[0])), TRAINS[-1])
+    core, contrib = next(
+        (train for train in reversed(compatibility.TRAINS) if api.startswith(train[0])), compatibility.TRAINS[-1]
+    )
     for package, installed in found.items():
         expected = core if package in _CORE else contrib
         if installed is None or not installed.startswith(expected):
+            oldest, newest = compatibility.TRAINS[0][0], compatibility.TRAINS[-1][0]
             state = f"{package} {installed} found" if installed else f"{package} not found"
-            required = f"{TRAINS[0][0]}x to {TRAINS[-1][0]}x" if package == "opentelemetry-api" else f"{expected}x"
+            required = f"{oldest}x to {newest}x" if package == "opentelemetry-api" else f"{expected}x"
             return f"{state}, {required} required by otel-distro {__version__}. Fix: {_fix()}"
     return ""
 
 
 def _fix() -> str:
-    core, contrib = TRAINS[-1]
-    pins = f"'opentelemetry-api~={core}0' 'opentelemetry-sdk~={core}0' 'opentelemetry-instrumentation~={contrib}0'"
-    return f"pip install --upgrade otel-distro {pins}"
+    core, contrib = compatibility.CORE_RANGE, compatibility.CONTRIB_RANGE
+    pins = [f"'opentelemetry-{name}{core}'" for name in ("api", "sdk")]
+    return f"pip install --upgrade otel-distro {' '.join(pins)} 'opentelemetry-instrumentation{contrib}'"
 
 
 def _redirect_upstream_logs() -> None:

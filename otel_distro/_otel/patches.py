@@ -82,7 +82,7 @@ SPAN_FIELDS = Patch(
     "direct reading of span fields",
     "otel_distro/_otel/sdk.py",
     "The public properties of a span copy what they return and cost seven times as much.",
-    (Fields("span", _SPAN_FIELDS), Fields("ended_span", _SPAN_FIELDS)),
+    (Name(f"{_TRACE}:_Span"), Fields("span", _SPAN_FIELDS), Fields("ended_span", _SPAN_FIELDS)),
     "Spans are read through their public properties, which is slower.",
     "The properties of `ReadableSpan`, which are the fallback.",
 )
@@ -92,6 +92,7 @@ FAST_SPAN_START = Patch(
     "A span without links, with an always-on sampler, is built directly: a third of the SDK's cost.",
     (
         Parameters(f"{_TRACE}:Tracer.start_span", _SPAN_PARAMETERS),
+        Name(f"{_TRACE}:_Span"),
         Name(f"{_TRACE}._tracer_metrics:NoOpTracerMetrics"),
         Name(f"{_TRACE}._tracer_metrics:noop"),
         Name(f"{_TRACE}.sampling:_AlwaysOn"),

@@ -18,6 +18,14 @@ WIDENED: "dict[str, tuple[str, ...]]" = {
 """Versions of libraries that are instrumented although upstream's range leaves them out; tested with ours."""
 
 
+TRAINS = (("1.44.", "0.65b"), ("1.45.", "0.66b"))
+"""The release trains of OpenTelemetry that are tested, oldest first: how their versions begin."""
+
+CORE_RANGE = ">=1.44,<1.46"
+CONTRIB_RANGE = ">=0.65b0,<0.67"
+"""The same as version specifiers, as in pyproject.toml: API and SDK; instrumentations."""
+
+
 def package_of(instrumentor: str) -> str:
     """Return the package that upstream's instrumentor comes in."""
     return f"opentelemetry-instrumentation-{instrumentor.replace('_', '-')}"

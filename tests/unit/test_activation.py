@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from otel_distro import _activation
+from otel_distro._startup import compatibility
 from tests.support.processes import NOWHERE, RUN, run
 
 if TYPE_CHECKING:
@@ -101,6 +104,44 @@ def test_registered_where_opentelemetry_looks() -> None:
     }
 
 
-def test_train_is_what_is_installed_here() -> None:
-    """The versions that we are made for are those that the tests run with."""
+def test_installed_opentelemetry_is_of_a_tested_train() -> None:
+    """The versions that the tests run with are in the range."""
     assert _activation._skew() == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "found", "required"),
+    [
+        ("opentelemetry-api", "1.30.0", "1.44.x to 1.45.x required"),
+        ("opentelemetry-api", "1.46.0", "1.44.x to 1.45.x required"),
+        ("opentelemetry-sdk", "1.46.0", ".x required"),
+        ("opentelemetry-semantic-conventions", "0.64b0", "bx required"),
+        ("opentelemetry-instrumentation", None, "not found"),
+    ],
+)
+def test_other_train_names_the_command_that_fixes_it(
+    package: str, found: str | None, required: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version outside of the range, or of another train than the API, gives one line with the remedy."""
+    installed = _activation._version_of
+    monkeypatch.setattr(_activation, "_version_of", lambda name: found if name == package else installed(name))
+    line = _activation._skew()
+    assert line.startswith(f"{package} {found or 'not'} found, ")
+    assert required in line
+    assert "Fix: pip install --upgrade otel-distro 'opentelemetry-api>=1.44,<1.46' " in line
+    assert "\n" not in line
+
+
+def test_range_is_that_of_the_package() -> None:
+    """Metadata, messages and ``otel-distro bootstrap`` know one range, and it is that of the trains."""
+    ranges = {}
+    for line in requires("otel-distro") or ():
+        requirement = Requirement(line)
+        if requirement.name.startswith("opentelemetry-"):
+            ranges[requirement.name] = requirement.specifier
+    contrib = {name for name in ranges if name.startswith("opentelemetry-instrumentation")}
+    assert {ranges[name] for name in contrib} == {SpecifierSet(compatibility.CONTRIB_RANGE)}
+    assert {ranges[name] for name in set(ranges) - contrib} == {SpecifierSet(compatibility.CORE_RANGE)}
+    for core, instrumentation in compatibility.TRAINS:
+        assert f"{core}0" in SpecifierSet(compatibility.CORE_RANGE)
+        assert f"{instrumentation}0" in SpecifierSet(compatibility.CONTRIB_RANGE)

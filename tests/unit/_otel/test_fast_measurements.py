@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
-from opentelemetry.attributes import _clean_attribute_value
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics._internal import _view_instrument_match, measurement
@@ -19,6 +18,14 @@ from opentelemetry.sdk.metrics._internal.metric_reader_storage import MetricRead
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import TracerProvider
+
+from otel_distro._otel.patch import sdk_release
+from otel_distro._otel.patches import FAST_MEASUREMENTS
+
+if sdk_release() < FAST_MEASUREMENTS.since:
+    pytest.skip("the patch is off on this release, by its `since`", allow_module_level=True)
+
+from opentelemetry.attributes import _clean_attribute_value
 
 from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter, install_fast_measurements
 from tests.support.pristine import copy_of
