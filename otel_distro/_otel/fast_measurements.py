@@ -8,17 +8,21 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
 
 from otel_distro._otel import patches
+from otel_distro._otel.patch import sdk_release
 from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAIN = frozenset({str, bool, int, float, bytes, type(None)})
+PLAIN = frozenset({str, bool, int, float} | ({bytes, type(None)} if sdk_release() >= (1, 45) else set()))
 """The types of values that the SDK leaves as they are when it cleans attributes."""
+
+_EXAMPLES = {str: "x", bool: True, int: 1, float: 1.5, bytes: b"x", type(None): None}
 
 _STR = frozenset({str})
 _MAX_KEYS = 1024
@@ -34,6 +38,14 @@ def is_clean(attributes: dict[Any, Any]) -> bool:
         and _STR.issuperset(map(type, attributes))
         and "" not in attributes
     )
+
+
+def verify_plain(_: object) -> None:
+    """Raise ``ValueError`` if the SDK changes a value of one of the types :data:`PLAIN`."""
+    for kind in PLAIN:
+        kept: Any = dict(BoundedAttributes(attributes={"probe": _EXAMPLES[kind]}, immutable=False))
+        if kept.get("probe", kind) is not _EXAMPLES[kind]:
+            raise ValueError(f"an attribute of type {kind.__name__} is changed")
 
 
 class SampledSpanExemplarFilter(TraceBasedExemplarFilter):

@@ -23,7 +23,7 @@ from opentelemetry.trace import Span as AnySpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from otel_distro._otel import patches
-from otel_distro._otel.fast_measurements import PLAIN, is_clean
+from otel_distro._otel.fast_measurements import PLAIN, is_clean, verify_plain
 from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
 from otel_distro._runtime.diagnostics import guard, text_of
 
@@ -77,6 +77,7 @@ def _replace(owner: Any, name: str, fast: Any) -> None:
 
 def verify(found: Samples) -> None:
     """Raise ``ValueError`` if a span that is built here does not have the fields of the SDK's own."""
+    verify_plain(found)
     tracer = found.tracer
     before = tracer._tracer_metrics
     tracer._tracer_metrics = NoOpTracerMetrics()

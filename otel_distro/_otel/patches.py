@@ -29,6 +29,12 @@ def _verify_fast_span(found: Samples) -> None:
     fast_spans.verify(found)
 
 
+def _verify_plain(found: Samples) -> None:
+    from otel_distro._otel import fast_measurements
+
+    fast_measurements.verify_plain(found)
+
+
 def _verify_snapshot(found: Samples) -> None:
     from otel_distro._otel import metrics
 
@@ -160,6 +166,7 @@ FAST_SET_ATTRIBUTE = Patch(
     ),
     "Attributes are set the SDK's way, which is slower.",
     "None.",
+    verify=_verify_plain,
 )
 FAST_CURRENT_SPAN = Patch(
     "the fast `start_as_current_span`",
@@ -319,6 +326,7 @@ FAST_MEASUREMENTS = Patch(
     "Measurements are recorded the SDK's way, which is slower.",
     "None.",
     since=(1, 45),
+    verify=_verify_plain,
 )
 SCOPE_CONFIGURATORS = Patch(
     "OTEL_PYTHON_*_CONFIGURATOR",

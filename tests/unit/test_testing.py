@@ -7,6 +7,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.resources import Resource
 
 from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 from otel_distro.testing import Telemetry
 
 # As modules of applications do it: when they are imported, before any provider is set.
@@ -40,7 +41,7 @@ def test_globals_are_put_back() -> None:
     """After the test the global providers are those from before: here none, and one can still be set."""
     before = (trace.get_tracer_provider(), metrics.get_meter_provider())
     recorded = Telemetry(Resource.get_empty())
-    restore = sdk.replace_providers(*recorded.providers)
+    restore = replace_providers(*recorded.providers)
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == recorded.providers[:2]
     restore()
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
+from otel_distro._otel.patch import sdk_release
 from otel_distro._otel.safe_api import install_safe_api
 from otel_distro.export.encode.request import encode_spans
 from otel_distro.export.processors import QueueSpanProcessor
@@ -172,7 +173,7 @@ def test_a_span_ends_once_and_does_not_change_after(ours: Fixture, caplog: pytes
     assert encode_spans(ours.pipeline.spans).body == before
     assert len(ours.pipeline.spans) == 1
     assert (ours.processor.counter.started, ours.processor.counter.live) == (1, 0)
-    with pytest.raises(TypeError, match="immutable"):
+    with pytest.raises(TypeError, match="immutable" if sdk_release() >= (1, 45) else "^$"):
         vars(span)["_attributes"]["a"] = 4
 
 

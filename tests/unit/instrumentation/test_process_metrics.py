@@ -33,10 +33,10 @@ CHILD = """
 import os, sys
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 from otel_distro.testing import Telemetry
-from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 from opentelemetry.sdk.resources import Resource
 shown = Telemetry(Resource.get_empty())
-sdk.replace_providers(*shown.providers)
+replace_providers(*shown.providers)
 ProcessMetricsInstrumentor().instrument()
 def tell():
     names = shown.metrics()

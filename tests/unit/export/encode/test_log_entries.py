@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 from otel_distro._otel.sdk import LogRecordProcessor
 from otel_distro.export.encode.request import encode_logs
 from otel_distro.export.log_entry import LogEntry
@@ -96,7 +97,7 @@ def run(*processors: LogRecordProcessor) -> None:
     provider = sdk.LoggerProvider(Resource.get_empty(), shutdown_on_exit=False)
     for processor in processors:
         provider.add_log_record_processor(processor)
-    restore = sdk.replace_providers(TracerProvider(shutdown_on_exit=False), cast("Any", _meters()), provider)
+    restore = replace_providers(TracerProvider(shutdown_on_exit=False), cast("Any", _meters()), provider)
     LogRecordsInstrumentor().instrument()
     try:
         log_all()

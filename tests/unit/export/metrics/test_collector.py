@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from otel_distro import schema
 from otel_distro._otel.cardinality import Series, most_varied
 from otel_distro._otel.metrics import Flag, MetricSource
+from otel_distro._otel.patch import sdk_release
 from otel_distro.export.metrics.checkpoint import CounterCheckpoint
 from otel_distro.export.spool.spool import open_spool
 
@@ -68,7 +69,8 @@ def test_recent_is_what_the_next_collection_tells(source: Any) -> None:
         assert first == second == shown(source.collect())
         assert set(first) == {"shop.orders", "shop.open", "shop.level", "shop.size", "shop.exponential"}
     # What a collection has told is left out, except for what has no sum: its last value is told every time.
-    assert set(shown(source.recent(lambda: None))) == {"shop.level"}
+    # Before 1.45 the SDK does not.
+    assert set(shown(source.recent(lambda: None))) == ({"shop.level"} if sdk_release() >= (1, 45) else set())
     assert source.asked == []
 
 
