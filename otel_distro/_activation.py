@@ -1,4 +1,4 @@
-"""Starts telemetry in this process and loads instrumentors; one that fails does not stop the others."""
+"""Starts telemetry in this process and loads instrumentors, each independent of the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KNOWN = {
 
 
 class Running:
-    """What runs in this process; set once by :func:`start`."""
+    """State of this process; set once by :func:`start`."""
 
     disabled: ClassVar[set[str]] = set()
 
@@ -200,7 +200,7 @@ def _version_of(package: str) -> str | None:
 
 
 def _skew() -> str:
-    """Return what is wrong with the installed OpenTelemetry and the command that fixes it, or ""."""
+    """Return what is wrong with the installed OpenTelemetry and how to fix it, or ""."""
     found = {package: _version_of(package) for package in (*_CORE, *_CONTRIB)}
     api = found["opentelemetry-api"] or ""
     core, contrib = next(

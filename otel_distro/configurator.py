@@ -43,12 +43,12 @@ _NOT_FOR_LOGS = ("traces", "metrics")
 
 
 def pipeline_exporter(signal: str) -> str:
-    """Return the exporter of ``signal`` that the pipeline replaces; others are upstream's or the user's."""
+    """Return the name of the exporter of ``signal`` that the pipeline replaces."""
     return "otlp_proto_grpc" if speaks_grpc(signal, os.environ) else "otlp_proto_http"
 
 
 class Configurator:
-    """The entry point ``opentelemetry_configurator``; one process builds one SDK, at the first call."""
+    """The entry point ``opentelemetry_configurator``: builds one SDK per process."""
 
     lifecycle: ClassVar[Lifecycle | ExternalSdkLifecycle | None] = None
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def patch_asgi(asgi: ModuleType) -> None:
-    """Patch the instrumentation of ASGI: one span for each request, headers found among the bytes."""
+    """Patch the instrumentation of ASGI: one span per request, headers looked up as bytes."""
     patches.ASGI_MESSAGES.install(_exclude_message_spans, asgi)
     patches.ASGI_HEADERS.install(_find_headers_undecoded, asgi)
 
 
 def _exclude_message_spans(asgi: Any) -> None:
-    """Make one span for a request, none for its messages, unless the application has hooks for these."""
+    """Make one span for a request; one for each message only if the application has hooks."""
     original = asgi.OpenTelemetryMiddleware.__init__
     parameters = tuple(inspect.signature(original).parameters)
 

@@ -20,7 +20,9 @@ _OVERFLOW = "overflow"
 
 
 def limit_cardinality() -> dict[str, Any]:
-    """Limit every instrument made from now on to ``OTEL_DISTRO_CARDINALITY_LIMIT`` series; 0: no limit.
+    """Limit the series of every instrument made from now on.
+
+    ``OTEL_DISTRO_CARDINALITY_LIMIT`` says to how many; 0: no limit.
 
     Returns:
         Arguments of the metric reader: the SDK's own limit where it has one (from 1.45.2).
@@ -32,7 +34,7 @@ def limit_cardinality() -> dict[str, Any]:
 
 
 def _reader_arguments(limit: int) -> dict[str, Any]:
-    """Return the argument for ``limit`` series besides that of the overflow, where the SDK takes one."""
+    """Return the argument for ``limit`` series and one overflow series, if the SDK takes it."""
     from opentelemetry.sdk import metrics
 
     if not _has_own_limit():

@@ -25,7 +25,11 @@ _WITH_RATIO = ("traceidratio", "parentbased_traceidratio")
 
 
 def load(group: str, name: str) -> Any:
-    """Return what the entry point ``name`` of ``group`` names. Raises ``RuntimeError`` if there is none."""
+    """Return the object of the entry point ``name`` in ``group``.
+
+    Raises:
+        RuntimeError: No package registers it.
+    """
     for entry_point in entry_points(group=group, name=name.strip()):
         return entry_point.load()
     raise RuntimeError(f"Requested component '{name}' not found in entry point '{group}'")
@@ -44,7 +48,11 @@ def exporter_names(signal: str) -> list[str]:
 
 
 def exporter_class(signal: str, name: str) -> type[Any]:
-    """Return the class of an exporter or metric reader. Raises ``RuntimeError`` if there is none."""
+    """Return the class of an exporter or metric reader.
+
+    Raises:
+        RuntimeError: No package registers it.
+    """
     return cast("type[Any]", load(f"opentelemetry_{signal}_exporter", name))
 
 
@@ -79,7 +87,7 @@ def id_generator() -> IdGenerator | None:
 
 
 def scope_configurator(signal: Literal["tracer", "meter", "logger"]) -> dict[str, Any]:
-    """Return the argument of a provider that ``OTEL_PYTHON_<SIGNAL>_CONFIGURATOR`` asks for, if it does."""
+    """Return the argument of a provider for ``OTEL_PYTHON_<SIGNAL>_CONFIGURATOR``, or none."""
     name = os.environ.get(f"OTEL_PYTHON_{signal.upper()}_CONFIGURATOR", "").strip()
     if not name or not patches.SCOPE_CONFIGURATORS.on:
         return {}
@@ -124,7 +132,10 @@ def resource(attributes: dict[str, str]) -> Resource:
 
 
 def _detectors() -> list[Any] | None:
-    """Return the chosen resource detectors in upstream's order, None if one is not OpenTelemetry's own."""
+    """Return the chosen resource detectors in upstream's order.
+
+    None if one of them is not OpenTelemetry's own.
+    """
     names = [name.strip() for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(",")]
     names = [name for name in names if name]
     if "*" in names:

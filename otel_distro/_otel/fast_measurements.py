@@ -53,9 +53,12 @@ class SampledSpanExemplarFilter(TraceBasedExemplarFilter):
 
     def should_sample(self, value: Any, time_unix_nano: Any, attributes: Any, context: Any) -> bool:
         """Return whether a measurement was made within a sampled span."""
-        span = context.get(SPAN_KEY) if type(context) is Context else None
-        if type(span) is SDK_SPAN:
-            return bool(span.get_span_context().trace_flags & 1)
+        if type(context) is Context:
+            span: Any = context.get(SPAN_KEY)
+            if span is None:
+                return False
+            if type(span) is SDK_SPAN:
+                return bool(span.get_span_context().trace_flags & 1)
         return bool(super().should_sample(value, time_unix_nano, attributes, context))
 
 
@@ -98,7 +101,8 @@ def _install() -> None:
 
     places[0]._clean_attribute_value, places[1]._hash_attributes = clean, key_of
     places[0].Measurement.__init__ = _measurement_init(places[0].Measurement.__init__, clean)
-    storages.consume_measurement = _consume_measurement(storages.consume_measurement, key_of)
+    may_reset = "reset_on_collect" in _view_instrument_match._ViewInstrumentMatch.__init__.__code__.co_varnames
+    storages.consume_measurement = _consume_measurement(storages.consume_measurement, key_of, may_reset)
 
 
 def _measurement_init(slow: Callable[..., None], clean: Callable[[Any, int | None], Any]) -> Callable[..., None]:
@@ -119,8 +123,13 @@ def _measurement_init(slow: Callable[..., None], clean: Callable[[Any, int | Non
     return init
 
 
-def _consume_measurement(slow: Callable[..., None], key_of: Callable[[Any], Any]) -> Callable[..., None]:
-    """Return a function that adds a measurement directly to a series that exists."""
+def _consume_measurement(
+    slow: Callable[..., None], key_of: Callable[[Any], Any], may_reset: bool
+) -> Callable[..., None]:
+    """Return a function that adds a measurement directly to a series that exists.
+
+    ``may_reset``: From 1.45.2, a collection of differences replaces the series, under a lock.
+    """
 
     @functools.wraps(slow)
     def consume_measurement(storage: Any, m: Any, should_sample_exemplar: bool = True) -> None:
@@ -131,8 +140,7 @@ def _consume_measurement(slow: Callable[..., None], key_of: Callable[[Any], Any]
         key = key_of(m.attributes or {})
         for match in matches:
             series = match._attributes_aggregation.get(key) if match._view._attribute_keys is None else None
-            # From 1.45.2 a collection of differences replaces the series, under the match's lock.
-            if series is None or getattr(match, "_reset_on_collect", False):
+            if series is None or (may_reset and match._reset_on_collect):
                 match.consume_measurement(m, should_sample_exemplar)
             else:
                 series.aggregate(m, should_sample_exemplar)

@@ -76,7 +76,7 @@ def _replace(owner: Any, name: str, fast: Any) -> None:
 
 
 def verify(found: Samples) -> None:
-    """Raise ``ValueError`` if a span that is built here does not have the fields of the SDK's own."""
+    """Raise ``ValueError`` if a span built here has other fields than the SDK's own."""
     verify_plain(found)
     tracer = found.tracer
     before = tracer._tracer_metrics
@@ -171,7 +171,7 @@ def _span(tracer: Any, parent_span: Any, attributes: Any) -> Any:
 
 
 def always_samples(sampler: Any) -> tuple[bool, bool]:
-    """Return whether the sampler samples every root, and every child of a sampled span, unchanged."""
+    """Return whether the sampler samples every root, and every child of a sampled span."""
     known = _samplers.get(id(sampler))
     if known is not None and known[0] is sampler:
         return known[1]

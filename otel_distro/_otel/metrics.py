@@ -158,7 +158,7 @@ def _recent(match: Any) -> Any:
 
 
 def verify_snapshot(reader: Any) -> None:
-    """Raise ``ValueError`` if :meth:`MetricSource.recent` differs from what a collection returns."""
+    """Raise ``ValueError`` if :meth:`MetricSource.recent` differs from a collection."""
     before, after = (_points(found) for found in (MetricSource(reader).recent(lambda: None), reader.get_metrics_data()))
     if before.keys() < {"counter", "histogram", "exponential"} or any(
         after.get(name) != points for name, points in before.items()

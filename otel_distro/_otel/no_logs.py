@@ -1,4 +1,4 @@
-"""What takes the place of the logs signal where OpenTelemetry has moved it: it drops every record."""
+"""Stand-ins for the logs signal where OpenTelemetry has moved it: they drop every record."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Patch:
 
 
 def probe(patches: Iterable[Patch]) -> None:
-    """Run the probes that have not run yet, those at first use aside, and drop the sample objects."""
+    """Run the probes that have not run yet, except lazy ones, and drop the sample objects."""
     for patch in patches:
         if not patch.lazy:
             assert patch.on in (True, False)

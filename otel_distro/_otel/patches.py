@@ -284,7 +284,7 @@ DETECTORS = Patch(
     "The SDK asks its detectors in threads again in each forked child, where gevent may switch in the middle.",
     (Parameters("opentelemetry.sdk.resources:get_aggregated_resources", ("detectors", "initial_resource", "timeout")),),
     "The SDK starts threads for its resource detectors in every forked child.",
-    "At the start the resource is built by `ResourceDetector.detect()`; for forked children there is none.",
+    "At the start the resource is built by `ResourceDetector.detect()`; for forked children no public way exists.",
 )
 CARDINALITY = Patch(
     "the cardinality limit",

@@ -52,7 +52,10 @@ _CAUGHT = (Exception, SystemExit)
 
 
 def install_safe_api(queue_type: type[SpanQueue]) -> None:
-    """Wrap the methods that record and create, and install the fast paths. Harmless when called again."""
+    """Wrap the methods that record and create, and install the fast paths.
+
+    Harmless when called again.
+    """
     if hasattr(Tracer.start_span, "guarded_by_otel_distro"):
         return
     patches.SAFE_API.install(_install)

@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _sdk_span() -> type:
-    """Return the class of the spans that the SDK's tracers start, one that no span has if unknown."""
+    """Return the class of the spans that the SDK's tracers start; :class:`_NoSpan` if unknown."""
     from opentelemetry.sdk import trace
 
     return cast("type", getattr(trace, "_Span", _NoSpan))
@@ -202,7 +202,7 @@ def forget_measurements(provider: SDKMeterProvider) -> None:
 
 
 def has_measurements(provider: SDKMeterProvider) -> bool:
-    """Return whether a synchronous instrument recorded anything since the start or the last reset."""
+    """Return whether a synchronous instrument recorded anything since the last reset."""
     from opentelemetry.metrics import Asynchronous
 
     return not patches.COUNTER_RESET.on or any(

@@ -1,4 +1,4 @@
-"""Each instrumentor is loaded on its own risk: one that fails costs one line, and the others run."""
+"""Instrumentors are independent: one that fails prints one line, and the others run."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def plugin(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_that_fails_does_not_stop_the_next(plugin: Path) -> None:
-    """A broken module, a missing class, a failing patch and an unsupported version are a line each; all others load."""
+def test_instrumentor_that_fails_does_not_stop_the_next(plugin: Path) -> None:
+    """A broken module, a missing class, a failing patch, an unsupported version: a line each."""
     script = "from opentelemetry import trace; trace.get_tracer('x'); import sys; print(sys.loaded)"
     ended = run(plugin, *RUN, sys.executable, "-c", script, PYTHONPATH=str(plugin), **NOWHERE)
     assert (ended.returncode, ended.stdout) == (0, "['First', 'Second']\n")
@@ -77,8 +77,8 @@ def test_one_that_fails_does_not_stop_the_next(plugin: Path) -> None:
     assert "ZeroDivisionError" in told["made_broken"][0]
 
 
-def test_failures_are_counted(plugin: Path) -> None:
-    """Each instrumentor that could not be loaded counts in ``otel_distro.instrumentor.failures`` by name and error."""
+def test_instrumentor_failures_are_counted(plugin: Path) -> None:
+    """``otel_distro.instrumentor.failures`` counts each by name and error."""
     script = (
         "from opentelemetry import metrics; metrics.get_meter('x'); import json\n"
         "metrics.get_meter_provider().force_flush()\n"
@@ -91,7 +91,7 @@ def test_failures_are_counted(plugin: Path) -> None:
         assert f'"error.type": "{error}"' in ended.stdout
 
 
-def test_registered_where_opentelemetry_looks() -> None:
+def test_entry_points_are_registered() -> None:
     """The distro, the configurator and the settings are found by upstream's commands."""
     found = {
         group: [point.value for point in entry_points(group=group) if point.name == "otel_distro"]
@@ -122,7 +122,7 @@ def test_installed_opentelemetry_is_of_a_tested_train() -> None:
 def test_other_train_names_the_command_that_fixes_it(
     package: str, found: str | None, required: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A version outside of the range, or of another train than the API, gives one line with the remedy."""
+    """A version outside of the range or of another train gives one line with the command."""
     installed = _activation._version_of
     monkeypatch.setattr(_activation, "_version_of", lambda name: found if name == package else installed(name))
     line = _activation._skew()
@@ -133,7 +133,7 @@ def test_other_train_names_the_command_that_fixes_it(
 
 
 def test_range_is_that_of_the_package() -> None:
-    """Metadata, messages and ``otel-distro bootstrap`` know one range, and it is that of the trains."""
+    """Metadata, messages and ``otel-distro bootstrap`` have the same range."""
     ranges = {}
     for line in requires("otel-distro") or ():
         requirement = Requirement(line)

@@ -29,7 +29,7 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("success", ("INFO", 9), "order.paid succeeded for user 7"),
         ("failure", ("WARN", 13), "order.paid failed for user 7"),
-        ("unknown", ("INFO", 9), "order.paid ended, how is unknown for user 7"),
+        ("unknown", ("INFO", 9), "order.paid ended with unknown outcome for user 7"),
     ],
 )
 def test_event_has_fixed_fields_and_those_it_was_given(

@@ -1,4 +1,4 @@
-"""Each patch of OpenTelemetry has a probe; without what it needs, the program and its telemetry are complete."""
+"""Each patch of OpenTelemetry has a probe; a failed one loses neither program nor telemetry."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def register_configurator(site: Path) -> None:
 def test_patch_without_what_it_needs_costs_one_line_and_no_telemetry(
     patch: Patch, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """On an OpenTelemetry in which all of it is renamed and changed, everything else is as before."""
+    """All that it needs is renamed or changed; program and telemetry are complete."""
     names = set().union(*map(names_of, patch.needs))
     functions = set().union(*map(functions_of, patch.needs))
     modules = ["opentelemetry._logs", "opentelemetry.sdk._logs"] if patch is patches.LOGS else []
@@ -145,7 +145,7 @@ NEEDS = [pytest.param(patch, need, id=f"{patch.name}: {need}") for patch in ON f
 
 
 def without(value: Any, missing: str) -> Any:
-    """Return a stand-in for an object that lacks one of its attributes, or one of their attributes."""
+    """Return a stand-in for an object that lacks one attribute, given as a dotted name."""
     first, _, rest = missing.partition(".")
 
     class Without:
@@ -189,13 +189,13 @@ def test_probe_finds_every_need_missing(patch: Patch, need: Need, monkeypatch: p
 
 @pytest.mark.parametrize("patch", patches.PATCHES, ids=lambda patch: patch.name)
 def test_patch_is_described(patch: Patch) -> None:
-    """Each says why it is there, what happens without it and what the public way is, and can fail."""
+    """Each has a reason, a fallback, a public way, and a probe."""
     assert patch.needs or patch.verify is not None
     assert all(text.endswith(".") for text in (patch.reason, patch.without, patch.public))
 
 
 def test_patch_that_raises_is_off_with_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    """A probe that passes proves not everything: what fails at the installation is off, too."""
+    """A patch whose installation fails is off, although its probe passed."""
     patch = Patch("a patch for this test", "nowhere", "None.", (), "Nothing.", "None.")
 
     def install() -> None:

@@ -1,4 +1,4 @@
-"""Private names of OpenTelemetry are used in one folder, and each belongs to a patch with a probe."""
+"""Private names of OpenTelemetry are used in one folder, each by a patch with a probe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEST_ONLY = {
 
 
 def private_imports(source: str) -> list[str]:
-    """Return the private names of OpenTelemetry that a module imports or reads from an imported one."""
+    """Return the private names of OpenTelemetry that a module imports, or reads of an import."""
     found: list[str] = []
     modules: set[str] = set()
     tree = ast.parse(source)
@@ -121,7 +121,7 @@ def test_check_finds_private_imports() -> None:
 
 
 def test_check_finds_private_attributes() -> None:
-    """The check sees what is read, set, named in a text or given as a keyword, on any object but ``self``."""
+    """The check sees attributes of any object but ``self``, names in texts, and keywords."""
     source = (
         '"""A docstring names _nothing."""\n'
         "self._own = span._context\n"
@@ -134,7 +134,7 @@ def test_check_finds_private_attributes() -> None:
 
 
 def test_private_names_are_used_in_one_folder() -> None:
-    """No file but those of ``_otel/`` has a private name of OpenTelemetry; triggers, which import nothing, aside."""
+    """Only files of ``_otel/`` have one; triggers.py, which imports nothing, is an exception."""
     allowed = {PACKAGE / "_startup" / "triggers.py": {"opentelemetry._logs"}}
     found = {
         str(path.relative_to(PACKAGE)): names
@@ -148,7 +148,7 @@ def test_private_names_are_used_in_one_folder() -> None:
 
 
 def test_private_attribute_belongs_to_a_patch() -> None:
-    """What the folder reads, sets or passes of OpenTelemetry's private parts is in the needs of a patch."""
+    """Every private attribute that the folder uses is in the needs of a patch."""
     known = {*declared(), *OWN, *PUT_TOGETHER}
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
@@ -161,6 +161,6 @@ def test_private_attribute_belongs_to_a_patch() -> None:
 
 
 def test_declared_private_name_is_used() -> None:
-    """A need that no code has any more is no need."""
+    """Every private name in the needs of a patch is used by the code."""
     code = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py") if path.name != "patches.py")
     assert {name for name in declared() - PUT_TOGETHER if name not in code} == set()
