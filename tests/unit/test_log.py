@@ -11,6 +11,7 @@ from opentelemetry import trace
 from otel_distro import log, schema
 from otel_distro._runtime import diagnostics
 from tests.support.processes import NOWHERE, RUN, run
+from tests.support.release import mixed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def test_event_has_fixed_fields_and_those_it_was_given(
         "otel_distro.event.outcome": outcome,
         "user.id": "7",
         "amount": 59.9,
-        "items": ("a", 2),
+        "items": mixed("a", 2),
         "gift": True,
     }
     assert record.trace_id == span.get_span_context().trace_id
