@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution, entry_points, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
 
 from otel_distro import schema
 from otel_distro._otel import asgi, sdk
+from otel_distro._otel.components import entry_points
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
 from otel_distro._startup import compatibility, triggers

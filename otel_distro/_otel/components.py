@@ -5,16 +5,19 @@ The same variables, groups and defaults as upstream's configurator, without its 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
-from importlib.metadata import entry_points
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from otel_distro._otel import patches
 from otel_distro._runtime.diagnostics import guard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -22,6 +25,25 @@ if TYPE_CHECKING:
 _SELF_METRICS = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 _BY_PROTOCOL = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _WITH_RATIO = ("traceidratio", "parentbased_traceidratio")
+
+
+def entry_points(**params: str) -> Any:
+    """Return the entry points of a group, or the one of a name in it."""
+    return _reader()(**params)
+
+
+@functools.cache
+def _reader() -> Callable[..., Any]:
+    if patches.ENTRY_POINTS.on:
+        from opentelemetry.util._importlib_metadata import entry_points as cached
+
+        return cached
+    return lambda **params: _installed().select(**params)
+
+
+@functools.cache
+def _installed() -> Any:
+    return metadata.entry_points()
 
 
 def load(group: str, name: str) -> Any:
@@ -101,7 +123,8 @@ def scope_configurator(signal: Literal["tracer", "meter", "logger"]) -> dict[str
 def opamp(stage: Literal["pre", "post"], resource: Resource) -> None:
     """Run the OpAMP hook of ``stage`` where a package registers one."""
     for entry_point in entry_points(group="_opentelemetry_opamp", name=f"{stage}_sdk_init_function"):
-        entry_point.load()(resource)
+        with guard(f"the OpAMP hook {entry_point.value}"):
+            entry_point.load()(resource)
 
 
 def resource(attributes: dict[str, str]) -> Resource:

@@ -19,10 +19,12 @@ from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAIN = frozenset({str, bool, int, float} | ({bytes, type(None)} if sdk_release() >= (1, 45) else set()))
+PLAIN: frozenset[type] = frozenset(
+    (str, bool, int, float, bytes, type(None)) if sdk_release() >= (1, 45) else (str, bool, int, float)
+)
 """The types of values that the SDK leaves as they are when it cleans attributes."""
 
-_EXAMPLES = {str: "x", bool: True, int: 1, float: 1.5, bytes: b"x", type(None): None}
+_EXAMPLES: dict[type, Any] = {str: "x", bool: True, int: 1, float: 1.5, bytes: b"x", type(None): None}
 
 _STR = frozenset({str})
 _MAX_KEYS = 1024

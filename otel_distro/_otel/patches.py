@@ -84,6 +84,14 @@ LOGS = Patch(
     "None until upstream renames the modules; those names are tried as well.",
     verify=_verify_logs,
 )
+ENTRY_POINTS = Patch(
+    "the shared list of entry points",
+    "otel_distro/_otel/components.py",
+    "OpenTelemetry keeps the entry points of all installed packages; reading them takes 10 ms and more.",
+    (Name("opentelemetry.util._importlib_metadata:entry_points"),),
+    "The metadata of all installed packages are read a second time, and the start is slower.",
+    "`importlib.metadata`, which is the fallback.",
+)
 SPAN_FIELDS = Patch(
     "direct reading of span fields",
     "otel_distro/_otel/sdk.py",
@@ -387,6 +395,7 @@ ASGI_MESSAGES = Patch(
 
 PATCHES = (
     LOGS,
+    ENTRY_POINTS,
     SPAN_FIELDS,
     FAST_SPAN_START,
     FAST_SPAN_END,

@@ -49,6 +49,12 @@ LAZY = {
 }
 """What a program does besides, so that a patch that is probed at first use is used."""
 
+MOVED = {
+    patches.LOGS.name: ["opentelemetry._logs", "opentelemetry.sdk._logs"],
+    patches.ENTRY_POINTS.name: ["opentelemetry.util._importlib_metadata"],
+}
+"""Private modules that a newer OpenTelemetry may move."""
+
 ON = [patch for patch in patches.PATCHES if sdk_release() >= patch.since]
 
 
@@ -101,7 +107,7 @@ def test_patch_without_what_it_needs_costs_one_line_and_no_telemetry(
     """All that it needs is renamed or changed; program and telemetry are complete."""
     names = set().union(*map(names_of, patch.needs))
     functions = set().union(*map(functions_of, patch.needs))
-    modules = ["opentelemetry._logs", "opentelemetry.sdk._logs"] if patch is patches.LOGS else []
+    modules = MOVED.get(patch.name, [])
     site = newer_opentelemetry.site(tmp_path, names=sorted(names), functions=sorted(functions), modules=modules)
     environ: dict[str, str | None] = {"PYTHONPATH": str(site)}
     if patch is patches.SCOPE_CONFIGURATORS:
