@@ -143,10 +143,10 @@ def _package_conflict(name: str) -> DependencyConflict | None:
 
 def uncaught(error: BaseException) -> None:
     """Record an exception that ends the main thread once, however many hooks received it."""
-    tell(error, "main")
+    record_exception(error, "main")
 
 
-def tell(error: BaseException, handler: str, *where: Any) -> None:
+def record_exception(error: BaseException, handler: str, *where: Any) -> None:
     """Record an exception that a startup hook received.
 
     Args:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 API = ("opentelemetry._logs", "opentelemetry.logs")
 SDK = ("opentelemetry.sdk._logs", "opentelemetry.sdk.logs")
-_EXPORT = ("opentelemetry.sdk._logs.export", "opentelemetry.sdk.logs.export")
+EXPORT = ("opentelemetry.sdk._logs.export", "opentelemetry.sdk.logs.export")
 
 NAMES = {
     "SeverityNumber": API,
@@ -42,9 +42,9 @@ NAMES = {
     "ReadableLogRecord": SDK,
     "ReadWriteLogRecord": SDK,
     "SynchronousMultiLogRecordProcessor": SDK,
-    "BatchLogRecordProcessor": _EXPORT,
-    "InMemoryLogRecordExporter": _EXPORT,
-    "SimpleLogRecordProcessor": _EXPORT,
+    "BatchLogRecordProcessor": EXPORT,
+    "InMemoryLogRecordExporter": EXPORT,
+    "SimpleLogRecordProcessor": EXPORT,
 }
 """Name -> modules to look for it, in this order."""
 

@@ -82,7 +82,7 @@ class MetricSource:
             for callback in instrument._callbacks
         ]
 
-    def ask(self, instrument: Any, callback: Any) -> Iterator[Any]:
+    def observe(self, instrument: Any, callback: Any) -> Iterator[Any]:
         """Yield what a callback observes. Raises what the callback raises."""
         from opentelemetry.sdk.metrics._internal.measurement import Measurement
 
@@ -93,8 +93,8 @@ class MetricSource:
                     context = seen.context or get_current()
                     yield Measurement(seen.value, time.time_ns(), instrument, context, seen.attributes)
 
-    def take(self, observed: Sequence[Any]) -> None:
-        """Record what :meth:`ask` returned."""
+    def record_observed(self, observed: Sequence[Any]) -> None:
+        """Record what :meth:`observe` returned."""
         if not observed:
             return
         sampled = self._consumer._sdk_config.exemplar_filter.should_sample

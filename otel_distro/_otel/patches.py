@@ -237,6 +237,7 @@ METRIC_PARTS = Patch(
         Fields("consumer", ("_reader_storages", "_async_instruments", "_sdk_config.exemplar_filter")),
         Fields("observable", ("_is_enabled", "_callbacks")),
         Fields("storage", ("collect", "consume_measurement")),
+        Name(f"{_METRICS}.measurement:Measurement"),
         Parameters(f"{_METRICS}.metric_reader_storage:MetricReaderStorage.collect", ("self",)),
     ),
     "Metrics are collected at once: a callback that hangs stops all metrics of this process.",

@@ -94,7 +94,7 @@ class Collection:
                 continue
             self._asking = (instrument.name, callback, time.monotonic())
             try:
-                observed.extend(self._source.ask(instrument, callback))
+                observed.extend(self._source.observe(instrument, callback))
             except (Exception, SystemExit) as error:
                 name = type(error).__name__
                 say(
@@ -122,7 +122,7 @@ class Collection:
                 lock.release()
 
     def _spool(self, observed: list[Any]) -> None:
-        self._source.take(observed)
+        self._source.record_observed(observed)
         found = self._source.collect()
         if found is not None:
             self._settle(found)

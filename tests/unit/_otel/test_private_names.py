@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import otel_distro
+from otel_distro._otel import logs
 from otel_distro._otel.needs import Fields, Name, Parameters, Samples
 from otel_distro._otel.patches import PATCHES
 
@@ -19,6 +20,9 @@ OWN = {"_problems", "_otel", "_arguments", "_end_on_exit", "_span", "_token", "_
 """Names of the folder's own modules and classes, and a group of entry points."""
 
 DECLARATIONS = (FOLDER / "patches.py", FOLDER / "needs.py")
+LOGGERS = {"opentelemetry.sdk._configuration"}
+"""Names of upstream's loggers."""
+
 PUT_TOGETHER = {
     *("_value_negative", "_value_positive", "_negative", "_positive"),
     *(f"_{signal}_configurator" for signal in ("tracer", "meter", "logger")),
@@ -156,6 +160,26 @@ def test_private_attribute_belongs_to_a_patch() -> None:
             allowed = TEST_ONLY if path.name == "global_providers.py" else set()
             names = private_attributes(path.read_text(encoding="utf-8")) - known - allowed
             if names:
+                found[path.name] = sorted(names)
+    assert found == {}
+
+
+def test_private_module_belongs_to_a_patch() -> None:
+    """What the folder imports from private modules is in the needs of a patch; logs.py has its own list."""
+    needed = [need.path.replace(":", ".") for patch in PATCHES for need in patch.needs if not isinstance(need, Fields)]
+    needed += [f"{module}." for module in (*logs.API, *logs.SDK, *logs.EXPORT)]
+    found = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        if path not in DECLARATIONS:
+            names = {
+                name
+                for name in private_imports(path.read_text(encoding="utf-8"))
+                if _is_upstream(name) and not any(f"{each}.".startswith(f"{name}.") for each in needed)
+            }
+            names = {
+                name for name in names if not name.startswith(("opentelemetry._logs.", "opentelemetry.sdk._logs."))
+            }
+            if names - LOGGERS:
                 found[path.name] = sorted(names)
     assert found == {}
 
