@@ -78,7 +78,7 @@ def _install(table: Callable[[str], dict[Any, Any]]) -> None:
     module._ViewInstrumentMatch = Match
 
 
-def verify() -> None:
+def verify(_: object) -> None:
     """Raise ``ValueError`` if three series with a limit of two do not add up on this SDK."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader

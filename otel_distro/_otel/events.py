@@ -61,7 +61,8 @@ def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
     if good:
         return name, {}
     say(
-        f"{kind} event {text[:_MAX_NAME_LENGTH]!r}: a name is fixed, of lower-case words joined by dots; sent as {name!r}",
+        f"{kind} event {text[:_MAX_NAME_LENGTH]!r}: a name is fixed, of lower-case words joined by dots; "
+        f"sent as {name!r}",
         cause=f"{kind} event name {text[:_MAX_NAME_LENGTH]}",
         code="OD702",
     )

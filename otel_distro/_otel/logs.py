@@ -68,12 +68,13 @@ def _imported(name: str) -> Any:
     raise AttributeError(name)
 
 
-def missing() -> str:
-    """Return the names that no module has, empty where all are there."""
+def verify(_: object) -> None:
+    """Raise ``AttributeError`` if there are names that no module has."""
     lost = []
     for name in NAMES:
         try:
             _imported(name)
         except AttributeError:
             lost.append(name)
-    return ", ".join(lost)
+    if lost:
+        raise AttributeError(", ".join(lost))

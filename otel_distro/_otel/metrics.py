@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
+    from otel_distro._otel.needs import Samples
+
 
 class Flag:
     """A boolean that threads share."""
@@ -157,9 +159,10 @@ def _recent(match: Any) -> Any:
     return twin
 
 
-def verify_snapshot(reader: Any) -> None:
+def verify_snapshot(samples: Samples) -> None:
     """Raise ``ValueError`` if :meth:`MetricSource.recent` differs from a collection."""
-    before, after = (_points(found) for found in (MetricSource(reader).recent(lambda: None), reader.get_metrics_data()))
+    before = _points(MetricSource(samples.reader).recent(lambda: None))
+    after = _points(samples.reader.get_metrics_data())
     if before.keys() < {"counter", "histogram", "exponential"} or any(
         after.get(name) != points for name, points in before.items()
     ):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from otel_distro._otel.needs import Need, Samples
+from otel_distro._otel.needs import Need, Samples, find
 from otel_distro._runtime.diagnostics import say, text_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Patch:
         since: First release of the SDK that has what it needs; on older ones it is off silently.
         lazy: Whether it is probed at first use, not at the start.
         part_of: A patch without which this one is off silently.
-        verify: Checks behaviour after ``needs``; raises where it is wrong.
+        verify: ``module:function`` that checks behaviour after ``needs`` and raises if it differs.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Patch:
     since: tuple[int, int] = (0, 0)
     lazy: bool = False
     part_of: Patch | None = None
-    verify: Callable[[Samples], None] | None = None
+    verify: str = ""
 
     @property
     def on(self) -> bool:
@@ -71,9 +71,9 @@ class Patch:
         for need in self.needs:
             if missing := need.missing(found):
                 return f"has no {missing}"
-        if self.verify is not None:
+        if self.verify:
             try:
-                self.verify(found)
+                find(self.verify)(found)
             except Exception as error:
                 return f"behaves differently ({type(error).__name__}: {text_of(error)[:200]})"
         return ""

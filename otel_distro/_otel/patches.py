@@ -7,45 +7,8 @@ docs/patches.md is the table for readers; a test compares it with :data:`PATCHES
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from otel_distro._otel.needs import Fields, Name, Parameters
 from otel_distro._otel.patch import Patch
-
-if TYPE_CHECKING:
-    from otel_distro._otel.needs import Samples
-
-
-def _verify_logs(_: Samples) -> None:
-    from otel_distro._otel import logs
-
-    if lost := logs.missing():
-        raise AttributeError(lost)
-
-
-def _verify_fast_span(found: Samples) -> None:
-    from otel_distro._otel import fast_spans
-
-    fast_spans.verify(found)
-
-
-def _verify_plain(found: Samples) -> None:
-    from otel_distro._otel import fast_measurements
-
-    fast_measurements.verify_plain(found)
-
-
-def _verify_snapshot(found: Samples) -> None:
-    from otel_distro._otel import metrics
-
-    metrics.verify_snapshot(found.reader)
-
-
-def _verify_cardinality(_: Samples) -> None:
-    from otel_distro._otel import cardinality
-
-    cardinality.verify()
-
 
 _TRACE = "opentelemetry.sdk.trace"
 _METRICS = "opentelemetry.sdk.metrics._internal"
@@ -82,7 +45,7 @@ LOGS = Patch(
     (),
     "No log record is exported; traces and metrics are.",
     "None until upstream renames the modules; those names are tried as well.",
-    verify=_verify_logs,
+    verify="otel_distro._otel.logs:verify",
 )
 ENTRY_POINTS = Patch(
     "the shared list of entry points",
@@ -136,7 +99,7 @@ FAST_SPAN_START = Patch(
     ),
     "Spans start the SDK's way, which is slower.",
     "None.",
-    verify=_verify_fast_span,
+    verify="otel_distro._otel.fast_spans:verify",
 )
 FAST_SPAN_END = Patch(
     "the fast end of spans",
@@ -174,7 +137,7 @@ FAST_SET_ATTRIBUTE = Patch(
     ),
     "Attributes are set the SDK's way, which is slower.",
     "None.",
-    verify=_verify_plain,
+    verify="otel_distro._otel.fast_measurements:verify_plain",
 )
 FAST_CURRENT_SPAN = Patch(
     "the fast `start_as_current_span`",
@@ -199,7 +162,7 @@ SAFE_API = Patch(
 SPAN_EXCEPTIONS = Patch(
     "exception details on spans",
     "otel_distro/errors/sources/spans.py",
-    "`Span.record_exception` is replaced: the event has the redacted stack trace, and the exception remembers its span.",
+    "The event of `Span.record_exception` has the redacted stack trace, and the exception remembers its span.",
     (Parameters(f"{_TRACE}:Span.record_exception", ("self", "exception", "attributes", "timestamp", "escaped")),),
     "Exceptions on spans have the SDK's event, and one that leaves a span and is caught has no record.",
     "None.",
@@ -261,7 +224,7 @@ SNAPSHOTS = Patch(
     ),
     "A process that is killed loses what it counted since the last export.",
     "A second `MetricReader` doubles the cost of every measurement and calls every callback.",
-    verify=_verify_snapshot,
+    verify="otel_distro._otel.metrics:verify_snapshot",
 )
 COUNTER_RESET = Patch(
     "the reset of counters in a forked child",
@@ -306,7 +269,7 @@ CARDINALITY = Patch(
     ),
     "OTEL_DISTRO_CARDINALITY_LIMIT has no effect on OpenTelemetry before 1.45.2; later ones limit silently.",
     "`MetricReader(cardinality_limits=...)`, which is used where it exists (from 1.45.2).",
-    verify=_verify_cardinality,
+    verify="otel_distro._otel.cardinality:verify",
 )
 FAST_MEASUREMENTS = Patch(
     "the fast path of measurements",
@@ -335,7 +298,7 @@ FAST_MEASUREMENTS = Patch(
     "Measurements are recorded the SDK's way, which is slower.",
     "None.",
     since=(1, 45),
-    verify=_verify_plain,
+    verify="otel_distro._otel.fast_measurements:verify_plain",
 )
 SCOPE_CONFIGURATORS = Patch(
     "OTEL_PYTHON_*_CONFIGURATOR",

@@ -196,7 +196,7 @@ def test_probe_finds_every_need_missing(patch: Patch, need: Need, monkeypatch: p
 @pytest.mark.parametrize("patch", patches.PATCHES, ids=lambda patch: patch.name)
 def test_patch_is_described(patch: Patch) -> None:
     """Each has a reason, a fallback, a public way, and a probe."""
-    assert patch.needs or patch.verify is not None
+    assert patch.needs or patch.verify
     assert all(text.endswith(".") for text in (patch.reason, patch.without, patch.public))
 
 
