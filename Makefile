@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # deleted files reinstall it, whether git knows them or not.
 SOURCES := $(shell find otel_distro collector backends grafana -name __pycache__ -prune -o -print) pyproject.toml otel_distro.pth docker-compose.yml docker-compose.auditd.yml
 
-.PHONY: demo test test-fast coverage test-other test-stack build-stack bench check secrets clean
+.PHONY: demo test test-fast coverage test-other test-train test-stack build-stack bench check secrets clean
 
 # The demo has an environment of its own with what a user would have: the package, the shop, its instrumentations.
 demo: .venv-demo/.ready
@@ -44,6 +44,22 @@ test-other: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/unit/test_boot.py tests/unit/_runtime tests/unit/instrumentation tests/unit/errors \
 		tests/unit/export/test_lifecycle.py tests/unit/export/test_pipeline.py \
 		tests/e2e/test_script.py tests/e2e/test_processes.py tests/e2e/test_unprepared.py $(ARGS)
+
+# The unit and e2e rings on one end of the range of OpenTelemetry releases: TRAIN=oldest, or newest that resolves today.
+TRAIN ?= newest
+LIMIT_oldest := opentelemetry-api<1.45
+LIMIT_newest := opentelemetry-api
+test-train: .venv-$(TRAIN)/.ready
+	.venv-$(TRAIN)/bin/python -m pip list --disable-pip-version-check | grep -E '^opentelemetry-(api|instrumentation) '
+	.venv-$(TRAIN)/bin/python -m pytest -q -n 3 --dist loadfile tests/unit tests/e2e $(ARGS)
+
+.venv-oldest/.ready .venv-newest/.ready: .venv-%/.ready: $(SOURCES)
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	echo '$(LIMIT_$*)' >$(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --upgrade . --group dev --constraint $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --force-reinstall --no-deps .
+	touch $@
 
 # Builds the real programs on the first run (Go 1.26) and installs the grammars of the queries (npm), then only starts them.
 build-stack:

@@ -1,4 +1,4 @@
-"""Starts telemetry in this process and loads instrumentors, each on its own risk."""
+"""Starts telemetry in this process and loads instrumentors, each independent of the others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from opentelemetry.instrumentation.dependencies import get_dependency_conflicts,
 
 from otel_distro import schema
 from otel_distro._otel import asgi, sdk
+from otel_distro._otel.components import entry_points
 from otel_distro._runtime import exit as process_exit
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
@@ -35,27 +36,32 @@ KNOWN = {
 
 
 class Running:
-    """What runs in this process; set once by :func:`start`."""
+    """State of this process; set once by :func:`start`."""
 
     disabled: ClassVar[set[str]] = set()
     ending: ClassVar[bool] = False
 
 
 def start(disabled: set[str], release: Callable[[str], None]) -> bool:
-    """Build the SDK and load the instrumentors that always run; return False where we step aside.
+    """Build the SDK and load the instrumentors that always run.
 
-    ``disabled``: names of instrumentors not to load. ``release(name)`` takes back what the boot put in the places that
-    instrumentor ``name`` is about to patch.
+    Args:
+        disabled: Names of instrumentors not to load.
+        release: Called with the name of an instrumentor; removes the startup hooks from the places
+            that this instrumentor is about to patch.
+
+    Returns:
+        False if the installed OpenTelemetry is not a tested one: telemetry stays off.
     """
-    if skew := _skew():
-        say(f"stepping aside, the application runs without telemetry: {skew}")
+    if conflict := compatibility.version_conflict():
+        say(f"telemetry is off: {conflict}", cause="version conflict", code="OD150")
         return False
-    _quiet_upstream()
-    sdk.ask_detectors_in_turn()
-    # Imports what our threads need at their start: under gevent, an import that another thread
-    # has begun switches greenlets in the middle of the activation.
+    _redirect_upstream_logs()
+    sdk.run_detectors_in_turn()
+    # Imports what the worker threads need at their start: under gevent, an import that another
+    # thread has begun switches greenlets in the middle of the activation.
     sdk.suppressed()
-    import_hooks.when_imported("opentelemetry.instrumentation.asgi", asgi.lighten)
+    import_hooks.when_imported("opentelemetry.instrumentation.asgi", asgi.patch_asgi)
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
@@ -68,7 +74,7 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     for name, where in triggers.ALWAYS:
         release(name)
         load(name, where)
-    for entry_point in sdk.entry_points(group="opentelemetry_instrumentor"):
+    for entry_point in entry_points(group="opentelemetry_instrumentor"):
         if entry_point.name not in KNOWN:
             load(entry_point.name, entry_point.value)
     _run_hooks("opentelemetry_post_instrument")
@@ -79,7 +85,8 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
 def load(name: str, where: str) -> None:
     """Load instrumentor ``name`` from ``where`` (``module:Class``) once.
 
-    Not installed: nothing happens. Unsupported library, failing import, failing patch: one line each, and a count in
+    One that is not installed is skipped silently. An unsupported version of its library prints a
+    line; an import or a patch that fails prints one and counts in
     ``otel_distro.instrumentor.failures``.
     """
     if name in _loaded or name in Running.disabled or Running.ending:
@@ -91,7 +98,7 @@ def load(name: str, where: str) -> None:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{error.name}.".startswith("opentelemetry.instrumentation."):
             return
-        # Instrumentors import their library, and what they need of it may not be in a version they do not support.
+        # Instrumentors import their library, and a version they do not support may lack a name.
         if not _unsupported(name, _package_conflict(name)):
             _failed(name, error)
         return
@@ -104,7 +111,7 @@ def load(name: str, where: str) -> None:
         instrumentor.instrument(skip_dep_check=True)
     except Exception as error:
         if "after shutdown" not in text_of(error):
-            # Telemetry starts while the program ends: it is too late to register for that, and not needed.
+            # Telemetry starts while the program ends: it is too late to register an exit function.
             _failed(name, error)
 
 
@@ -118,17 +125,25 @@ def _stop_loading() -> None:
 
 
 def _unsupported(name: str, conflict: DependencyConflict | None) -> bool:
-    """Say that the library is there in a version that is not supported; return whether that is so."""
+    """Return whether the installed version of the library is not supported, and report it."""
     if conflict is None or not (conflict.found or conflict.found_any):
         return False
     found = conflict.found or ", ".join(conflict.found_any)
     required = " or ".join(str(each).partition(";")[0] for each in conflict.required_any or (conflict.required,))
-    say(f"{name} is not instrumented: {found} is installed, supported is {required}")
+    say(
+        f"{name} is not instrumented: {found} is installed, supported is {required}. "
+        f"Install a supported version, or set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={name}",
+        cause=f"unsupported {name}",
+        code="OD152",
+    )
     return True
 
 
 def _package_conflict(name: str) -> DependencyConflict | None:
-    """Return what upstream's package of an instrumentor says about its library, without importing either."""
+    """Return what the metadata of an instrumentor's package say about its library.
+
+    Neither is imported.
+    """
     try:
         return get_dist_dependency_conflicts(distribution(compatibility.package_of(name)))
     except PackageNotFoundError:
@@ -136,12 +151,18 @@ def _package_conflict(name: str) -> DependencyConflict | None:
 
 
 def uncaught(error: BaseException) -> None:
-    """Record an exception that ends the main thread, once, however many hooks saw it."""
-    tell(error, "main")
+    """Record an exception that ends the main thread once, however many hooks received it."""
+    record_exception(error, "main")
 
 
-def tell(error: BaseException, handler: str, *where: Any) -> None:
-    """Hand over what was heard of an exception before telemetry ran. ``handler``: what heard it; ``where``: code and place."""
+def record_exception(error: BaseException, handler: str, *where: Any) -> None:
+    """Record an exception that a startup hook received.
+
+    Args:
+        error: The exception.
+        handler: Name of the hook.
+        where: Code and instruction offset, of a swallowed exception.
+    """
     if "error_tracking" not in _loaded:
         return
     from otel_distro.errors.exception_report import record
@@ -157,7 +178,7 @@ def tell(error: BaseException, handler: str, *where: Any) -> None:
 
 
 def finish() -> None:
-    """Deliver what waits, within the exit budget; the process ends."""
+    """Export what is queued within the exit budget: the process ends."""
     from otel_distro.configurator import Configurator
 
     if Configurator.lifecycle is not None:
@@ -176,7 +197,7 @@ def _failed(name: str, error: Exception) -> None:
 
 
 def _run_hooks(group: str) -> None:
-    for entry_point in sdk.entry_points(group=group):
+    for entry_point in entry_points(group=group):
         with guard(f"hook {entry_point.name} of {group}"):
             entry_point.load()()
 
@@ -188,20 +209,21 @@ def _version_of(package: str) -> str | None:
         return None
 
 
-def _skew() -> str:
-    return compatibility.version_conflict()
+def _redirect_upstream_logs() -> None:
+    """Print what the SDK logs about itself as diagnostics of this package.
 
-
-def _quiet_upstream() -> None:
-    """Let what the SDK logs about itself go to our diagnostics: not to the application's handlers, not to the collector.
-
-    A logger of the application's configuration wins: where it has put a handler on ``opentelemetry``, nothing changes.
+    It goes neither to the handlers of the application nor to the collector. If the application has
+    put a handler on the logger ``opentelemetry``, nothing changes.
     """
     import logging
 
     class ToDiagnostics(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say(f"{record.name}: {record.getMessage()}"[:500], cause=f"{record.name}:{record.lineno}")
+            say(
+                f"{record.name}: {record.getMessage()}"[:500],
+                cause=f"{record.name}:{record.lineno}",
+                code="OD153",
+            )
 
     logger = logging.getLogger("opentelemetry")
     if not logger.handlers and logger.propagate and os.environ.get("OTEL_LOG_LEVEL", "").lower() != "debug":

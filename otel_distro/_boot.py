@@ -282,7 +282,7 @@ def _report(error: BaseException, handler: str, *where: object) -> None:
     if activate():
         from otel_distro import _activation
 
-        _activation.tell(error, handler, *where)
+        _activation.record_exception(error, handler, *where)
 
 
 def _at_child_end() -> None:

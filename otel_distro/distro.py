@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 class OTelDistro(BaseDistro):
-    """The entry point ``opentelemetry_distro``: the way in where upstream's ``sitecustomize`` runs, not ours.
+    """The entry point ``opentelemetry_distro``.
 
-    The traps are laid in :meth:`_configure`; the entry points that upstream then offers one by one are already in them.
+    Used in processes in which upstream's ``sitecustomize`` runs.
+
+    :meth:`_configure` installs the startup hooks. They cover most of the entry points that upstream
+    then offers one by one.
     """
 
     def _configure(self, **kwargs: Any) -> None:
@@ -24,6 +27,6 @@ class OTelDistro(BaseDistro):
         instrument()
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Load an instrumentor that no trap of ours waits for; one that fails is reported and the others run."""
+        """Load an instrumentor that no startup hook loads; a failure is reported."""
         if entry_point.name not in _activation.KNOWN:
             _activation.load(entry_point.name, entry_point.value)

@@ -32,6 +32,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +101,7 @@ class Telemetry:
 def telemetry() -> Iterator[Telemetry]:
     """Install providers with in-memory exporters as the global ones until the test ends."""
     recorded = Telemetry(Resource.get_empty())
-    restore = sdk.replace_providers(*recorded.providers)
+    restore = replace_providers(*recorded.providers)
     yield recorded
     if "otel_distro.errors.deferred" in sys.modules:
         # Otherwise deferred reports of exceptions would be recorded in the next test.

@@ -1,4 +1,4 @@
-"""What business events and audit events have in common: names that stay few, outcomes, and how an event is emitted."""
+"""What business events and audit events share: a bounded set of names, outcomes, and emission."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ SUCCESS: Final = "success"
 FAILURE: Final = "failure"
 UNKNOWN: Final = "unknown"
 OUTCOMES: Final = (SUCCESS, FAILURE, UNKNOWN)
-VERBS: Final = {SUCCESS: "succeeded", FAILURE: "failed", UNKNOWN: "ended, how is unknown"}
+VERBS: Final = {SUCCESS: "succeeded", FAILURE: "failed", UNKNOWN: "ended with unknown outcome"}
 UNNAMED: Final = "unnamed"
 LONGEST_TEXT: Final = 256 * 1024
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _DYNAMIC: Final = re.compile(r"[0-9]{4}|[0-9a-f]{16}")
 _NO_LETTER: Final = re.compile(r"[^a-z0-9_.]+")
-_LONGEST: Final = 100
-_MOST_NAMES: Final = 500
+_MAX_NAME_LENGTH: Final = 100
+_MAX_NAMES: Final = 500
 _SCALARS: Final = (str, bool, int, float, bytes)
-_DEEPEST: Final = 16
-_MOST_VALUES: Final = 5000
+_MAX_DEPTH: Final = 16
+_MAX_VALUES: Final = 5000
 
 _names: set[str] = set()
 
 
 def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
-    """Return the name an event gets, and the attributes that keep the one it was given where that is not good.
+    """Return the name of an event, and attributes that keep the given one if it was changed.
 
-    A good name is one of a fixed set of lower-case words joined by dots (``order.paid``). One that can be repaired by
-    case and underscores is; one with numbers or without end in variety becomes ``unnamed``: names are labels of series.
+    A good name is one of a fixed set of lower-case words joined by dots (``order.paid``). Case and
+    underscores are repaired. A name with numbers, and any beyond the first 500, becomes
+    ``unnamed``: names are labels of series.
     """
     if type(given) is str and given in _names:
         return given, {}
     text = text_of(given)
-    good = len(text) <= _LONGEST and _NAME.fullmatch(text) is not None and not _DYNAMIC.search(text)
+    good = len(text) <= _MAX_NAME_LENGTH and _NAME.fullmatch(text) is not None and not _DYNAMIC.search(text)
     name = text if good else _repaired(text)
-    if name not in _names and len(_names) >= _MOST_NAMES:
+    if name not in _names and len(_names) >= _MAX_NAMES:
         say(
-            f"{kind} event {text[:_LONGEST]!r} is one more than {_MOST_NAMES} names: a name is fixed and what changes is "
-            f"a field; sent as {UNNAMED!r}",
+            f"{kind} event {text[:_MAX_NAME_LENGTH]!r}: there are {_MAX_NAMES} names already, sent as {UNNAMED!r}. "
+            f"Use a fixed name and put what changes into a field",
             cause=f"{kind} event names",
+            code="OD703",
         )
         return UNNAMED, {schema.EVENT_ORIGINAL_NAME.name: text}
     if name != UNNAMED:
@@ -59,27 +61,30 @@ def name_of(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
     if good:
         return name, {}
     say(
-        f"{kind} event {text[:_LONGEST]!r}: a name is fixed, of lower-case words joined by dots; sent as {name!r}",
-        cause=f"{kind} event name {text[:_LONGEST]}",
+        f"{kind} event {text[:_MAX_NAME_LENGTH]!r}: a name is fixed, of lower-case words joined by dots; "
+        f"sent as {name!r}",
+        cause=f"{kind} event name {text[:_MAX_NAME_LENGTH]}",
+        code="OD702",
     )
     return name, {schema.EVENT_ORIGINAL_NAME.name: text}
 
 
 def _repaired(text: str) -> str:
-    words = [_NO_LETTER.sub("_", word.strip()).strip("_") for word in text[: _LONGEST + 1].lower().split(".")]
+    words = [_NO_LETTER.sub("_", word.strip()).strip("_") for word in text[: _MAX_NAME_LENGTH + 1].lower().split(".")]
     name = ".".join(word for word in words if word)
     is_data = any(letter.isdigit() for letter in text) or _DYNAMIC.search(name)
-    return UNNAMED if is_data or len(name) > _LONGEST or not _NAME.fullmatch(name) else name
+    return UNNAMED if is_data or len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name) else name
 
 
 def outcome_of(kind: str, name: str, given: Any) -> str:
-    """Return the outcome; one that is none is ``unknown`` and costs one line."""
+    """Return the outcome; any other value gives ``unknown`` and prints one line."""
     if type(given) is str and given in OUTCOMES:
         return given
     say(
-        f"{kind} event {name!r}: outcome {text_of(given)[:_LONGEST]!r} is not one of {', '.join(OUTCOMES)}; "
+        f"{kind} event {name!r}: outcome {text_of(given)[:_MAX_NAME_LENGTH]!r} is not one of {', '.join(OUTCOMES)}; "
         f"using {UNKNOWN!r}",
         cause=f"{kind} event outcome {name}",
+        code="OD704",
     )
     return UNKNOWN
 
@@ -101,7 +106,7 @@ def plain(*fields: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def simple(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
-    """Return a value of types that JSON has: bounded in depth, number and length; all else by its text."""
+    """Return a value of JSON's types, bounded in depth, number and length; others by their text."""
     if value is None or value is True or value is False:
         return value
     kind = type(value)
@@ -111,9 +116,9 @@ def simple(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
         return value if -(1 << 63) <= value < 1 << 63 else str(value)[:LONGEST_TEXT]
     if kind is float:
         return value if math.isfinite(value) else repr(value)
-    room = [_MOST_VALUES] if room is None else room
+    room = [_MAX_VALUES] if room is None else room
     room[0] -= 1
-    if room[0] < 0 or depth > _DEEPEST:
+    if room[0] < 0 or depth > _MAX_DEPTH:
         return "..."
     if isinstance(value, bytes):
         return value[:LONGEST_TEXT].decode("utf-8", "backslashreplace")
@@ -125,8 +130,8 @@ def simple(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
 
 
 def active_span() -> tuple[int, int]:
-    """Return trace and span id of the active span, zeros where there is none. Imports nothing."""
-    # Not there while it is being imported, which a signal handler may have interrupted.
+    """Return trace and span id of the active span, zeros without one. Imports nothing."""
+    # Missing while the module is being imported, which a signal handler may have interrupted.
     current = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
     if current is None:
         return 0, 0
@@ -135,10 +140,19 @@ def active_span() -> tuple[int, int]:
 
 
 def emit(scope: str, event_name: str, outcome: str, body: str, attributes: dict[str, Any], timestamp: int = 0) -> None:
-    """Emit an event through the logs API, whose first call starts telemetry where this process is instrumented.
+    """Emit an event through the logs API.
 
-    The severity follows the outcome: ``failure`` is WARN, everything else INFO. ``timestamp``: nanoseconds since 1970,
-    0 for now.
+    The first call of that API starts telemetry in an instrumented process.
+
+    The severity follows the outcome: ``failure`` is WARN, everything else INFO.
+
+    Args:
+        scope: Name of the logger.
+        event_name: Name of the event.
+        outcome: One of :data:`OUTCOMES`.
+        body: Text of the record.
+        attributes: Attributes of the record.
+        timestamp: Nanoseconds since 1970; 0: now.
     """
     severity = sdk.SeverityNumber
     failed = outcome == FAILURE

@@ -1,8 +1,9 @@
-"""The SDK's own way of starting and ending spans, without the detours that the usual span does not need.
+"""Spans started and ended without the steps of the SDK that the common span does not need.
 
-What differs from the usual case goes the SDK's way: links, samplers and generators of other kinds, parents that are not
-spans of this process, values that have to be cleaned, limits that are reached, processors of other people. The spans are the
-SDK's, made of the same parts; a test compares them part by part. A span in our queue is the ended span itself, not a copy.
+Everything else takes the SDK's way: links, samplers and id generators of other kinds, parents that
+are not spans of this process, values that have to be cleaned, limits that are reached, processors
+of the application. The spans are the SDK's, made of the same parts; a test compares them part by
+part. The queue holds the ended span itself, not a copy.
 """
 
 from __future__ import annotations
@@ -21,17 +22,25 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Span as AnySpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otel_distro._otel.metrics import PLAIN, is_clean
-from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY, NoOpTracerMetrics, always_samples, noop
+from otel_distro._otel import patches
+from otel_distro._otel.fast_measurements import PLAIN, is_clean, verify_plain
+from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
 from otel_distro._runtime.diagnostics import guard, text_of
+
+try:
+    from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics, noop
+except ImportError:  # the patches that need them are off
+    NoOpTracerMetrics = noop = None  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Protocol
 
+    from otel_distro._otel.needs import Samples
+
     class SpanQueue(Protocol):
-        """A processor that takes ended spans themselves."""
+        """A processor that gets the ended spans themselves."""
 
         def queue_span(self, span: Any, flags: int, attributes: dict[str, Any], /) -> None:
             """Queue a span that has ended."""
@@ -48,21 +57,43 @@ _put = dict.__setitem__
 def install_fast_path(
     start: Callable[..., Any], end: Callable[..., Any], set_attribute: Callable[..., Any], queue_type: type[SpanQueue]
 ) -> None:
-    """Put the quick ways before those given: ``Tracer.start_span``, ``Span.end`` and ``Span.set_attribute`` of the SDK.
+    """Put the short ways in front of ``start_span``, ``end`` and ``set_attribute`` of the SDK.
 
-    ``queue_type``: class of the one processor to which an ended span is handed without a copy.
+    Args:
+        start: What ``Tracer.start_span`` is now; likewise ``end`` and ``set_attribute``.
+        end: See ``start``.
+        set_attribute: See ``start``.
+        queue_type: Class of the one processor that gets an ended span without a copy.
     """
-    _replace(Tracer, "start_span", _starting(start))
-    _replace(Tracer, "start_as_current_span", _start_as_current_span)
-    _replace(Span, "end", _ending(end, queue_type))
-    _replace(Span, "set_attribute", _setting(set_attribute))
+    patches.FAST_SPAN_START.install(_replace, Tracer, "start_span", _start_span(start))
+    patches.FAST_CURRENT_SPAN.install(_replace, Tracer, "start_as_current_span", _start_as_current_span)
+    patches.FAST_SPAN_END.install(_replace, Span, "end", _end(end, queue_type))
+    patches.FAST_SET_ATTRIBUTE.install(_replace, Span, "set_attribute", _set_attribute(set_attribute))
 
 
-def _replace(owner: Any, name: str, quick: Any) -> None:
-    setattr(owner, name, functools.wraps(getattr(owner, name))(quick))
+def _replace(owner: Any, name: str, fast: Any) -> None:
+    setattr(owner, name, functools.wraps(getattr(owner, name))(fast))
 
 
-def _starting(slow: Callable[..., Any]) -> Callable[..., Any]:
+def verify(found: Samples) -> None:
+    """Raise ``ValueError`` if a span built here has other fields than the SDK's own."""
+    verify_plain(found)
+    tracer = found.tracer
+    before = tracer._tracer_metrics
+    tracer._tracer_metrics = NoOpTracerMetrics()
+    try:
+        built = _span(tracer, None, {"probe": 1})
+    finally:
+        tracer._tracer_metrics = before
+    expected, fields = vars(found.span).keys(), vars(built).keys() | _SET_BY_CALLER
+    if expected != fields:
+        raise ValueError(f"spans have other fields: {', '.join(sorted(expected ^ fields))}")
+
+
+_SET_BY_CALLER = {"_name", "_kind", "_record_exception", "_set_status_on_exception", "_start_time"}
+
+
+def _start_span(slow: Callable[..., Any]) -> Callable[..., Any]:
     def start_span(
         tracer: Any,
         name: Any,
@@ -81,7 +112,7 @@ def _starting(slow: Callable[..., Any]) -> Callable[..., Any]:
                 try:
                     span = _span(tracer, around.get(SPAN_KEY), attributes)
                 except (Exception, SystemExit):
-                    # A hostile attribute: the slow way makes the span without it.
+                    # A hostile attribute: the SDK's way makes the span without it.
                     span = None
         if span is None:
             return slow(
@@ -100,7 +131,7 @@ def _starting(slow: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _span(tracer: Any, parent_span: Any, attributes: Any) -> Any:
-    """Return a span without what the caller gives it, None where the SDK has to make it."""
+    """Return a span without the fields that the caller sets, None where the SDK has to make it."""
     ids = tracer.id_generator
     if not tracer._tracer_config.is_enabled or type(ids) is not RandomIdGenerator:
         return None
@@ -139,6 +170,30 @@ def _span(tracer: Any, parent_span: Any, attributes: Any) -> Any:
     return span
 
 
+def always_samples(sampler: Any) -> tuple[bool, bool]:
+    """Return whether the sampler samples every root, and every child of a sampled span."""
+    known = _samplers.get(id(sampler))
+    if known is not None and known[0] is sampler:
+        return known[1]
+    from opentelemetry.sdk.trace import sampling as s
+
+    def always(inner: Any) -> bool:
+        return type(inner) in (s.StaticSampler, s._AlwaysOn) and inner._decision is s.Decision.RECORD_AND_SAMPLE
+
+    if type(sampler) in (s.ParentBased, s.ParentBasedTraceIdRatio, s._ParentBasedAlwaysOn, s._ParentBasedAlwaysOff):
+        found = (always(sampler._root), always(sampler._local_parent_sampled))
+    else:
+        found = (always(sampler), always(sampler))
+    if len(_samplers) > 100:
+        _samplers.clear()
+    _samplers[id(sampler)] = (sampler, found)
+    return found
+
+
+_samplers: dict[int, tuple[Any, tuple[bool, bool]]] = {}
+"""What is known of samplers, by identity, with the samplers themselves."""
+
+
 def _attributes(given: Any, most: int | None, longest: int | None) -> BoundedAttributes:
     if longest is not None:
         return BoundedAttributes(most, given, False, longest)
@@ -153,7 +208,7 @@ def _attributes(given: Any, most: int | None, longest: int | None) -> BoundedAtt
     return bounded
 
 
-def _ending(slow: Callable[..., Any], queue_type: type[SpanQueue]) -> Callable[..., Any]:
+def _end(slow: Callable[..., Any], queue_type: type[SpanQueue]) -> Callable[..., Any]:
     def end(span: Any, end_time: Any = None) -> None:
         queue = _only_queue(span._span_processor, queue_type) if type(span) is SDK_SPAN else None
         if queue is None or span._record_end_metrics is not noop:
@@ -173,25 +228,25 @@ def _ending(slow: Callable[..., Any], queue_type: type[SpanQueue]) -> Callable[.
 
 
 def _only_queue(processor: Any, queue_type: type[SpanQueue]) -> SpanQueue | None:
-    """Return our processor where there is no other one, which would get a copy of the span and could be told earlier."""
+    """Return the queue if there is no other processor, which would get a copy of the span."""
     if type(processor) is not SynchronousMultiSpanProcessor:
         return None
     processors: Any = processor._span_processors
     return processors[0] if len(processors) == 1 and type(processors[0]) is queue_type else None
 
 
-def _setting(slow: Callable[..., Any]) -> Callable[..., Any]:
+def _set_attribute(slow: Callable[..., Any]) -> Callable[..., Any]:
     def set_attribute(span: Any, key: Any, value: Any) -> None:
         if type(value) in PLAIN and type(key) is str and key and type(span) is SDK_SPAN:
             attributes: Any = span._attributes
             if attributes._dict.get(key, _NOTHING) is value and span._end_time is None:
-                # Instrumentations set again what they have started the span with.
+                # Instrumentations set again the attributes that they started the span with.
                 return
             if attributes.max_value_len is None:
                 with span._lock, attributes._lock:
                     found = attributes._dict
                     if span._end_time is None and (attributes.maxlen is None or len(found) < attributes.maxlen):
-                        # The newest attribute stands last, as with the SDK.
+                        # The newest attribute comes last, as with the SDK.
                         found.pop(key, None)
                         found[key] = value
                         return
@@ -212,7 +267,7 @@ def _start_as_current_span(
     set_status_on_exception: bool = True,
     end_on_exit: bool = True,
 ) -> _Current:
-    # By name, as the SDK does it: whoever wraps `start_span` may look for them there.
+    # By name, as the SDK does it: a wrapper of `start_span` may look for them there.
     arguments = {
         "name": name,
         "context": context,
@@ -227,7 +282,7 @@ def _start_as_current_span(
 
 
 class _Current:
-    """Starts a span and makes it the current one, around a block, a function or a coroutine function."""
+    """Starts a span and makes it current, around a block, a function or a coroutine function."""
 
     __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
 
@@ -263,7 +318,7 @@ class _Current:
             span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function in a span of its own at each call."""
+        """Return the function with a span around each call."""
         tracer, arguments, end_on_exit = self._tracer, self._arguments, self._end_on_exit
         if inspect.iscoroutinefunction(function):
 

@@ -1,8 +1,7 @@
-"""The part of :mod:`otel_distro._otel.sdk` that is about metrics: what OpenTelemetry keeps private of them."""
+"""The series that the SDK keeps for one metric reader: collected in parts, snapshots, resets."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from contextlib import nullcontext
@@ -10,30 +9,22 @@ from copy import deepcopy
 from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import get_current
 from opentelemetry.metrics import Asynchronous, CallbackOptions
-from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
-from opentelemetry.sdk.metrics._internal import _view_instrument_match, measurement, metric_reader_storage
-from opentelemetry.sdk.metrics._internal.measurement import Measurement
-from opentelemetry.trace import SpanContext
 
-from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
+from otel_distro._otel import patches
 from otel_distro._runtime import threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-PLAIN = frozenset({str, bool, int, float, bytes, type(None)})
-"""The types of values that the SDK leaves as they are when it cleans attributes."""
-
-_STR = frozenset({str})
-_MOST_KEYS = 1024
+    from otel_distro._otel.needs import Samples
 
 
 class Flag:
-    """Up or down."""
+    """A boolean that threads share."""
 
     __slots__ = ("up",)
 
@@ -42,7 +33,11 @@ class Flag:
 
 
 class MetricSource:
-    """What the SDK keeps for one metric reader, asked in parts; ``reader.collect()`` waits a callback that hangs."""
+    """The series of one ``InMemoryMetricReader``, collected in parts.
+
+    ``reader.collect()`` waits for a callback that hangs; here the caller runs each callback itself.
+    Where the patch is off there are no callbacks to run, and :meth:`collect` is the reader's.
+    """
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
@@ -56,7 +51,13 @@ class MetricSource:
         return self._reader._collect.__self__
 
     def watch(self, flag: Flag, raised: Callable[[], object]) -> None:
-        """Raise ``flag`` at each measurement of a synchronous instrument, and call ``raised()`` where it was down."""
+        """Raise ``flag`` at each measurement of a synchronous instrument.
+
+        ``raised()`` is called when it was down.
+        """
+        patches.SNAPSHOTS.install(self._watch, flag, raised)
+
+    def _watch(self, flag: Flag, raised: Callable[[], object]) -> None:
         consumer = self._consumer
 
         # The SDK's own function and two lines: one more call would cost more than all of this.
@@ -74,6 +75,8 @@ class MetricSource:
 
     def callbacks(self) -> list[tuple[Any, Any]]:
         """Return each enabled observable instrument with each of its callbacks."""
+        if not patches.METRIC_PARTS.on:
+            return []
         return [
             (instrument, callback)
             for instrument in list(self._consumer._async_instruments)
@@ -81,30 +84,37 @@ class MetricSource:
             for callback in instrument._callbacks
         ]
 
-    def ask(self, instrument: Any, callback: Any) -> Iterator[Any]:
+    def observe(self, instrument: Any, callback: Any) -> Iterator[Any]:
         """Yield what a callback observes. Raises what the callback raises."""
-        ours = instrument.instrumentation_scope.name.startswith("otel_distro")
-        with nullcontext() if ours else threads.unblock_signals():
+        from opentelemetry.sdk.metrics._internal.measurement import Measurement
+
+        is_own = instrument.instrumentation_scope.name.startswith("otel_distro")
+        with nullcontext() if is_own else threads.unblock_signals():
             for seen in callback(CallbackOptions()):
                 if math.isfinite(seen.value):
                     context = seen.context or get_current()
                     yield Measurement(seen.value, time.time_ns(), instrument, context, seen.attributes)
 
-    def take(self, observed: Sequence[Any]) -> None:
-        """Record what :meth:`ask` returned."""
+    def record_observed(self, observed: Sequence[Any]) -> None:
+        """Record what :meth:`observe` returned."""
+        if not observed:
+            return
         sampled = self._consumer._sdk_config.exemplar_filter.should_sample
         storage = self._storage
         for m in observed:
             storage.consume_measurement(m, sampled(m.value, m.time_unix_nano, m.attributes, m.context))
 
     def collect(self) -> MetricsData | None:
-        """Return all metrics as they are now, and begin anew what is told as differences."""
+        """Return all metrics as they are now, and reset those that are exported as differences."""
+        if not patches.METRIC_PARTS.on:
+            return cast("MetricsData | None", self._reader.get_metrics_data())
         return cast("MetricsData | None", self._storage.collect())
 
     def recent(self, between: Callable[[], object]) -> MetricsData | None:
-        """Return what was recorded by synchronous instruments since :meth:`collect`, as the next one will tell it.
+        """Return what synchronous instruments recorded, as the next :meth:`collect` will have it.
 
-        Nothing is reset, no exemplar is used up, no callback is called. ``between`` is called after each instrument.
+        Nothing is reset, no exemplar is used up, no callback is called. ``between`` is called after
+        each instrument.
         """
         storage = _twin(self._storage)
         storage._instrument_view_instrument_matches = copied = {}
@@ -149,126 +159,25 @@ def _recent(match: Any) -> Any:
     return twin
 
 
-def table_series_in(table: Callable[[str], dict[Any, Any]]) -> None:
-    """Let ``table(name of an instrument)`` make the dictionary that holds the series of each instrument from here on."""
-    module: Any = metric_reader_storage
-    theirs = module._ViewInstrumentMatch
-    if theirs.__module__ == __name__:
-        return
-
-    class Match(theirs):  # type: ignore[misc, valid-type]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._attributes_aggregation = table(self._name)
-
-    module._ViewInstrumentMatch = Match
+def verify_snapshot(samples: Samples) -> None:
+    """Raise ``ValueError`` if :meth:`MetricSource.recent` differs from a collection."""
+    before = _points(MetricSource(samples.reader).recent(lambda: None))
+    after = _points(samples.reader.get_metrics_data())
+    if before.keys() < {"counter", "histogram", "exponential"} or any(
+        after.get(name) != points for name, points in before.items()
+    ):
+        raise ValueError("a snapshot of counters is not what is collected")
 
 
-def series_attributes(series: Any) -> Mapping[str, Any]:
-    """Return the attributes of a series of the SDK."""
-    return cast("Mapping[str, Any]", series._attributes)
-
-
-def set_series_attributes(series: Any, attributes: Mapping[str, Any]) -> None:
-    """Change the attributes of a series that nothing was recorded in."""
-    series._attributes = attributes
-
-
-def is_clean(attributes: dict[Any, Any]) -> bool:
-    """Whether the SDK would leave attributes, which no other thread is changing, as they are: the usual ones."""
-    return (
-        PLAIN.issuperset(map(type, attributes.values()))
-        and _STR.issuperset(map(type, attributes))
-        and "" not in attributes
-    )
-
-
-def install_fast_measurements() -> None:
-    """Let the SDK count the usual measurement without looking at each attribute again, and without detours.
-
-    Two thirds of what it costs to record a number are spent on that. All else goes the SDK's way. Harmless when called again.
-    """
-    places: Any = measurement, _view_instrument_match
-    storages: Any = metric_reader_storage.MetricReaderStorage
-    slow_clean, slow_key = places[0]._clean_attribute_value, places[1]._hash_attributes
-    if slow_clean.__module__ == __name__:
-        return
-    known: dict[Any, Any] = {}
-
-    def clean(value: Any, longest: int | None) -> Any:
-        if type(value) is dict and longest is None:
-            # Copied first: another thread may be changing it.
-            copied = value.copy()
-            if is_clean(copied):
-                return copied
-        return slow_clean(value, longest)
-
-    def key_of(value: Any) -> Any:
-        if type(value) is not dict:
-            return slow_key(value)
-        kinds = tuple(map(type, value.values()))
-        if not PLAIN.issuperset(kinds):
-            return slow_key(value)
-        seen = (kinds, *value.items())
-        found = known.get(seen)
-        if found is None:
-            if len(known) >= _MOST_KEYS:
-                known.clear()
-            found = known[seen] = slow_key(value)
-        return found
-
-    places[0]._clean_attribute_value, places[1]._hash_attributes = clean, key_of
-    places[0].Measurement.__init__ = _making(places[0].Measurement.__init__, clean)
-    storages.consume_measurement = _counting(storages.consume_measurement, key_of)
-    TraceBasedExemplarFilter.should_sample = _sampling(TraceBasedExemplarFilter.should_sample)  # type: ignore[method-assign]
-
-
-def _making(slow: Callable[..., None], clean: Callable[[Any, int | None], Any]) -> Callable[..., None]:
-    """Return what makes a measurement, which is frozen, without the many calls that this takes."""
-
-    @functools.wraps(slow)
-    def make(m: Any, value: Any, time_unix_nano: Any, instrument: Any, context: Any, attributes: Any = None) -> None:
-        if attributes is not None and type(attributes) is not dict:
-            slow(m, value, time_unix_nano, instrument, context, attributes)
-            return
-        fields = m.__dict__
-        fields["value"] = value
-        fields["time_unix_nano"] = time_unix_nano
-        fields["instrument"] = instrument
-        fields["context"] = context
-        fields["attributes"] = attributes if attributes is None else clean(attributes, None)
-
-    return make
-
-
-def _sampling(slow: Callable[..., bool]) -> Callable[..., bool]:
-    """Return what tells whether a measurement was made within a sampled span, which is mostly one of the SDK's."""
-
-    @functools.wraps(slow)
-    def should_sample(rule: Any, value: Any, time_unix_nano: Any, attributes: Any, context: Any) -> bool:
-        span = context.get(SPAN_KEY) if type(context) is Context else None
-        if type(span) is SDK_SPAN and type(span._context) is SpanContext:
-            return bool(span._context[3] & 1)
-        return slow(rule, value, time_unix_nano, attributes, context)
-
-    return should_sample
-
-
-def _counting(slow: Callable[..., None], key_of: Callable[[Any], Any]) -> Callable[..., None]:
-    """Return what adds a measurement to the series that are there already."""
-
-    @functools.wraps(slow)
-    def count(storage: Any, m: Any, should_sample_exemplar: bool = True) -> None:
-        matches = storage._instrument_view_instrument_matches.get(m.instrument)
-        if matches is None:
-            slow(storage, m, should_sample_exemplar)
-            return
-        key = key_of(m.attributes or {})
-        for match in matches:
-            series = match._attributes_aggregation.get(key) if match._view._attribute_keys is None else None
-            if series is None:
-                match.consume_measurement(m, should_sample_exemplar)
-            else:
-                series.aggregate(m, should_sample_exemplar)
-
-    return count
+def _points(found: MetricsData | None) -> dict[str, list[Any]]:
+    """Return the sums and counts of each metric by its name."""
+    return {
+        metric.name: [
+            (getattr(point, "value", None), getattr(point, "sum", None), getattr(point, "count", None))
+            for point in metric.data.data_points
+        ]
+        for resource in (found.resource_metrics if found is not None else ())
+        for scope in resource.scope_metrics
+        if scope.scope.name == "otel_distro.probe"
+        for metric in scope.metrics
+    }

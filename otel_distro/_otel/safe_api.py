@@ -1,7 +1,8 @@
-"""The SDK's own API, made to keep its mistakes to itself.
+"""The SDK's API, wrapped so that it never raises into the application.
 
-Some calls of it raise into the application when they are given a value that raises in ``__str__``, a container that is too
-deep, a number that is none or a name that is not ASCII. Here such a call loses what it was given, and nothing else.
+Some of its calls raise for a value that raises in ``__str__``, a container that is too deep, a
+value that is not a number, or a name that is not ASCII. Here such a call loses its arguments, and
+nothing else happens.
 
 Source: https://opentelemetry.io/docs/specs/otel/error-handling/
 """
@@ -16,9 +17,10 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.sdk.trace import Span, Tracer
 
-from otel_distro._otel import metrics
+from otel_distro._otel import patches
+from otel_distro._otel.fast_measurements import install_fast_measurements
 from otel_distro._otel.fast_spans import install_fast_path
-from otel_distro._otel.sdk import Logger
+from otel_distro._otel.logs import Logger
 from otel_distro._runtime.diagnostics import report_failure
 
 if TYPE_CHECKING:
@@ -46,21 +48,28 @@ _CREATING = (
     "create_observable_gauge",
 )
 # SystemExit too: a value whose __str__ raises it did not mean to end the program at this place.
-_OURS = (Exception, SystemExit)
+_CAUGHT = (Exception, SystemExit)
 
 
 def install_safe_api(queue_type: type[SpanQueue]) -> None:
-    """Wrap what records and creates, and quicken the way of the usual span. Harmless when called again."""
+    """Wrap the methods that record and create, and install the fast paths.
+
+    Harmless when called again.
+    """
     if hasattr(Tracer.start_span, "guarded_by_otel_distro"):
         return
+    patches.SAFE_API.install(_install)
+    install_fast_path(Tracer.start_span, Span.end, Span.set_attribute, queue_type)
+    install_fast_measurements()
+
+
+def _install() -> None:
     for owner, names in _RECORDING:
         for name in names:
             _wrap(owner, name, lambda *_, **__: None)
     for name in _CREATING:
         _wrap(Meter, name, functools.partial(_no_instrument, name))
     _wrap(Tracer, "start_span", _bare_span)
-    install_fast_path(Tracer.start_span, Span.end, Span.set_attribute, queue_type)
-    metrics.install_fast_measurements()
 
 
 def _wrap(owner: type, name: str, instead: Callable[..., Any]) -> None:
@@ -74,7 +83,7 @@ def _wrap(owner: type, name: str, instead: Callable[..., Any]) -> None:
             return original(*args, **kwargs)
         except RecursionError:
             return instead(original, *args, **kwargs)
-        except _OURS as error:
+        except _CAUGHT as error:
             report_failure(f"{owner.__name__}.{name}", error)
             return instead(original, *args, **kwargs)
 
@@ -87,9 +96,9 @@ def _no_instrument(name: str, *_: Any, **__: Any) -> Any:
 
 
 def _bare_span(original: Callable[..., Any], tracer: Any, name: Any, *args: Any, **kwargs: Any) -> Any:
-    """Start the span without what came with it, or none at all."""
+    """Start the span without its arguments, or return one that records nothing."""
     context = kwargs.get("context") or (args[0] if args else None)
     try:
         return original(tracer, name if isinstance(name, str) else "unnamed", context)
-    except _OURS:
+    except _CAUGHT:
         return trace.INVALID_SPAN

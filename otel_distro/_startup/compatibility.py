@@ -6,15 +6,15 @@ Read by the loader at run time and by ``otel-distro bootstrap``. Keys are entry 
 
 from otel_distro._version import __version__
 
-TRAIN: "dict[str, str]" = {
-    "opentelemetry-api": "1.45.",
-    "opentelemetry-sdk": "1.45.",
-    "opentelemetry-proto": "1.45.",
-    "opentelemetry-exporter-otlp-proto-common": "1.45.",
-    "opentelemetry-instrumentation": "0.66b",
-    "opentelemetry-semantic-conventions": "0.66b",
-}
-"""Supported releases of OpenTelemetry: package to the beginning of its version."""
+TRAINS = (("1.44.", "0.65b"), ("1.45.", "0.66b"))
+"""The release trains of OpenTelemetry that are tested, oldest first: how their versions begin."""
+
+CORE_RANGE = ">=1.44,<1.46"
+CONTRIB_RANGE = ">=0.65b0,<0.67"
+"""The same as version specifiers, as in pyproject.toml: API and SDK; instrumentations."""
+
+_CORE = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-proto", "opentelemetry-exporter-otlp-proto-common")
+_CONTRIB = ("opentelemetry-instrumentation", "opentelemetry-semantic-conventions")
 
 REPLACED: "dict[str, str]" = {
     "logging": "log_records keeps the console output and does not export the SDK's own messages",
@@ -42,17 +42,27 @@ def version_conflict(*, missing: bool = True) -> str:
     Empty where every package has a supported version. ``missing``: whether a package that is not
     installed is a conflict, too.
     """
+    found = {package: installed_version(package) for package in (*_CORE, *_CONTRIB)}
+    api = found["opentelemetry-api"]
+    core, contrib = next((train for train in reversed(TRAINS) if api.startswith(train[0])), TRAINS[-1])
+    for package, installed in found.items():
+        expected = core if package in _CORE else contrib
+        if (installed or missing) and not installed.startswith(expected):
+            state = f"{package} {installed} found" if installed else f"{package} not found"
+            is_api = package == "opentelemetry-api"
+            required = f"{TRAINS[0][0]}x to {TRAINS[-1][0]}x" if is_api else f"{expected}x"
+            return f"{state}, {required} required by otel-distro {__version__}. Fix: {_install_command()}"
+    return ""
+
+
+def installed_version(package: str) -> str:
+    """Return the version of an installed package, empty where it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
-    for package, beginning in TRAIN.items():
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            found = ""
-        if not found.startswith(beginning) and (found or missing):
-            state = f"{package} {found} is installed" if found else f"{package} is not installed"
-            return f"{state}, otel-distro {__version__} requires {beginning}x. Fix: {_install_command()}"
-    return ""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _install_command() -> str:

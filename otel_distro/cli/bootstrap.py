@@ -86,10 +86,7 @@ def main(argv: list[str]) -> int:
         print("Every library found here has its instrumentation already.")
         return 0
     try:
-        installer = _installer(wanted)
-        # Without these pins, one instrumentation could move the SDK to its own version.
-        train = [f"{name}=={installed[name]}" for name in _TRAIN if name in installed]
-        changes = installer.plan([*wanted, *train], installed)
+        changes = _plan(installer := _installer(wanted), wanted, installed)
         _refuse_foreign(changes)
         print("Would install:" if arguments.dry_run else "Installing:")
         print("\n".join(f"  {change}" for change in changes))
@@ -101,6 +98,30 @@ def main(argv: list[str]) -> int:
         say(f"bootstrap: {first}", *(line.strip() for line in more), code="OD807")
         return 1
     return 0
+
+
+def _plan(installer: _Pip | _Uv, wanted: Sequence[str], installed: dict[str, str]) -> list[Change]:
+    """Return the changes that install ``wanted``, with the installed OpenTelemetry if possible.
+
+    Not every package of a train is released on the same day. Where one is missing, OpenTelemetry
+    itself changes to the newest version of the tested range that has them all.
+    """
+    # Without these pins, one instrumentation could change the version of the SDK.
+    train = [f"{name}=={installed[name]}" for name in _TRAIN if name in installed]
+    try:
+        return installer.plan([*wanted, *train], installed)
+    except Refused as reason:
+        names = [pin.partition("==") for pin in wanted]
+        ranges = [f"{name}{compatibility.CONTRIB_RANGE if is_pin else rest}" for name, is_pin, rest in names]
+        ranges += [f"{name}{_range(name)}" for name in _TRAIN if name in installed]
+        try:
+            return installer.plan(ranges, installed)
+        except Refused:
+            raise reason from None
+
+
+def _range(name: str) -> str:
+    return compatibility.CONTRIB_RANGE if name == "opentelemetry-instrumentation" else compatibility.CORE_RANGE
 
 
 def missing(installed: dict[str, str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._otel import sdk
 from otel_distro._otel.cardinality import limit_cardinality
+from otel_distro._otel.components import metric_preferences
 from otel_distro._otel.metrics import MetricSource
 from otel_distro.export.encode.redact import redactor, report_hidden
 from otel_distro.export.encode.request import encode_logs, encode_metrics, encode_spans, pre_encode_spans
@@ -99,13 +100,12 @@ def assemble(signals: Iterable[str], service: str) -> tuple[Pipeline, QueueMetri
     queues = {signal: _queue(signal, spool) for signal in sdk.SIGNALS if signal in chosen}
     reader = collector = None
     if "metrics" in queues:
-        limit_cardinality()
 
         def flush(timeout: float) -> bool:
             # Built below: the pipeline needs the collector, and that needs this reader.
             return pipeline.flush(timeout)
 
-        reader = QueueMetricReader(queues["metrics"], flush, **sdk.metric_preferences())
+        reader = QueueMetricReader(flush, **metric_preferences(), **limit_cardinality())
         collector = MetricCollector(
             MetricSource(reader),
             queues["metrics"].spool,

@@ -40,7 +40,7 @@ class ExternalSdkLifecycle:
 
         ``os._exit`` ends the children of :mod:`multiprocessing`.
         """
-        sdk.leave_no_exit_functions(self._providers)
+        sdk.remove_exit_handlers(self._providers)
         fork.register(_NAME, fork.Order.TELEMETRY, after_in_child=self.reset_after_fork)
         process_exit.register(_NAME, process_exit.Order.TELEMETRY, before_exit=self._before_exit)
 

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from otel_distro.export.log_entry import LogEntry
     from otel_distro.export.pipeline import Pipeline
-    from otel_distro.export.signal_queue import SignalQueue
 
 
 _ASGI_MESSAGE = "asgi.event.type"
@@ -105,22 +104,17 @@ class QueueLogRecordProcessor(LogRecordProcessor):
         return self._pipeline.flush(timeout_millis / 1000, collect=False)
 
 
-class QueueMetricReader(MetricReader):
+class QueueMetricReader(InMemoryMetricReader):
     """A metric reader without a thread: the pipeline's collector collects for it.
 
     Args:
-        queue: The queue of metrics, which encodes and spools a collection.
         flush: Collects and delivers within the given seconds; returns whether that succeeded.
         **kwargs: Arguments of the SDK's ``MetricReader``.
     """
 
-    def __init__(self, queue: SignalQueue, flush: Callable[[float], bool], **kwargs: Any) -> None:
+    def __init__(self, flush: Callable[[float], bool], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._queue = queue
         self._flush = flush
-
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self._queue.spool(metrics_data)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect and deliver.

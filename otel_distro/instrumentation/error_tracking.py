@@ -15,6 +15,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import Span
 
+from otel_distro._otel import patches
 from otel_distro._runtime import exit as process_exit
 from otel_distro._runtime import fork, import_hooks
 from otel_distro.errors import deferred, first_seen
@@ -36,7 +37,8 @@ class ErrorTrackingInstrumentor(Instrumentor):
         sys.excepthook.is_otel_distro = True  # type: ignore[attr-defined]
         self.patch(sys, "unraisablehook", hooks.wrap_unraisable_hook)
         self.patch(threading, "excepthook", hooks.wrap_thread_hook)
-        self.patch(Span, "record_exception", spans.wrap_record_exception)
+        if patches.SPAN_EXCEPTIONS.on:
+            self.patch(Span, "record_exception", spans.wrap_record_exception)
         for module, patch in (
             ("asyncio.base_events", self._patch_asyncio),
             ("concurrent.futures._base", self._patch_futures),

@@ -60,7 +60,8 @@ def build() -> None:
         span_limits=SpanLimits(),
     )
     tracer_provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
-    logger_provider = LoggerProvider(resource=resource, log_record_limits=LogRecordLimits())
+    assert LogRecordLimits()
+    logger_provider = LoggerProvider(resource=resource)
     logger_provider.add_log_record_processor(BatchLogRecordProcessor(InMemoryLogRecordExporter()))
     reader = PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr))
     meter_provider = MeterProvider([reader], resource=resource)

@@ -1,14 +1,16 @@
-"""Each instrumentor is loaded on its own risk: one that fails costs one line, and the others run."""
+"""Instrumentors are independent: one that fails prints one line, and the others run."""
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
-from otel_distro import _activation
+from otel_distro._startup import compatibility
 from tests.support.processes import NOWHERE, RUN, run
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ def plugin(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_that_fails_does_not_stop_the_next(plugin: Path) -> None:
-    """A broken module, a missing class, a failing patch and an unsupported version are a line each; all others load."""
+def test_instrumentor_that_fails_does_not_stop_the_next(plugin: Path) -> None:
+    """A broken module, a missing class, a failing patch, an unsupported version: a line each."""
     script = "from opentelemetry import trace; trace.get_tracer('x'); import sys; print(sys.loaded)"
     ended = run(plugin, *RUN, sys.executable, "-c", script, PYTHONPATH=str(plugin), **NOWHERE)
     assert (ended.returncode, ended.stdout) == (0, "['First', 'Second']\n")
@@ -74,8 +76,8 @@ def test_one_that_fails_does_not_stop_the_next(plugin: Path) -> None:
     assert "ZeroDivisionError" in told["made_broken"][0]
 
 
-def test_failures_are_counted(plugin: Path) -> None:
-    """Each instrumentor that could not be loaded counts in ``otel_distro.instrumentor.failures`` by name and error."""
+def test_instrumentor_failures_are_counted(plugin: Path) -> None:
+    """``otel_distro.instrumentor.failures`` counts each by name and error."""
     script = (
         "from opentelemetry import metrics; metrics.get_meter('x'); import json\n"
         "metrics.get_meter_provider().force_flush()\n"
@@ -88,7 +90,7 @@ def test_failures_are_counted(plugin: Path) -> None:
         assert f'"error.type": "{error}"' in ended.stdout
 
 
-def test_registered_where_opentelemetry_looks() -> None:
+def test_entry_points_are_registered() -> None:
     """The distro, the configurator and the settings are found by upstream's commands."""
     found = {
         group: [point.value for point in entry_points(group=group) if point.name == "otel_distro"]
@@ -101,6 +103,46 @@ def test_registered_where_opentelemetry_looks() -> None:
     }
 
 
-def test_train_is_what_is_installed_here() -> None:
-    """The versions that we are made for are those that the tests run with."""
-    assert _activation._skew() == ""
+def test_installed_opentelemetry_is_of_a_tested_train() -> None:
+    """The versions that the tests run with are in the range."""
+    assert compatibility.version_conflict() == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "found", "required"),
+    [
+        ("opentelemetry-api", "1.30.0", "1.44.x to 1.45.x required"),
+        ("opentelemetry-api", "1.46.0", "1.44.x to 1.45.x required"),
+        ("opentelemetry-sdk", "1.46.0", ".x required"),
+        ("opentelemetry-semantic-conventions", "0.64b0", "bx required"),
+        ("opentelemetry-instrumentation", None, "not found"),
+    ],
+)
+def test_other_train_names_the_command_that_fixes_it(
+    package: str, found: str | None, required: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version outside of the range or of another train gives one line with the command."""
+    installed = compatibility.installed_version
+    monkeypatch.setattr(
+        compatibility, "installed_version", lambda name: (found or "") if name == package else installed(name)
+    )
+    line = compatibility.version_conflict()
+    assert line.startswith(f"{package} {found or 'not'} found, ")
+    assert required in line
+    assert " install 'opentelemetry-api" in line.partition("Fix: ")[2]
+    assert "\n" not in line
+
+
+def test_range_is_that_of_the_package() -> None:
+    """Metadata, messages and ``otel-distro bootstrap`` have the same range."""
+    ranges = {}
+    for line in requires("otel-distro") or ():
+        requirement = Requirement(line)
+        if requirement.name.startswith("opentelemetry-"):
+            ranges[requirement.name] = requirement.specifier
+    contrib = {name for name in ranges if name.startswith("opentelemetry-instrumentation")}
+    assert {ranges[name] for name in contrib} == {SpecifierSet(compatibility.CONTRIB_RANGE)}
+    assert {ranges[name] for name in set(ranges) - contrib} == {SpecifierSet(compatibility.CORE_RANGE)}
+    for core, instrumentation in compatibility.TRAINS:
+        assert f"{core}0" in SpecifierSet(compatibility.CORE_RANGE)
+        assert f"{instrumentation}0" in SpecifierSet(compatibility.CONTRIB_RANGE)

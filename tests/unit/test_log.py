@@ -11,6 +11,7 @@ from opentelemetry import trace
 from otel_distro import log, schema
 from otel_distro._runtime import diagnostics
 from tests.support.processes import NOWHERE, RUN, run
+from tests.support.release import mixed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def reset_diagnostics(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("success", ("INFO", 9), "order.paid succeeded for user 7"),
         ("failure", ("WARN", 13), "order.paid failed for user 7"),
-        ("unknown", ("INFO", 9), "order.paid ended, how is unknown for user 7"),
+        ("unknown", ("INFO", 9), "order.paid ended with unknown outcome for user 7"),
     ],
 )
 def test_event_has_fixed_and_given_fields(
@@ -48,7 +49,7 @@ def test_event_has_fixed_and_given_fields(
         "otel_distro.event.outcome": outcome,
         "user.id": "7",
         "amount": 59.9,
-        "items": ("a", 2),
+        "items": mixed("a", 2),
         "gift": True,
     }
     assert record.trace_id == span.get_span_context().trace_id

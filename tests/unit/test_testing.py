@@ -7,6 +7,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.resources import Resource
 
 from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 from otel_distro.testing import Telemetry
 
 # Created at import, before any provider is set, as modules of applications do.
@@ -40,7 +41,7 @@ def test_global_providers_are_restored() -> None:
     """After the test the global providers are the previous ones, and can still be set."""
     before = (trace.get_tracer_provider(), metrics.get_meter_provider())
     recorded = Telemetry(Resource.get_empty())
-    restore = sdk.replace_providers(*recorded.providers)
+    restore = replace_providers(*recorded.providers)
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == recorded.providers[:2]
     restore()
 

@@ -11,11 +11,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
-from otel_distro._otel.sdk import SDK_SPAN, SPAN_FIELDS
+from otel_distro._otel.sdk import SPAN_CLASSES, SPAN_FIELDS
 from otel_distro.export.encode.protobuf import (
     MAX_TEXT,
     NAMES,
@@ -78,8 +78,6 @@ _NO_STATUS = b"\x7a\x00"
 _FLAGS = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
 _LINK_FLAGS = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
-_SDK_CLASSES = (SDK_SPAN, ReadableSpan)
-
 _pack_ids_and_parent = struct.Struct(">HQQHQHQ").pack
 _MAX_TRACE_STATE = 32
 _MAX_TRACE_STATE_TEXT = 512
@@ -97,7 +95,7 @@ def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
         ValueError: If the span cannot be read at all.
     """
     dropped = dropped_events = dropped_links = 0
-    if type(span) in _SDK_CLASSES:
+    if type(span) in SPAN_CLASSES:
         fields = SPAN_FIELDS(span)
     else:
         # A subclass may return other attributes or names than it holds: a usual way to redact.

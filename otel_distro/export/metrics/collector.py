@@ -182,7 +182,7 @@ class MetricCollector:
                 continue
             self._running_callback = (instrument.name, callback, time.monotonic())
             try:
-                observed.extend(self._source.ask(instrument, callback))
+                observed.extend(self._source.observe(instrument, callback))
             except (Exception, SystemExit) as error:
                 name = type(error).__name__
                 say(
@@ -231,7 +231,7 @@ class MetricCollector:
                 self.lock.release()
 
     def _spool_all(self, observed: list[Any]) -> None:
-        self._source.take(observed)
+        self._source.record_observed(observed)
         found = self._source.collect()
         if found is not None:
             self._spool(found)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import time
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from otel_distro._otel import sdk
 from otel_distro._runtime import threads
 from otel_distro.export.encode.split import fields_of, varint
 from otel_distro.export.send.endpoint import USER_AGENT
@@ -135,7 +135,7 @@ class GrpcSender:
         import grpc
 
         if self.endpoint.credentials:
-            for entry_point in sdk.entry_points(group=_PROVIDERS, name=self.endpoint.credentials):
+            for entry_point in entry_points(group=_PROVIDERS, name=self.endpoint.credentials):
                 return entry_point.load()()
             raise LookupError(f"{self.endpoint.credentials!r} provides no credentials")
         return grpc.ssl_channel_credentials(

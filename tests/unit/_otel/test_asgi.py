@@ -1,4 +1,4 @@
-"""A request of ASGI is one span, and hooks of the application for its messages are called as ever."""
+"""A request of ASGI is one span, and the application's hooks for its messages are called."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SCOPE = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "header
 
 
 PRISTINE, LIGHTENED = copy_of("opentelemetry.instrumentation.asgi"), copy_of("opentelemetry.instrumentation.asgi")
-asgi_patches.lighten(LIGHTENED)
+asgi_patches.patch_asgi(LIGHTENED)
 
 
 @pytest.fixture
 def asgi() -> ModuleType:
-    """A copy of upstream's module, as a program of ours has it."""
+    """A patched copy of upstream's module."""
     module: ModuleType = copy_of("opentelemetry.instrumentation.asgi")
-    asgi_patches.lighten(module)
+    asgi_patches.patch_asgi(module)
     return module
 
 
@@ -40,8 +40,8 @@ PAIRS = st.tuples(st.one_of(st.sampled_from(NAMES).map(str.encode), BYTES), BYTE
 
 
 @given(st.lists(PAIRS, max_size=6), st.sampled_from(NAMES))
-def test_headers_are_found_as_upstream_does_it(headers: list[tuple[bytes, bytes]], name: str) -> None:
-    """In any case of letters, several of a name, in whatever bytes; pairs may be tuples or lists, and there may be none."""
+def test_header_lookup_in_bytes_equals_upstream(headers: list[tuple[bytes, bytes]], name: str) -> None:
+    """Any case of letters, several of a name, any bytes; pairs as tuples or lists, or none."""
     for carrier in ({"headers": headers}, {"headers": [list(pair) for pair in headers]}, {"headers": None}, {}):
         found = LIGHTENED.ASGIGetter().get(carrier, name)
         if not any(b"\\" in part for pair in headers for part in pair):
@@ -59,8 +59,8 @@ def text_of(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def test_bytes_that_upstream_cannot_read(asgi: ModuleType, telemetry: Telemetry) -> None:
-    """A client's header with a broken escape of Python's costs neither the answer nor the span."""
+def test_header_with_broken_escape_is_read_as_latin_1(asgi: ModuleType, telemetry: Telemetry) -> None:
+    """A header with a broken Python escape loses neither the answer nor the span."""
     middleware = asgi.OpenTelemetryMiddleware(application)
     scope = {**SCOPE, "headers": [(b"host", b"\\x\xff"), (b"user-agent", b"\xe9\\u"), (b"traceparent", b"\\\x80")]}
     asyncio.run(middleware(scope, receive, send))
@@ -85,7 +85,7 @@ async def send(_: Any) -> None:
 
 
 def started(asgi: ModuleType, telemetry: Telemetry, **arguments: Any) -> list[str]:
-    """Return the kinds of spans that a request starts, and see that it has one of its own with its status."""
+    """Return the kinds of spans that a request starts; one has the status of the request."""
     kinds: list[str] = []
     tracer = trace.get_tracer("app")
     start = tracer.start_span
@@ -105,21 +105,23 @@ def started(asgi: ModuleType, telemetry: Telemetry, **arguments: Any) -> list[st
     return kinds
 
 
-def test_a_request_is_one_span(asgi: ModuleType, telemetry: Telemetry) -> None:
-    """Nothing is started only to be thrown away."""
+def test_request_without_hooks_is_one_span(asgi: ModuleType, telemetry: Telemetry) -> None:
+    """No span is started for a message without a hook."""
     assert started(asgi, telemetry) == ["SERVER"]
 
 
 @pytest.mark.parametrize(("hook", "messages"), [("client_request_hook", 1), ("client_response_hook", 2)])
-def test_hooks_are_called(asgi: ModuleType, telemetry: Telemetry, hook: str, messages: int) -> None:
-    """A hook for what is received, or sent, gets its spans; those of the other direction are not made."""
+def test_request_with_hook_has_spans_of_that_direction(
+    asgi: ModuleType, telemetry: Telemetry, hook: str, messages: int
+) -> None:
+    """A hook for one direction gets its spans; those of the other direction are not made."""
     seen: list[str] = []
     kinds = started(asgi, telemetry, **{hook: lambda _, __, message: seen.append(message["type"])})
     assert len(seen) == messages
     assert kinds == ["SERVER", *["INTERNAL"] * messages]
 
 
-def test_what_the_application_leaves_out(asgi: ModuleType, telemetry: Telemetry) -> None:
-    """What it says itself holds: it may leave out spans although it has hooks for them."""
+def test_exclude_spans_of_application_applies_despite_hooks(asgi: ModuleType, telemetry: Telemetry) -> None:
+    """Its own ``exclude_spans`` applies, although it has hooks for these spans."""
     hooks = {"client_request_hook": print, "client_response_hook": print}
     assert started(asgi, telemetry, exclude_spans=["receive", "send"], **hooks) == ["SERVER"]

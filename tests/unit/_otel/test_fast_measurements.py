@@ -1,4 +1,4 @@
-"""Attributes of a measurement are cleaned, and their series found, as the SDK does it."""
+"""The fast path of measurements gives what the SDK gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
-from opentelemetry.attributes import _clean_attribute_value
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics._internal import _view_instrument_match, measurement
@@ -20,7 +19,15 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_distro._otel.metrics import install_fast_measurements
+from otel_distro._otel.patch import sdk_release
+from otel_distro._otel.patches import FAST_MEASUREMENTS
+
+if sdk_release() < FAST_MEASUREMENTS.since:
+    pytest.skip("the patch is off on this release, by its `since`", allow_module_level=True)
+
+from opentelemetry.attributes import _clean_attribute_value
+
+from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter, install_fast_measurements
 from tests.support.pristine import copy_of
 
 
@@ -53,8 +60,8 @@ mappings = st.dictionaries(
 
 
 @pytest.fixture(autouse=True)
-def quickened() -> None:
-    """The quick ways are there, once and again."""
+def installed() -> None:
+    """The fast paths are installed; a second call changes nothing."""
     install_fast_measurements()
     before = ours._clean_attribute_value
     install_fast_measurements()
@@ -62,30 +69,30 @@ def quickened() -> None:
 
 
 def with_types(value: Any) -> Any:
-    """Tell 1, 1.0 and True apart, and lists from tuples."""
+    """Return a value that differs for 1, 1.0 and True, and for lists and tuples."""
     if isinstance(value, dict):
         return [(with_types(key), with_types(each)) for key, each in value.items()]
     return (type(value), [with_types(each) for each in value] if isinstance(value, (list, tuple)) else value)
 
 
 @given(st.one_of(mappings, values))
-def test_cleaned_as_the_sdk_does_it(attributes: Any) -> None:
-    """The same values of the same types in the same order, and never the application's own dictionary."""
+def test_attributes_cleaned_equal_the_sdks(attributes: Any) -> None:
+    """Same values, types and order, and never the application's own dictionary."""
     cleaned = ours._clean_attribute_value(attributes, None)
     assert with_types(cleaned) == with_types(_clean_attribute_value(attributes, None))
     assert cleaned is not attributes or not isinstance(attributes, dict)
 
 
 @given(st.lists(mappings, max_size=6))
-def test_series_are_told_apart_as_the_sdk_does_it(several: list[Any]) -> None:
-    """At the first sight and at the second: what is equal and of another type is another series, the order counts for nothing."""
+def test_series_key_equals_the_sdks(several: list[Any]) -> None:
+    """On first and later lookups: equal values of other types differ, the order does not matter."""
     cleaned = [_clean_attribute_value(attributes, None) for attributes in several]
     for attributes in (*cleaned, *cleaned, *(dict(reversed(attributes.items())) for attributes in cleaned)):
         assert series._hash_attributes(attributes) == slow_key(attributes)
 
 
-def test_more_series_than_are_remembered() -> None:
-    """Each number is counted where it belongs, also when an attribute has a new value every time."""
+def test_measurement_with_many_series_is_counted_in_its_own() -> None:
+    """Each number goes to its series, also if an attribute has a new value every time."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
 
@@ -114,21 +121,20 @@ CALLS = st.lists(st.tuples(st.sampled_from(INSTRUMENTS), AMOUNTS, st.none() | CO
 
 @settings(max_examples=50)
 @given(CALLS)
-def test_counted_as_the_sdk_does_it(calls: list[tuple[str, Any, Any, bool]]) -> None:
-    """With views that leave attributes out or give other names, two readers, and exemplars: the same points."""
-    quick = points_of(calls)
+def test_measurements_on_fast_path_equal_the_sdks(calls: list[tuple[str, Any, Any, bool]]) -> None:
+    """With views that drop attributes or rename, two readers and exemplars: the same points."""
+    quick = points_of(calls, SampledSpanExemplarFilter())
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
             (measurement.Measurement, "__init__"),
             (MetricReaderStorage, "consume_measurement"),
-            (TraceBasedExemplarFilter, "should_sample"),
         ):
             patch.setattr(owner, name, vars(owner)[name].__wrapped__)
-        assert quick == points_of(calls)
+        assert quick == points_of(calls, TraceBasedExemplarFilter())
 
 
-def points_of(calls: list[tuple[str, Any, Any, bool]]) -> list[Any]:
-    """Record, some in a sampled span and some in none, and return what two readers find, without times."""
+def points_of(calls: list[tuple[str, Any, Any, bool]], exemplars: TraceBasedExemplarFilter) -> list[Any]:
+    """Record in a sampled span and outside; return the points of two readers without times."""
     random.seed(0)
     readers = [InMemoryMetricReader(), InMemoryMetricReader()]
     views = [
@@ -136,7 +142,7 @@ def points_of(calls: list[tuple[str, Any, Any, bool]]) -> list[Any]:
         View(instrument_name="histogram", name="other"),
         View(instrument_name="histogram"),
     ]
-    provider = MeterProvider(readers, views=views, shutdown_on_exit=False)
+    provider = MeterProvider(readers, views=views, shutdown_on_exit=False, exemplar_filter=exemplars)
     meter = provider.get_meter("app")
     record: dict[str, Any] = {
         "counter": meter.create_counter("counter").add,
@@ -162,8 +168,8 @@ def point_of(point: Any) -> Any:
     return repr((rest, exemplars))
 
 
-def test_attributes_that_are_none() -> None:
-    """What is no mapping is told, as the SDK does, and the number counts."""
+def test_attributes_that_are_no_mapping_lose_no_number() -> None:
+    """Attributes that are not a mapping are logged by the SDK, and the number is recorded."""
     reader = InMemoryMetricReader()
     counter = MeterProvider([reader], shutdown_on_exit=False).get_meter("app").create_counter("counter")
     wrong: Any = [("a", 1)]

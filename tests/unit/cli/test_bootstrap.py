@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,10 +217,45 @@ def test_bootstrap_beside_unsupported_release_prints_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Beside an unsupported OpenTelemetry nothing is installed, and the remedy is printed."""
-    monkeypatch.setitem(compatibility.TRAIN, "opentelemetry-sdk", "1.99.")
+    monkeypatch.setattr(compatibility, "TRAINS", (("1.99.", "0.99b"),))
     assert bootstrap.main([]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"opentelemetry-sdk {version('opentelemetry-sdk')} is installed" in said.err
-    assert f"'opentelemetry-sdk=={version('opentelemetry-sdk')}'" in said.err
+    assert f"opentelemetry-api {version('opentelemetry-api')} found" in said.err
+    assert "'opentelemetry-sdk" in said.err
     assert " install " in said.err.splitlines()[1]
+
+
+class Installer:
+    """An installer of a package index that lacks a package of the installed train."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def plan(self, wanted: Sequence[str], installed: dict[str, str]) -> list[bootstrap.Change]:
+        self.asked.append(list(wanted))
+        if any("==" in each for each in wanted):
+            raise bootstrap.Refused("no version of opentelemetry-instrumentation-flask==0.66b2")
+        return [bootstrap.Change("opentelemetry-instrumentation-flask", "0.66b1", None)]
+
+    def install(self, changes: Sequence[bootstrap.Change]) -> None:
+        """Do nothing."""
+
+
+def test_train_that_is_not_complete_changes_within_the_range() -> None:
+    """Where a package of the installed train is missing, the whole range is tried."""
+    installer: Any = Installer()
+    installed = {"opentelemetry-api": "1.45.2", "opentelemetry-instrumentation": "0.66b2"}
+    wanted = ["opentelemetry-instrumentation-flask==0.66b2", "opentelemetry-instrumentation-genai>=1"]
+    assert [str(change) for change in bootstrap._plan(installer, wanted, installed)] == [
+        "opentelemetry-instrumentation-flask 0.66b1"
+    ]
+    assert installer.asked == [
+        [*wanted, "opentelemetry-api==1.45.2", "opentelemetry-instrumentation==0.66b2"],
+        [
+            f"opentelemetry-instrumentation-flask{compatibility.CONTRIB_RANGE}",
+            "opentelemetry-instrumentation-genai>=1",
+            f"opentelemetry-api{compatibility.CORE_RANGE}",
+            f"opentelemetry-instrumentation{compatibility.CONTRIB_RANGE}",
+        ],
+    ]

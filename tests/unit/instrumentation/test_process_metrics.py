@@ -34,10 +34,10 @@ CHILD = """
 import os, sys
 from otel_distro.instrumentation.process_metrics import ProcessMetricsInstrumentor
 from otel_distro.testing import Telemetry
-from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 from opentelemetry.sdk.resources import Resource
 recorded = Telemetry(Resource.get_empty())
-sdk.replace_providers(*recorded.providers)
+replace_providers(*recorded.providers)
 ProcessMetricsInstrumentor().instrument()
 def report():
     names = recorded.metrics()

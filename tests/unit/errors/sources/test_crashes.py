@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PRELUDE = """
 import faulthandler, json, os, signal, sys
 from otel_distro._otel import sdk
-sdk.ask_detectors_in_turn()
+sdk.run_detectors_in_turn()
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider

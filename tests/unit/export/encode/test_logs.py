@@ -12,11 +12,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_distro._otel import sdk
+from otel_distro._otel.global_providers import replace_providers
 from otel_distro._otel.sdk import LogRecordProcessor
 from otel_distro.export.encode.request import encode_logs
 from otel_distro.export.log_entry import LogEntry
 from otel_distro.export.processors import QueueLogRecordProcessor
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
+from tests.support.release import ANY_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +62,15 @@ def log_all() -> None:
     logger.propagate = False
     logger.info("plain")
     logger.log(7, "%s", "x" * 300)
-    logger.error("extras", extra={"n": 2**70, "list": [1, [2, {"a": None}]], "thread.id": "mine", "bad": "\ud800"})
+    logger.error(
+        "extras",
+        extra={
+            "n": 2**70,
+            "list": [1, [2, {"a": None}]] if ANY_VALUES else [1, 2],
+            "thread.id": "mine",
+            "bad": "\ud800",
+        },
+    )
     logger.warning("password=hunter2secret", extra={"api_key": "abcdefgh12345678", "url": "http://u:p4ss@h/"})
     with trace.get_tracer("made").start_as_current_span("work"):
         try:
@@ -96,7 +106,7 @@ def run(*processors: LogRecordProcessor) -> None:
     provider = sdk.LoggerProvider(Resource.get_empty(), shutdown_on_exit=False)
     for processor in processors:
         provider.add_log_record_processor(processor)
-    restore = sdk.replace_providers(TracerProvider(shutdown_on_exit=False), cast("Any", _meters()), provider)
+    restore = replace_providers(TracerProvider(shutdown_on_exit=False), cast("Any", _meters()), provider)
     LogRecordsInstrumentor().instrument()
     try:
         log_all()

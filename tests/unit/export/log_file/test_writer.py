@@ -26,6 +26,7 @@ from otel_distro.export.log_file.json_lines import encode_lines, label
 from otel_distro.export.log_file.writer import SIGNAL, LogFile, add_log_file
 from otel_distro.redaction import Redactor
 from tests.support.processes import environment
+from tests.support.release import ANY_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ def test_line_of_event_has_the_fields_of_loki(telemetry: Telemetry) -> None:
             "key_9_lives": True,
             "body_extracted": "another",
             "user_id": 7,
-            "user_tags": ["a", 1.5],
+            "user_tags": ["a", 1.5] if ANY_VALUES else None,
         }
     ]
 

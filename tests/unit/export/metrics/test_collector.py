@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from otel_distro import schema
 from otel_distro._otel.cardinality import Series, most_varied
 from otel_distro._otel.metrics import Flag, MetricSource
+from otel_distro._otel.patch import sdk_release
 from otel_distro.export.metrics.checkpoint import CounterCheckpoint
 from otel_distro.export.spool.spool import open_spool
 
@@ -71,7 +72,8 @@ def test_checkpoint_data_equals_the_next_collection(source: Any) -> None:
         assert first == second == shown(source.collect())
         assert set(first) == {"shop.orders", "shop.open", "shop.level", "shop.size", "shop.exponential"}
     # A collected value is left out, except a gauge: its last value is reported every time.
-    assert set(shown(source.recent(lambda: None))) == {"shop.level"}
+    # The SDK before 1.45 leaves it out, too.
+    assert set(shown(source.recent(lambda: None))) == ({"shop.level"} if sdk_release() >= (1, 45) else set())
     assert source.asked == []
 
 
@@ -103,8 +105,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from otel_distro._otel.cardinality import limit_cardinality
 limit_cardinality()
-limit_cardinality()
-reader = InMemoryMetricReader()
+reader = InMemoryMetricReader(**limit_cardinality())
 meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
 meter.create_observable_counter("shop.seen", [lambda _: [Observation(2, {"user": str(n)}) for n in range(50)]])
 for _ in range(2):

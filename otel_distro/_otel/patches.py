@@ -1,0 +1,383 @@
+"""Every place where the package depends on private parts of OpenTelemetry or replaces public ones.
+
+Each is one :class:`Patch`: what it needs, which is checked on real objects of the SDK, and what the
+process does without it. A patch whose probe fails is off and prints one line; everything else runs.
+docs/patches.md is the table for readers; a test compares it with :data:`PATCHES`.
+"""
+
+from __future__ import annotations
+
+from otel_distro._otel.needs import Fields, Name, Parameters
+from otel_distro._otel.patch import Patch
+
+_TRACE = "opentelemetry.sdk.trace"
+_METRICS = "opentelemetry.sdk.metrics._internal"
+_SPAN_PARAMETERS = (
+    "self",
+    "name",
+    "context",
+    "kind",
+    "attributes",
+    "links",
+    "start_time",
+    "record_exception",
+    "set_status_on_exception",
+)
+_SPAN_FIELDS = (
+    "_context",
+    "_parent",
+    "_name",
+    "_kind",
+    "_start_time",
+    "_end_time",
+    "_attributes",
+    "_events",
+    "_links",
+    "_status",
+    "_resource",
+    "_instrumentation_scope",
+)
+
+LOGS = Patch(
+    "the logs signal",
+    "otel_distro/_otel/logs.py",
+    "The API and the SDK of logs are public classes in modules that are still named with an underscore.",
+    (),
+    "No log record is exported; traces and metrics are.",
+    "None until upstream renames the modules; those names are tried as well.",
+    verify="otel_distro._otel.logs:verify",
+)
+ENTRY_POINTS = Patch(
+    "the shared list of entry points",
+    "otel_distro/_otel/components.py",
+    "OpenTelemetry keeps the entry points of all installed packages; reading them takes 10 ms and more.",
+    (Name("opentelemetry.util._importlib_metadata:entry_points"),),
+    "The metadata of all installed packages are read a second time, and the start is slower.",
+    "`importlib.metadata`, which is the fallback.",
+)
+SPAN_FIELDS = Patch(
+    "direct reading of span fields",
+    "otel_distro/_otel/sdk.py",
+    "The public properties of a span copy what they return and cost seven times as much.",
+    (Name(f"{_TRACE}:_Span"), Fields("span", _SPAN_FIELDS), Fields("ended_span", _SPAN_FIELDS)),
+    "Spans are read through their public properties, which is slower.",
+    "The properties of `ReadableSpan`, which are the fallback.",
+)
+FAST_SPAN_START = Patch(
+    "the fast start of spans",
+    "otel_distro/_otel/fast_spans.py",
+    "A span without links, with an always-on sampler, is built directly: a third of the SDK's cost.",
+    (
+        Parameters(f"{_TRACE}:Tracer.start_span", _SPAN_PARAMETERS),
+        Name(f"{_TRACE}:_Span"),
+        Name(f"{_TRACE}._tracer_metrics:NoOpTracerMetrics"),
+        Name(f"{_TRACE}._tracer_metrics:noop"),
+        Name(f"{_TRACE}.sampling:_AlwaysOn"),
+        Name(f"{_TRACE}.sampling:_ParentBasedAlwaysOn"),
+        Name(f"{_TRACE}.sampling:_ParentBasedAlwaysOff"),
+        Fields("sampler", ("_root._decision", "_local_parent_sampled._decision")),
+        Fields(
+            "tracer",
+            ("_tracer_config.is_enabled", "_tracer_metrics", "_span_limits", "_instrumentation_scope"),
+        ),
+        Fields(
+            "span",
+            (
+                *_SPAN_FIELDS,
+                "_instrumentation_info",
+                "_sampler",
+                "_trace_config",
+                "_span_processor",
+                "_limits",
+                "_lock",
+                "_record_exception",
+                "_set_status_on_exception",
+                "_record_end_metrics",
+            ),
+        ),
+        Fields("attributes", ("_dict", "_set_items")),
+    ),
+    "Spans start the SDK's way, which is slower.",
+    "None.",
+    verify="otel_distro._otel.fast_spans:verify",
+)
+FAST_SPAN_END = Patch(
+    "the fast end of spans",
+    "otel_distro/_otel/fast_spans.py",
+    "The ended span itself goes into the queue; the SDK makes a copy for its processors.",
+    (
+        Parameters(f"{_TRACE}:Span.end", ("self", "end_time")),
+        Fields(
+            "span",
+            (
+                "_span_processor",
+                "_record_end_metrics",
+                "_lock",
+                "_start_time",
+                "_end_time",
+                "_context",
+                "_attributes._immutable",
+                "_attributes._dict",
+            ),
+        ),
+        Fields("span_processors", ("_span_processors",)),
+        Name(f"{_TRACE}._tracer_metrics:noop"),
+    ),
+    "Spans end the SDK's way, which is slower.",
+    "`TracerProvider(active_span_processor=...)` gets the copy.",
+)
+FAST_SET_ATTRIBUTE = Patch(
+    "the fast setting of span attributes",
+    "otel_distro/_otel/fast_spans.py",
+    "A value of a plain type needs no cleaning; one that is set already needs nothing.",
+    (
+        Parameters(f"{_TRACE}:Span.set_attribute", ("self", "key", "value")),
+        Fields("span", ("_attributes", "_end_time", "_lock")),
+        Fields("attributes", ("_dict", "_lock", "maxlen", "max_value_len")),
+    ),
+    "Attributes are set the SDK's way, which is slower.",
+    "None.",
+    verify="otel_distro._otel.fast_measurements:verify_plain",
+)
+FAST_CURRENT_SPAN = Patch(
+    "the fast `start_as_current_span`",
+    "otel_distro/_otel/fast_spans.py",
+    "A class with `__enter__` and `__exit__` costs half of a generator.",
+    (Parameters(f"{_TRACE}:Tracer.start_as_current_span", (*_SPAN_PARAMETERS, "end_on_exit")),),
+    "Spans are made current the SDK's way, which is slower.",
+    "None.",
+)
+SAFE_API = Patch(
+    "the API that never raises",
+    "otel_distro/_otel/safe_api.py",
+    "19 public methods of the SDK raise into the application for hostile values; the specification forbids it.",
+    (
+        Name(f"{_TRACE}:Span.set_attribute"),
+        Name("opentelemetry.sdk.metrics:Counter.add"),
+        Name("opentelemetry.sdk.metrics:Meter.create_counter"),
+    ),
+    "A call of the API with a hostile value may raise into the application, as with the plain SDK.",
+    "None; the specification demands it of the SDK.",
+)
+SPAN_EXCEPTIONS = Patch(
+    "exception details on spans",
+    "otel_distro/errors/sources/spans.py",
+    "The event of `Span.record_exception` has the redacted stack trace, and the exception remembers its span.",
+    (Parameters(f"{_TRACE}:Span.record_exception", ("self", "exception", "attributes", "timestamp", "escaped")),),
+    "Exceptions on spans have the SDK's event, and one that leaves a span and is caught has no record.",
+    "None.",
+)
+FAST_LOGS = Patch(
+    "the fast path of log records",
+    "otel_distro/_otel/sdk.py",
+    "A record goes into the queue without the SDK's copies, where no other processor would see it.",
+    (
+        Fields(
+            "logger",
+            ("_multi_log_record_processor._log_record_processors", "_logger_config.is_enabled", "_resource"),
+            optional=("_log_record_limits",),
+        ),
+    ),
+    "Log records are emitted the SDK's way, which is slower.",
+    "`Logger.emit`, which is the fallback.",
+    part_of=LOGS,
+)
+LOG_ORDER = Patch(
+    "the order of log processors",
+    "otel_distro/_otel/sdk.py",
+    "A processor that the application adds later runs before the queue, so that its changes are exported.",
+    (Fields("log_processors", ("_log_record_processors", "_lock")),),
+    "What a log processor that is added later changes in a record is not exported.",
+    "`LoggerProvider(multi_log_record_processor=...)` takes our class; what it holds is private.",
+    part_of=LOGS,
+)
+METRIC_PARTS = Patch(
+    "the collection of metrics in parts",
+    "otel_distro/_otel/metrics.py",
+    "A callback that hangs is left out after two seconds; `MetricReader.collect()` waits for it.",
+    (
+        Fields("reader", ("_collect.__self__",)),
+        Fields("consumer", ("_reader_storages", "_async_instruments", "_sdk_config.exemplar_filter")),
+        Fields("observable", ("_is_enabled", "_callbacks")),
+        Fields("storage", ("collect", "consume_measurement")),
+        Name(f"{_METRICS}.measurement:Measurement"),
+        Parameters(f"{_METRICS}.metric_reader_storage:MetricReaderStorage.collect", ("self",)),
+    ),
+    "Metrics are collected at once: a callback that hangs stops all metrics of this process.",
+    "`InMemoryMetricReader.get_metrics_data()`, which is the fallback.",
+)
+SNAPSHOTS = Patch(
+    "the checkpoint of counters",
+    "otel_distro/_otel/metrics.py",
+    "Counters are on disk within about 50 ms, so that a killed process loses none.",
+    (
+        Parameters(
+            f"{_METRICS}.measurement_consumer:SynchronousMeasurementConsumer.consume_measurement",
+            ("self", "measurement"),
+        ),
+        Fields("reader", ("_collect.__self__",)),
+        Fields("consumer", ("_reader_storages", "_sdk_config.exemplar_filter")),
+        Fields("storage", ("_instrument_view_instrument_matches",)),
+        Fields("match", ("_attributes_aggregation", "_lock")),
+        Fields("series", ("_value", "_lock", "_reservoir")),
+        Fields("exponential", ("_value_positive", "_value_negative")),
+    ),
+    "A process that is killed loses what it counted since the last export.",
+    "A second `MetricReader` doubles the cost of every measurement and calls every callback.",
+    verify="otel_distro._otel.metrics:verify_snapshot",
+)
+COUNTER_RESET = Patch(
+    "the reset of counters in a forked child",
+    "otel_distro/_otel/sdk.py",
+    "A forked child must not report what its parent has counted.",
+    (
+        Fields("meter_provider", ("_measurement_consumer._reader_storages",)),
+        Fields("storage", ("_instrument_view_instrument_matches",)),
+        Fields("match", ("_attributes_aggregation",)),
+    ),
+    "A forked child reports the counts of its parent a second time.",
+    "None; a reset after a fork is missing upstream.",
+)
+FORK_RESOURCE = Patch(
+    "the instance id of forked children",
+    "otel_distro/_otel/sdk.py",
+    "A child of a process with a chosen `service.instance.id` keeps it with its process id added.",
+    (
+        Parameters(f"{_TRACE}:TracerProvider._update_resource", ("self", "resource")),
+        Parameters(f"{_METRICS}:MeterProvider._update_resource", ("self", "resource")),
+        Fields("logger_provider", ("_update_resource",)),
+    ),
+    "A forked child has a random `service.instance.id`.",
+    "None.",
+)
+DETECTORS = Patch(
+    "resource detectors without threads",
+    "otel_distro/_otel/sdk.py",
+    "The SDK asks its detectors in threads again in each forked child, where gevent may switch in the middle.",
+    (Parameters("opentelemetry.sdk.resources:get_aggregated_resources", ("detectors", "initial_resource", "timeout")),),
+    "The SDK starts threads for its resource detectors in every forked child.",
+    "At the start the resource is built by `ResourceDetector.detect()`; for forked children no public way exists.",
+)
+CARDINALITY = Patch(
+    "the cardinality limit",
+    "otel_distro/_otel/cardinality.py",
+    "An attribute with a new value in every call would use up the memory of the process and of the backend.",
+    (
+        Name(f"{_METRICS}.metric_reader_storage:_ViewInstrumentMatch"),
+        Fields("match", ("_attributes_aggregation", "_name")),
+        Fields("series", ("_attributes",)),
+    ),
+    "OTEL_DISTRO_CARDINALITY_LIMIT has no effect on OpenTelemetry before 1.45.2; later ones limit silently.",
+    "`MetricReader(cardinality_limits=...)`, which is used where it exists (from 1.45.2).",
+    verify="otel_distro._otel.cardinality:verify",
+)
+FAST_MEASUREMENTS = Patch(
+    "the fast path of measurements",
+    "otel_distro/_otel/fast_measurements.py",
+    "Two thirds of a measurement's cost are spent on cleaning its attributes and finding its series.",
+    (
+        Parameters("opentelemetry.attributes:_clean_attribute_value", ("value", "max_string_value_length")),
+        Name(f"{_METRICS}.measurement:_clean_attribute_value"),
+        Parameters(f"{_METRICS}._view_instrument_match:_hash_attributes", ("value",)),
+        Parameters(
+            f"{_METRICS}.measurement:Measurement.__init__",
+            ("self", "value", "time_unix_nano", "instrument", "context", "attributes"),
+        ),
+        Parameters(
+            f"{_METRICS}.metric_reader_storage:MetricReaderStorage.consume_measurement",
+            ("self", "measurement", "should_sample_exemplar"),
+        ),
+        Fields("storage", ("_instrument_view_instrument_matches",)),
+        Fields(
+            "match",
+            ("_attributes_aggregation", "_view._attribute_keys", "consume_measurement"),
+            optional=("_reset_on_collect",),
+        ),
+        Fields("series", ("aggregate",)),
+    ),
+    "Measurements are recorded the SDK's way, which is slower.",
+    "None.",
+    since=(1, 45),
+    verify="otel_distro._otel.fast_measurements:verify_plain",
+)
+SCOPE_CONFIGURATORS = Patch(
+    "OTEL_PYTHON_*_CONFIGURATOR",
+    "otel_distro/_otel/components.py",
+    "The constructors of the providers take the configurators by private parameters.",
+    (
+        Parameters(f"{_TRACE}:TracerProvider.__init__", ("_tracer_configurator",), some=True),
+        Parameters(f"{_METRICS}:MeterProvider.__init__", ("_meter_configurator",), some=True),
+        Parameters("opentelemetry.sdk._logs:LoggerProvider.__init__", ("_logger_configurator",), some=True),
+    ),
+    "The variables are ignored: every tracer, meter and logger is enabled.",
+    "None.",
+    lazy=True,
+)
+TEST_PROVIDERS = Patch(
+    "providers for one test",
+    "otel_distro/_otel/global_providers.py",
+    "`otel_distro.testing` puts other providers in place for a test; OpenTelemetry sets them once.",
+    (
+        Name("opentelemetry.trace:_TRACER_PROVIDER_SET_ONCE"),
+        Name("opentelemetry.metrics:_internal._METER_PROVIDER_SET_ONCE"),
+        Name("opentelemetry.metrics:_internal._PROXY_METER_PROVIDER"),
+        Name("opentelemetry._logs:_internal._LOGGER_PROVIDER_SET_ONCE"),
+        Name("opentelemetry.trace:ProxyTracer._tracer"),
+        Name("opentelemetry._logs:_internal.ProxyLogger._logger"),
+    ),
+    "The fixture `telemetry` sees only what is recorded through the providers of the first test.",
+    "None.",
+    lazy=True,
+)
+ASGI_HEADERS = Patch(
+    "ASGI headers in bytes",
+    "otel_distro/_otel/asgi.py",
+    "A request header with a broken escape makes upstream raise instead of the application's answer; and it is slow.",
+    (
+        Parameters("opentelemetry.instrumentation.asgi:ASGIGetter.get", ("self", "carrier", "key")),
+        Parameters("opentelemetry.instrumentation.asgi:_decode_header_item", ("value",)),
+    ),
+    "A request with such a header gets an error, and headers are decoded for each lookup.",
+    "None; a fix to contribute.",
+    lazy=True,
+)
+ASGI_MESSAGES = Patch(
+    "ASGI requests as one span",
+    "otel_distro/_otel/asgi.py",
+    "Upstream makes a span for each message of a request.",
+    (
+        Parameters(
+            "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware.__init__",
+            ("exclude_spans", "client_request_hook", "client_response_hook"),
+            some=True,
+        ),
+    ),
+    "The spans of messages are made and then dropped, which is slower.",
+    "The parameter `exclude_spans`, which the patch fills in: not every instrumentor passes it on.",
+    lazy=True,
+)
+
+PATCHES = (
+    LOGS,
+    ENTRY_POINTS,
+    SPAN_FIELDS,
+    FAST_SPAN_START,
+    FAST_SPAN_END,
+    FAST_SET_ATTRIBUTE,
+    FAST_CURRENT_SPAN,
+    SAFE_API,
+    SPAN_EXCEPTIONS,
+    FAST_LOGS,
+    LOG_ORDER,
+    METRIC_PARTS,
+    SNAPSHOTS,
+    COUNTER_RESET,
+    FORK_RESOURCE,
+    DETECTORS,
+    CARDINALITY,
+    FAST_MEASUREMENTS,
+    SCOPE_CONFIGURATORS,
+    TEST_PROVIDERS,
+    ASGI_HEADERS,
+    ASGI_MESSAGES,
+)

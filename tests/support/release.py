@@ -1,0 +1,13 @@
+"""What differs between the releases of OpenTelemetry that the tests run on."""
+
+from __future__ import annotations
+
+from otel_distro._otel.patch import sdk_release
+
+ANY_VALUES = sdk_release() >= (1, 45)
+"""Whether the SDK keeps attributes of any type, as lists of mixed types; before 1.45 it drops some."""
+
+
+def mixed(*members: object) -> tuple[object, ...] | None:
+    """Return what the SDK makes of a list of members of different types."""
+    return members if ANY_VALUES else None
