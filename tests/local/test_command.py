@@ -378,5 +378,5 @@ def test_unsupported_opentelemetry_is_reported_with_the_remedy(tmp_path: Path) -
     assert done.returncode == 3
     lines = done.stderr.splitlines()
     number = next(index for index, line in enumerate(lines) if line.endswith("[OD808]"))
-    assert "opentelemetry-sdk 1.99.0 is installed" in lines[number]
+    assert "opentelemetry-sdk 1.99.0 found" in lines[number]
     assert " install 'opentelemetry-api==" in lines[number + 1]
