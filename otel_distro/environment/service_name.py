@@ -1,4 +1,4 @@
-"""The name of a service that has none: its project or script, never ``unknown_service:python``.
+"""The name of a service that has none: its project or script, where that is known.
 
 A server or a queue's worker is named after the application it runs, not after itself. The
 specification asks for ``unknown_service`` where nothing is known, which a program without a script
