@@ -1,7 +1,8 @@
 """OpenTelemetry for Python and your own Grafana.
 
-``opentelemetry-instrument python app.py`` and ``otel-distro run -- python app.py`` need no line of code; a program
-that prefers one calls :func:`instrument` first thing. Importing this package imports nothing of OpenTelemetry.
+``opentelemetry-instrument python app.py`` and ``otel-distro run -- python app.py`` need no change
+of the program. A program that starts telemetry itself calls :func:`instrument` before anything
+else. Importing this package imports nothing of OpenTelemetry.
 """
 
 TYPE_CHECKING = False
@@ -12,10 +13,10 @@ __all__ = ["__version__", "instrument"]
 
 
 def instrument() -> None:
-    """Start telemetry in this process: the same path as ``otel-distro run`` and ``opentelemetry-instrument`` take.
+    """Start telemetry in this process, as ``otel-distro run`` and ``opentelemetry-instrument`` do.
 
-    Libraries imported later are instrumented when they are imported, libraries imported already are instrumented now.
-    Calling it twice is harmless. It never raises: what cannot be started is reported in one line on stderr.
+    Libraries that are imported already are instrumented now, the others when they are imported.
+    A second call does nothing. It never raises: a failure is reported in one line on stderr.
     """
     from otel_distro import _boot
 

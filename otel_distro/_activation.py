@@ -118,8 +118,9 @@ def load(name: str, where: str) -> None:
 def _stop_loading() -> None:
     """Load no instrumentor any more: the process ends.
 
-    An exporter's last delivery may be the first call of the library it sends with, such as ``requests``. The
-    instrumentor would ask a provider for a meter that is shutting down, and the SDK warns of that.
+    An exporter's last delivery may be the first call of the library it sends with, such as
+    ``requests``. The instrumentor would request a meter from a provider that is shutting down, and
+    the SDK logs a warning for that.
     """
     Running.ending = True
 

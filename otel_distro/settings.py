@@ -27,7 +27,8 @@ class Setting(Generic[Value]):
     """An environment variable: its name, kind, default and help.
 
     Kinds: ``bool`` (only ``true``, in any case, is true, as the specification requires), ``int``
-    (0 or more), ``float`` (seconds, 0 or more), ``str`` and ``choice`` (one of ``choices``, in any case).
+    (0 or more), ``float`` (seconds, 0 or more), ``str`` and ``choice`` (one of ``choices``, in any
+    case).
     https://opentelemetry.io/docs/specs/otel/configuration/common/
     """
 

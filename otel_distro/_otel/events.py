@@ -1,4 +1,4 @@
-"""What business events and audit events share: a bounded set of names, outcomes, and emission."""
+"""Common code of business events and audit events: bounded names, outcomes, and emission."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def always_samples(sampler: Any) -> tuple[bool, bool]:
 
 
 _samplers: dict[int, tuple[Any, tuple[bool, bool]]] = {}
-"""What is known of samplers, by identity, with the samplers themselves."""
+"""Classified samplers by ``id()``; an entry holds its sampler, so that the id is not reused."""
 
 
 def _attributes(given: Any, most: int | None, longest: int | None) -> BoundedAttributes:

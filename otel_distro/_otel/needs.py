@@ -1,4 +1,4 @@
-"""What a patch needs of OpenTelemetry, and real objects of the SDK on which a probe checks it.
+"""Requirements of a patch on OpenTelemetry, and real SDK objects on which a probe checks them.
 
 Nothing of OpenTelemetry is imported before a probe runs.
 """
@@ -146,7 +146,7 @@ class Samples:
 
     @cached_property
     def consumer(self) -> Any:
-        """What takes every measurement of :attr:`meter_provider`."""
+        """The SDK object that receives every measurement of :attr:`meter_provider`."""
         return self.reader._collect.__self__
 
     @cached_property

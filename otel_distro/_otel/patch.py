@@ -24,7 +24,7 @@ class Patch:
     """One dependency on what OpenTelemetry may change in any release.
 
     Attributes:
-        name: Stands in messages and in docs/patches.md.
+        name: Appears in messages and in docs/patches.md.
         where: Module of the package that holds the code.
         reason: Why it is worth it.
         needs: What the probe checks.

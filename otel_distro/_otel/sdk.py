@@ -1,4 +1,4 @@
-"""What the package uses of OpenTelemetry's SDK besides its public modules.
+"""Access to the private parts of OpenTelemetry's SDK that the package uses.
 
 Everything is imported inside the functions: importing this module costs nothing and starts nothing.
 What is private is declared in :mod:`otel_distro._otel.patches`, which checks that it is there.

@@ -56,7 +56,7 @@ def _nothing() -> "Any":
 
 
 class State:
-    """What the hook shares with the thread that empties its queue; one instance in a process."""
+    """State shared by the hook and the thread that empties its queue; one instance in a process."""
 
     def __init__(self) -> None:
         self.waiting: deque[Seen] = deque()

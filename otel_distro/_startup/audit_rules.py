@@ -1,4 +1,4 @@
-"""What the audit hook records: kinds, globs of sensitive files, temporary directories, rate limits.
+"""Rules of the audit hook: kinds, globs of sensitive files, temporary directories, rate limits.
 
 Imported at the start of a process only where ``OTEL_DISTRO_AUDIT_KINDS`` asks for the hook.
 """
@@ -157,7 +157,7 @@ def temporary_folders() -> "tuple[str, ...]":
 
 
 def installed_folders() -> "tuple[str, ...]":
-    """Return the directories of Python and its environment: what lies there is installed."""
+    """Return the directories of Python and its environment, whose files count as installed."""
     return tuple(
         {folder.rstrip("/") + "/" for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix) if folder != "/"}
     )

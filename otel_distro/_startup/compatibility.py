@@ -37,7 +37,7 @@ def package_of(instrumentor: str) -> str:
 
 
 def version_conflict(*, missing: bool = True) -> str:
-    """Return one sentence on an unsupported version of OpenTelemetry with the command that mends it.
+    """Return one sentence on an unsupported version of OpenTelemetry, with the command to fix it.
 
     Empty where every package has a supported version. ``missing``: whether a package that is not
     installed is a conflict, too.

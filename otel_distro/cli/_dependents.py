@@ -21,10 +21,11 @@ _OTEL_LIBRARIES: Final = ("opentelemetry-instrumentation", "opentelemetry-util-"
 
 @dataclass
 class Plan:
-    """What happens to each package that otel-distro and the instrumentations depend on.
+    """Plan of the removal: one entry for each dependency of otel-distro and the instrumentations.
 
     ``removable`` and ``instrumentations`` map a name to its version. ``requested`` are packages
-    that were installed by name. ``required`` maps a name to a package outside of the plan that needs it.
+    that were installed by name. ``required`` maps a name to a package outside of the plan that
+    needs it.
     """
 
     removable: dict[str, str] = field(default_factory=dict)

@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
         return _USAGE_ERROR
     deleted = [item for item in items if _delete(item, undelivered=options.undelivered)]
     if state:
-        # Only when nothing of the user's own lies in it.
+        # rmdir fails, as it should, while the directory has files of the user.
         with suppress(OSError):
             os.rmdir(os.path.join(state, "otel-distro"))
     size = memory(sum(item.bytes for item in deleted))
@@ -139,7 +139,7 @@ def _start_files() -> list[str]:
 
 
 def _state(environ: Mapping[str, str]) -> tuple[str, list[Item]]:
-    """Return the state directory, empty for a user without a home, and what lies on disk."""
+    """Return the state directory, empty for a user without a home, and the files found on disk."""
     try:
         state = state_home(environ)
     except OSError:

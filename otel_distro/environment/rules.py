@@ -122,7 +122,7 @@ RULES |= {
     "OTEL_PROPAGATORS": Rule(
         checks.components("opentelemetry_propagator", "tracecontext", "baggage", "none"), "tracecontext,baggage"
     ),
-    "OTEL_SERVICE_NAME": Rule(checks.service_name, "unknown_service"),
+    "OTEL_SERVICE_NAME": Rule(checks.service_name, "the name of the program"),
     "OTEL_RESOURCE_ATTRIBUTES": Rule(checks.resource_attributes, "none"),
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": Rule(
         checks.components("opentelemetry_resource_detector", "otel", "host", "os", "process", "service_instance", "*"),

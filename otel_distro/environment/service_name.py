@@ -1,4 +1,4 @@
-"""The name of a service that has none: its project or script, never ``unknown_service:python``.
+"""The name of a service that has none: its project or script, where that is known.
 
 A server or a queue's worker is named after the application it runs, not after itself. The
 specification asks for ``unknown_service`` where nothing is known, which a program without a script
@@ -34,7 +34,7 @@ _DJANGO = frozenset({"manage", "django-admin", "django"})
 _DJANGO_SERVERS = frozenset({"", "runserver", "runserver_plus", "testserver"})
 _ALIASES = {"ipykernel_launcher": "jupyter", "ipykernel": "jupyter"}
 _ENTRY_MODULES = frozenset("app application asgi celery celery_app celeryapp main server settings wsgi".split())  # noqa: SIM905
-"""Last parts of a module's name that say what it is, not whose it is."""
+"""Last parts of a module's name that describe its role and do not identify the project."""
 _SUFFIXES = (".py", ".pyw", ".pyz", ".pyc", ".exe")
 
 
@@ -45,9 +45,10 @@ def default_service_name(
 ) -> str:
     """Return the name of the running program, empty where it has none.
 
-    ``app.py`` is ``app``; ``python -m shop`` is ``shop``; ``gunicorn shop.wsgi`` and ``uvicorn
-    shop.main:app`` are ``shop``; ``celery -A shop worker`` is ``shop``; ``manage.py runserver`` is the
-    Django project ``shop`` and ``manage.py migrate`` is ``shop.migrate``.
+    ``app.py`` is ``app``; ``python -m shop`` is ``shop``; ``gunicorn shop.wsgi`` and
+    ``uvicorn shop.main:app`` are ``shop``; ``celery -A shop worker`` is ``shop``;
+    ``manage.py runserver`` is the Django project ``shop`` and ``manage.py migrate`` is
+    ``shop.migrate``.
 
     Args:
         argv: Command line of the program, its name first; default: ``sys.argv``.
@@ -117,7 +118,7 @@ def _of_django(argv: "Sequence[str]", environ: "Mapping[str, str]") -> str:
 
 
 def _of_uwsgi(modules: "Mapping[str, Any]") -> str:
-    """Return the application of uWSGI's options, which are not on the command line of the interpreter."""
+    """Return the application of uWSGI's options, which ``sys.argv`` does not contain."""
     options = getattr(modules.get("uwsgi"), "opt", None)
     if not isinstance(options, dict):
         return ""

@@ -1,6 +1,6 @@
 """State kept on an exception itself: whether it was reported, and which span it left first.
 
-A registry would keep exceptions alive, and with them everything their frames hold. The state lies
+A registry would keep exceptions alive, and with them everything their frames hold. The state is
 in the exception's own ``__dict__``, which every exception has, even one of a class with
 ``__slots__``.
 """
@@ -32,7 +32,7 @@ class Pending(Protocol):
 
 
 class ExceptionState:
-    """What is known of one failure.
+    """State of one failure.
 
     - ``reported``: a record of it was made.
     - ``final``: reported by a hook after which no code handles the exception any more.

@@ -70,7 +70,7 @@ class StructuredEvent(NamedTuple):
 
 
 class _Thread(threading.local):
-    """What this thread is passing to handlers: a record of two libraries is exported once."""
+    """Record that this thread is passing to handlers, so that two libraries export it once."""
 
     record: logging.LogRecord | None = None
     """The record of :mod:`logging` that the handlers are processing."""

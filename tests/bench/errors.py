@@ -1,4 +1,4 @@
-"""What an exception costs: caught, left by a span, in a future, captured, described.
+"""Cost of an exception: caught, left by a span, in a future, captured, described.
 
     python -m tests.bench.errors [--rounds 5]
 

@@ -132,7 +132,7 @@ def test_descriptors_directory_and_arguments_are_inherited(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("ignored", [(), (signal.SIGINT, signal.SIGQUIT)], ids=["terminal", "background of a shell"])
 def test_signal_mask_and_dispositions_are_those_of_a_bare_start(tmp_path: Path, ignored: tuple[int, ...]) -> None:
-    """The program starts as a shell would start it: what the wrapper does to its own signals is not inherited."""
+    """The program starts as from a shell: it does not inherit the wrapper's own signal handling."""
     # The state in which the tests run is not: a shell ignores signals for what it starts in the background.
     started_with = python(
         "import os, signal, sys\n"

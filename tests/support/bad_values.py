@@ -83,7 +83,7 @@ BAD: list[tuple[str, str, str]] = [
     ("OTEL_PROPAGATORS", "w3c", "tracecontext,baggage"),
     ("OTEL_PROPAGATORS", "tracecontext,xrays", "tracecontext"),
     ("OTEL_SERVICE_NAME", "shop\x1b[31m", "shop [31m"),
-    ("OTEL_SERVICE_NAME", "\udcff\udcfe", "unknown_service"),
+    ("OTEL_SERVICE_NAME", "\udcff\udcfe", "the name of the program"),
     ("OTEL_RESOURCE_ATTRIBUTES", "team=web,region", "team=web"),
     ("OTEL_RESOURCE_ATTRIBUTES", "=web", "none"),
     ("OTEL_RESOURCE_ATTRIBUTES", "team=\udcff", "team=?"),

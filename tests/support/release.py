@@ -1,11 +1,11 @@
-"""What differs between the releases of OpenTelemetry that the tests run on."""
+"""Differences between the releases of OpenTelemetry that the tests run on."""
 
 from __future__ import annotations
 
 from otel_distro._otel.patch import sdk_release
 
 ANY_VALUES = sdk_release() >= (1, 45)
-"""Whether the SDK keeps attributes of any type, as lists of mixed types; before 1.45 it drops some."""
+"""Whether the SDK keeps attributes of any type, such as lists of mixed types (from 1.45)."""
 
 
 def mixed(*members: object) -> tuple[object, ...] | None:

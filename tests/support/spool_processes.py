@@ -36,7 +36,7 @@ def numbers(data: bytes) -> list[int]:
 
 
 def spool(home: Path, key: str = KEY, **settings: object) -> Spool:
-    """Open a spool below ``home``; ``max_bytes=1000`` stands for ``OTEL_DISTRO_SPOOL_MAX_BYTES=1000``."""
+    """Open a spool below ``home``; ``max_bytes=1`` sets ``OTEL_DISTRO_SPOOL_MAX_BYTES=1``."""
     environ = {"XDG_STATE_HOME": str(home)}
     for name, value in settings.items():
         environ[f"OTEL_DISTRO_SPOOL_{name.upper()}"] = str(value)

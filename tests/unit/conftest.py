@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the application's hooks, installed before the instrumentor, were called with."""
+    """Return the calls of the application's hooks, which are installed before the instrumentor."""
     calls: list[Any] = []
     monkeypatch.setattr(sys, "excepthook", lambda *args: calls.append(args))
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: calls.append(unraisable.exc_value))

@@ -1,4 +1,4 @@
-"""The Collector's redaction knows the words and shapes of the one table, and hides nothing that is no secret."""
+"""The Collector's redaction has the words and patterns of the table, and hides only secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEEDS_MORE_THAN_PATTERNS = re.compile(
     r"|mysql -uroot|/mysql|sshpass|curl -s|docker login|passin|--db-password|MYSQL_PWD|\"pw\""  # commands, keys within values
     r"|^https://hunter|code=|p%61ss|changed password|invalid api key|otp: |'set-cookie': \("
 )
-"""What only our own SDK's redaction sees: the patterns stay few, cheap and without doubt."""
+"""Secrets that only the distribution finds: the Collector's patterns stay few, cheap and safe."""
 
 
 def needs_more_than_patterns(planted: Planted) -> bool:
@@ -40,7 +40,7 @@ def needs_more_than_patterns(planted: Planted) -> bool:
 
 
 def patterns(name: str) -> list[re.Pattern[str]]:
-    """Return a list of the configuration as the Collector reads it: there a dollar sign is written twice."""
+    """Return patterns of the configuration, which writes a dollar sign twice."""
     return [re.compile(pattern.replace("$$", "$")) for pattern in LISTS[name]]
 
 
@@ -81,7 +81,7 @@ def test_committed_file_is_what_the_tables_give() -> None:
 
 
 def test_check_of_a_changed_file_fails_and_writing_repairs_it(tmp_path: Path) -> None:
-    """A file that is missing or was edited by hand fails the check by its name; without `--check` it is written."""
+    """The check names a missing or edited file and fails; without `--check` the file is written."""
     file = tmp_path / "redaction.yaml"
     assert main(["--check"], file) == 1
     assert not file.exists()
@@ -109,13 +109,13 @@ def test_names_within_texts_are_secret_keys_of_the_table(name: str) -> None:
     "word", sorted(table.PASSWORD_WORDS | table.HEADER_WORDS | table.SECRET_WORDS | table.LAST_WORDS)
 )
 def test_every_secret_word_of_the_table_blocks_a_key(word: str) -> None:
-    """A key that ends with the word is masked, in lower and in upper case; with letters around it is another word."""
+    """A key that ends with the word is masked, in any case; a longer word around it is not."""
     assert masked(f"shop.{word}", "x1") == masked(f"SHOP_{word.upper()}", "x1") == "****"
     assert masked(f"{word}izer", "x1") == "x1"
 
 
 def test_what_is_not_looked_at_holds_no_secret() -> None:
-    """The table's identities, and attributes whose names our own redaction does not suspect either."""
+    """Ignored keys are identities of the table, or names that the distribution ignores too."""
     assert set(LISTS["ignored_keys"]) >= table.IDENTITIES
     assert not [key for key in LISTS["ignored_keys"] if Keys().classify(key)]
     assert not {planted.key for planted in PLANTED} & set(LISTS["ignored_keys"])
@@ -136,32 +136,32 @@ def test_every_maker_of_tokens_is_known(begin: str) -> None:
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_planted_secrets_are_hidden(planted: Planted) -> None:
-    """Each planted secret is gone, but for those that need more than a pattern: exactly those stay."""
+    """Each planted secret is hidden, except exactly those that need more than a pattern."""
     hidden = planted.secret not in masked(planted.key or "body", planted.value)
     assert hidden is not needs_more_than_patterns(planted)
 
 
 @pytest.mark.parametrize("near", NEAR_MISSES, ids=lambda near: near.name)
 def test_near_misses_stay(near: NearMiss) -> None:
-    """What only looks like a secret passes unchanged."""
+    """A text that only looks like a secret passes unchanged."""
     if near.value != "********":
         assert masked(near.key or "body", near.value) == as_text(near.value)
 
 
 def test_what_our_own_redaction_left_is_not_touched() -> None:
-    """A mask is not masked again: the two redactions can be told apart."""
+    """A mask is not masked again, so a reader sees which of the two redactions hid a value."""
     for value in (table.MASK, [table.MASK, table.MASK], "********"):
         assert masked("db.password", value) == as_text(value)
 
 
 def test_shapes_begin_with_a_literal() -> None:
-    """Only then does Go's matcher pass over other texts quickly: a stack trace costs microseconds, not milliseconds."""
+    """With a literal first, Go's matcher needs microseconds for a stack trace, not milliseconds."""
     for shape in LISTS["blocked_values"]:
         assert re.match(r"[\w:/.-]{2}", shape.replace("\\", "")), shape
 
 
 def test_redaction_stands_right_behind_the_memory_limiter() -> None:
-    """In every pipeline that takes telemetry from outside; nothing is derived, routed or stored before."""
+    """In every pipeline of received telemetry: nothing is derived, routed or stored before it."""
     for name, pipeline in CONFIG["service"]["pipelines"].items():
         if "otlp" in pipeline["receivers"]:
             steps = [step for step in pipeline["processors"] if step != "transform/to_attributes"]

@@ -1,4 +1,4 @@
-"""What OTLP needs of the protobuf wire format: numbers, texts, and the size limits of one item.
+"""The part of the protobuf wire format that OTLP needs: numbers, texts, size limits of one item.
 
 Format: https://protobuf.dev/programming-guides/encoding/. Nothing here trusts its input. A value of
 the wrong type, out of range or of unbounded length becomes the nearest value that can be encoded.
@@ -76,7 +76,7 @@ _KNOWN = {
 
 
 class SizeLimit:
-    """What is left of the size limits of one item; :meth:`reset` it before the next.
+    """Remaining size limits of one item; :meth:`reset` them before the next.
 
     They keep the time to encode an item below a few milliseconds.
     """

@@ -41,7 +41,7 @@ _CHECKPOINT_BURST_S = 0.04
 """Seconds of work on checkpoints that may be done without a pause: a short program loses little."""
 
 _CHECKPOINT_MIN_COST_S = 0.0008
-"""What a checkpoint is charged at least, so that there are at most 25 a second."""
+"""Least cost that is assumed for a checkpoint, so that there are at most 25 a second."""
 
 _NEVER = float("inf")
 

@@ -130,7 +130,7 @@ class SpoolExporter:
         self._metrics = metrics
         self._batch: Batch | None = None
         self._pieces: deque[tuple[bytes, int]] = deque()
-        """What is left to send of the batch: bodies and their numbers of items."""
+        """Parts of the batch that are still to be sent: bodies and their numbers of items."""
         self._rejected_items: list[tuple[bytes, int, str]] = []
         self._accepted_any = False
         """Whether the collector has accepted a piece of the batch."""

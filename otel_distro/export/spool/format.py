@@ -3,10 +3,10 @@
 README.md in this folder draws the layout. Only this module knows offsets and structs. It keeps no
 state: every function reads a descriptor or packs bytes.
 
-The marker is drawn at random for each file and stands in the file's header, in its name and in
-front of each record. So a scan finds the next record behind a damaged stretch, and bytes that an
-attacker gets into a body (a log line) cannot pass for a record. Checksums are zlib's CRC-32: they
-detect accidents, they are no signature.
+The marker is drawn at random for each file. It is part of the file's header, of its name and of
+each record, as the first bytes. So a scan finds the next record after damaged bytes, and bytes that
+an attacker gets into a body (a log line) cannot pass for a record. Checksums are zlib's CRC-32:
+they detect accidents, they are no signature.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADER = struct.Struct("<8s8sQQ16sQ196s")
 _RECORD = struct.Struct("<8s4s12sIQII")
 _CRC = struct.Struct("<I")
 STATE_OFFSET = 8
-"""Where the state stands in a record."""
+"""Offset of the state in a record."""
 
 WAITING, DONE = b"wait", b"DONE"
 

@@ -23,7 +23,7 @@ _MAX_FACTS_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Backlog:
-    """What is in the folder of one destination, of one service and one signal, in one state.
+    """Records in the folder of one destination, of one service and one signal, in one state.
 
     Attributes:
         key: The name of the destination's folder.

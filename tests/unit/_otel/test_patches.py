@@ -47,7 +47,7 @@ LAZY = {
     patches.ASGI_HEADERS.name: "import opentelemetry.instrumentation.asgi\n",
     patches.ASGI_MESSAGES.name: "import opentelemetry.instrumentation.asgi\n",
 }
-"""What a program does besides, so that a patch that is probed at first use is used."""
+"""Further code of the program under test: it uses a patch that is probed at its first use."""
 
 MOVED = {
     patches.LOGS.name: ["opentelemetry._logs", "opentelemetry.sdk._logs"],

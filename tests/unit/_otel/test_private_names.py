@@ -35,7 +35,7 @@ TEST_ONLY = {
     *("_instrumenting_module_name", "_instrumenting_library_version", "_schema_url", "_attributes", "_version"),
     *("_real_meter_provider", "_meters", "_real_meter"),
 }
-"""What ``global_providers.py`` reads besides: where it is gone, the fixture of a test fails."""
+"""Names that only ``global_providers.py`` reads: without them the fixture of a test fails."""
 
 
 def private_imports(source: str) -> list[str]:

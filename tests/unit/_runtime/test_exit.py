@@ -125,7 +125,7 @@ os._exit(3)
 
 
 def test_exec_interrupted_by_a_signal_handler_is_abandoned(tmp_path: Path) -> None:
-    """What a handler raises before exec passes to the program, whose process then goes on."""
+    """A handler's exception before exec is raised in the program, whose process keeps running."""
     script = """
 def interrupted(path, argv):
     raise KeyboardInterrupt

@@ -57,7 +57,7 @@ forked()
 
 
 def test_fork_with_callbacks_of_a_library_runs_them_between_the_stages(tmp_path: Path) -> None:
-    """What a library registers before telemetry does runs before it in a child: so does the SDK."""
+    """Fork callbacks that a library or the SDK registered earlier run earlier in a child."""
     script = """
 entry("start", fork.Order.AUDIT_HOOK)
 os.register_at_fork(before=writing("before library"), after_in_child=writing("after_in_child library"))
@@ -113,7 +113,7 @@ forked()
 
 
 def test_fork_interrupted_by_a_signal_handler_runs_the_other_entries(tmp_path: Path) -> None:
-    """What a signal handler raises in a callback is shown by Python, after all callbacks ran."""
+    """Python shows an exception that a signal handler raises in a callback, after all callbacks."""
     script = """
 def interrupted():
     raise KeyboardInterrupt

@@ -226,7 +226,7 @@ def price() -> Iterator[Callable[..., str]]:
 
 
 def test_trampoline_runs_first_once_and_restores_the_function(price: Callable[..., str]) -> None:
-    """Arguments and result of the first call are unchanged; then the very function stands there."""
+    """The first call has its arguments and result; then the original function is restored."""
     calls: list[str] = []
     import_hooks.Trampoline(Shop, "price", lambda: calls.append("first"))
     assert Shop.price.__doc__ == "Say what it costs."
@@ -247,7 +247,7 @@ def test_trampoline_on_a_module_function_works_as_on_a_method() -> None:
 
 
 def test_trampoline_whose_first_patches_calls_the_patched_function(price: Callable[..., str]) -> None:
-    """What is patched in at the first call serves that call already."""
+    """A patch that is installed at the first call handles that call already."""
 
     def patch() -> None:
         def wrapped(self: Shop, *args: Any, **kwargs: Any) -> str:
@@ -260,7 +260,7 @@ def test_trampoline_whose_first_patches_calls_the_patched_function(price: Callab
 
 
 def test_trampoline_with_a_failing_function_raises_its_error(price: Callable[..., str]) -> None:
-    """What the function raises at its first call is raised, and the function is restored."""
+    """The function's exception at its first call is raised, and the function is restored."""
     import_hooks.Trampoline(Shop, "price", lambda: None)
     with pytest.raises(TypeError, match="unexpected keyword"):
         Shop().price("tea", colour="green")  # type: ignore[call-arg]

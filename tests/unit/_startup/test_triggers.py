@@ -39,7 +39,7 @@ def test_trigger_rows_are_unique() -> None:
 
 @pytest.mark.parametrize("row", triggers.FIRST_CALL, ids=lambda row: ".".join(row[:3]))
 def test_trigger_function_exists_as_a_plain_function(row: tuple[str, str, str, str, str]) -> None:
-    """What gets a trampoline exists in the versions that the tests run with."""
+    """Every function that gets a trampoline exists in the versions that the tests run with."""
     module, owner, attribute = row[:3]
     place = importlib.import_module(module)
     holder = getattr(place, owner) if owner else place

@@ -151,7 +151,7 @@ def test_drain_sends_each_item_once(shop: Shop, request: pytest.FixtureRequest) 
 
 
 def test_drain_with_the_spool_switched_off_still_empties_the_disk(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What was written before the spool was switched off is sent all the same."""
+    """Records that were written before the spool was switched off are sent all the same."""
     shop.leave()
     receiver: Receiver = request.getfixturevalue("receiver")
     assert shop.command("drain", OTEL_DISTRO_SPOOL="off", OTEL_DISTRO_SPOOL_MAX_BYTES="0").returncode == 0
@@ -175,7 +175,7 @@ def test_drain_keeps_refused_items_and_spool_lists_them(shop: Shop, request: pyt
 
 
 def test_drain_leaves_other_destinations_alone(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What waits for another endpoint is not sent to this one, and a line mentions it."""
+    """Records for another endpoint are not sent to this one, and a line mentions them."""
     elsewhere = f"http://127.0.0.1:{free_port()}"
     shop.leave(OTEL_EXPORTER_OTLP_ENDPOINT=elsewhere)
     receiver: Receiver = request.getfixturevalue("receiver")
@@ -187,7 +187,7 @@ def test_drain_leaves_other_destinations_alone(shop: Shop, request: pytest.Fixtu
 
 
 def test_drain_leaves_the_segments_of_a_running_process(shop: Shop, request: pytest.FixtureRequest) -> None:
-    """What a running process sends is listed as held and is not drained."""
+    """Segments that a running process sends are listed as held and are not drained."""
     (shop.folder / "held.py").write_text(HELD, encoding="utf-8")
     running = subprocess.Popen(
         [*processes.RUN, sys.executable, "held.py"],

@@ -11,7 +11,7 @@ from otel_distro.environment.service_name import MAX_LENGTH, default_service_nam
 
 
 def name_of(*argv: str, main: str | None = None, parent: str | None = None, **environ: str) -> str:
-    """Return the name of a program; ``main``: name of the module that runs, as ``python -m`` sets it."""
+    """Return the name of a program; ``main`` is the module that ``python -m`` runs."""
     modules: dict[str, Any] = {"__main__": SimpleNamespace(__spec__=main and SimpleNamespace(name=main))}
     if parent:
         modules["__mp_main__"] = SimpleNamespace(__spec__=SimpleNamespace(name=parent))
@@ -48,7 +48,7 @@ def test_program_without_a_script_stays_unnamed(path: str) -> None:
     [("shop", "shop"), ("shop.__main__", "shop"), ("shop.jobs.nightly", "shop.jobs.nightly"), ("__main__", "shop")],
 )
 def test_module_run_by_dash_m_is_named_after_the_module(main: str, expected: str) -> None:
-    """``python -m shop`` is ``shop``; a folder or archive runs as ``__main__`` and has its own name."""
+    """``python -m shop`` is ``shop``; a folder or archive is named after its own file name."""
     assert name_of("/srv/shop", main=main) == expected
 
 
@@ -119,7 +119,7 @@ def test_server_run_by_dash_m_is_named_after_its_application(main: str) -> None:
     ],
 )
 def test_django_command_is_named_after_project_and_command(settings: str, words: list[str], expected: str) -> None:
-    """The project is that of the settings, else the folder of ``manage.py``; a server has the project's name alone."""
+    """The project comes from the settings or the folder of ``manage.py``; servers add nothing."""
     assert name_of("/srv/site/manage.py", *words, DJANGO_SETTINGS_MODULE=settings) == expected
 
 

@@ -1,4 +1,4 @@
-"""What fork, signals, ``os._exit`` and the end of a process do to telemetry, in real processes."""
+"""Telemetry in a fork, at a signal, at ``os._exit`` and at the end, in real processes."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_end_of_any_kind_delivers_and_keeps_the_status(
 
 
 def test_killed_process_leaves_its_spool_to_the_next(tmp_path: Path, server: Server) -> None:
-    """What had ended when it was killed is on disk, and the next process delivers it."""
+    """Spans that had ended before the kill are on disk, and the next process delivers them."""
     script = """
 import glob, pathlib
 logging.error("written")

@@ -48,7 +48,7 @@ def test_burst_beyond_capacity_loses_nothing(
 
 
 def test_spans_of_one_thread_arrive_in_order(server: Server, start: Callable[..., Pipeline]) -> None:
-    """What one thread ends arrives in the order it ended, over many batches."""
+    """Spans of one thread arrive in the order in which they ended, over many batches."""
     pipeline = start(OTEL_BSP_MAX_EXPORT_BATCH_SIZE="7")
     names = [str(number) for number in range(1000)]
     put(pipeline, *names)

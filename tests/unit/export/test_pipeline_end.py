@@ -62,7 +62,7 @@ def test_finish_during_slow_request_sends_the_rest_beside_it(
 
 
 def test_next_start_delivers_what_is_left(server: Server, start: Callable[..., Pipeline]) -> None:
-    """What one process could not deliver is delivered by the next one."""
+    """Records that one process could not deliver are delivered by the next one."""
     server.answers[:] = [http("503 Busy", b"", ""), http()]
     first = start()
     put(first, "a", "b")

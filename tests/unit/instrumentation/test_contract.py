@@ -1,4 +1,4 @@
-"""What every instrumentor promises. A new one is tested once its entry point is registered."""
+"""Promises of every instrumentor. A new one is tested once its entry point is registered."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def recorded(telemetry: Telemetry) -> set[str]:
 
 
 def test_each_instrumentor_states_its_contract() -> None:
-    """Every entry point of the distribution has a contract in its test module, and lies where its name says."""
+    """Every entry point has a contract in its test module, and is in the module of its name."""
     for name, point in ENTRY_POINTS.items():
         assert contract_of(name).names
         words = "".join(word.capitalize() for word in name.split("_"))
@@ -183,7 +183,7 @@ def test_recorded_names_and_attributes_are_declared(
 
 
 def test_suppressed(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
-    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Contract` for what is no call."""
+    """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Contract`."""
     instrumentor.instrument()
     with suppress_instrumentation():
         contract_of(name).work[0]()

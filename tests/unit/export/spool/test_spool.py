@@ -109,7 +109,7 @@ def test_secondary_lease_gets_what_the_first_has_not_leased(tmp_path: Path) -> N
 
 
 def test_next_process_delivers_what_was_not_acknowledged(tmp_path: Path) -> None:
-    """What a process leaves unacknowledged the next one delivers, and no more."""
+    """The next process delivers the unacknowledged records, and no others."""
     first = spool(tmp_path)
     for number in range(50):
         first.append("traces", body(number), 1)
@@ -214,7 +214,7 @@ def test_segment_deleted_by_another_program_is_still_sent(tmp_path: Path) -> Non
 
 
 def test_inspection_groups_what_waits_and_changes_nothing(tmp_path: Path) -> None:
-    """What waits is listed by destination, service, signal and state, and does not change."""
+    """Waiting records are listed by destination, service, signal and state, and do not change."""
     environ = {"XDG_STATE_HOME": str(tmp_path)}
     assert inspect(environ) == []
     left = spool(tmp_path)
