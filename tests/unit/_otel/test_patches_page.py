@@ -53,8 +53,8 @@ def patched_in_python() -> Iterator[str]:
             for target in targets:
                 if isinstance(target, ast.Attribute) and _root(target) in modules:
                     yield ast.unparse(target)
-    for name, (owner, *_) in process_exit._FUNCTIONS.items():
-        yield f"{owner.__name__}.{name}"
+    for function, (library, *_) in process_exit._FUNCTIONS.items():
+        yield f"{library.__name__}.{function}"
     for module, owner, attribute, *_ in triggers.FIRST_CALL:
         if module.partition(".")[0] in sys.stdlib_module_names and module not in ("sqlite3", "sqlite3.dbapi2"):
             yield ".".join(filter(None, (module, owner, attribute)))

@@ -182,7 +182,9 @@ def test_recorded_names_and_attributes_are_declared(
         assert {key for point in metric.data.data_points for key in point.attributes or {}} <= declared
 
 
-def test_instrumentor_while_suppressed_records_no_call(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
+def test_instrumentor_while_suppressed_records_no_call(
+    instrumentor: Instrumentor, telemetry: Telemetry, name: str
+) -> None:
     """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Contract`."""
     instrumentor.instrument()
     with suppress_instrumentation():
