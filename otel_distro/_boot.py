@@ -38,7 +38,7 @@ class _State:
     def __init__(self) -> None:
         self.started = False  # The hooks are installed, or telemetry is switched off.
         self.activating = 0  # Identity of the thread that builds the SDK; 0 for none.
-        self.active = False  # The activation is over; telemetry is on unless it has stepped aside.
+        self.active = False  # The activation is over; telemetry is on unless it left the process alone.
         self.stepped_aside = False  # The activation failed or declined: there is no telemetry.
         self.delay = -1.0  # Seconds until the timer activates telemetry; negative before the start.
         self.finishing = False  # The last delivery is in progress.

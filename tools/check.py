@@ -1,6 +1,6 @@
 """``python -m tools.check``: finds missing registrations and stale pages, one line each.
 
-Every line names the file, the problem, and the edit or the command that mends it.
+Every line names the file, the problem, and the edit or the command that fixes it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _instrumentors(root: Path) -> Iterator[str]:
 
 
 def _declares(module: str, name: str) -> bool:
-    """Return whether the name stands in the module's own file: others import it."""
+    """Return whether the module's own file declares the name, and does not only import it."""
     return f'"{name}"' in (ROOT / "otel_distro" / "schema" / f"{module}.py").read_text(encoding="utf-8")
 
 

@@ -34,7 +34,7 @@ def _processes() -> list[Json]:
         ),
         timeseries(
             "Telemetry lost by reason",
-            "Items per second that were dropped in the process or its spool, or refused for good and set aside.",
+            "Items per second that were dropped in the process or its spool, or refused for good and kept as dead letters.",
             prometheus(f"{lost} or {NO_LOSS}", legend(schema.ERROR_TYPE)),
             unit="ops",
             width=6,

@@ -188,7 +188,7 @@ LOG_ORDER = Patch(
     "A processor that the application adds later runs before the queue, so that its changes are exported.",
     (Fields("log_processors", ("_log_record_processors", "_lock")),),
     "What a log processor that is added later changes in a record is not exported.",
-    "`LoggerProvider(multi_log_record_processor=...)` takes our class; what it holds is private.",
+    "`LoggerProvider(multi_log_record_processor=...)` takes the distribution's class; what it holds is private.",
     part_of=LOGS,
 )
 METRIC_PARTS = Patch(

@@ -23,9 +23,10 @@ def say(line: str, cause: "str | None" = None, *, code: str = "") -> None:
     ``OTEL_DISTRO_DIAGNOSTICS=off`` silences it.
 
     Args:
-        line: What happened, what it costs, what to do. cause: Key of the rate limit; default: the
-        line itself. code: Stable code such as ``OD301``, appended in brackets;
-        docs/troubleshooting.md explains it.
+        line: What happened, what it costs, what to do.
+        cause: Key of the rate limit; default: the line itself.
+        code: Stable code such as ``OD301``, appended in brackets; docs/troubleshooting.md explains
+            it.
     """
     if os.environ.get("OTEL_DISTRO_DIAGNOSTICS", "").strip().lower() == "off":
         return

@@ -74,14 +74,16 @@ def register(
     A callback that raises is reported and does not keep the others from running.
 
     Args:
-        name: Unique name; appears in the report of a failure. order: One of :class:`Order`; lower
-        runs first. before_end: Runs before the last delivery of telemetry, however the process
-        ends; may run again. before_exit: Runs before ``os._exit`` and ``os.abort``. Whatever the
-        handler of a signal raises
-            meanwhile (Celery's do) is dropped and the callback tried once more: the process ends.
+        name: Unique name; appears in the report of a failure.
+        order: One of :class:`Order`; lower runs first.
+        before_end: Runs before the last delivery of telemetry, however the process ends; may run
+            again.
+        before_exit: Runs before ``os._exit`` and ``os.abort``. An exception that a signal handler
+            raises meanwhile (Celery's do) is dropped and the callback called once more: the
+            process ends.
         before_exec: Runs before ``os.execv`` and ``os.execve``, with path and arguments of the
-            program. The call may fail, and then the process goes on; what a signal's handler raises
-            passes.
+            program. The call may fail, and then the process keeps running; an exception of a
+            signal handler is raised.
         before_signal: Runs before ``signal.raise_signal`` kills the process (uvicorn ends like
             that).
     """

@@ -19,7 +19,7 @@ class GilYield:
     """Short pauses in long work, in which other threads get the interpreter lock.
 
     A thread that waits for the lock is mostly answering a request. A pause is about as long as such
-    an answer takes, so each of these threads waits for one piece of our work at most. The pauses
+    an answer takes, so each of these threads waits for at most one piece of work. The pauses
     end once one of them took much longer: then another thread computes, and the interpreter shares
     the time itself.
     """

@@ -28,7 +28,7 @@ on_signal: "list[Callable[[], None]]" = []
 
 
 class _ExportOnly:
-    """The logger that hands records to export and to no handler of the application.
+    """The logger that passes records to export and to no handler of the application.
 
     Made on first use.
     """
@@ -107,7 +107,7 @@ def _service(trace: "Any") -> str:
 
 
 def for_export_only(record: "Any") -> None:
-    """Hand a record to the instrumentation of ``Logger.callHandlers`` only, not to handlers."""
+    """Pass a record to the instrumentation of ``Logger.callHandlers`` only, not to handlers."""
     logger = _export_only.logger
     if logger is None:
         import logging

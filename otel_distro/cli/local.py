@@ -157,7 +157,7 @@ class _Backend(threading.Thread):
 
 
 def _say_conflict() -> None:
-    """Print the command that mends an unsupported version of OpenTelemetry, if there is one."""
+    """Print the command that fixes an unsupported version of OpenTelemetry, if there is one."""
     if conflict := compatibility.version_conflict():
         problem, _, command = conflict.partition(" Fix: ")
         say(f"local: telemetry is off in this environment: {problem} Run this:", command, code="OD808")

@@ -92,5 +92,5 @@ def _state(backlog: Backlog) -> str:
     if backlog.reason:
         state += f": {clean(backlog.reason)}"
     if backlog.damaged:
-        state += f"; {backlog.damaged} damaged stretches are unreadable"
+        state += f"; {backlog.damaged} damaged regions are unreadable"
     return state

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MAX_FRAMES: Final = 100
 _SHOWN_REPEATS: Final = 3
-"""Python folds further repeats of a frame into one line."""
+"""Python replaces further repeats of a frame by one line."""
 _MAX_CACHED: Final = 5000
 _DETAILED: Final = (SyntaxError, NameError, AttributeError, ImportError)
 """Classes whose last line has more than class and message: source positions, suggestions."""

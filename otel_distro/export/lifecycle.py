@@ -107,7 +107,7 @@ class Lifecycle:
             self._finish_pipeline(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))
 
     def _before_exec(self, path: object, argv: object) -> None:
-        # It may fail, and then the process goes on: nothing is closed.
+        # The call may fail, and then the process keeps running: nothing is closed.
         if self._has_work:
             self._pipeline.flush(min(ABRUPT_EXIT_TIMEOUT_S, self._budget))
 

@@ -1,4 +1,4 @@
-"""The thread that sends what is spooled, and adopts what processes that are gone have left."""
+"""The thread that sends spooled records, and adopts the segments of processes that have ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otel_distro.export.spool.spool import Spool
 
 ADOPT_INTERVAL_S = 5.0
-"""Seconds between two searches for segments of processes that are gone."""
+"""Seconds between two searches for segments of processes that have ended."""
 
 FIRST_ADOPTION_S = 1.0
 """Seconds until the first search: a process that ends sooner has no time for others' backlog."""

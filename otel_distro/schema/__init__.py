@@ -3,7 +3,7 @@
 This is the only place where a telemetry name is written as a string. Instrumentors, documentation,
 dashboards, alert rules and tests read it from here. Names follow the OpenTelemetry semantic
 conventions 1.44 (https://opentelemetry.io/docs/specs/semconv/); a name of this distribution is
-under one of :data:`OWN_ROOTS`.
+under one of :data:`otel_distro.schema.kinds.OWN_ROOTS`.
 """
 
 from __future__ import annotations

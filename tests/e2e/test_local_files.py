@@ -36,7 +36,7 @@ def by_writer(bodies: list[str]) -> Counter[str]:
     return Counter(body.split()[0] for body in bodies if body.split()[0] in EXPECTED)
 
 
-def test_local_files_hold_every_record_that_the_backend_has(launcher: Launcher, receiver: Receiver) -> None:
+def test_local_log_files_contain_every_exported_record(launcher: Launcher, receiver: Receiver) -> None:
     """Records of threads and children are in the file once, redacted, with their trace.
 
     Each audit event in the backend names its line in the audit file.

@@ -133,7 +133,7 @@ def test_other_train_names_the_command_that_fixes_it(
     assert "\n" not in line
 
 
-def test_range_is_that_of_the_package() -> None:
+def test_compatibility_range_equals_the_package_metadata() -> None:
     """Metadata, messages and ``otel-distro bootstrap`` have the same range."""
     ranges = {}
     for line in requires("otel-distro") or ():

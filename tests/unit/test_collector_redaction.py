@@ -68,7 +68,7 @@ def as_text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=repr)
 
 
-def test_committed_file_is_what_the_tables_give() -> None:
+def test_committed_file_equals_the_generated_one() -> None:
     """`python -m collector --check`, as the CI runs it, finds nothing to do."""
     done = subprocess.run(
         [sys.executable, "-m", "collector", "--check"],
@@ -92,7 +92,7 @@ def test_check_of_a_changed_file_fails_and_writing_repairs_it(tmp_path: Path) ->
     assert file.read_text(encoding="utf-8") != (COLLECTOR / "redaction.yaml").read_text(encoding="utf-8")
 
 
-def test_file_holds_the_processor_and_nothing_else() -> None:
+def test_generated_file_contains_only_the_processor() -> None:
     """The lists have one place: merged with the other file they replace nothing of it."""
     assert list(REDACTION) == ["processors"]
     assert list(REDACTION["processors"]) == ["redaction"]
@@ -100,7 +100,7 @@ def test_file_holds_the_processor_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_within_texts_are_secret_keys_of_the_table(name: str) -> None:
+def test_pattern_with_a_name_in_a_text_has_a_secret_key_of_the_table(name: str) -> None:
     """The Collector hides the value of no name in a text that the SDK would show."""
     assert Keys().classify(name)
 
@@ -108,13 +108,13 @@ def test_names_within_texts_are_secret_keys_of_the_table(name: str) -> None:
 @pytest.mark.parametrize(
     "word", sorted(table.PASSWORD_WORDS | table.HEADER_WORDS | table.SECRET_WORDS | table.LAST_WORDS)
 )
-def test_every_secret_word_of_the_table_blocks_a_key(word: str) -> None:
+def test_key_ending_in_a_secret_word_is_masked(word: str) -> None:
     """A key that ends with the word is masked, in any case; a longer word around it is not."""
     assert masked(f"shop.{word}", "x1") == masked(f"SHOP_{word.upper()}", "x1") == "****"
     assert masked(f"{word}izer", "x1") == "x1"
 
 
-def test_what_is_not_looked_at_holds_no_secret() -> None:
+def test_ignored_keys_contain_no_secret() -> None:
     """Ignored keys are identities of the table, or names that the distribution ignores too."""
     assert set(LISTS["ignored_keys"]) >= table.IDENTITIES
     assert not [key for key in LISTS["ignored_keys"] if Keys().classify(key)]
@@ -122,14 +122,14 @@ def test_what_is_not_looked_at_holds_no_secret() -> None:
 
 
 @pytest.mark.parametrize("word", sorted(table.NEGATING_WORDS))
-def test_what_tells_of_a_secret_is_not_masked(word: str) -> None:
+def test_key_with_a_negating_word_is_not_masked(word: str) -> None:
     """`has_token` holds no token."""
     assert masked(f"{word}_token", "yes") == "yes"
 
 
 @pytest.mark.parametrize("begin", sorted(table.TOKENS))
-def test_every_maker_of_tokens_is_known(begin: str) -> None:
-    """A list of shapes without one of the table's makers would be an old list."""
+def test_patterns_contain_each_token_prefix_of_the_table(begin: str) -> None:
+    """The Collector's patterns know the token prefixes of all issuers in the table."""
     known = " ".join(LISTS["blocked_values"]).replace("\\", "")
     assert begin in known
 
@@ -142,25 +142,25 @@ def test_planted_secrets_are_hidden(planted: Planted) -> None:
 
 
 @pytest.mark.parametrize("near", NEAR_MISSES, ids=lambda near: near.name)
-def test_near_misses_stay(near: NearMiss) -> None:
+def test_near_miss_is_not_masked(near: NearMiss) -> None:
     """A text that only looks like a secret passes unchanged."""
     if near.value != "********":
         assert masked(near.key or "body", near.value) == as_text(near.value)
 
 
-def test_what_our_own_redaction_left_is_not_touched() -> None:
+def test_mask_of_the_distribution_is_unchanged() -> None:
     """A mask is not masked again, so a reader sees which of the two redactions hid a value."""
     for value in (table.MASK, [table.MASK, table.MASK], "********"):
         assert masked("db.password", value) == as_text(value)
 
 
-def test_shapes_begin_with_a_literal() -> None:
+def test_blocked_value_pattern_begins_with_a_literal() -> None:
     """With a literal first, Go's matcher needs microseconds for a stack trace, not milliseconds."""
     for shape in LISTS["blocked_values"]:
         assert re.match(r"[\w:/.-]{2}", shape.replace("\\", "")), shape
 
 
-def test_redaction_stands_right_behind_the_memory_limiter() -> None:
+def test_redaction_in_each_pipeline_follows_the_memory_limiter() -> None:
     """In every pipeline of received telemetry: nothing is derived, routed or stored before it."""
     for name, pipeline in CONFIG["service"]["pipelines"].items():
         if "otlp" in pipeline["receivers"]:

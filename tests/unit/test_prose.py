@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path
-    for folder in ("otel_distro", "collector", "grafana", "demo", "tests")
+    for folder in ("otel_distro", "collector", "grafana", "demo", "tests", "tools")
     for path in (ROOT / folder).rglob("*.py")
     if "node_modules" not in path.parts and path != Path(__file__)
 )
@@ -37,6 +37,9 @@ BANNED = re.compile(
     | goes?\ home | let\ go | lets\ go | put\ away | at\ hand | hand(s|ed|ing)?\ on | lies(?!\ between)
     | stands?\ (in(?!\ for)|on|at|before|after|behind|beside|there) | costs?\ a\ line | life\ goes\ on | goes\ its\ way
     | is\ said | are\ said | be\ said | is\ (?-i:none) | comes\ to\ light
+    | put\ back | puts\ back | put\ right | puts\ right | taken\ out | set\ aside | keeps?\ quiet | the\ others\ hold
+    | bites? | folded | folding | folds | stretch(es)? | comes?\ round | puzzling | no\ good | costs\ nobody | by\ halves
+    | behind\ our\ back | go(es)?\ on
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -1,7 +1,7 @@
 """Native crashes (segmentation fault, abort) of earlier processes of the service.
 
 Where the application has not enabled :mod:`faulthandler` itself, it is enabled here with a dump
-file of this process beside the spool. A process holds the lock of its dump file while it lives. An
+file of this process beside the spool. A process holds the lock of its dump file while it runs. An
 unlocked file with a dump in it is a crash; the first process of the same service that finds it
 reports it and deletes the file.
 """
@@ -161,7 +161,7 @@ def _report_dumps(folder: int, service: str) -> None:
             dump = os.read(descriptor, _MAX_DUMP_BYTES).decode("utf-8", "replace")
             os.unlink(name, dir_fd=folder)
         except OSError:
-            # Its process lives, or another process is reporting it.
+            # Its process still runs, or another process is reporting it.
             continue
         finally:
             os.close(descriptor)

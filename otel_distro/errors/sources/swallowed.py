@@ -32,7 +32,7 @@ _limiter = Limiter()
 
 
 class _State:
-    """``tool``: our tool id of ``sys.monitoring``, None while nothing is monitored."""
+    """``tool``: the tool id used with ``sys.monitoring``, None while nothing is monitored."""
 
     __slots__ = ("tool",)
 

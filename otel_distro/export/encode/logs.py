@@ -1,4 +1,4 @@
-"""A log record as OTLP ``LogRecord``, from the SDK's record or from our own short-cut entry.
+"""A log record as OTLP ``LogRecord``, from the SDK's record or from an entry of the fast path.
 
 Message: opentelemetry/proto/logs/v1/logs.proto in
 https://github.com/open-telemetry/opentelemetry-proto

@@ -242,7 +242,7 @@ class SpoolExporter:
             )
 
     def _bisect(self, body: bytes, count: int, outcome: Outcome) -> None:
-        """Halve a rejected request until the item at fault stands alone, and set that aside."""
+        """Halve a rejected request down to the rejected item, which becomes a dead letter."""
         if outcome.status == _TOO_LARGE:
             self._max_bytes = max(_MIN_REQUEST_BYTES, min(self._max_bytes, len(body) // 2))
         halves = split(body) if self._accepted_any or len(self._rejected_items) < _MAX_SINGLE_REJECTIONS else None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from otel_distro.export.spool.segment import Record
 
 UNKNOWN_SIGNAL = "unknown"
-"""The signal of losses in damaged stretches that no longer name theirs."""
+"""The signal of losses in damaged regions that no longer name theirs."""
 
 
 class SpoolAccounting:

@@ -1,4 +1,4 @@
-"""Dead letters: bodies that the collector rejects for good, and damaged stretches of segments."""
+"""Dead letters: bodies that the collector rejects for good, and damaged regions of segments."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DeadLetters:
 
 
 def salvage(segment: Segment, dead_letters: DeadLetters) -> tuple[list[ScannedRecord], list[Damage]]:
-    """Scan a segment, and write the beginnings of its damaged stretches to the dead letters.
+    """Scan a segment, and write the beginnings of its damaged regions to the dead letters.
 
     The damage is hidden from later scans, so that it is counted once.
     """

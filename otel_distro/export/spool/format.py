@@ -122,7 +122,7 @@ class ScannedRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class Damage:
-    """A stretch of a segment without a valid record, and what it held, as far as that is known.
+    """A region of a segment without a valid record, and what it held, as far as that is known.
 
     ``signal`` is empty unless a valid record header in front of a damaged body names it.
     """
@@ -171,7 +171,7 @@ def pread(descriptor: int, length: int, offset: int) -> bytes:
 
 
 def scan(descriptor: int, marker: bytes, *, bodies: bool = True) -> Iterator[ScannedRecord | Damage]:
-    """Yield the records of a segment that are not done, and the damaged stretches, in file order.
+    """Yield the records of a segment that are not done, and the damaged regions, in file order.
 
     Memory and work are bounded whatever the file holds: bodies are read in windows, and the scan
     reads at most 16 times the file's length. A record whose body does not match is skipped by
@@ -208,7 +208,7 @@ def scan(descriptor: int, marker: bytes, *, bodies: bool = True) -> Iterator[Sca
         following, cost = _find_marker(descriptor, marker, offset + 1, end) if work > 0 else (end, 0)
         work -= cost
         if header is None:
-            # Each marker in the stretch counts as one lost record, unless the file is junk.
+            # Each marker in the region counts as one lost record, unless the file is junk.
             start, lost = (unknown.offset, unknown.count) if unknown is not None else (offset, 0)
             unknown = Damage(start, following - start, "", lost + 1)
         elif header.state != DONE:

@@ -38,7 +38,7 @@ class Backlog:
         items: Number of items.
         bytes: Bytes of the bodies.
         oldest: Unix time of the oldest request.
-        damaged: Number of damaged stretches.
+        damaged: Number of damaged regions.
     """
 
     key: str

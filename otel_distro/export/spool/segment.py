@@ -257,7 +257,7 @@ class Segment:
     def heal(self, damage: Damage) -> None:
         """Hide a counted damage from the next scan: cut off the tail, or mark the record as done.
 
-        A damaged stretch in the middle of the file without a valid record header stays as it is.
+        A damaged region in the middle of the file without a valid record header stays as it is.
         Raises ``OSError``.
         """
         if damage.offset + damage.length >= self.size:

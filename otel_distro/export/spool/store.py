@@ -43,7 +43,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SegmentStore:
-    """Writes records into segments and hands out those that wait.
+    """Writes records into segments and returns those that wait for delivery.
 
     Args:
         directory: The folder of the destination.

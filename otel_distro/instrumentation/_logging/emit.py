@@ -149,7 +149,7 @@ def emit(
     extras: dict[str, AnyValue],
     template: object,
 ) -> None:
-    """Emit a record in the current context, or hand it to deduplication.
+    """Emit a record in the current context, or pass it to deduplication.
 
     Args:
         source: The logger.

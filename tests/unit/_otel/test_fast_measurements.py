@@ -168,7 +168,7 @@ def point_of(point: Any) -> Any:
     return repr((rest, exemplars))
 
 
-def test_attributes_that_are_no_mapping_lose_no_number() -> None:
+def test_measurement_with_attributes_of_another_type_is_counted() -> None:
     """Attributes that are not a mapping are logged by the SDK, and the number is recorded."""
     reader = InMemoryMetricReader()
     counter = MeterProvider([reader], shutdown_on_exit=False).get_meter("app").create_counter("counter")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import otel_distro
 from otel_distro._otel.patches import PATCHES
+from otel_distro._runtime import exit as process_exit
 from otel_distro._startup import compatibility, triggers
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def patched_in_python() -> Iterator[str]:
             for target in targets:
                 if isinstance(target, ast.Attribute) and _root(target) in modules:
                     yield ast.unparse(target)
+    for function, (library, *_) in process_exit._FUNCTIONS.items():
+        yield f"{library.__name__}.{function}"
     for module, owner, attribute, *_ in triggers.FIRST_CALL:
         if module.partition(".")[0] in sys.stdlib_module_names and module not in ("sqlite3", "sqlite3.dbapi2"):
             yield ".".join(filter(None, (module, owner, attribute)))
@@ -82,3 +85,9 @@ def test_page_names_the_tested_range() -> None:
     page = PAGE.read_text("utf-8")
     assert f"`{compatibility.CORE_RANGE}`" in page
     assert f"`{compatibility.CONTRIB_RANGE}`" in page
+
+
+def test_page_names_modules_that_exist() -> None:
+    """Each module in the tables is a file of the package."""
+    named = set(re.findall(r"`(\w+(?:/\w+)*\.py)`", PAGE.read_text("utf-8")))
+    assert [name for name in named if not any((base / name).is_file() for base in (PACKAGE, PACKAGE.parent))] == []

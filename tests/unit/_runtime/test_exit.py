@@ -71,8 +71,8 @@ def test_exit_runs_entries_in_order_and_keeps_the_status(tmp_path: Path, end: st
         ("signal.raise_signal(10**6)", "OSError"),
     ],
 )
-def test_exit_that_fails_raises_what_it_raises_bare(tmp_path: Path, call: str, error: str) -> None:
-    """A call that fails raises the same error, and the process goes on."""
+def test_exit_call_that_fails_raises_the_original_error(tmp_path: Path, call: str, error: str) -> None:
+    """A call that fails raises the same error, and the process keeps running."""
     script = f"{ENTRIES}\ntry: {call}\nexcept Exception as error: print(type(error).__name__, flush=True)\nsys.exit(9)"
     status, lines, stderr = outcome(tmp_path, script)
     assert (status, lines[-1], stderr) == (9, error, "")

@@ -56,7 +56,7 @@ def test_gil_yield_after_each_piece_of_work_pauses(monkeypatch: pytest.MonkeyPat
 
 
 def test_gil_yield_after_a_long_pause_pauses_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses go on while the other threads return the lock soon; none follows a long pause."""
+    """Pauses repeat while other threads return the lock soon; none follows a long pause."""
     clock = Clock(monkeypatch, 0.0006, 0.005)
     pauses = gil.GilYield()
     for _ in range(4):

@@ -14,7 +14,7 @@ def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnostics, "_last", {})
 
 
-def test_guard_with_an_error_reports_it_and_goes_on(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
+def test_guard_with_an_error_reports_it_and_continues(capfd: pytest.CaptureFixture[str], swallowed: list[str]) -> None:
     """One line names what failed, with which error and where; the program continues."""
     with guard("counting"):
         raise ValueError("bad\nvalue")

@@ -219,7 +219,7 @@ class Shop:
 
 @pytest.fixture
 def price() -> Iterator[Callable[..., str]]:
-    """The method that is replaced, put back afterwards."""
+    """Return the method that the test replaces, and restore it at the end."""
     original = Shop.price
     yield original
     Shop.price = original  # type: ignore[method-assign]

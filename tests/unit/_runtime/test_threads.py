@@ -17,7 +17,7 @@ def run_to_its_end(timer: threads.Timer, delay: float) -> bool:
 @pytest.mark.parametrize(
     ("how", "delay", "works"), [("stop", 60.0, False), ("hurry", 60.0, True), ("run out", 0.01, True)]
 )
-def test_timer_that_has_ended_is_not_waited_for(how: str, delay: float, works: bool) -> None:
+def test_stop_of_an_ended_timer_returns_at_once(how: str, delay: float, works: bool) -> None:
     """Stopped, hurried or run out, a later fork or exit does not wait for its thread."""
     timer = threads.Timer()
     assert not timer.stop()

@@ -133,7 +133,7 @@ def test_thresholds_are_numbers(file: Path) -> None:
 
 
 @each_file
-def test_variable_offers_all(file: Path) -> None:
+def test_dashboard_variable_offers_all_values(file: Path) -> None:
     """*All* is the first choice of each list, as a pattern.
 
     That of the service cannot be empty, as Loki requires.

@@ -87,7 +87,7 @@ def recorded(telemetry: Telemetry) -> set[str]:
     }
 
 
-def test_each_instrumentor_states_its_contract() -> None:
+def test_instrumentor_has_a_contract_and_its_module() -> None:
     """Every entry point has a contract in its test module, and is in the module of its name."""
     for name, point in ENTRY_POINTS.items():
         assert contract_of(name).names
@@ -95,7 +95,7 @@ def test_each_instrumentor_states_its_contract() -> None:
         assert point.value == f"otel_distro.instrumentation.{name}:{words}Instrumentor"
 
 
-def test_every_entry_point_has_a_trigger() -> None:
+def test_entry_point_of_an_instrumentor_has_a_trigger() -> None:
     """Every entry point has a row in a table of triggers, with the same path."""
     rows = {row[0]: row[1] for row in triggers.ALWAYS} | {row[1]: row[2] for row in triggers.ON_IMPORT}
     rows |= {row[3]: row[4] for row in triggers.FIRST_CALL if row[4]}
@@ -182,7 +182,9 @@ def test_recorded_names_and_attributes_are_declared(
         assert {key for point in metric.data.data_points for key in point.attributes or {}} <= declared
 
 
-def test_suppressed(instrumentor: Instrumentor, telemetry: Telemetry, name: str) -> None:
+def test_instrumentor_while_suppressed_records_no_call(
+    instrumentor: Instrumentor, telemetry: Telemetry, name: str
+) -> None:
     """Within ``suppress_instrumentation()`` no call is recorded; see :class:`Contract`."""
     instrumentor.instrument()
     with suppress_instrumentation():

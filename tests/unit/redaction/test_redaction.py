@@ -132,7 +132,7 @@ def test_attributes_are_copied_only_if_something_is_hidden() -> None:
     assert given["password"] == "x"
 
 
-def test_hidden_is_counted_by_kind() -> None:
+def test_redacted_values_are_counted_by_kind() -> None:
     """Each hidden position counts once, under its kind; clean texts count nothing."""
     redactor = Redactor()
     redactor.text("password=abc and https://u:p@h/ and 4111 1111 1111 1111")

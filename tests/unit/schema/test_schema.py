@@ -35,7 +35,7 @@ def roots() -> set[str]:
 
 
 @pytest.mark.parametrize("name", [m.name for m in METRICS] + [a.name for a in s.attributes()])
-def test_name_is_well_formed(name: str) -> None:
+def test_telemetry_name_is_well_formed(name: str) -> None:
     """Names are lower case with underscores, in dotted namespaces, without ``total``."""
     assert NAME.fullmatch(name)
     assert not name.endswith("total")

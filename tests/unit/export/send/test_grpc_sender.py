@@ -150,7 +150,7 @@ def test_invalid_header_is_retryable_with_the_reason(recording: Recording) -> No
     assert (outcome.answer, outcome.reason) == (ExportResult.RETRYABLE, "gRPC INTERNAL: Invalid metadata")
 
 
-def test_server_that_returns_gets_the_first_request() -> None:
+def test_server_after_an_outage_gets_the_first_request_first() -> None:
     """A refused connection is retryable; the first request after the server's return succeeds."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

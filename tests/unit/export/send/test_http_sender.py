@@ -293,7 +293,9 @@ def test_http_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("names", [{"no_proxy": "127.0.0.1"}, {}])
-def test_no_proxy_and_this_machine_are_reached_directly(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
+def test_host_of_no_proxy_or_loopback_is_reached_without_proxy(
+    monkeypatch: pytest.MonkeyPatch, names: dict[str, str]
+) -> None:
     """No proxy is used for hosts in ``no_proxy`` and for this machine."""
     with Server() as server, Server(http("502 Bad Gateway")) as proxy:
         for name, value in {"http_proxy": f"http://127.0.0.1:{proxy.port}", **names}.items():

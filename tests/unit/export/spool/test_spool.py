@@ -33,7 +33,7 @@ def test_batches_are_oldest_first_and_come_once(tmp_path: Path) -> None:
     assert queue.lease("traces", 1 << 20) is None
 
 
-def test_unacknowledged_batch_comes_again(tmp_path: Path) -> None:
+def test_unacknowledged_batch_is_delivered_again(tmp_path: Path) -> None:
     """A batch that was not acknowledged is the next one again, released or not."""
     queue = spool(tmp_path)
     for number in range(4):
