@@ -92,8 +92,9 @@ def test_resource_equals_upstreams(detectors: str, environ: Any) -> None:
 
 
 def test_resource_without_service_name_has_upstreams_default(environ: Any) -> None:
-    """A service without a name has that of its executable, which upstream gives it, too."""
-    environ(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="")
+    """A service without a name has that of its executable, as upstream gives it."""
+    # Upstream gives it without this detector from 1.45 on.
+    environ(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="process")
     assert components.resource({}).attributes == resources.Resource.create({}).attributes
 
 
