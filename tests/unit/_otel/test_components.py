@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
 
 from otel_distro._otel import components, sdk
 from otel_distro._otel.logs import LogRecordProcessor
+from otel_distro._otel.patch import sdk_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,10 +94,11 @@ def test_resource_equals_upstreams(detectors: str, environ: Any) -> None:
     assert made.schema_url == expected.schema_url
 
 
-def test_resource_without_service_name_has_upstreams_default(environ: Any) -> None:
-    """A service without a name has that of its executable, which upstream gives it, too."""
-    environ(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="")
-    assert components.resource({}).attributes == resources.Resource.create({}).attributes
+def test_resource_without_service_name_has_that_of_the_executable() -> None:
+    """The specification's name, as upstream gives it from 1.45 on."""
+    made = components.resource({}).attributes
+    assert made["service.name"] == f"unknown_service:{Path(sys.executable).name}"
+    assert sdk_release() < (1, 45) or made == resources.Resource.create({}).attributes
 
 
 @pytest.mark.parametrize(
