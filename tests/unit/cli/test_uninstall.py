@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import otel_distro
+from otel_distro._startup.compatibility import CONTRIB_RANGE
 from tests.support import processes
 from tests.support.processes import free_port
 
@@ -192,17 +193,13 @@ class Venv:
         self.before = self.installed()
         # `idna` by its name: the user's own, although requests brings it, too.
         self.pip("install", "--quiet", str(ROOT), "idna")
-        self.pip("install", "--quiet", "--no-deps", f"opentelemetry-instrumentation-flask=={self.train()}")
+        # Not every package of a release train is published on the same day.
+        self.pip("install", "--quiet", "--no-deps", f"opentelemetry-instrumentation-flask{CONTRIB_RANGE}")
 
     def pip(self, *words: str) -> None:
         """Run pip in the environment."""
         command = [str(self.python), "-m", "pip", "--disable-pip-version-check", *words]
         subprocess.run(command, check=True, timeout=300)
-
-    def train(self) -> str:
-        """Return the version of the instrumentations that came with the distribution."""
-        (name,) = self.packages.glob("opentelemetry_instrumentation-*.dist-info")
-        return name.name.removesuffix(".dist-info").rpartition("-")[2]
 
     def installed(self) -> set[str]:
         """Return the files in site-packages, without compiled ones."""
