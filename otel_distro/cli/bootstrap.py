@@ -113,15 +113,26 @@ def _plan(installer: _Pip | _Uv, wanted: Sequence[str], installed: dict[str, str
     except Refused as reason:
         names = [pin.partition("==") for pin in wanted]
         ranges = [f"{name}{compatibility.CONTRIB_RANGE if is_pin else rest}" for name, is_pin, rest in names]
-        ranges += [f"{name}{_range(name)}" for name in _TRAIN if name in installed]
         try:
-            return installer.plan(ranges, installed)
+            # The installed packages first: pip 23 finds no solution in the other order.
+            return installer.plan([*_ranges(installed), *ranges], installed)
         except Refused:
             raise reason from None
 
 
-def _range(name: str) -> str:
-    return compatibility.CONTRIB_RANGE if name == "opentelemetry-instrumentation" else compatibility.CORE_RANGE
+def _ranges(installed: dict[str, str]) -> list[str]:
+    """Return the tested range of each installed package of OpenTelemetry's release train.
+
+    All of them: they require exact versions of each other.
+    """
+    api = installed.get("opentelemetry-api", "")
+    core, contrib = next(train for train in compatibility.TRAINS if api.startswith(train[0]))
+    found = {name: version for name, version in installed.items() if name.startswith("opentelemetry-")}
+    return [
+        f"{name}{compatibility.CORE_RANGE if version.startswith(core) else compatibility.CONTRIB_RANGE}"
+        for name, version in found.items()
+        if version.startswith((core, contrib))
+    ]
 
 
 def missing(installed: dict[str, str]) -> list[str]:

@@ -253,9 +253,9 @@ def test_train_that_is_not_complete_changes_within_the_range() -> None:
     assert installer.asked == [
         [*wanted, "opentelemetry-api==1.45.2", "opentelemetry-instrumentation==0.66b2"],
         [
-            f"opentelemetry-instrumentation-flask{compatibility.CONTRIB_RANGE}",
-            "opentelemetry-instrumentation-genai>=1",
             f"opentelemetry-api{compatibility.CORE_RANGE}",
             f"opentelemetry-instrumentation{compatibility.CONTRIB_RANGE}",
+            f"opentelemetry-instrumentation-flask{compatibility.CONTRIB_RANGE}",
+            "opentelemetry-instrumentation-genai>=1",
         ],
     ]
