@@ -73,13 +73,13 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m tests.bench $(ARGS)
 
 check: $(VENV)/.ready
+	$(BIN)/python -m tools.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m grafana --check
 	$(BIN)/python -m collector --check
-	$(BIN)/python -m tools.check
 
 # The password of Grafana's admin, made once. The folder is closed; Grafana's own user must be able to read the file in it.
 secrets: secrets/grafana_admin_password

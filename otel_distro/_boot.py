@@ -68,9 +68,9 @@ def takeover() -> None:
 
     Called by the ``.pth`` file.
 
-    In the process of that command itself only the environment is checked, before upstream reads it:
-    a propagator that is not installed would end the process. Another distribution that the user
-    chose has priority.
+    In the process of that command itself only versions and environment are checked, before upstream
+    reads them: a propagator that is not installed would end the process. Another distribution that
+    the user chose has priority.
     """
     environ = os.environ
     if _another_is_chosen(environ):
@@ -78,6 +78,9 @@ def takeover() -> None:
     entries = environ.get("PYTHONPATH", "").split(os.pathsep)
     upstream = [entry for entry in entries if entry.rstrip(os.sep).endswith(_UPSTREAM_SITE)]
     if not upstream:
+        from otel_distro._startup import version_guard
+
+        version_guard.run_without_telemetry_on_conflict()
         _check_environment()
         return
     # Children find this sitecustomize there: it is cheaper, and runs the one of the user.

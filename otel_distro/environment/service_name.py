@@ -35,6 +35,9 @@ _DJANGO_SERVERS = frozenset({"", "runserver", "runserver_plus", "testserver"})
 _ALIASES = {"ipykernel_launcher": "jupyter", "ipykernel": "jupyter"}
 _ENTRY_MODULES = frozenset("app application asgi celery celery_app celeryapp main server settings wsgi".split())  # noqa: SIM905
 """Last parts of a module's name that describe its role and do not identify the project."""
+_UNSPECIFIC = frozenset({"main"})
+"""Names of scripts that say nothing: the folder names the program."""
+_UNSPECIFIC_FOLDERS = frozenset("app bin code lib opt root scripts src tmp".split())  # noqa: SIM905
 _SUFFIXES = (".py", ".pyw", ".pyz", ".pyc", ".exe")
 
 
@@ -42,10 +45,11 @@ def default_service_name(
     argv: "Sequence[str] | None" = None,
     environ: "Mapping[str, str] | None" = None,
     modules: "Mapping[str, Any] | None" = None,
+    orig_argv: "Sequence[str] | None" = None,
 ) -> str:
     """Return the name of the running program, empty where it has none.
 
-    ``app.py`` is ``app``; ``python -m shop`` is ``shop``; ``gunicorn shop.wsgi`` and
+    ``app.py`` is ``app``; ``shop/main.py`` and ``python -m shop`` are ``shop``; ``gunicorn shop.wsgi`` and
     ``uvicorn shop.main:app`` are ``shop``; ``celery -A shop worker`` is ``shop``;
     ``manage.py runserver`` is the Django project ``shop`` and ``manage.py migrate`` is
     ``shop.migrate``.
@@ -54,6 +58,7 @@ def default_service_name(
         argv: Command line of the program, its name first; default: ``sys.argv``.
         environ: Environment; default: ``os.environ``.
         modules: Loaded modules, for ``__main__`` and uWSGI; default: ``sys.modules``.
+        orig_argv: Command line of the interpreter; default: ``sys.orig_argv``.
 
     Returns:
         At most :data:`MAX_LENGTH` printable characters.
@@ -61,14 +66,15 @@ def default_service_name(
     argv = list(getattr(sys, "argv", ()) if argv is None else argv)
     environ = os.environ if environ is None else environ
     modules = sys.modules if modules is None else modules
+    orig_argv = getattr(sys, "orig_argv", ()) if orig_argv is None else orig_argv
     name = _of_uwsgi(modules)
     if not name:
-        program = _program(argv[0] if argv else "", modules)
+        program = _program(argv[0] if argv else "", modules, orig_argv)
         name = _of_application(program, argv, environ) or _ALIASES.get(program, program)
     return "".join(letter for letter in name if letter.isprintable()).strip()[:MAX_LENGTH]
 
 
-def _program(path: str, modules: "Mapping[str, Any]") -> str:
+def _program(path: str, modules: "Mapping[str, Any]", orig_argv: "Sequence[str]") -> str:
     """Return the name of the module or script that runs as ``__main__``."""
     for main in ("__mp_main__", "__main__"):
         # A process that multiprocessing has spawned has its parent's main module under the first.
@@ -76,10 +82,31 @@ def _program(path: str, modules: "Mapping[str, Any]") -> str:
         module = module[: -len(".__main__")] if module.endswith(".__main__") else module
         if module and module not in ("__main__", "__mp_main__"):
             return module
-    if path in ("", "-", "-c", "-m"):
+    if path == "-m":
+        # The package of the module is still being imported, and has started telemetry.
+        return _module_option(orig_argv)
+    if path in ("", "-", "-c"):
         return ""
     stem = _stem(path)
-    return _stem(os.path.dirname(os.path.abspath(path))) if stem == "__main__" else stem
+    if stem == "__main__":
+        return _stem(os.path.dirname(os.path.abspath(path)))
+    if stem in _UNSPECIFIC:
+        folder = _stem(os.path.dirname(os.path.abspath(path)))
+        return folder if folder and folder not in _UNSPECIFIC_FOLDERS else stem
+    return stem
+
+
+def _module_option(orig_argv: "Sequence[str]") -> str:
+    """Return the module of ``python -m MODULE``, options of Python before it."""
+    words = iter(orig_argv[1:])
+    for word in words:
+        if word.startswith("-m"):
+            return word[2:] or next(words, "")
+        if not word.startswith("-"):
+            break
+        if word in ("-W", "-X", "--check-hash-based-pycs"):
+            next(words, "")
+    return ""
 
 
 def _stem(path: str) -> str:

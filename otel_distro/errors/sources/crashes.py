@@ -33,6 +33,8 @@ _MAX_FILES: Final = 200
 _TITLE: Final = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
 _FRAME: Final = re.compile(r'^  File "(.+)", line \d+ in (.+)$', re.MULTILINE)
 
+_CRASHED: Final = "Current thread "
+
 _enable: Final = faulthandler.enable
 
 
@@ -172,8 +174,9 @@ def _report_dumps(folder: int, service: str) -> None:
 def _report(dump: str, name: str, when: int) -> None:
     title = _TITLE.search(dump)
     kind = title[1].strip()[:100] if title is not None else "crash"
-    # The dump lists all threads, the crashed one first, each with its innermost frame first.
-    crashed = dump.partition("\n\n")[2].partition("\n\n")[0]
+    # The dump lists all threads, each with its innermost frame first. The crashed one is marked.
+    threads = dump.split("\n\n")[1:]
+    crashed = next((thread for thread in threads if thread.startswith(_CRASHED)), threads[0] if threads else "")
     found = [(frames.app_file_name(file), file, function) for file, function in _FRAME.findall(crashed)][::-1]
     parts = [f"{own}:{function}" for own, _, function in found if own] or [
         f"{os.path.basename(file)}:{function}" for _, file, function in found

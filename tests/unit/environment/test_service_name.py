@@ -15,7 +15,7 @@ def name_of(*argv: str, main: str | None = None, parent: str | None = None, **en
     modules: dict[str, Any] = {"__main__": SimpleNamespace(__spec__=main and SimpleNamespace(name=main))}
     if parent:
         modules["__mp_main__"] = SimpleNamespace(__spec__=SimpleNamespace(name=parent))
-    return default_service_name(argv, environ, modules)
+    return default_service_name(argv, environ, modules, ())
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,9 @@ def name_of(*argv: str, main: str | None = None, parent: str | None = None, **en
         ("/opt/venv/bin/pytest", "pytest"),
         ("report.v2.py", "report.v2"),
         ("ipykernel_launcher.py", "jupyter"),
+        ("/srv/billing/main.py", "billing"),
+        ("/srv/app/main.py", "main"),
+        ("/main.py", "main"),
     ],
 )
 def test_script_without_a_name_is_named_after_its_file(path: str, expected: str) -> None:
@@ -40,7 +43,7 @@ def test_script_without_a_name_is_named_after_its_file(path: str, expected: str)
 def test_program_without_a_script_stays_unnamed(path: str) -> None:
     """``python -c``, standard input and an interactive interpreter have no name to give."""
     assert name_of(path, "x") == ""
-    assert default_service_name([], {}, {}) == ""
+    assert default_service_name([], {}, {}, ()) == ""
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,23 @@ def test_program_without_a_script_stays_unnamed(path: str) -> None:
 def test_module_run_by_dash_m_is_named_after_the_module(main: str, expected: str) -> None:
     """``python -m shop`` is ``shop``; a folder or archive is named after its own file name."""
     assert name_of("/srv/shop", main=main) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-m", "shop"], "shop"),
+        (["-mshop.web"], "shop.web"),
+        (["-u", "-X", "dev", "-W", "error", "-m", "shop", "-m", "x"], "shop"),
+        (["-m", "uvicorn", "shop.main:app"], "shop"),
+        (["-m"], ""),
+        (["script.py", "-m", "x"], ""),
+    ],
+)
+def test_package_that_starts_telemetry_while_imported_names_the_program(words: list[str], expected: str) -> None:
+    """``python -m shop`` imports the package first; until then ``sys.argv`` has ``-m`` as program."""
+    argv = ["-m", *words[words.index("uvicorn") + 1 :]] if "uvicorn" in words else ["-m"]
+    assert default_service_name(argv, {}, {}, ["python", *words]) == expected
 
 
 def test_child_of_multiprocessing_has_its_parents_name() -> None:
@@ -134,7 +154,7 @@ def test_django_command_is_named_after_project_and_command(settings: str, words:
 )
 def test_uwsgi_application_names_the_program(options: dict[bytes, Any], expected: str) -> None:
     """UWSGI's options are not in ``sys.argv``: its module has them."""
-    assert default_service_name(["uwsgi"], {}, {"uwsgi": SimpleNamespace(opt=options)}) == expected
+    assert default_service_name(["uwsgi"], {}, {"uwsgi": SimpleNamespace(opt=options)}, ()) == expected
 
 
 def test_hostile_file_name_gives_a_bounded_printable_name() -> None:
