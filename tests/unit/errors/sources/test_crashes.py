@@ -87,6 +87,22 @@ def test_crash_is_reported_once_by_the_next_process(tmp_path: Path) -> None:
     assert reported(run(tmp_path, START + "crashes.stop()\n")) == []
 
 
+@pytest.mark.parametrize("starts_threads", [False, True])
+def test_crashes_in_different_functions_have_different_fingerprints(tmp_path: Path, starts_threads: bool) -> None:
+    """The thread that crashed decides, wherever the dump lists it among the others."""
+    threads = (
+        "import threading\n"
+        "for _ in range(3):\n    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    found = {}
+    for function in ("parse", "render"):
+        program = START + (threads if starts_threads else "") + f"def {function}():\n    crash()\n{function}()\n"
+        assert run(tmp_path, program).returncode == -signal.SIGSEGV
+        ((_, _, attributes),) = reported(run(tmp_path, START + "crashes.stop()\n"))
+        found[function] = attributes["python.exception.fingerprint"]
+    assert found["parse"] != found["render"]
+
+
 def test_live_or_normally_ended_process_is_not_reported(tmp_path: Path) -> None:
     """The dump file of a live process is kept; an empty one of an ended process is deleted."""
     program = START + "import subprocess\nsubprocess.run([sys.executable, __file__, 'inner'])\n"
