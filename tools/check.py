@@ -37,6 +37,7 @@ _SETTING = re.compile(r"\bOTEL_DISTRO_(?!X\b)[A-Z_]*[A-Z]\b")
 def findings(root: Path = ROOT) -> Iterator[str]:
     """Yield one line for each thing that is not registered, not declared or stale."""
     yield from undeclared_roots()
+    yield from unlisted_schema_modules(root)
     yield from unregistered_instrumentors(root)
     yield from unknown_settings(root)
     for path, _ in settings_pages.stale(root / "docs"):
@@ -56,6 +57,16 @@ def undeclared_roots() -> Iterator[str]:
                         f"conventions nor ours; fix: begin it with one of {', '.join(schema.OWN_ROOTS)}, or add "
                         f"{name.partition('.')[0]!r} to OWN_ROOTS in otel_distro/schema/kinds.py"
                     )
+
+
+def unlisted_schema_modules(root: Path = ROOT) -> Iterator[str]:
+    """Yield the modules of ``schema/`` whose names the package does not export."""
+    folder = root / "otel_distro" / "schema"
+    exported = (folder / "__init__.py").read_text(encoding="utf-8")
+    for path in sorted(folder.glob("[!_]*.py")):
+        line = f"from otel_distro.schema.{path.stem} import *"
+        if line not in exported:
+            yield f"otel_distro/schema/{path.name}: its names are not exported; fix: add {line!r} to otel_distro/schema/__init__.py"
 
 
 def unregistered_instrumentors(root: Path = ROOT) -> Iterator[str]:

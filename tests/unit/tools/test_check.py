@@ -25,7 +25,7 @@ class CacheReadsInstrumentor(Instrumentor):
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the files that the checks read."""
-    for name in ("docs", "otel_distro/instrumentation", "tests/unit/instrumentation"):
+    for name in ("docs", "otel_distro/instrumentation", "otel_distro/schema", "tests/unit/instrumentation"):
         shutil.copytree(check.ROOT / name, tmp_path / name)
     for path in (*check.ROOT.glob("*.md"), check.ROOT / "pyproject.toml"):
         shutil.copy(path, tmp_path)
@@ -88,3 +88,12 @@ def test_stale_table_of_settings_is_found_and_mended(copy: Path) -> None:
     assert settings_pages.main([], copy / "docs") == 0
     assert page.read_text(encoding="utf-8") == whole
     assert settings_pages.main(["--check"], copy / "docs") == 0
+
+
+def test_schema_module_that_the_package_does_not_export_is_found(copy: Path) -> None:
+    """A new file of names needs its import in the package, and the line says which."""
+    assert list(check.unlisted_schema_modules(copy)) == []
+    (copy / "otel_distro" / "schema" / "caches.py").touch()
+    (line,) = check.unlisted_schema_modules(copy)
+    assert line.startswith("otel_distro/schema/caches.py: ")
+    assert "'from otel_distro.schema.caches import *'" in line
