@@ -49,8 +49,8 @@ def default_service_name(
 ) -> str:
     """Return the name of the running program, empty where it has none.
 
-    ``app.py`` is ``app``; ``shop/main.py`` and ``python -m shop`` are ``shop``; ``gunicorn shop.wsgi`` and
-    ``uvicorn shop.main:app`` are ``shop``; ``celery -A shop worker`` is ``shop``;
+    ``app.py`` is ``app``; ``shop/main.py`` and ``python -m shop`` are ``shop``; ``gunicorn
+    shop.wsgi`` and ``uvicorn shop.main:app`` are ``shop``; ``celery -A shop worker`` is ``shop``;
     ``manage.py runserver`` is the Django project ``shop`` and ``manage.py migrate`` is
     ``shop.migrate``.
 

@@ -67,7 +67,7 @@ def test_module_run_by_dash_m_is_named_after_the_module(main: str, expected: str
     ],
 )
 def test_package_that_starts_telemetry_while_imported_names_the_program(words: list[str], expected: str) -> None:
-    """``python -m shop`` imports the package first; until then ``sys.argv`` has ``-m`` as program."""
+    """``python -m shop`` imports the package first; meanwhile ``sys.argv`` begins with ``-m``."""
     argv = ["-m", *words[words.index("uvicorn") + 1 :]] if "uvicorn" in words else ["-m"]
     assert default_service_name(argv, {}, {}, ["python", *words]) == expected
 
