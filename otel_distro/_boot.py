@@ -1,6 +1,4 @@
-"""Installs lazy hooks at the start of an instrumented process.
-
-The first one to fire builds the SDK.
+"""Installs lazy hooks at the start of an instrumented process; the first to fire builds the SDK.
 
 The hooks are: the import of a library that has an instrumentor, the first log record, the first
 uncaught exception, the first HTTP call, and a timer for processes that live on. Nothing of

@@ -23,7 +23,7 @@ _SPAN_PARAMETERS = (
     "record_exception",
     "set_status_on_exception",
 )
-_SPAN_FIELDS = (
+FIELDS_OF_SPAN = (
     "_context",
     "_parent",
     "_name",
@@ -37,6 +37,7 @@ _SPAN_FIELDS = (
     "_resource",
     "_instrumentation_scope",
 )
+"""Fields of a span of the SDK, in the order in which :mod:`otel_distro._otel.sdk` returns them."""
 
 LOGS = Patch(
     "the logs signal",
@@ -59,7 +60,7 @@ SPAN_FIELDS = Patch(
     "direct reading of span fields",
     "otel_distro/_otel/sdk.py",
     "The public properties of a span copy what they return and cost seven times as much.",
-    (Name(f"{_TRACE}:_Span"), Fields("span", _SPAN_FIELDS), Fields("ended_span", _SPAN_FIELDS)),
+    (Name(f"{_TRACE}:_Span"), Fields("span", FIELDS_OF_SPAN), Fields("ended_span", FIELDS_OF_SPAN)),
     "Spans are read through their public properties, which is slower.",
     "The properties of `ReadableSpan`, which are the fallback.",
 )
@@ -83,7 +84,7 @@ FAST_SPAN_START = Patch(
         Fields(
             "span",
             (
-                *_SPAN_FIELDS,
+                *FIELDS_OF_SPAN,
                 "_instrumentation_info",
                 "_sampler",
                 "_trace_config",

@@ -87,20 +87,7 @@ def _span_fields() -> Callable[[Any], tuple[Any, ...]]:
 
     The public properties of a span make copies and cost seven times more.
     """
-    return attrgetter(
-        "_context",
-        "_parent",
-        "_name",
-        "_kind",
-        "_start_time",
-        "_end_time",
-        "_attributes",
-        "_events",
-        "_links",
-        "_status",
-        "_resource",
-        "_instrumentation_scope",
-    )
+    return attrgetter(*patches.FIELDS_OF_SPAN)
 
 
 def _logger_fields() -> Callable[[Any], tuple[Any, Any, Any]]:

@@ -9,32 +9,10 @@ import pytest
 from opentelemetry import trace
 
 from otel_distro._otel.sdk import SeverityNumber
-from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from otel_distro._otel.sdk import ReadableLogRecord
     from otel_distro.testing import Telemetry
-
-
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    """A logger of the application, at level 1."""
-    made = logging.getLogger("made.shop")
-    made.propagate, made.handlers = False, [logging.NullHandler()]
-    made.setLevel(1)
-    yield made
-    made.propagate, made.handlers = True, []
-    made.setLevel(logging.NOTSET)
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[None]:
-    """Install the instrumentor."""
-    LogRecordsInstrumentor().instrument()
-    yield
-    LogRecordsInstrumentor().uninstrument()
 
 
 def only(telemetry: Telemetry) -> ReadableLogRecord:
