@@ -122,10 +122,8 @@ def test_other_train_names_the_command_that_fixes_it(
     package: str, found: str | None, required: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version outside of the range or of another train gives one line with the command."""
-    installed = compatibility.installed_version
-    monkeypatch.setattr(
-        compatibility, "installed_version", lambda name: (found or "") if name == package else installed(name)
-    )
+    installed = compatibility.installed_versions
+    monkeypatch.setattr(compatibility, "installed_versions", lambda names: {**installed(names), package: found or ""})
     line = compatibility.version_conflict()
     assert line.startswith(f"{package} {found or 'not'} found, ")
     assert required in line
