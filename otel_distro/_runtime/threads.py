@@ -108,7 +108,7 @@ def thread_count() -> int:
         return _thread._count()
 
 
-def await_fewer_threads(than: int, timeout: float = 0.02) -> None:
+def await_fewer_threads(than: int, timeout: float = 0.1) -> None:
     """Wait until the process has fewer threads, after one of them was asked to end.
 
     Args:
