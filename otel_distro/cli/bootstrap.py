@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from otel_distro._startup import compatibility
-from otel_distro.cli.messages import say
+from otel_distro.cli.messages import say, say_conflict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,14 +69,8 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     installed = {normalized(dist.name): dist.version for dist in distributions() if dist.name}
-    if conflict := compatibility.version_conflict(missing=False):
+    if say_conflict("bootstrap: nothing was installed", ", then otel-distro bootstrap again"):
         # Otherwise instrumentations of another release would be installed beside the wrong SDK.
-        problem, _, command = conflict.partition(" Fix: ")
-        say(
-            f"bootstrap: nothing was installed: {problem} Run this, then otel-distro bootstrap again:",
-            command,
-            code="OD808",
-        )
         return 1
     wanted = missing(installed)
     if arguments.print:

@@ -12,8 +12,7 @@ from otel_distro import environment, settings
 from otel_distro._otel import sdk
 from otel_distro._runtime.diagnostics import say
 from otel_distro._runtime.terminal import clean
-from otel_distro._startup import compatibility
-from otel_distro.cli import messages
+from otel_distro.cli.messages import say_conflict
 from otel_distro.export.build import endpoints, shared_spool, spool_exporters
 from otel_distro.export.self_metrics import ExporterMetrics
 from otel_distro.export.send.delivery import EndpointHealth
@@ -40,11 +39,7 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     for line in environment.prepare(os.environ):
         say(line, code="OD201")
-    if conflict := compatibility.version_conflict(missing=False):
-        problem, _, command = conflict.partition(" Fix: ")
-        messages.say(
-            f"drain: nothing was sent: {problem} Run this, then otel-distro drain again:", command, code="OD808"
-        )
+    if say_conflict("drain: nothing was sent", ", then otel-distro drain again"):
         return 1
     found = endpoints()
     # The settings that keep new telemetry off the disk do not matter: what is there is to be sent.

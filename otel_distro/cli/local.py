@@ -13,8 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from otel_distro import schema, settings
-from otel_distro._startup import compatibility
-from otel_distro.cli.messages import say
+from otel_distro.cli.messages import say, say_conflict
 from otel_distro.cli.run import environment
 from otel_distro.local.child import Child, Outcome, end_like, exit_code_of
 from otel_distro.local.loopback import LOOPBACK, listen
@@ -142,7 +141,7 @@ class _Backend(threading.Thread):
                 f"local: the receiver did not start, this run's telemetry is lost: {type(error).__name__}: {error}",
                 code="OD804",
             )
-            _say_conflict()
+            say_conflict("local: telemetry is off in this environment", missing=True)
 
     def finish(self, outcome: Outcome) -> None:
         """Write the summary to stderr."""
@@ -151,13 +150,6 @@ class _Backend(threading.Thread):
         try:
             arrived = self._session.finish(outcome, sys.stderr)
             if not arrived:
-                _say_conflict()
+                say_conflict("local: telemetry is off in this environment", missing=True)
         except Exception as error:
             say(f"local: no summary: {type(error).__name__}: {error}", code="OD805")
-
-
-def _say_conflict() -> None:
-    """Print the command that fixes an unsupported version of OpenTelemetry, if there is one."""
-    if conflict := compatibility.version_conflict():
-        problem, _, command = conflict.partition(" Fix: ")
-        say(f"local: telemetry is off in this environment: {problem} Run this:", command, code="OD808")

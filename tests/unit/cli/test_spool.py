@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_distro._startup import compatibility
+from otel_distro.cli import drain
 from tests.support import processes
 from tests.support.items import span_names
 from tests.support.otlp_server import Server, http
@@ -239,3 +241,15 @@ def test_drain_that_times_out_in_a_bisection_leaves_only_the_rest(shop: Shop) ->
         assert shop.command("drain").stdout == f"traces   {left} sent\n"
         assert sorted([*taken, *span_names(server.requests)]) == ["order 0", "order 1", "order 2"]
     assert shop.spool() == []
+
+
+def test_drain_beside_unsupported_release_sends_nothing_and_prints_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The spool is not read, and the message has the command to run first."""
+    monkeypatch.setattr(compatibility, "TRAINS", (("1.99.", "0.99b"),))
+    assert drain.main([]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("otel-distro: drain: nothing was sent: opentelemetry-api ")
+    assert first.endswith("[OD808]")
+    assert " install 'opentelemetry-api" in second
