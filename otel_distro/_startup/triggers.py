@@ -27,7 +27,7 @@ ON_IMPORT = (
     ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
     ("falcon", "falcon", "opentelemetry.instrumentation.falcon:FalconInstrumentor"),
     ("fastapi", "fastapi", "opentelemetry.instrumentation.fastapi:FastAPIInstrumentor"),
-    ("flask", "flask", "opentelemetry.instrumentation.flask:FlaskInstrumentor"),
+    ("flask", "flask", "otel_distro.instrumentation.flask_apps:FlaskInstrumentor"),
     ("grpc", "grpc_client", "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient"),
     ("grpc", "grpc_server", "opentelemetry.instrumentation.grpc:GrpcInstrumentorServer"),
     ("grpc.aio", "grpc_aio_client", "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorClient"),

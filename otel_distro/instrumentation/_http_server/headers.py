@@ -1,0 +1,36 @@
+"""Captured headers: names chosen by the settings, secret values hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otel_distro.instrumentation._http_server import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from re import Pattern
+
+_HIDDEN: Final = "[REDACTED]"
+
+
+def of_request(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the headers of a request to capture, as attributes."""
+    return _captured(options.common().request_headers, headers, "http.request.header.")
+
+
+def of_response(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the headers of a response to capture, as attributes."""
+    return _captured(options.common().response_headers, headers, "http.response.header.")
+
+
+def _captured(pattern: Pattern[str] | None, headers: Iterable[tuple[str, str]], prefix: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    if pattern is None:
+        return found
+    sanitized = options.common().sanitized
+    for name, value in headers:
+        if pattern.fullmatch(name):
+            hidden = sanitized is not None and sanitized.search(name)
+            key = prefix + name.lower().replace("-", "_")
+            found.setdefault(key, []).append(_HIDDEN if hidden else value)
+    return found
