@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro.instrumentation._http_server import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from re import Pattern
 
 _HIDDEN: Final = "[REDACTED]"
@@ -34,3 +34,31 @@ def _captured(pattern: Pattern[str] | None, headers: Iterable[tuple[str, str]], 
             key = prefix + name.lower().replace("-", "_")
             found.setdefault(key, []).append(_HIDDEN if hidden else value)
     return found
+
+
+class MappingHeaders:
+    """Looks up headers in a mapping that ignores case, as servers with a protocol of their own have.
+
+    Args:
+        mapping: The headers.
+        values: Returns all values of a name, in order.
+    """
+
+    __slots__ = ("_mapping", "_values")
+
+    def __init__(self, mapping: Mapping[str, str], values: Callable[[str], list[str]]) -> None:
+        self._mapping = mapping
+        self._values = values
+
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Return whether one of these headers is there."""
+        mapping = self._mapping
+        return any(name in mapping for name in names)
+
+    def get(self, _: Any, key: str) -> list[str] | None:
+        """Return the values of a header."""
+        return self._values(key) if key in self._mapping else None
+
+    def keys(self, _: Any) -> list[str]:
+        """Return the names of all headers."""
+        return [name.lower() for name in self._mapping]

@@ -88,6 +88,7 @@ class _Common:
         self.new_names = "http" in opted or "http/dup" in opted
         if "http/dup" in opted:
             self.old_names = True
+        self.trusts_proxy = settings.OTEL_DISTRO_AUDIT_TRUST_PROXY.get()
         self.trust = settings.OTEL_DISTRO_TRUST.get()
 
 

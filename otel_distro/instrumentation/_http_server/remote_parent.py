@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import propagate
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import Link, get_current_span
 
 from otel_distro._runtime.diagnostics import report_failure
@@ -44,8 +44,8 @@ class _Propagator:
 _known: _Propagator | None = None
 
 
-def parent_of(headers: Headers, client: str) -> tuple[Context | None, Sequence[Link]]:
-    """Return the context that the client sent, None without one, and links to add.
+def parent_of(headers: Headers, client: str, around: Context) -> tuple[Context, Sequence[Link]]:
+    """Return the context of a request with what its client sent, and links to add.
 
     The span of a client that is not trusted (``OTEL_DISTRO_TRUST``) becomes a link; its baggage is
     dropped. Never raises: headers that a propagator fails at are ignored.
@@ -53,6 +53,7 @@ def parent_of(headers: Headers, client: str) -> tuple[Context | None, Sequence[L
     Args:
         headers: Headers of the request.
         client: Address of the client; empty for a Unix socket.
+        around: The context without what the client sent.
     """
     global _known
     try:
@@ -61,16 +62,16 @@ def parent_of(headers: Headers, client: str) -> tuple[Context | None, Sequence[L
         if known is None or known.propagator is not propagator:
             known = _known = _Propagator(propagator)
         if not headers.has_any(known.fields):
-            return None, ()
+            return around, ()
         getter: Any = headers
         if _trusts(client):
-            return propagator.extract(headers, get_current(), getter), ()
+            return propagator.extract(headers, around, getter), ()
         found = propagator.extract(headers, Context(), getter)
         span = get_current_span(found).get_span_context()
-        return None, (Link(span),) if span.is_valid else ()
+        return around, (Link(span),) if span.is_valid else ()
     except Exception as error:
         report_failure("the trace headers of a request", error)
-        return None, ()
+        return around, ()
 
 
 _private: dict[str, bool] = {}

@@ -21,9 +21,12 @@ from otel_distro._otel.sdk import SPAN_KEY
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro.errors import exception_state
 from otel_distro.errors.exception_report import type_name
+from otel_distro.instrumentation._access.audit_events import client_of_proxy
 from otel_distro.instrumentation._http_server import instruments, old_names, options, remote_parent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import Span
 
     from otel_distro.instrumentation._http_server.remote_parent import Headers
@@ -90,6 +93,16 @@ class ServerRequest:
     def client_address(self) -> str:
         """Address of the client without its port; empty if unknown."""
         return str(self._attributes.get(_CLIENT, ""))
+
+    @property
+    def method(self) -> str:
+        """Method of the request, ``_OTHER`` for one that is no known one."""
+        return self._method
+
+    @property
+    def path(self) -> str:
+        """Path that the client asked for."""
+        return str(self._attributes[_PATH])
 
     def __deepcopy__(self, _: Any) -> ServerRequest:
         """Return the request itself: a program that copies its carrier does not copy the request."""
@@ -198,6 +211,12 @@ class ServerRequest:
         if self.is_http:
             instruments.get().measure(end - self._started, measured, self._attributes, self.context)
         span.end(end_ns)
+        for observer in observers:
+            observer(self)
+
+
+observers: list[Callable[[ServerRequest], None]] = []
+"""Called when a request has ended, while its context is still known; they must not raise."""
 
 
 class _Excluded:
@@ -228,6 +247,7 @@ def begin(
     headers: Headers,
     *,
     is_http: bool = True,
+    ambient: bool = True,
 ) -> ServerRequest:
     """Start a request.
 
@@ -243,6 +263,8 @@ def begin(
         agent: Header ``User-Agent``.
         headers: What looks up headers, for the propagators.
         is_http: False for a WebSocket, which makes no measurement: it may last for hours.
+        ambient: Whether the span that is current here is the parent where the client sent none.
+            False where a server calls: what was current at its start has no part in a request.
     """
     name = method if type(method) is str else text_of(method)
     attributes: dict[str, Any] = {_METHOD: name, _SCHEME: scheme, _PATH: path}
@@ -265,8 +287,11 @@ def begin(
         kind = _synthetic_type(agent)
         if kind:
             attributes[_SYNTHETIC] = kind
-    parent, links = remote_parent.parent_of(headers, client)
-    return ServerRequest(attributes, name, parent or get_current(), links, is_http=is_http)
+    if options.common().trusts_proxy and (found := client_of_proxy(headers.get(None, "x-forwarded-for") or ())):
+        client = attributes[_CLIENT] = found
+    around = get_current() if ambient else _NO_CONTEXT
+    parent, links = remote_parent.parent_of(headers, client, around)
+    return ServerRequest(attributes, name, parent, links, is_http=is_http)
 
 
 def nested(path: str, method: str) -> ServerRequest | None:
