@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server import wsgi
+from otel_distro.instrumentation._http_server import upstream, wsgi
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ class FlaskInstrumentor(Instrumentor):
         from flask import Flask
         from flask.ctx import RequestContext
 
-        self.patch(Flask, "__call__", wsgi.wrap_method(Options("FLASK", self.arguments)))
+        chosen = Options("FLASK", self.arguments)
+        upstream.adopt(chosen, "opentelemetry.instrumentation.flask", "FlaskInstrumentor")
+        self.patch(Flask, "__call__", wsgi.wrap_method(chosen))
         self.patch(RequestContext, "match_request", _with_route)
         self.patch(Flask, "handle_exception", _with_exception)
 

@@ -36,12 +36,11 @@ class TornadoInstrumentor(Instrumentor):
         from tornado.routing import PathMatches
         from tornado.web import RequestHandler
 
-        given = self.arguments
-        chosen = Options("TORNADO", {**given, "request_hook": given.get("server_request_hook")})
+        chosen = Options("TORNADO", self.arguments)
         self.patch(RequestHandler, "_execute", _execute_in_request(chosen))
         self.patch(RequestHandler, "_handle_request_exception", _with_exception)
         self.patch(PathMatches, "match", _with_route)
-        _instrument_client(given)
+        _instrument_client(self.arguments)
 
 
 def _instrument_client(arguments: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def wrap_method(chosen: Options) -> Wrapper:
             if CARRIER_KEY in scope or scope["type"] not in _KINDS:
                 await original(app, scope, receive, send)
             else:
-                await answer(lambda *given: original(app, *given), scope, receive, send, chosen)
+                await answer(lambda *given: original(app, *given), scope, receive, send, chosen.of(app))
 
         return __call__
 

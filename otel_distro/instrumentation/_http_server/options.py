@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from otel_distro import settings
@@ -33,7 +34,23 @@ class Options:
     """
 
     def __init__(self, framework: str, arguments: Mapping[str, Any] | None = None) -> None:
-        given = arguments or {}
+        self._framework = framework
+        self._of_apps: weakref.WeakKeyDictionary[Any, Options] = weakref.WeakKeyDictionary()
+        self._set(arguments or {})
+
+    def set(self, arguments: Mapping[str, Any], app: Any = None) -> None:
+        """Use other arguments from now on, for one application or for all without their own."""
+        if app is None:
+            self._set(arguments)
+        else:
+            self._of_apps[app] = Options(self._framework, arguments)
+
+    def of(self, app: Any) -> Options:
+        """Return the options of one application."""
+        return self._of_apps.get(app, self) if self._of_apps else self
+
+    def _set(self, given: Mapping[str, Any]) -> None:
+        framework = self._framework
         excluded_urls = given.get("excluded_urls")
         if excluded_urls is None:
             general = os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", "")
@@ -43,10 +60,10 @@ class Options:
         # Upstream's instrumentors of some frameworks search in the path alone.
         self._anchored = any("^" in pattern or r"\A" in pattern for pattern in patterns)
         self._known_urls: dict[tuple[str, str, str], bool] = {}
-        self.request_hook: Callable[..., Any] | None = given.get("request_hook")
+        self.request_hook: Callable[..., Any] | None = given.get("request_hook", given.get("server_request_hook"))
         self.response_hook: Callable[..., Any] | None = given.get("response_hook")
         traced = os.environ.get(f"OTEL_PYTHON_{framework}_TRACED_REQUEST_ATTRS", "")
-        self.traced_request_attrs: Final = tuple(_listed(traced))
+        self.traced_request_attrs = tuple(_listed(traced))
 
     def excludes(self, scheme: str, host: str, path: str) -> bool:
         """Return whether requests of this URL are not recorded."""

@@ -38,7 +38,7 @@ def wrap_method(chosen: Options) -> Wrapper:
         def __call__(app: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
             if CARRIER_KEY in environ:
                 return original(app, environ, start_response)
-            return answer(lambda e, s: original(app, e, s), environ, start_response, chosen)
+            return answer(lambda e, s: original(app, e, s), environ, start_response, chosen.of(app))
 
         return __call__
 
