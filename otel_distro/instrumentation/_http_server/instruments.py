@@ -58,9 +58,10 @@ class ActiveRequests:
 
 
 class Instruments:
-    """Made once in a process, when the first request starts."""
+    """Made when the first request starts."""
 
     def __init__(self) -> None:
+        self.provider = trace.get_tracer_provider()
         self.tracer = trace.get_tracer(SCOPE, __version__, schema_url=_SCHEMA_URL)
         self.active = ActiveRequests()
         meter = metrics.get_meter(SCOPE, __version__, schema_url=_SCHEMA_URL)
@@ -105,18 +106,12 @@ _lock = threading.Lock()
 
 
 def get() -> Instruments:
-    """Return the instruments of this process."""
+    """Return the instruments of the current global providers."""
     global _made
     found = _made
-    if found is None:
+    if found is None or found.provider is not trace.get_tracer_provider():
         with _lock:
             found = _made
-            if found is None:
+            if found is None or found.provider is not trace.get_tracer_provider():
                 found = _made = Instruments()
     return found
-
-
-def reset() -> None:
-    """Make new instruments at the next request: the providers have changed."""
-    global _made
-    _made = None

@@ -62,7 +62,7 @@ class ServerRequest:
     """
 
     __slots__ = (
-        "_active", "_attributes", "_completed", "_error", "_method", "_name", "_recorded", "_started", "context", "ended",
+        "_active", "_attributes", "_completed", "_error", "_method", "_name", "_recorded", "_started", "_tools", "context", "ended",
         "has_trailers",
         "is_http", "route", "span", "status",
     )  # fmt: skip
@@ -81,7 +81,7 @@ class ServerRequest:
         self.is_http = is_http
         common = options.common()
         shown = attributes if not common.old_names else old_names.translated(attributes, keep=common.new_names)
-        tools = instruments.get()
+        tools = self._tools = instruments.get()
         self.span: Span = tools.tracer.start_span(self._name, parent, SpanKind.SERVER, shown, links)
         context = self.context = Context(parent)
         _put(context, SPAN_KEY, self.span)
@@ -209,7 +209,7 @@ class ServerRequest:
         if common.old_names:
             old_names.finish(span, status)
         if self.is_http:
-            instruments.get().measure(end - self._started, measured, self._attributes, self.context)
+            self._tools.measure(end - self._started, measured, self._attributes, self.context)
         span.end(end_ns)
         for observer in observers:
             observer(self)

@@ -5,7 +5,7 @@ Source: https://peps.python.org/pep-3333/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
 
-_OTHERS_TASK = "a request"
+_NOTHING: Final = object()
 
 
 def request_of(environ: Environ) -> ServerRequest | None:
@@ -100,34 +100,20 @@ def answer(
 
 
 class Body:
-    """The iterable of a response: each step runs in the context of the request, whose end is its own."""
+    """The iterable of a response: its steps run in the context of the request, and its end is that one's."""
 
-    __slots__ = ("__weakref__", "_iterator", "_request", "_source")
+    __slots__ = ("__weakref__", "_request", "_source")
 
     def __init__(self, source: Iterable[bytes], request: ServerRequest) -> None:
         self._source: Any = source
         self._request = request
-        self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = self._run(iter, self._source)
-        return self
+        return _Steps(self, self._run(iter, self._source))
 
     def __next__(self) -> bytes:
-        iterator = self._iterator
-        if iterator is None:
-            iterator = self._iterator = self._run(iter, self._source)
-        request = self._request
-        token = attach(request.context)
-        try:
-            return next(iterator)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            request.fail(error)
-            raise
-        finally:
-            detach(token)
+        step: bytes = self._run(next, self._source)
+        return step
 
     def close(self) -> None:
         """Close the response, and end the request."""
@@ -138,12 +124,15 @@ class Body:
         finally:
             self._request.end()
 
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        token = attach(self._request.context)
+    def _run(self, function: Callable[..., Any], argument: Any = _NOTHING) -> Any:
+        request = self._request
+        token = attach(request.context)
         try:
-            return function(*arguments)
+            return function() if argument is _NOTHING else function(argument)
+        except StopIteration:
+            raise
         except BaseException as error:
-            self._request.fail(error)
+            request.fail(error)
             raise
         finally:
             detach(token)
@@ -154,6 +143,23 @@ class Body:
     def __del__(self) -> None:
         # A server that never closes a response.
         self._request.end()
+
+
+class _Steps:
+    """An iterator over a response; it keeps the response alive."""
+
+    __slots__ = ("_body", "_iterator")
+
+    def __init__(self, body: Body, iterator: Iterator[bytes]) -> None:
+        self._body = body
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        step: bytes = self._body._run(next, self._iterator)
+        return step
 
 
 class SizedBody(Body):
