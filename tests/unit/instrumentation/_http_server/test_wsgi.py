@@ -124,7 +124,7 @@ def test_lists_and_files_are_returned_as_they_are(telemetry: Telemetry) -> None:
             return result
 
         returned = wsgi.wrap_application(app, Options("MADE"))(
-            environment(**{"wsgi.file_wrapper": FileWrapper}), start_response
+            environment() | {"wsgi.file_wrapper": FileWrapper}, start_response
         )
         assert returned is result
     assert len(telemetry.spans()) == 2
@@ -273,7 +273,8 @@ def test_trace_of_a_client_is_continued_or_linked(
     parent = span.parent.span_id if span.parent is not None else 0
     linked = [link.context.span_id for link in span.links]
     theirs = 0xB7AD6B7169203331
-    assert (parent, linked, baggages) == ((theirs, [], ["me"]) if continues else (0, [theirs], [None]))
+    expected: tuple[Any, ...] = (theirs, [], ["me"]) if continues else (0, [theirs], [None])
+    assert (parent, linked, baggages) == expected
 
 
 def test_broken_trace_header_is_ignored(telemetry: Telemetry) -> None:
