@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CARRIER_KEY: Final = "otel_distro.request"
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 OTHER_METHOD: Final = "_OTHER"
+_MAX_ROUTE_CHARS: Final = 255
 
 _METHOD, _METHOD_ORIGINAL = schema.HTTP_REQUEST_METHOD.name, schema.HTTP_REQUEST_METHOD_ORIGINAL.name
 _SCHEME, _PATH, _QUERY = schema.URL_SCHEME.name, schema.URL_PATH.name, schema.URL_QUERY.name
@@ -59,8 +60,8 @@ class ServerRequest:
     """
 
     __slots__ = (
-        "_active", "_attributes", "_completed", "_error", "_method", "_name", "_recorded", "_started", "context", "ended",
-        "has_trailers",
+        "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started",
+        "context", "ended", "has_trailers",
         "is_http", "route", "span", "status",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class ServerRequest:
         self._name = method if method != OTHER_METHOD else "HTTP"
         self._error = ""
         self._recorded: BaseException | None = None
+        self._handled: BaseException | None = None
         self._completed: tuple[int, float] | None = None
         self.route = ""
         self.status = 0
@@ -103,6 +105,21 @@ class ServerRequest:
         """Set the whole template of the route, such as ``/users/{id}``."""
         self.route = template
 
+    def set_mounted_route(self, prefix: str, template: str) -> None:
+        """Set the route of an application that is mounted at ``prefix``.
+
+        A prefix holds the values of the outer application's parameters. If that one has set its
+        template, the first segments of this take their place.
+
+        Args:
+            prefix: Path before that of the application, as WSGI's ``SCRIPT_NAME``; may be empty.
+            template: Template of the application's route, with or without a leading slash.
+        """
+        if prefix and self.route:
+            prefix = "/".join(self.route.split("/")[: prefix.count("/") + 1])
+        slash = "" if template.startswith("/") else "/"
+        self.route = f"{prefix.rstrip('/')}{slash}{template}"[:_MAX_ROUTE_CHARS]
+
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute of the span."""
         self.span.set_attribute(name, value)
@@ -127,15 +144,32 @@ class ServerRequest:
             if type(error).__name__ in _NO_ERRORS:
                 return
             if not self.ended and not self._knows(error):
-                self._recorded = error
-                name = type(error).__name__
-                if isinstance(error, Exception):
-                    self.span.record_exception(error)
-                self._error = type_name(type(error))
-                self.span.set_status(Status(StatusCode.ERROR, f"{name}: {text_of(error)}"))
+                self._record(error)
             exception_state.remember_span(error, self.span.get_span_context())
         except Exception as failure:
             report_failure("an exception of a request", failure)
+
+    def note_handled(self, error: BaseException) -> None:
+        """Note an exception that the framework turns into a response.
+
+        It is recorded at the end if the response has a status of 500 or more. Of several ones it is
+        the last: the ones before it are its context.
+        """
+        self._handled = error
+
+    def exclude(self) -> None:
+        """Record nothing of this request, neither span nor measurement."""
+        if not self.ended:
+            self.ended = True
+            if self._active is not None:
+                self._active.leave(self._method, self._attributes[_SCHEME])
+
+    def _record(self, error: BaseException) -> None:
+        self._recorded = error
+        if isinstance(error, Exception):
+            self.span.record_exception(error)
+        self._error = type_name(type(error))
+        self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
 
     def _knows(self, error: BaseException) -> bool:
         known = self._recorded
@@ -164,8 +198,9 @@ class ServerRequest:
             self._end()
         except Exception as failure:
             report_failure("the end of a request", failure)
-        # The context holds this request: a cycle, which only the garbage collector would free.
+        # The context holds this request, and exceptions hold frames: cycles for the garbage collector.
         self.context = _NO_CONTEXT
+        self._handled = self._recorded = None
 
     def _end(self) -> None:
         end_ns, end = self._completed or (None, time.perf_counter())
@@ -173,6 +208,9 @@ class ServerRequest:
         if not status and self._error and self.is_http:
             # The server answers for the application.
             status = self.status = 500
+        if status >= 500 and self._handled is not None and self._recorded is None:
+            self._record(self._handled)
+            exception_state.remember_span(self._handled, span.get_span_context())
         common = options.common()
         measured = {_METHOD: self._method, _SCHEME: self._attributes[_SCHEME]}
         version = self._attributes.get(_VERSION)
