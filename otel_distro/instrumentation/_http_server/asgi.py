@@ -72,11 +72,7 @@ async def answer(
     The request ends when the last part of the response is sent: background tasks that follow run
     in its context, and are not part of it. A WebSocket ends with the call.
     """
-    try:
-        request = _begin(scope, chosen)
-    except Exception as error:
-        report_failure("the start of a request", error)
-        request = None
+    request = start(scope, chosen)
     if request is None:
         await call(scope, receive, send)
         return
@@ -179,7 +175,20 @@ def _decoded(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(_text(bytes(name)).lower(), _text(bytes(value))) for name, value in pairs]
 
 
-def _begin(scope: Scope, chosen: Options) -> ServerRequest | None:
+def start(scope: Scope, chosen: Options) -> ServerRequest | None:
+    """Start the request of a scope and store it there; never raises.
+
+    Returns:
+        None if it is an outer application's, or is not recorded.
+    """
+    try:
+        return _start(scope, chosen)
+    except Exception as error:
+        report_failure("the start of a request", error)
+        return None
+
+
+def _start(scope: Scope, chosen: Options) -> ServerRequest | None:
     get = scope.get
     is_http = scope["type"] == "http"
     method, path, root = get("method", "GET"), scope["path"], get("root_path", "")
