@@ -48,6 +48,11 @@ class Options:
         traced = os.environ.get(f"OTEL_PYTHON_{framework}_TRACED_REQUEST_ATTRS", "")
         self.traced_request_attrs: Final = tuple(_listed(traced))
 
+    @property
+    def changes_nested(self) -> bool:
+        """Whether these settings matter for an application inside another one's request."""
+        return self._excluded is not None or self.request_hook is not None or self.response_hook is not None
+
     def excludes(self, scheme: str, host: str, path: str) -> bool:
         """Return whether requests of this URL are not recorded."""
         pattern = self._excluded

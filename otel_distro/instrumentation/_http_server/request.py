@@ -321,6 +321,14 @@ def nested(path: str, method: str) -> ServerRequest | None:
     return request if same else None
 
 
+def without_request() -> Context:
+    """Return the current context without its request and span."""
+    context = Context(get_current())
+    for key in (SPAN_KEY, REQUEST_KEY):
+        dict.pop(context, key, None)
+    return context
+
+
 def _known_method(name: str, attributes: dict[str, Any]) -> str:
     if name.upper() in METHODS or options.common().all_methods:
         return name.upper()
