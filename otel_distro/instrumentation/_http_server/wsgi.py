@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
 
+_NOTHING: Final = object()
 _ANSWERS: Final = "_otel_distro_answers"
 """Marks functions that make requests."""
 
@@ -46,16 +47,15 @@ def request_of(environ: Environ) -> ServerRequest | None:
 
 def wrap_method(chosen: Options) -> Wrapper:
     """Return what wraps the ``__call__`` of a class of applications."""
-    is_plain = not chosen.changes_nested
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def __call__(app: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
             known = environ.get(CARRIER_KEY)
             if known is None:
-                return answer(partial(original, app), environ, start_response, chosen)
-            if is_plain or known is EXCLUDED:
-                return original(app, environ, start_response)
-            return _answer_nested(partial(original, app), environ, start_response, chosen)
+                return answer(partial(original, app), environ, start_response, chosen.of(app))
+            if type(known) is ServerRequest and known.by_server:
+                return _join(partial(original, app), environ, start_response, chosen.of(app))
+            return original(app, environ, start_response)
 
         vars(__call__)[_ANSWERS] = True
         return __call__
@@ -87,13 +87,15 @@ def answer(
     """Return what ``call(environ, start_response)`` returns, recorded as one request.
 
     The response is closed by the server: its iterable is wrapped where its items are still to be
-    made. Lists are returned as they are, and the request ends with the call. So are the files that
-    a server may send without reading them here; their ``close`` ends the request.
+    made. Lists and files are returned as they are, and the request ends with the call. So are files
+    that the server itself wraps, to send them without reading them here; their ``close`` ends the
+    request.
     """
     request = start(environ, chosen)
     if request is None:
-        if environ.get(CARRIER_KEY) is not EXCLUDED and chosen.changes_nested:
-            return _answer_nested(call, environ, start_response, chosen)
+        outer = environ.get(CARRIER_KEY)
+        if type(outer) is ServerRequest and outer.by_server:
+            return _join(call, environ, start_response, chosen)
         return call(environ, start_response)
 
     def respond(status: str, response_headers: list[tuple[str, str]], *exc_info: Any, **kwargs: Any) -> Any:
@@ -117,17 +119,23 @@ def answer(
         request.end()
         return result
     wrapper = environ.get("wsgi.file_wrapper")
-    if wrapper is not None and (isinstance(result, wrapper) if isinstance(wrapper, type) else hasattr(kind, "read")):
+    if isinstance(result, wrapper) if isinstance(wrapper, type) else wrapper and hasattr(kind, "read"):
         _end_with_file(result, request)
+        return result
+    if hasattr(kind, "read"):
+        request.end()
         return result
     return SizedBody(result, request) if hasattr(kind, "__len__") else Body(result, request)
 
 
-def _answer_nested(
+def _join(
     call: Callable[[Environ, StartResponse], Any], environ: Environ, start_response: StartResponse, chosen: Options
 ) -> Any:
-    """Return what an application with settings of its own returns inside the request of an outer one."""
-    request: Any = environ[CARRIER_KEY]
+    """Call an application in a request that a server has begun, with the framework's options."""
+    request: ServerRequest = environ[CARRIER_KEY]
+    request.by_server = False
+    if not chosen.changes_nested:
+        return call(environ, start_response)
     if chosen.excludes(*_url(environ)):
         environ[CARRIER_KEY] = EXCLUDED
         request.exclude()
@@ -146,34 +154,20 @@ def _answer_nested(
 
 
 class Body:
-    """The iterable of a response: each step runs in the context of the request, whose end is its own."""
+    """The iterable of a response: its steps run in the context of the request, and its end is that one's."""
 
-    __slots__ = ("__weakref__", "_iterator", "_request", "_source")
+    __slots__ = ("__weakref__", "_request", "_source")
 
     def __init__(self, source: Iterable[bytes], request: ServerRequest) -> None:
         self._source: Any = source
         self._request = request
-        self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = self._run(iter, self._source)
-        return self
+        return _Steps(self, self._run(iter, self._source))
 
     def __next__(self) -> bytes:
-        iterator = self._iterator
-        if iterator is None:
-            iterator = self._iterator = self._run(iter, self._source)
-        request = self._request
-        token = attach(request.context)
-        try:
-            return next(iterator)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            request.fail(error)
-            raise
-        finally:
-            detach(token)
+        step: bytes = self._run(next, self._source)
+        return step
 
     def close(self) -> None:
         """Close the response, and end the request."""
@@ -184,12 +178,15 @@ class Body:
         finally:
             self._request.end()
 
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        token = attach(self._request.context)
+    def _run(self, function: Callable[..., Any], argument: Any = _NOTHING) -> Any:
+        request = self._request
+        token = attach(request.context)
         try:
-            return function(*arguments)
+            return function() if argument is _NOTHING else function(argument)
+        except StopIteration:
+            raise
         except BaseException as error:
-            self._request.fail(error)
+            request.fail(error)
             raise
         finally:
             detach(token)
@@ -200,6 +197,23 @@ class Body:
     def __del__(self) -> None:
         # A server that never closes a response.
         self._request.end()
+
+
+class _Steps:
+    """An iterator over a response; it keeps the response alive."""
+
+    __slots__ = ("_body", "_iterator")
+
+    def __init__(self, body: Body, iterator: Iterator[bytes]) -> None:
+        self._body = body
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        step: bytes = self._body._run(next, self._iterator)
+        return step
 
 
 class SizedBody(Body):
@@ -317,6 +331,7 @@ def _start(environ: Environ, chosen: Options) -> ServerRequest | None:
         get("HTTP_USER_AGENT", ""),
         _Headers(environ),
     )
+    request.by_server = chosen.is_server
     if options.common().request_headers is not None:
         request.add_headers(headers.of_request(_all(environ)))
     if chosen.request_hook is not None:
