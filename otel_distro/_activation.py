@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
 
 from otel_distro import schema
-from otel_distro._otel import asgi, sdk
+from otel_distro._otel import sdk
 from otel_distro._otel.components import entry_points
 from otel_distro._runtime import exit as process_exit
-from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
 from otel_distro._startup import compatibility, triggers
 from otel_distro._version import __version__
@@ -61,12 +60,13 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     # Imports what the worker threads need at their start: under gevent, an import that another
     # thread has begun switches greenlets in the middle of the activation.
     sdk.suppressed()
-    import_hooks.when_imported("opentelemetry.instrumentation.asgi", asgi.patch_asgi)
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
+    from otel_distro.instrumentation._http_server import fastapi_telemetry
 
     uwsgi_forks.prepare()
+    fastapi_telemetry.prepare()
     Running.disabled = disabled
     process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))

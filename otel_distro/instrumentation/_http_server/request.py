@@ -43,6 +43,10 @@ _NO_CONTEXT: Final = Context()
 _FAILED: Final = Status(StatusCode.ERROR)
 _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
 """Classes whose instances end work that nobody wants any more."""
+_CLIENT_LEFT: Final = frozenset(
+    ("ClientDisconnect", "ClientDisconnected", "RequestAborted", "WebSocketDisconnect", "WebsocketDisconnect")
+)
+"""Classes whose instances say that the client has closed the connection."""
 
 _put: Any = dict.__setitem__
 
@@ -51,6 +55,7 @@ class ServerRequest:
     """A request from its first byte until its response is closed. :func:`begin` makes one.
 
     Attributes:
+        by_server: Whether a server has made it, and no framework has applied its options yet.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
         status: Status code that the client got; 0 before the response has started.
@@ -59,7 +64,8 @@ class ServerRequest:
     """
 
     __slots__ = (
-        "_active", "_attributes", "_completed", "_error", "_method", "_name", "_recorded", "_started", "context", "ended",
+        "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "by_server", "context",
+        "ended",
         "has_trailers",
         "is_http", "route", "span", "status",
     )  # fmt: skip
@@ -69,6 +75,7 @@ class ServerRequest:
         self._method = method
         self._name = method if method != OTHER_METHOD else "HTTP"
         self._error = ""
+        self._handled: BaseException | None = None
         self._recorded: BaseException | None = None
         self._completed: tuple[int, float] | None = None
         self.route = ""
@@ -76,6 +83,7 @@ class ServerRequest:
         self.ended = False
         self.has_trailers = False
         self.is_http = is_http
+        self.by_server = False
         common = options.common()
         shown = attributes if not common.old_names else old_names.translated(attributes, keep=common.new_names)
         tools = instruments.get()
@@ -126,7 +134,7 @@ class ServerRequest:
         try:
             if type(error).__name__ in _NO_ERRORS:
                 return
-            if not self.ended and not self._knows(error):
+            if not self.ended and type(error).__name__ not in _CLIENT_LEFT and not self._knows(error):
                 self._recorded = error
                 name = type(error).__name__
                 if isinstance(error, Exception):
@@ -136,6 +144,10 @@ class ServerRequest:
             exception_state.remember_span(error, self.span.get_span_context())
         except Exception as failure:
             report_failure("an exception of a request", failure)
+
+    def fail_if_unanswered(self, error: BaseException) -> None:
+        """Note an exception of which a framework makes a response: it counts from status 500 on."""
+        self._handled = error
 
     def _knows(self, error: BaseException) -> bool:
         known = self._recorded
@@ -153,10 +165,22 @@ class ServerRequest:
         if self.status < 500:
             self.end()
 
+    def discard(self) -> Context:
+        """Record nothing of this request; return the context to answer it in.
+
+        For a framework that excludes the URL of a request that a server has begun already.
+        """
+        self.ended = True
+        if self._active is not None:
+            self._active.leave(self._method, self._attributes[_SCHEME])
+        return Context({key: value for key, value in get_current().items() if key not in (SPAN_KEY, REQUEST_KEY)})
+
     def end(self) -> None:
         """End the span and record the measurement, once; never raises."""
         if self.ended:
             return
+        if self._handled is not None and self.status >= 500:
+            self.fail(self._handled)
         self.ended = True
         if self._active is not None:
             self._active.leave(self._method, self._attributes[_SCHEME])
@@ -170,7 +194,7 @@ class ServerRequest:
     def _end(self) -> None:
         end_ns, end = self._completed or (None, time.perf_counter())
         span, status = self.span, self.status
-        if not status and self._error and self.is_http:
+        if not status and self._error:
             # The server answers for the application.
             status = self.status = 500
         common = options.common()
