@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
+from otel_distro._runtime import import_hooks
+from otel_distro._runtime.diagnostics import guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -39,6 +42,27 @@ class Instrumentor(BaseInstrumentor):
         setattr(owner, attribute, replacement)
         self._patches().append((owner, attribute, original, replacement))
 
+    def patch_when_imported(self, module: str, owner: str, attribute: str, wrap: Wrapper) -> None:
+        """Replace an attribute of ``owner`` in a module that is, or will be, imported.
+
+        Args:
+            module: Full name of the module.
+            owner: Name of a class in it; empty for the module itself.
+            attribute: Name of what to replace. One that is missing is left out.
+            wrap: See :meth:`patch`.
+        """
+        patches = self._patches()
+
+        def apply(found: Any) -> None:
+            with guard(f"patching {module}"):
+                # It may be imported after the instrumentor was uninstalled, or installed again.
+                if self.__dict__.get("_patched") is patches:
+                    place = getattr(found, owner, None) if owner else found
+                    if hasattr(place, attribute):
+                        self.patch(place, attribute, wrap)
+
+        import_hooks.when_imported(module, apply)
+
     def _patches(self) -> list[tuple[Any, str, Any, Any]]:
         # Not set in __init__, which runs again at every construction of this singleton.
         patches: list[tuple[Any, str, Any, Any]] = self.__dict__.setdefault("_patched", [])
@@ -56,6 +80,7 @@ class Instrumentor(BaseInstrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         patches = self._patches()
+        del self.__dict__["_patched"]
         while patches:
             owner, attribute, original, replacement = patches.pop()
             # Another tool may have patched the attribute since: its patch stays, and calls on.

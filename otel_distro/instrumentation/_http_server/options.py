@@ -29,9 +29,7 @@ class Options:
     Args:
         framework: Name as in ``OTEL_PYTHON_<NAME>_EXCLUDED_URLS``, in upper case.
         arguments: What ``instrument()`` was given: ``excluded_urls`` (regular expressions, separated
-            by commas; without it those of the environment), ``request_hook``, ``response_hook``, and
-            ``http_capture_headers_server_request``, ``http_capture_headers_server_response``,
-            ``http_capture_headers_sanitize_fields`` (lists of expressions).
+            by commas; without it those of the environment), ``request_hook``, ``response_hook``.
     """
 
     def __init__(self, framework: str, arguments: Mapping[str, Any] | None = None) -> None:
@@ -45,18 +43,15 @@ class Options:
         # Upstream's instrumentors of some frameworks search in the path alone.
         self._anchored = any("^" in pattern or r"\A" in pattern for pattern in patterns)
         self._known_urls: dict[tuple[str, str, str], bool] = {}
-        self.request_headers = _compiled(given.get("http_capture_headers_server_request") or (), re.IGNORECASE)
-        self.response_headers = _compiled(given.get("http_capture_headers_server_response") or (), re.IGNORECASE)
-        self.sanitized = _compiled(given.get("http_capture_headers_sanitize_fields") or (), re.IGNORECASE)
         self.request_hook: Callable[..., Any] | None = given.get("request_hook")
         self.response_hook: Callable[..., Any] | None = given.get("response_hook")
         traced = os.environ.get(f"OTEL_PYTHON_{framework}_TRACED_REQUEST_ATTRS", "")
         self.traced_request_attrs: Final = tuple(_listed(traced))
 
     @property
-    def excludes_any(self) -> bool:
-        """Return whether there are URLs that are not recorded."""
-        return self._excluded is not None
+    def changes_nested(self) -> bool:
+        """Whether these settings matter for an application inside another one's request."""
+        return self._excluded is not None or self.request_hook is not None or self.response_hook is not None
 
     def excludes(self, scheme: str, host: str, path: str) -> bool:
         """Return whether requests of this URL are not recorded."""
