@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, attach, detach
 
-from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._startup import triggers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import wsgi
-from otel_distro.instrumentation._http_server.asgi import AsgiOptions, is_recorded, wrap_application
+from otel_distro.instrumentation._http_server.asgi import is_recorded, wrap_application
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class AsgiServersInstrumentor(Instrumentor):
 
     def install(self) -> None:
         """Wrap the applications of every server that is, or will be, imported."""
-        wrap = self.__dict__["_wrap"] = _Applications(self.arguments)
+        wrap = _Applications(self.arguments)
         for module, owner, attribute, wrapper in (
             ("uvicorn.server", "Server", "serve", _in_empty_context),
             ("uvicorn.config", "Config", "load", _uvicorn(wrap)),
@@ -65,30 +64,14 @@ class AsgiServersInstrumentor(Instrumentor):
             ("daphne.server", "Server", "__init__", _first_argument(wrap.asgi)),
             ("daphne.server", "Server", "run", _run_in_empty_context),
         ):
-            import_hooks.when_imported(module, self._patch_when_imported(wrap, owner, attribute, wrapper))
-
-    def _patch_when_imported(
-        self, wrap: _Applications, owner: str, attribute: str, wrapper: Wrapper
-    ) -> Callable[[Any], None]:
-        def patch(module: Any) -> None:
-            with guard(f"instrumenting {module.__name__}"):
-                # It may be imported after the instrumentor was uninstalled, or installed again.
-                holder = getattr(module, owner) if owner else module
-                if self.__dict__.get("_wrap") is wrap and hasattr(holder, attribute):
-                    self.patch(holder, attribute, wrapper)
-
-        return patch
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self.__dict__.pop("_wrap", None)
-        super()._uninstrument(**kwargs)
+            self.patch_when_imported(module, owner, attribute, wrapper)
 
 
 class _Applications:
     """Wraps the applications that servers are given."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self._asgi = AsgiOptions("ASGI", arguments, is_server=True)
+        self._asgi = Options("ASGI", arguments, is_server=True)
         self._wsgi = Options("WSGI")
         self._disabled = triggers.disabled(os.environ)
 
@@ -143,7 +126,9 @@ def _uvicorn(wrap: _Applications) -> Wrapper:
             with guard("wrapping an application"):
                 outer = config.loaded_app
                 # Inside of what puts the client's address into the scope.
-                holder, name = (outer, "app") if type(outer).__name__ == "ProxyHeadersMiddleware" else (config, "loaded_app")
+                holder, name = (
+                    (outer, "app") if type(outer).__name__ == "ProxyHeadersMiddleware" else (config, "loaded_app")
+                )
                 inner = getattr(holder, name)
                 if config.interface == "wsgi" and hasattr(inner, "app"):
                     # It runs the application in a thread, which has no context of the request.

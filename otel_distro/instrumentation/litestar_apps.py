@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, AsgiOptions, request_of, wrap_method
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -29,7 +30,7 @@ class LitestarInstrumentor(Instrumentor):
         from litestar._asgi.asgi_router import ASGIRouter
         from litestar.routes import ASGIRoute
 
-        self.patch(Litestar, "__call__", wrap_method(AsgiOptions("LITESTAR", self.arguments)))
+        self.patch(Litestar, "__call__", wrap_method(Options("LITESTAR", self.arguments)))
         self.patch(ASGIRouter, "__call__", _with_template)
         self.patch(ASGIRoute, "handle", _with_prefix)
         self.patch(Litestar, "__init__", _with_hook)
@@ -85,6 +86,6 @@ async def note_exception(error: Exception, scope: Scope) -> None:
         if request is None:
             return
         if scope["type"] == "http":
-            request.fail_if_unanswered(error)
+            request.note_handled(error)
         elif getattr(error, "status_code", 500) >= 500:
             request.fail(error)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, AsgiOptions, request_of, wrap_method
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,7 +25,7 @@ class QuartInstrumentor(Instrumentor):
         import quart.ctx
         from quart import Quart
 
-        self.patch(Quart, "__call__", wrap_method(AsgiOptions("QUART", self.arguments)))
+        self.patch(Quart, "__call__", wrap_method(Options("QUART", self.arguments)))
         self.patch(quart.ctx._BaseRequestWebsocketContext, "match_request", _with_route)
         self.patch(Quart, "handle_exception", _with_exception("request"))
         self.patch(Quart, "handle_websocket_exception", _with_exception("websocket"))

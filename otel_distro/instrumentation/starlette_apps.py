@@ -15,8 +15,9 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._startup import triggers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import fastapi_telemetry
-from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, AsgiOptions, request_of, wrap_method
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.options import Options
+from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, without_request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -40,7 +41,7 @@ class StarletteInstrumentor(Instrumentor):
         from starlette.applications import Starlette
 
         _patch_routes(self)
-        chosen = AsgiOptions("STARLETTE", self.arguments)
+        chosen = Options("STARLETTE", self.arguments)
         no_fastapi = "fastapi" in triggers.disabled(os.environ)
         self.patch(Starlette, "__call__", _except_fastapi(chosen) if no_fastapi else wrap_method(chosen))
 
@@ -62,11 +63,11 @@ class FastAPIInstrumentor(Instrumentor):
         frontend = getattr(routing, "_FrontendRoute", None)
         if frontend is not None:
             self.patch(frontend, "handle", _frontend)
-        record = wrap_method(AsgiOptions("FASTAPI", self.arguments))
+        record = wrap_method(Options("FASTAPI", self.arguments))
         self.patch(FastAPI, "__call__", lambda original: record(_without_own_telemetry(original)))
 
 
-def _except_fastapi(chosen: AsgiOptions) -> Callable[..., Any]:
+def _except_fastapi(chosen: Options) -> Callable[..., Any]:
     """Return what wraps ``Starlette.__call__`` and leaves applications of its subclass FastAPI alone."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +98,8 @@ def _without_own_telemetry(original: Callable[..., Any]) -> Callable[..., Any]:
             await original(app, scope, receive, send)
             return
         scope[CARRIER_KEY] = EXCLUDED
-        token = attach(request.discard())
+        request.exclude()
+        token = attach(without_request())
         try:
             await original(app, scope, receive, send)
         finally:

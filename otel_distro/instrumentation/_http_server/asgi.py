@@ -8,16 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
+from opentelemetry.instrumentation.propagators import get_global_response_propagator
 
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation._http_server import headers, options
-from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, begin, nested
+from otel_distro.instrumentation._http_server.request import (
+    CARRIER_KEY,
+    EXCLUDED,
+    ServerRequest,
+    begin,
+    nested,
+    without_request,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from otel_distro.instrumentation import Wrapper
+    from otel_distro.instrumentation._http_server.options import Options
 
     Scope = dict[str, Any]
     Message = dict[str, Any]
@@ -26,34 +34,10 @@ if TYPE_CHECKING:
 
 _KINDS: Final = ("http", "websocket")
 _DISCONNECTS: Final = ("http.disconnect", "websocket.disconnect")
-_MARK: Final = "__otel_distro_requests__"
+_ANSWERS: Final = "_otel_distro_answers"
+"""Marks functions that make requests."""
 PREFIX_KEY: Final = "otel_distro.route_prefix"
 """In the scope: the template of the path at which the application that routes now is mounted."""
-
-
-class AsgiOptions(Options):
-    """Options of a framework, by the names that upstream's ASGI instrumentors have for hooks.
-
-    ``server_request_hook(span, scope)``, ``client_request_hook(span, scope, message)`` for each
-    message from the client and ``client_response_hook(span, scope, message)`` for each one to it.
-    All get the SERVER span: messages have no spans of their own.
-
-    Args:
-        framework: Name as in ``OTEL_PYTHON_<NAME>_EXCLUDED_URLS``, in upper case.
-        arguments: What ``instrument()`` was given.
-        is_server: Whether a server makes the request for whatever application it runs. A framework
-            inside of it then applies its own options, too.
-    """
-
-    def __init__(self, framework: str, arguments: Mapping[str, Any] | None = None, *, is_server: bool = False) -> None:
-        given = dict(arguments or {})
-        given.setdefault("request_hook", given.get("server_request_hook"))
-        given.setdefault("response_hook", given.get("client_response_hook"))
-        super().__init__(framework, given)
-        self.receive_hook: Callable[..., Any] | None = given.get("client_request_hook")
-        self.is_server: Final = is_server
-        hooks = (self.request_hook, self.response_hook, self.receive_hook)
-        self.is_plain: Final = not self.excludes_any and all(hook is None for hook in hooks)
 
 
 def request_of(scope: Scope) -> ServerRequest | None:
@@ -64,29 +48,30 @@ def request_of(scope: Scope) -> ServerRequest | None:
 
 def is_recorded(application: Any) -> bool:
     """Return whether an application makes requests itself: its class was patched."""
-    return getattr(type(application).__call__, _MARK, False) is True
+    return hasattr(getattr(type(application), "__call__", None), _ANSWERS)  # noqa: B004 - its attributes
 
 
-def wrap_method(chosen: AsgiOptions) -> Wrapper:
+def wrap_method(chosen: Options) -> Wrapper:
     """Return what wraps the ``__call__`` of a class of applications."""
+    is_plain = not chosen.changes_nested
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         async def __call__(app: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807
             found = scope.get(CARRIER_KEY)
             if found is None and scope["type"] in _KINDS:
                 await answer(original, (app,), scope, receive, send, chosen)
-            elif chosen.is_plain or type(found) is not ServerRequest or not found.by_server:
+            elif is_plain or type(found) is not ServerRequest or not found.by_server:
                 await original(app, scope, receive, send)
             else:
                 await _join(original, app, scope, receive, send, chosen)
 
-        setattr(__call__, _MARK, True)
+        vars(__call__)[_ANSWERS] = True
         return __call__
 
     return wrap
 
 
-def wrap_application(application: Callable[..., Any], chosen: AsgiOptions) -> Callable[..., Any]:
+def wrap_application(application: Callable[..., Any], chosen: Options) -> Callable[..., Any]:
     """Return an application that a server calls instead of ``application``."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,18 +89,14 @@ async def answer(
     scope: Scope,
     receive: Receive,
     send: Send,
-    chosen: AsgiOptions,
+    chosen: Options,
 ) -> None:
     """Await ``call(*bound, scope, receive, send)``, recorded as one request.
 
     The request ends when the last part of the response is sent: background tasks that follow run
     in its context, and are not part of it. A WebSocket ends with the call.
     """
-    try:
-        request = _begin(scope, chosen)
-    except Exception as error:
-        report_failure("the start of a request", error)
-        request = None
+    request = start(scope, chosen)
     if request is None:
         await call(*bound, scope, receive, send)
         return
@@ -158,7 +139,7 @@ async def _send_last(send: Send, message: Message, request: ServerRequest) -> No
 
 
 async def _join(
-    original: Callable[..., Any], app: Any, scope: Scope, receive: Receive, send: Send, chosen: AsgiOptions
+    original: Callable[..., Any], app: Any, scope: Scope, receive: Receive, send: Send, chosen: Options
 ) -> None:
     """Call an application in a request that a server has begun, with the framework's options."""
     request: ServerRequest = scope[CARRIER_KEY]
@@ -169,7 +150,8 @@ async def _join(
         excluded = chosen.excludes(scheme, host, path)
     if excluded:
         scope[CARRIER_KEY] = EXCLUDED
-        token = attach(request.discard())
+        request.exclude()
+        token = attach(without_request())
         try:
             await original(app, scope, receive, send)
         finally:
@@ -189,7 +171,7 @@ async def _join(
     await original(app, scope, take, respond)
 
 
-def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: AsgiOptions) -> bool:
+def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: Options) -> bool:
     """Note a message of the application; return whether it is the last one of a response."""
     kind = message["type"]
     if chosen.response_hook is not None:
@@ -199,6 +181,8 @@ def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: AsgiOp
     if kind == "http.response.start":
         request.status = int(message["status"])
         request.has_trailers = bool(message.get("trailers"))
+        if (propagator := get_global_response_propagator()) is not None:
+            propagator.inject(message, request.context, _header_setter)
     elif kind == "websocket.accept":
         request.status = 101
     elif kind == "websocket.close":
@@ -214,6 +198,16 @@ def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: AsgiOp
     if pattern is not None and "headers" in message:
         request.add_headers(headers.of_response(_decoded(message["headers"]), chosen))
     return False
+
+
+class _HeaderSetter:
+    """Adds a header to a message that starts a response."""
+
+    def set(self, carrier: Message, key: str, value: str) -> None:
+        carrier["headers"] = [*carrier.get("headers", ()), (key.lower().encode(), value.encode())]
+
+
+_header_setter = _HeaderSetter()
 
 
 class _Headers:
@@ -278,7 +272,20 @@ def _url(scope: Scope, found: _Headers) -> tuple[str, str, str]:
     return scheme, found.text(b"host") or (server[0] if server else "") or "", path
 
 
-def _begin(scope: Scope, chosen: AsgiOptions) -> ServerRequest | None:
+def start(scope: Scope, chosen: Options) -> ServerRequest | None:
+    """Start the request of a scope and store it there; never raises.
+
+    Returns:
+        None if it is an outer application's, or is not recorded.
+    """
+    try:
+        return _start(scope, chosen)
+    except Exception as error:
+        report_failure("the start of a request", error)
+        return None
+
+
+def _start(scope: Scope, chosen: Options) -> ServerRequest | None:
     get = scope.get
     found = _Headers(scope)
     scheme, host, path = _url(scope, found)

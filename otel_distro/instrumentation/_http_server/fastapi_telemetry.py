@@ -81,11 +81,15 @@ def _adapt(module: Any) -> None:
 
 def _silent_where_recorded(original: Callable[..., Any]) -> Callable[..., Any]:
     async def __call__(native: Any, *, app: Any, scope: Scope, receive: Any, send: Any, **more: Any) -> None:  # noqa: N807
+        config = native.config
         if CARRIER_KEY in scope:
-            if not _uses_own_providers(native.config):
+            if not _uses_own_providers(config):
                 await app(scope, receive, send)
                 return
-            native.config.update(_limited(native.config))
+            config.update(_limited(config))
+        elif not _is_own(config, "tracer_provider", trace.get_tracer_provider):
+            # One span for a request: none for its dependencies, its endpoint and its serialization.
+            config["operation_spans"] = False
         await original(native, app=app, scope=scope, receive=receive, send=send, **more)
 
     return __call__

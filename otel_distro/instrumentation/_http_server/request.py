@@ -44,6 +44,10 @@ _NO_CONTEXT: Final = Context()
 _FAILED: Final = Status(StatusCode.ERROR)
 _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
 """Classes whose instances end work that nobody wants any more."""
+_CLIENT_LEFT: Final = frozenset(
+    ("ClientDisconnect", "ClientDisconnected", "RequestAborted", "WebSocketDisconnect", "WebsocketDisconnect")
+)
+"""Classes whose instances say that the client has closed the connection."""
 
 _put: Any = dict.__setitem__
 
@@ -52,6 +56,7 @@ class ServerRequest:
     """A request from its first byte until its response is closed. :func:`begin` makes one.
 
     Attributes:
+        by_server: Whether a server has made it, and no framework has applied its options yet.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
         status: Status code that the client got; 0 before the response has started.
@@ -61,7 +66,7 @@ class ServerRequest:
 
     __slots__ = (
         "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started",
-        "context", "ended", "has_trailers",
+        "by_server", "context", "ended", "has_trailers",
         "is_http", "route", "span", "status",
     )  # fmt: skip
 
@@ -78,6 +83,7 @@ class ServerRequest:
         self.ended = False
         self.has_trailers = False
         self.is_http = is_http
+        self.by_server = False
         common = options.common()
         shown = attributes if not common.old_names else old_names.translated(attributes, keep=common.new_names)
         tools = instruments.get()
@@ -143,7 +149,7 @@ class ServerRequest:
         try:
             if type(error).__name__ in _NO_ERRORS:
                 return
-            if not self.ended and not self._knows(error):
+            if not self.ended and type(error).__name__ not in _CLIENT_LEFT and not self._knows(error):
                 self._record(error)
             exception_state.remember_span(error, self.span.get_span_context())
         except Exception as failure:
@@ -205,7 +211,7 @@ class ServerRequest:
     def _end(self) -> None:
         end_ns, end = self._completed or (None, time.perf_counter())
         span, status = self.span, self.status
-        if not status and self._error and self.is_http:
+        if not status and self._error:
             # The server answers for the application.
             status = self.status = 500
         if status >= 500 and self._handled is not None and self._recorded is None:
