@@ -68,8 +68,10 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
+    from otel_distro.instrumentation._http_server import fastapi_telemetry
 
     uwsgi_forks.prepare()
+    fastapi_telemetry.prepare()
     Running.disabled = disabled
     process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))

@@ -28,7 +28,6 @@ ON_IMPORT = (
     ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
     ("django.test.client", "django", "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
     ("falcon", "falcon", "otel_distro.instrumentation.falcon_apps:FalconInstrumentor"),
-    ("fastapi", "fastapi", "opentelemetry.instrumentation.fastapi:FastAPIInstrumentor"),
     ("flask", "flask", "otel_distro.instrumentation.flask_apps:FlaskInstrumentor"),
     ("grpc", "grpc_client", "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient"),
     ("grpc", "grpc_server", "opentelemetry.instrumentation.grpc:GrpcInstrumentorServer"),
@@ -54,6 +53,10 @@ ON_IMPORT = (
     ("tornado.web", "tornado", "otel_distro.instrumentation.tornado_handlers:TornadoInstrumentor"),
     ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
 )
+
+_FASTAPI = "otel_distro.instrumentation.starlette_apps:FastAPIInstrumentor"
+_STARLETTE = "otel_distro.instrumentation.starlette_apps:StarletteInstrumentor"
+_SERVERS = "otel_distro.instrumentation.asgi_servers:AsgiServersInstrumentor"
 
 # Imported module, owner and attribute inside it, entry point name, where it is.
 FIRST_CALL = (
@@ -100,13 +103,25 @@ FIRST_CALL = (
     ("requests.sessions", "Session", "send", "requests", "opentelemetry.instrumentation.requests:RequestsInstrumentor"),
     ("sqlite3.dbapi2", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
     ("sqlite3", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
-    (
-        "starlette.applications",
-        "Starlette",
-        "build_middleware_stack",
-        "starlette",
-        "otel_distro.instrumentation.starlette_apps:StarletteInstrumentor",
-    ),
+    # Made or, where it was unpickled, first used: before its first request.
+    ("fastapi.applications", "FastAPI", "__init__", "fastapi", _FASTAPI),
+    ("fastapi.applications", "FastAPI", "build_middleware_stack", "fastapi", _FASTAPI),
+    ("starlette.applications", "Starlette", "__init__", "starlette", _STARLETTE),
+    ("starlette.applications", "Starlette", "build_middleware_stack", "starlette", _STARLETTE),
+    ("quart.app", "Quart", "__init__", "quart", "otel_distro.instrumentation.quart_apps:QuartInstrumentor"),
+    ("litestar.app", "Litestar", "__init__", "litestar",
+     "otel_distro.instrumentation.litestar_apps:LitestarInstrumentor"),
+    ("uvicorn.server", "Server", "serve", "asgi", _SERVERS),
+    ("uvicorn.config", "Config", "load", "asgi", _SERVERS),
+    ("hypercorn.app_wrappers", "ASGIWrapper", "__init__", "asgi", _SERVERS),
+    ("hypercorn.app_wrappers", "WSGIWrapper", "__init__", "asgi", _SERVERS),
+    ("granian.server.mp", "", "_asgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.mp", "", "_wsgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.mt", "", "_asgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.mt", "", "_wsgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.embed", "", "_asgi_call_wrap", "asgi", _SERVERS),
+    ("gunicorn.workers.gasgi", "ASGIWorker", "load_wsgi", "asgi", _SERVERS),
+    ("daphne.server", "Server", "__init__", "asgi", _SERVERS),
     ("structlog._base", "BoundLoggerBase", "__init__", "structlog_records",
      "otel_distro.instrumentation.structlog_records:StructlogRecordsInstrumentor"),
     ("threading", "", "excepthook", "error_tracking", ""),
@@ -128,6 +143,8 @@ ALWAYS = (
 
 # Importing one of these starts telemetry: instrumentors for them come with other packages.
 STARTS_TELEMETRY = (
+    # Adds exporters of its own when an application starts: those of the distribution come first.
+    "fastapi.telemetry._runtime",
     "openai",
     "anthropic",
     "google.genai",

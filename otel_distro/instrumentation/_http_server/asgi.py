@@ -5,6 +5,7 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _KINDS: Final = ("http", "websocket")
 _DISCONNECTS: Final = ("http.disconnect", "websocket.disconnect")
+_STARLETTES_OWN: Final = "starlette.middleware.opentelemetry"
 _ANSWERS: Final = "_otel_distro_answers"
 """Marks functions that make requests."""
 PREFIX_KEY: Final = "otel_distro.route_prefix"
@@ -310,6 +312,9 @@ def _start(scope: Scope, chosen: Options) -> ServerRequest | None:
         is_http=scope["type"] == "http",
     )
     request.by_server = chosen.is_server
+    if _STARLETTES_OWN in sys.modules:
+        # Starlette's own middleware for OpenTelemetry leaves a request alone that has this mark.
+        scope["starlette.opentelemetry"] = True
     if root := get("root_path"):
         scope[PREFIX_KEY] = root.rstrip("/")
     if chosen.request_headers is not None or options.common().request_headers is not None:
