@@ -167,7 +167,15 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
             emit.emit(
-                source, int(record.created * 1e9), record.levelno, record.levelname, body, location, extras, template
+                source,
+                int(record.created * 1e9),
+                record.levelno,
+                record.levelname,
+                body,
+                location,
+                extras,
+                template,
+                error,
             )
         finally:
             emit.thread.busy = False
