@@ -81,7 +81,7 @@ def _is_about_an_answer(span: Any, description: object, caller: str) -> bool:
         return False
     text = text_of(exception)
     # A status without such a text is about something else, such as the response to a client.
-    if description != f"{type(exception).__name__}: {text}" and (not text or description != text):
+    if description not in (text, f"{type(exception).__name__}: {text}"):
         return False
     return _answered(span, exception, kind)
 

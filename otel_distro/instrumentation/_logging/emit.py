@@ -184,9 +184,10 @@ def emit(
 def context_of(error: BaseException) -> Context | None:
     """Return a context with the span that ``error`` left.
 
-    None if a span is active, or if it left none.
+    None if a span is active, or if it left none. A span that has ended is not active: timers and
+    tasks of a server keep the context of the request in which they were created.
     """
-    if get_current_span().get_span_context().is_valid:
+    if get_current_span().is_recording():
         return None
     span = exception_state.span_of(error)
     return None if span is None else set_span_in_context(NonRecordingSpan(span))
