@@ -184,7 +184,7 @@ def record_exception(error: BaseException, handler: str, *where: Any) -> None:
         code, offset = where
         swallowed.caught(code, offset, error)
     elif handler == "unraisable":
-        hooks.record_later(error, handler)
+        hooks.record_unraisable(error)
     else:
         record(error, handler)
 

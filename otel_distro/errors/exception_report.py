@@ -19,7 +19,7 @@ from otel_distro import schema, settings
 from otel_distro._otel.sdk import SeverityNumber, get_logger, get_logger_provider
 from otel_distro._runtime.diagnostics import guard, text_of
 from otel_distro._version import __version__
-from otel_distro.errors import exception_state, first_seen, frames
+from otel_distro.errors import answers, exception_state, first_seen, frames
 from otel_distro.errors.stack_trace import stack_trace
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Report:
 def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
     """Return the attributes of an exception, and count it unless it was reported before.
 
+    An exception that is no error is not counted.
+
     For callers that put the attributes on a record of their own; :func:`record` makes one.
     Never raises: on failure the attributes hold at least the class.
 
@@ -75,9 +77,17 @@ def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, 
     attributes: dict[str, AnyValue] = {schema.EXCEPTION_TYPE.name: type(error).__qualname__}
     with guard("describing an exception"):
         attributes = attributes_of(error, handler=handler, handled=handled)
-        if exception_state.claim(error, final=handler in _FINAL_HANDLERS):
+        if not is_answer(error) and exception_state.claim(error, final=handler in _FINAL_HANDLERS):
             count(attributes)
     return attributes
+
+
+def is_answer(error: BaseException) -> bool:
+    """Return whether ``error`` is a response below 500, a normal end or the like. Never raises."""
+    if answers.kind_of(error) in ("", "iteration"):
+        return False
+    state = exception_state.lookup(error)
+    return state is None or not state.is_failure
 
 
 def record(

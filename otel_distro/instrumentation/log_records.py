@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -130,11 +131,20 @@ def _wrap_call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _add_trace_fields(record: logging.LogRecord) -> None:
     try:
-        values = logging_hooks.trace_fields()
+        error = (record.exc_info[1] if record.exc_info else None) or _handled_error(record)
+        values = logging_hooks.trace_fields(None if error is None else emit.context_of(error))
         for name in logging_hooks.wanted:
             record.__dict__.setdefault(name, values[name])
     except Exception as error:
         report_failure("the trace fields of a log record", error)
+
+
+def _handled_error(record: logging.LogRecord) -> BaseException | None:
+    """Return the exception that is being handled, for a record from WARNING on.
+
+    Some servers log the failure of a request with its traceback in the message only.
+    """
+    return sys.exc_info()[1] if record.levelno >= logging.WARNING else None
 
 
 def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
@@ -167,7 +177,15 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
             emit.emit(
-                source, int(record.created * 1e9), record.levelno, record.levelname, body, location, extras, template
+                source,
+                int(record.created * 1e9),
+                record.levelno,
+                record.levelname,
+                body,
+                location,
+                extras,
+                template,
+                error or _handled_error(record),
             )
         finally:
             emit.thread.busy = False

@@ -92,7 +92,7 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
             return
         emit.thread.busy = True
         try:
-            exception = record["exception"]
+            error = None if record["exception"] is None else record["exception"].value
             emit.emit(
                 source,
                 int(record["time"].timestamp() * 1e9),
@@ -106,8 +106,9 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
                     record["thread"].id,
                     record["thread"].name,
                 ),
-                _extras(record, exception.value if exception is not None else None),
+                _extras(record, error),
                 record["message"],
+                error,
             )
         finally:
             emit.thread.busy = False
