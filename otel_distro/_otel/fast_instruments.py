@@ -108,7 +108,8 @@ def _add(known: _Known, series: tuple[Series, ...], amount: Any, context: Any) -
             return False
         around = context or get_current()
         span: Any = around.get(SPAN_KEY) if type(around) is Context else around
-        if not known.config._config.is_enabled or not (span is None or type(span) is SDK_SPAN):
+        kind = type(span)
+        if not known.config._config.is_enabled or not (span is None or kind is SDK_SPAN):
             return False
         for add, offer, attributes in series:
             add(amount)
