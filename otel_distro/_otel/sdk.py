@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 SIGNALS = ("traces", "metrics", "logs")
 
+SERIES_CACHE = "series_known_to_otel_distro"
+"""Attribute of an instrument: the series that :mod:`otel_distro._otel.fast_instruments` found."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
@@ -184,8 +187,9 @@ def merge_resource(providers: Sequence[Any], resource: Resource) -> None:
 def forget_measurements(provider: SDKMeterProvider) -> None:
     """Reset every instrument to zero: a forked child must not report its parent's counts."""
     if patches.COUNTER_RESET.on:
-        for _, match in _matches(provider):
+        for instrument, match in _matches(provider):
             match._attributes_aggregation.clear()
+            vars(instrument).pop(SERIES_CACHE, None)
 
 
 def has_measurements(provider: SDKMeterProvider) -> bool:
