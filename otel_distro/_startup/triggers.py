@@ -21,7 +21,8 @@ ON_IMPORT = (
     ("boto3", "boto3", "opentelemetry.instrumentation.boto3sqs:Boto3SQSInstrumentor"),
     ("botocore", "botocore", "opentelemetry.instrumentation.botocore:BotocoreInstrumentor"),
     ("cassandra", "cassandra", "opentelemetry.instrumentation.cassandra:CassandraInstrumentor"),
-    ("celery", "celery", "opentelemetry.instrumentation.celery:CeleryInstrumentor"),
+    # Not at "celery": its command lets gevent or eventlet patch the standard library between the two.
+    ("celery.app", "celery", "opentelemetry.instrumentation.celery:CeleryInstrumentor"),
     ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
     ("falcon", "falcon", "opentelemetry.instrumentation.falcon:FalconInstrumentor"),
     ("fastapi", "fastapi", "opentelemetry.instrumentation.fastapi:FastAPIInstrumentor"),
