@@ -12,7 +12,7 @@ import sys
 
 from otel_distro._runtime import fork, import_hooks, signals, threads
 from otel_distro._runtime.diagnostics import report_failure, say
-from otel_distro._startup import exception_hooks, triggers
+from otel_distro._startup import exception_hooks, gevent_patch, triggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,9 +127,8 @@ def _start() -> None:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return
     if "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH" in os.environ:
-        from otel_distro._startup import gevent_patch
-
         gevent_patch.apply()
+    gevent_patch.follow(lambda: state.activating and activate())
     disabled = triggers.disabled(os.environ)
     if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.is_set():
         _audit_from_the_start()
@@ -193,7 +192,7 @@ def activate(timeout: float = _ACTIVATION_TIMEOUT_S) -> bool:
     """
     if state.active:
         return not state.stepped_aside
-    if state.activating == threads.get_ident():
+    if state.activating == threads.get_ident() or gevent_patch.in_progress():
         return False
     if not _activation_lock.acquire(False):
         if _activation_lock.acquire(True, timeout):
@@ -249,7 +248,7 @@ def _load(name: str, where: str) -> None:
 
 
 def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None]":
-    return lambda _: _load(name, where)
+    return lambda _: gevent_patch.outside(lambda: _load(name, where))
 
 
 def _replace_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
@@ -384,8 +383,10 @@ def _start_timer() -> None:
     main = threads.get_ident()
 
     def run_out() -> None:
+        if gevent_patch.is_expected():
+            return _timer.start(gevent_patch.CHECK_INTERVAL_S, run_out)
         threads.import_threading(main)
-        activate()
+        return void(activate())
 
     _timer.start(_URGENT_DELAY_S if _timer.hurried else state.delay, run_out)
 

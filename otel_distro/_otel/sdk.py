@@ -203,6 +203,19 @@ def has_measurements(provider: SDKMeterProvider) -> bool:
     )
 
 
+def has_recorded(*names: str) -> bool:
+    """Return whether the global meter provider has measurements of one of these metrics."""
+    from opentelemetry.metrics import get_meter_provider
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    provider = get_meter_provider()
+    return (
+        patches.COUNTER_RESET.on
+        and isinstance(provider, MeterProvider)
+        and any(instrument.name in names and match._attributes_aggregation for instrument, match in _matches(provider))
+    )
+
+
 def _matches(provider: SDKMeterProvider) -> Iterator[tuple[Any, Any]]:
     """Yield each instrument with its series, once per reader."""
     consumer: Any = provider._measurement_consumer
