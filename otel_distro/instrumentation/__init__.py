@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
+from otel_distro._runtime.import_hooks import without_trampoline
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -33,8 +35,12 @@ class Instrumentor(BaseInstrumentor):
         """Apply all patches, by :meth:`patch`."""
 
     def patch(self, owner: Any, attribute: str, wrap: Wrapper) -> None:
-        """Replace ``owner.attribute`` by ``wrap(original)``."""
-        original = getattr(owner, attribute)
+        """Replace ``owner.attribute`` by ``wrap(original)``.
+
+        A trampoline in its place is replaced in the same step: each call of another thread reaches
+        one of the two.
+        """
+        original = without_trampoline(getattr(owner, attribute))
         replacement = functools.wraps(original)(wrap(original))
         setattr(owner, attribute, replacement)
         self._patches().append((owner, attribute, original, replacement))

@@ -15,6 +15,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_distro import schema
 from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro._startup import logging_hooks
@@ -137,11 +138,21 @@ def _add_trace_fields(record: logging.LogRecord) -> None:
         report_failure("the trace fields of a log record", error)
 
 
-def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
+def export_kept(record: logging.LogRecord, thread: tuple[int, str]) -> None:
+    """Emit a record that was made while telemetry started.
+
+    Args:
+        record: The record.
+        thread: Identity and name of the thread that made it.
+    """
+    _export(record, None, thread)
+
+
+def _export(record: logging.LogRecord, event: StructuredEvent | None, made_in: tuple[int, str] | None = None) -> None:
     """Emit the record unless it is a duplicate or its level is not exported. Never raises."""
     try:
         source = emit.source_of(record.name, record.levelno)
-        if source is None or _is_duplicate(record):
+        if source is None or (made_in is None and _is_duplicate(record)):
             return
         emit.thread.busy = True
         try:
@@ -166,6 +177,8 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
                 )
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
+                if made_in is not None:
+                    extras.update(zip((schema.THREAD_ID.name, schema.THREAD_NAME.name), made_in, strict=True))
             emit.emit(
                 source, int(record.created * 1e9), record.levelno, record.levelname, body, location, extras, template
             )
