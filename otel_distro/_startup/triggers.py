@@ -136,6 +136,16 @@ FIRST_CALL = (
      "opentelemetry.instrumentation.urllib3:URLLib3Instrumentor"),
 )  # fmt: skip
 
+# Those whose calls by other threads do not wait while telemetry starts: what they have to record is kept, or they
+# have nothing to record.
+WITHOUT_WAIT = {
+    ("asyncio.base_events", "call_exception_handler"),
+    ("logging", "filter"),
+    ("logging", "callHandlers"),
+    ("loguru._handler", "emit"),
+    ("threading", "excepthook"),
+}
+
 # Instrumentors that run in every process in which telemetry has started, in this order.
 ALWAYS = (
     ("error_tracking", "otel_distro.instrumentation.error_tracking:ErrorTrackingInstrumentor"),

@@ -17,6 +17,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime.import_hooks import without_trampoline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,8 +37,12 @@ class Instrumentor(BaseInstrumentor):
         """Apply all patches, by :meth:`patch`."""
 
     def patch(self, owner: Any, attribute: str, wrap: Wrapper) -> None:
-        """Replace ``owner.attribute`` by ``wrap(original)``."""
-        original = getattr(owner, attribute)
+        """Replace ``owner.attribute`` by ``wrap(original)``.
+
+        A trampoline in its place is replaced in the same step: each call of another thread reaches
+        one of the two.
+        """
+        original = without_trampoline(getattr(owner, attribute))
         replacement = functools.wraps(original)(wrap(original))
         setattr(owner, attribute, replacement)
         self._patches().append((owner, attribute, original, replacement))

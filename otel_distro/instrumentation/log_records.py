@@ -16,6 +16,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_distro import schema
 from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro._startup import logging_hooks
@@ -147,11 +148,21 @@ def _handled_error(record: logging.LogRecord) -> BaseException | None:
     return sys.exc_info()[1] if record.levelno >= logging.WARNING else None
 
 
-def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
+def export_kept(record: logging.LogRecord, thread: tuple[int, str]) -> None:
+    """Emit a record that was made while telemetry started.
+
+    Args:
+        record: The record.
+        thread: Identity and name of the thread that made it.
+    """
+    _export(record, None, thread)
+
+
+def _export(record: logging.LogRecord, event: StructuredEvent | None, made_in: tuple[int, str] | None = None) -> None:
     """Emit the record unless it is a duplicate or its level is not exported. Never raises."""
     try:
         source = emit.source_of(record.name, record.levelno)
-        if source is None or _is_duplicate(record):
+        if source is None or (made_in is None and _is_duplicate(record)):
             return
         emit.thread.busy = True
         try:
@@ -176,6 +187,8 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
                 )
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
+                if made_in is not None:
+                    extras.update(zip((schema.THREAD_ID.name, schema.THREAD_NAME.name), made_in, strict=True))
             emit.emit(
                 source,
                 int(record.created * 1e9),
