@@ -10,12 +10,11 @@ import struct
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event
-from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from otel_distro._otel.sdk import SPAN_CLASSES, SPAN_FIELDS
+from otel_distro._otel.span_parts import SDK_ATTRIBUTES, SDK_LIST, LazyAttributes, LazyList, is_unused
 from otel_distro.export.encode.protobuf import (
     MAX_TEXT,
     NAMES,
@@ -137,13 +136,13 @@ def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
         _FLAGS[remote],
         _status(status, budget),
     ]
-    if type(mapping) is BoundedAttributes:
+    if type(mapping) is LazyAttributes or type(mapping) is SDK_ATTRIBUTES:
         dropped = mapping.dropped
     if dropped or lost:
         parts.append(_count(b"\x50", dropped, lost))
-    if type(events) is not BoundedList or len(events) or events.dropped:
+    if type(events) is not LazyList or not is_unused(events):
         parts += _repeated(b"\x5a", b"\x60", events, _event, budget, dropped_events)
-    if type(links) is not BoundedList or len(links) or links.dropped:
+    if type(links) is not LazyList or not is_unused(links):
         parts += _repeated(b"\x6a", b"\x70", links, _link, budget, dropped_links)
     return b"".join(parts), resource, scope
 
@@ -220,7 +219,7 @@ def _repeated(
     parts: list[bytes] = []
     lost = 0
     found: Iterable[Any] = ()
-    if type(source) is BoundedList:
+    if type(source) is SDK_LIST or type(source) is LazyList:
         dropped = source.dropped
         found = tuple(source)
     elif source is not None:
@@ -264,7 +263,7 @@ def _link(link: Any, budget: SizeLimit) -> bytes:
 
 
 def _dropped(tag: bytes, mapping: Any, lost: int) -> bytes:
-    dropped = mapping.dropped if type(mapping) is BoundedAttributes else 0
+    dropped = mapping.dropped if type(mapping) is SDK_ATTRIBUTES else 0
     return _count(tag, dropped, lost) if dropped or lost else b""
 
 

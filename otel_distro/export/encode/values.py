@@ -16,8 +16,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
-
+from otel_distro._otel.span_parts import SDK_ATTRIBUTES, LazyAttributes
 from otel_distro.export.encode.protobuf import (
     FIELD_1,
     MAX_BODY,
@@ -163,7 +162,7 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
         The fields, and the number of attributes that were left out.
     """
     kind = type(source)
-    if kind is BoundedAttributes or kind is dict:
+    if kind is dict or kind is LazyAttributes or kind is SDK_ATTRIBUTES:
         # Atomic under the GIL: another thread may be writing.
         copied = source.copy()
         if not copied:
@@ -351,7 +350,7 @@ def _pairs_of(value: Any, kind: type, budget: SizeLimit) -> tuple[list[tuple[Any
     """
     limit = max(budget.values_left, 0)
     try:
-        if kind is MappingProxyType or kind is BoundedAttributes:
+        if kind is MappingProxyType or kind is LazyAttributes or kind is SDK_ATTRIBUTES:
             value = read(lambda mapping: mapping.copy(), value)
             kind = type(value)
         if issubclass(kind, dict):
