@@ -17,12 +17,12 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SynchronousMultiSpanProcessor, Tracer
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
 
 from otel_distro._otel import current_span, patches, span_parts
 from otel_distro._otel.fast_measurements import PLAIN, is_clean, verify_plain
 from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
-from otel_distro._otel.span_parts import LazyAttributes, LazyList
+from otel_distro._otel.span_parts import UNSET, LazyAttributes, LazyList
 from otel_distro._runtime.diagnostics import guard
 
 try:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
             """Queue a span that has ended."""
 
 
-_UNSET = Status(StatusCode.UNSET)
 _NO_STATE = TraceState.get_default()
 _SAMPLED, _SAMPLED_RANDOM = TraceFlags(1), TraceFlags(3)
 _NOTHING = object()
@@ -231,7 +230,7 @@ def _span(tracer: Any, parent_span: Any, attributes: Any) -> Any:
     span._instrumentation_scope = tracer._instrumentation_scope
     span._end_time = None
     span._resource = tracer.resource
-    span._status = _UNSET
+    span._status = UNSET
     span._sampler = template.sampler
     span._trace_config = None
     span._span_processor = tracer.span_processor

@@ -13,48 +13,56 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import Status, StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _IMMUTABLE = (int, bool, type(None))
 
+UNSET = Status(StatusCode.UNSET)
+"""The status of spans that get none."""
 
-def _lazy(base: Any, sample: Any, fields: set[str], parts: dict[str, Callable[[Any], Any]]) -> Any:
+SDK_ATTRIBUTES: Any = BoundedAttributes
+SDK_LIST: Any = BoundedList
+
+
+def _lazy(base: Any, sample: Any, given: str, parts: dict[str, Callable[[Any], Any]]) -> Any:
     """Return a subclass of ``base`` whose instances are made without ``__init__``.
 
-    What ``sample``, an instance without limits, holds becomes attributes of the class, but for the
-    ``fields``, which the maker of an instance sets, and ``parts``, made at their first access.
+    What ``sample``, an instance without limits, holds becomes attributes of the class, but for
+    those in ``given``, which the maker of an instance sets, and for ``parts``. At the first access
+    to one of the parts all of them are made, and the instance becomes one of ``base``.
     """
-    shared = {name: value for name, value in vars(sample).items() if name not in parts and name not in fields}
+    shared = {name: value for name, value in vars(sample).items() if name not in parts and name not in given.split()}
 
     def make(self: Any, name: str) -> Any:
-        part = parts.get(name)
-        if part is None:
+        if name not in parts:
             raise AttributeError(f"{base.__name__!r} object has no attribute {name!r}")
-        # One step of the interpreter: another thread may be making it.
-        return self.__dict__.setdefault(name, part(self))
+        for part, new in parts.items():
+            # One step of the interpreter: another thread may be making it.
+            self.__dict__.setdefault(part, new(self))
+        for field, value in shared.items():
+            self.__dict__.setdefault(field, value)
+        self.__class__ = base
+        return self.__dict__[name]
 
     names = {"__slots__": (), "__getattr__": make, "__module__": base.__module__}
     return type(base.__name__, (base,), {**shared, **names})
 
 
-def _lock(_: object) -> threading.Lock:
-    return threading.Lock()
+LazyAttributes = _lazy(
+    BoundedAttributes, BoundedAttributes(immutable=False), "_dict maxlen", {"_lock": lambda _: threading.Lock()}
+)
+"""Attributes whose values may have any length. The maker sets ``_dict`` and ``maxlen``."""
 
-
-SDK_ATTRIBUTES: Any = BoundedAttributes
-LazyAttributes = _lazy(BoundedAttributes, BoundedAttributes(immutable=False), {"_dict", "maxlen"}, {"_lock": _lock})
-"""Attributes whose values may have any length. To be set: ``_dict``, ``maxlen``."""
-
-SDK_LIST: Any = BoundedList
-LazyList = _lazy(BoundedList, BoundedList(None), {"_dq"}, {"_dq": lambda made: deque(maxlen=made.most), "_lock": _lock})
-"""Events or links. To be set: ``most``, the limit of their number."""
-
-
-def is_unused(made: Any) -> bool:
-    """Return whether a :data:`LazyList` was never read or written."""
-    return "_dq" not in vars(made)
+LazyList = _lazy(
+    BoundedList,
+    BoundedList(None),
+    "",
+    {"_dq": lambda made: deque(maxlen=made.most), "_lock": lambda _: threading.Lock()},
+)
+"""Events or links that nothing has used. The maker sets ``most``, the limit of their number."""
 
 
 def verify() -> None:

@@ -72,8 +72,10 @@ class _Key:
         self.integers: dict[int, bytes] = _NO_INTEGERS
         self.bools: dict[bool, bytes] = _NO_BOOLS
 
-    def text(self, value: str) -> bytes:
-        """Return the pair with a short text."""
+    def text(self, value: str, budget: SizeLimit) -> bytes:
+        """Return the pair with a text; a short one is cached, and not counted by ``budget``."""
+        if len(value) > SHORT:
+            return self.pair(any_value(value, budget, self.redaction_policy))
         shown = self.redaction_policy.redact(value)
         try:
             raw = shown.encode()
@@ -182,17 +184,17 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
         items = islice(items, max(budget.values_left, 0))
     budget.values_left -= count
     pairs = [b""]
-    append = pairs.append
+    append, cached = pairs.append, _keys.get
     for key, value in items:
         try:
-            known = _keys.get(key) if type(key) is str else None
+            known = cached(key) if type(key) is str else None
             kind = type(value)
             if known is None:
                 # Values are cached from the second use of their key on.
                 known = _new_key(key)
                 append(known.pair(any_value(value, budget, known.redaction_policy)))
-            elif kind is str and len(value) <= SHORT:
-                append(known.texts.get(value) or known.text(value))
+            elif kind is str:
+                append(known.texts.get(value) or known.text(value, budget))
             elif kind is int:
                 append(known.integers.get(value) or known.integer(value))
             elif kind is bool:
