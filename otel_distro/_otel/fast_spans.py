@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import Span, SynchronousMultiSpanProcessor, Tracer
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
 
-from otel_distro._otel import current_span, patches, span_parts
+from otel_distro._otel import current_span, patches, span_events, span_parts
 from otel_distro._otel.fast_measurements import PLAIN, is_clean, verify_plain
 from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
 from otel_distro._otel.span_parts import UNSET, LazyAttributes, LazyList
@@ -67,6 +67,7 @@ def install_fast_path(
     queues = _Queues(queue_type)
     patches.FAST_SPAN_START.install(_replace, Tracer, "start_span", _start_span(start, queues))
     current_span.install()
+    span_events.install()
     patches.FAST_SPAN_END.install(_replace, Span, "end", _end(end, queues))
     patches.FAST_SET_ATTRIBUTE.install(_replace, Span, "set_attribute", _set_attribute(set_attribute))
 

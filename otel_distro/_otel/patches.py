@@ -159,6 +159,20 @@ FAST_CONTEXT = Patch(
     "A span reads and sets the current context through the API, which is slower.",
     "`get_current`, `attach` and `detach`, which are the fallback, and are used with `OTEL_PYTHON_CONTEXT`.",
 )
+FAST_EVENTS = Patch(
+    "the fast adding of exception events",
+    "otel_distro/_otel/span_events.py",
+    "The SDK cleans each attribute of an event; those of an exception are clean.",
+    (
+        Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
+        Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
+        Fields("span", ("_add_event", "_limits")),
+        Fields("attributes", ("_dict", "_lock", "_immutable")),
+    ),
+    "Exceptions are added to spans the SDK's way, which is slower.",
+    "`Span.add_event`, which is the fallback.",
+    verify="otel_distro._otel.span_parts:verify",
+)
 SAFE_API = Patch(
     "the API that never raises",
     "otel_distro/_otel/safe_api.py",
@@ -378,6 +392,7 @@ PATCHES = (
     FAST_SET_ATTRIBUTE,
     FAST_CURRENT_SPAN,
     FAST_CONTEXT,
+    FAST_EVENTS,
     SAFE_API,
     SPAN_EXCEPTIONS,
     FAST_LOGS,

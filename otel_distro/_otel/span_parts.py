@@ -65,7 +65,7 @@ LazyList = _lazy(
 """Events or links that nothing has used. The maker sets ``most``, the limit of their number."""
 
 
-def verify() -> None:
+def verify(_: object = None) -> None:
     """Raise ``ValueError`` where the SDK's objects hold more that changes than is made here."""
     for base, known in ((BoundedAttributes(1), {"_dict", "_lock"}), (BoundedList(1), {"_dq", "_lock"})):
         held = {name for name, value in vars(base).items() if type(value) not in _IMMUTABLE}

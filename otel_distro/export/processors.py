@@ -16,7 +16,7 @@ from otel_distro.export.self_metrics import AtomicCounter
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from otel_distro.export.log_entry import LogEntry
+    from otel_distro.export.log_entry import EventEntry, LogEntry
     from otel_distro.export.pipeline import Pipeline
 
 
@@ -91,7 +91,7 @@ class QueueLogRecordProcessor(LogRecordProcessor):
         for queue in self._queues:
             self._pipeline.put(queue, snapshot)
 
-    def put(self, entry: LogEntry) -> None:
+    def put(self, entry: LogEntry | EventEntry) -> None:
         """Queue an entry that no other processor sees."""
         self.counter.start()
         for queue in self._queues:
