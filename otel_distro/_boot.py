@@ -386,9 +386,10 @@ def _start_timer() -> None:
 
     def run_out() -> None:
         if gevent_patch.is_expected():
-            return _timer.start(gevent_patch.CHECK_INTERVAL_S, run_out)
+            _timer.start(gevent_patch.CHECK_INTERVAL_S, run_out)
+            return
         threads.import_threading(main)
-        return void(activate())
+        activate()
 
     _timer.start(_URGENT_DELAY_S if _timer.hurried else state.delay, run_out)
 

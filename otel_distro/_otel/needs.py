@@ -87,6 +87,13 @@ class Samples:
         return BoundedAttributes(1, {"probe": 1}, immutable=False)
 
     @cached_property
+    def runtime_context(self) -> Any:
+        """What holds the current context by default."""
+        from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+
+        return ContextVarsRuntimeContext()
+
+    @cached_property
     def sampler(self) -> Any:
         """The SDK's default sampler."""
         from opentelemetry.sdk.trace.sampling import DEFAULT_ON

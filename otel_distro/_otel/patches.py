@@ -95,9 +95,12 @@ FAST_SPAN_START = Patch(
                 "_record_exception",
                 "_set_status_on_exception",
                 "_record_end_metrics",
+                "_events._dq",
+                "_events._lock",
             ),
         ),
-        Fields("attributes", ("_dict", "_set_items")),
+        Fields("span_processors", ("_span_processors",)),
+        Fields("attributes", ("_dict", "_lock", "_set_items", "_immutable")),
     ),
     "Spans start the SDK's way, which is slower.",
     "None.",
@@ -135,7 +138,7 @@ FAST_SET_ATTRIBUTE = Patch(
     (
         Parameters(f"{_TRACE}:Span.set_attribute", ("self", "key", "value")),
         Fields("span", ("_attributes", "_end_time", "_lock")),
-        Fields("attributes", ("_dict", "_lock", "maxlen", "max_value_len")),
+        Fields("attributes", ("_dict", "maxlen", "max_value_len")),
     ),
     "Attributes are set the SDK's way, which is slower.",
     "None.",
@@ -143,11 +146,33 @@ FAST_SET_ATTRIBUTE = Patch(
 )
 FAST_CURRENT_SPAN = Patch(
     "the fast `start_as_current_span`",
-    "otel_distro/_otel/fast_spans.py",
+    "otel_distro/_otel/current_span.py",
     "A class with `__enter__` and `__exit__` costs half of a generator.",
     (Parameters(f"{_TRACE}:Tracer.start_as_current_span", (*_SPAN_PARAMETERS, "end_on_exit")),),
     "Spans are made current the SDK's way, which is slower.",
     "None.",
+)
+FAST_CONTEXT = Patch(
+    "the context variable read directly",
+    "otel_distro/_otel/current_span.py",
+    "The API passes through two functions each time that it reads, sets or resets the current context.",
+    (Name("opentelemetry.context:_RUNTIME_CONTEXT"), Fields("runtime_context", ("_current_context",))),
+    "A span reads and sets the current context through the API, which is slower.",
+    "`get_current`, `attach` and `detach`, which are the fallback, and are used with `OTEL_PYTHON_CONTEXT`.",
+)
+FAST_EVENTS = Patch(
+    "the fast adding of exception events",
+    "otel_distro/_otel/span_events.py",
+    "The SDK cleans each attribute of an event; those of an exception are clean.",
+    (
+        Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
+        Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
+        Fields("span", ("_add_event", "_limits")),
+        Fields("attributes", ("_dict", "_lock", "_immutable")),
+    ),
+    "Exceptions are added to spans the SDK's way, which is slower.",
+    "`Span.add_event`, which is the fallback.",
+    verify="otel_distro._otel.span_parts:verify",
 )
 SAFE_API = Patch(
     "the API that never raises",
@@ -407,6 +432,8 @@ PATCHES = (
     FAST_SPAN_END,
     FAST_SET_ATTRIBUTE,
     FAST_CURRENT_SPAN,
+    FAST_CONTEXT,
+    FAST_EVENTS,
     SAFE_API,
     SPAN_EXCEPTIONS,
     FAST_LOGS,

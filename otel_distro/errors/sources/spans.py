@@ -19,6 +19,7 @@ from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_ESCA
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_distro import schema
+from otel_distro._otel.span_events import add_event
 from otel_distro._runtime.diagnostics import guard, report_failure, text_of
 from otel_distro.errors import answers, deferred, exception_report, exception_state
 from otel_distro.errors.frames import app_file_name, traceback_entries
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SDK = "opentelemetry.sdk.trace"
+_TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
 
 
 def wrap_record_exception(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,12 +48,14 @@ def wrap_record_exception(original: Callable[..., Any]) -> Callable[..., Any]:
             elif isinstance(exception, Exception):
                 known = _remember_span(span, exception)
                 if is_sdk:
-                    given = {**_event_attributes(known, escaped), **(attributes or {})}
+                    given = _event_attributes(known, escaped)
+                    if attributes:
+                        given.update(attributes)
         except Exception as error:
             report_failure("an exception on a span", error)
         if given is None:
             return original(span, exception, attributes, timestamp, escaped)
-        return span.add_event(schema.EXCEPTION.name, given, timestamp)
+        return add_event(span, schema.EXCEPTION.name, given, timestamp)
 
     return record_exception
 
@@ -120,5 +124,9 @@ def _remember_span(span: Any, error: Exception) -> dict[str, Any]:
 
 
 def _event_attributes(known: dict[str, Any], escaped: object) -> dict[str, Any]:
-    names = (schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name)
-    return {**{name: known[name] for name in names}, EXCEPTION_ESCAPED: str(escaped)}
+    return {
+        _TYPE: known[_TYPE],
+        _MESSAGE: known[_MESSAGE],
+        _STACK: known[_STACK],
+        EXCEPTION_ESCAPED: "False" if escaped is False else str(escaped),
+    }
