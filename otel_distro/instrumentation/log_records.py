@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -140,6 +141,8 @@ def _add_trace_fields(record: logging.LogRecord) -> None:
 def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
     """Emit the record unless it is a duplicate or its level is not exported. Never raises."""
     try:
+        if event is None and _export_plain(record):
+            return
         source = emit.source_of(record.name, record.levelno)
         if source is None or _is_duplicate(record):
             return
@@ -175,6 +178,36 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
         return
     except Exception as error:
         report_failure("exporting a log record", error)
+
+
+def _export_plain(record: logging.LogRecord) -> bool:
+    """Emit a record without an exception, from a place that is known: the usual case.
+
+    Returns:
+        Whether nothing is left to do. If not, :func:`_export` does all of it.
+    """
+    level, given, state = record.levelno, record.__dict__, thread.__dict__
+    if record.exc_info or (level >= logging.WARNING and sys.exc_info()[1] is not None):
+        return False
+    if state.get("relayed") or record.process != _pid or record.thread != threading.get_ident():
+        return False
+    source = emit.source_of(record.name, level)
+    if source is None:
+        return True
+    busy = emit.thread
+    busy.busy = True
+    try:
+        return emit.send_plain(
+            source,
+            record.created,
+            level,
+            record.levelname,
+            state.get("body") or body_of(record),
+            (record.pathname, record.lineno, record.funcName, record.thread, record.threadName),
+            {} if _STANDARD.issuperset(given) else _extras(record),
+        )
+    finally:
+        busy.busy = False
 
 
 def body_of(record: logging.LogRecord) -> str:
