@@ -189,9 +189,11 @@ SAFE_API = Patch(
 SPAN_EXCEPTIONS = Patch(
     "exception details on spans",
     "otel_distro/errors/sources/spans.py",
-    "The event of `Span.record_exception` has the redacted stack trace, and the exception remembers its span.",
+    "The event of `Span.record_exception` has the redacted stack trace, the exception remembers its span, "
+    "and one that is no error does not make its span one.",
     (Parameters(f"{_TRACE}:Span.record_exception", ("self", "exception", "attributes", "timestamp", "escaped")),),
-    "Exceptions on spans have the SDK's event, and one that leaves a span and is caught has no record.",
+    "Exceptions on spans have the SDK's event, also those that are no errors, and one that leaves a span and is caught "
+    "has no record.",
     "None.",
 )
 FAST_LOGS = Patch(
