@@ -131,8 +131,7 @@ async def answer(
         request.fail(error)
         raise
     finally:
-        request.end()
-        detach(token)
+        request.leave(token)
 
 
 async def _send_last(send: Send, message: Message, request: ServerRequest) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, detach, get_current
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_distro import schema
 from otel_distro._otel.request_context import REQUEST_KEY
 from otel_distro._otel.sdk import SPAN_KEY
 from otel_distro._runtime.diagnostics import report_failure, text_of
-from otel_distro.errors import exception_state
+from otel_distro.errors import deferred, exception_state
 from otel_distro.errors.exception_report import type_name
 from otel_distro.instrumentation._access.audit_events import client_of_proxy
 from otel_distro.instrumentation._http_server import instruments, old_names, options, remote_parent
@@ -70,7 +70,7 @@ class ServerRequest:
     """
 
     __slots__ = (
-        "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
+        "_abandoned", "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
         "by_server", "context", "ended", "has_trailers",
         "is_http", "kind", "route", "span", "status",
     )  # fmt: skip
@@ -80,6 +80,7 @@ class ServerRequest:
         self._method = method
         self._name = method if method != OTHER_METHOD else "HTTP"
         self._error = ""
+        self._abandoned = False
         self._recorded = 0
         self._handled: BaseException | None = None
         self._completed: tuple[int, float] | None = None
@@ -165,6 +166,7 @@ class ServerRequest:
         """
         try:
             if type(error).__name__ in _NO_ERRORS:
+                self._abandoned = type(error) is GeneratorExit
                 return
             if not self.ended and type(error).__name__ not in _CLIENT_LEFT and not self._knows(error):
                 self._record(error)
@@ -223,6 +225,29 @@ class ServerRequest:
         # The context holds this request, and exceptions hold frames: cycles for the garbage collector.
         self.context = _NO_CONTEXT
         self._handled = None
+
+    def leave(self, token: Any) -> None:
+        """End the request and restore the context that was current before it.
+
+        A coroutine that nothing awaits any more is closed by a finalizer, in any other context.
+
+        Args:
+            token: What :func:`opentelemetry.context.attach` returned.
+        """
+        if self._abandoned:
+            self.end_in_finalizer()
+        else:
+            self.end()
+            detach(token)
+
+    def end_in_finalizer(self) -> None:
+        """End the request from a finalizer, as of now: the background thread does it.
+
+        A finalizer runs anywhere, also where this thread holds a lock of the SDK.
+        """
+        if not self.ended:
+            self._completed = self._completed or (time.time_ns(), time.perf_counter())
+            deferred.submit(ServerRequest.end, self)
 
     def interrupt(self) -> None:
         """End the request as far as it has come: the process ends."""

@@ -197,7 +197,7 @@ class Body:
 
     def __del__(self) -> None:
         # A server that never closes a response.
-        self._request.end()
+        self._request.end_in_finalizer()
 
 
 class _Steps:
