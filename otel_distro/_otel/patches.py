@@ -167,7 +167,7 @@ FAST_EVENTS = Patch(
     (
         Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
         Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
-        Fields("span", ("_add_event", "_limits")),
+        Fields("span", ("_limits", "_lock", "_end_time", "_events")),
         Fields("attributes", ("_dict", "_lock", "_immutable")),
     ),
     "Exceptions are added to spans the SDK's way, which is slower.",
