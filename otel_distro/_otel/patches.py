@@ -398,33 +398,6 @@ TEST_PROVIDERS = Patch(
     "None.",
     lazy=True,
 )
-ASGI_HEADERS = Patch(
-    "ASGI headers in bytes",
-    "otel_distro/_otel/asgi.py",
-    "A request header with a broken escape makes upstream raise instead of the application's answer; and it is slow.",
-    (
-        Parameters("opentelemetry.instrumentation.asgi:ASGIGetter.get", ("self", "carrier", "key")),
-        Parameters("opentelemetry.instrumentation.asgi:_decode_header_item", ("value",)),
-    ),
-    "A request with such a header gets an error, and headers are decoded for each lookup.",
-    "None; a fix to contribute.",
-    lazy=True,
-)
-ASGI_MESSAGES = Patch(
-    "ASGI requests as one span",
-    "otel_distro/_otel/asgi.py",
-    "Upstream makes a span for each message of a request.",
-    (
-        Parameters(
-            "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware.__init__",
-            ("exclude_spans", "client_request_hook", "client_response_hook"),
-            some=True,
-        ),
-    ),
-    "The spans of messages are made and then dropped, which is slower.",
-    "The parameter `exclude_spans`, which the patch fills in: not every instrumentor passes it on.",
-    lazy=True,
-)
 
 PATCHES = (
     LOGS,
@@ -450,6 +423,4 @@ PATCHES = (
     FAST_INSTRUMENTS,
     SCOPE_CONFIGURATORS,
     TEST_PROVIDERS,
-    ASGI_HEADERS,
-    ASGI_MESSAGES,
 )
