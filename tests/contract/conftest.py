@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 pytest.register_assert_rewrite("tests.contract.situations", "tests.contract.evidence")
 
 from tests.contract.runs import Run, execute  # noqa: E402
 from tests.e2e.conftest import installed  # noqa: E402
-
-if TYPE_CHECKING:
-    from tests.contract.servers import Pair
+from tests.contract.servers import Pair  # noqa: E402
 
 __all__ = ["installed"]
 
 
-@pytest.fixture(scope="module")
+_runs: dict[Pair, Run | Exception] = {}
+
+
+@pytest.fixture
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run of the pair that is the parameter; it has ended, and all that it sent has arrived."""
+    """The run of the pair that is the parameter, one for all its situations.
+
+    It has ended, and all that it sent has arrived.
+    """
     pair: Pair = request.param
-    return execute(pair, tmp_path_factory.mktemp(str(pair)))
+    if pair not in _runs:
+        try:
+            _runs[pair] = execute(pair, tmp_path_factory.mktemp(str(pair)))
+        except Exception as problem:
+            _runs[pair] = problem
+    run = _runs[pair]
+    if isinstance(run, Exception):
+        raise run
+    return run

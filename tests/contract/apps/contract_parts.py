@@ -84,7 +84,7 @@ async def anumber(n):
 
 def work():
     connection = sqlite3.connect(":memory:")
-    connection.execute("SELECT 1").fetchall()
+    connection.cursor().execute("SELECT 1").fetchall()
     connection.close()
     with _HTTP.open(os.environ["CONTRACT_UPSTREAM"], timeout=10) as answer:
         return answer.read().decode()

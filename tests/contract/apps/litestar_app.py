@@ -5,6 +5,7 @@ from litestar import Litestar, MediaType, Request, Response, Router, WebSocket, 
 from litestar.background_tasks import BackgroundTask
 from litestar.exceptions import HTTPException, WebSocketDisconnect
 from litestar.response import Redirect, Stream
+from litestar.types import Receive, Scope, Send
 
 TEXT = MediaType.TEXT
 
@@ -149,7 +150,7 @@ inner = make()
 
 
 @asgi("/inner", is_mount=True, copy_scope=True)
-async def mounted(scope, receive, send) -> None:
+async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
     await inner(scope, receive, send)
 
 
