@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts, get_dist_dependency_conflicts
 
 from otel_distro import schema
-from otel_distro._otel import asgi, sdk
+from otel_distro._otel import sdk
 from otel_distro._otel.components import entry_points
 from otel_distro._runtime import exit as process_exit
 from otel_distro._runtime import import_hooks
@@ -20,6 +20,7 @@ from otel_distro._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
 
@@ -61,7 +62,9 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     # Imports what the worker threads need at their start: under gevent, an import that another
     # thread has begun switches greenlets in the middle of the activation.
     sdk.suppressed()
-    import_hooks.when_imported("opentelemetry.instrumentation.asgi", asgi.patch_asgi)
+    for name in ("asgi", "wsgi"):
+        if name not in disabled:
+            import_hooks.when_imported(f"opentelemetry.instrumentation.{name}", _adopt_middleware)
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
@@ -80,6 +83,12 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     _run_hooks("opentelemetry_post_instrument")
     SignalWatch().start()
     return True
+
+
+def _adopt_middleware(module: ModuleType) -> None:
+    from otel_distro.instrumentation._http_server import upstream
+
+    upstream.adopt_middleware(module)
 
 
 def load(name: str, where: str) -> None:

@@ -336,6 +336,14 @@ OTEL_DISTRO_AUDIT_TRUST_PROXY = Setting(
     "Whether the last address in X-Forwarded-For is the client's; only safe behind a proxy that sets it.",
 )
 
+OTEL_DISTRO_TRUST = Setting(
+    "OTEL_DISTRO_TRUST",
+    "choice",
+    "all",
+    "Clients whose traceparent and baggage requests continue: all, private (private and loopback addresses) or none.",
+    ("all", "private", "none"),
+)
+
 
 def settings() -> "tuple[Setting[Any], ...]":
     """Return every setting, in the order of this file."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ON_IMPORT = (
     ("aio_pika", "aio-pika", "opentelemetry.instrumentation.aio_pika:AioPikaInstrumentor"),
     ("aiohttp.client", "aiohttp-client", "opentelemetry.instrumentation.aiohttp_client:AioHttpClientInstrumentor"),
-    ("aiohttp.web", "aiohttp-server", "opentelemetry.instrumentation.aiohttp_server:AioHttpServerInstrumentor"),
+    ("aiohttp.web", "aiohttp-server", "otel_distro.instrumentation.aiohttp_server:AioHttpServerInstrumentor"),
     ("aiobotocore", "aiobotocore", "opentelemetry.instrumentation.botocore:AiobotocoreInstrumentor"),
     ("aiokafka", "aiokafka", "opentelemetry.instrumentation.aiokafka:AIOKafkaInstrumentor"),
     ("aiopg", "aiopg", "opentelemetry.instrumentation.aiopg:AiopgInstrumentor"),
@@ -27,7 +27,7 @@ ON_IMPORT = (
     ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
     ("falcon", "falcon", "opentelemetry.instrumentation.falcon:FalconInstrumentor"),
     ("fastapi", "fastapi", "opentelemetry.instrumentation.fastapi:FastAPIInstrumentor"),
-    ("flask", "flask", "opentelemetry.instrumentation.flask:FlaskInstrumentor"),
+    ("flask", "flask", "otel_distro.instrumentation.flask_apps:FlaskInstrumentor"),
     ("grpc", "grpc_client", "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient"),
     ("grpc", "grpc_server", "opentelemetry.instrumentation.grpc:GrpcInstrumentorServer"),
     ("grpc.aio", "grpc_aio_client", "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorClient"),
@@ -49,7 +49,7 @@ ON_IMPORT = (
     ("redis", "redis", "opentelemetry.instrumentation.redis:RedisInstrumentor"),
     ("remoulade", "remoulade", "opentelemetry.instrumentation.remoulade:RemouladeInstrumentor"),
     ("sqlalchemy", "sqlalchemy", "otel_distro.instrumentation.sqlalchemy_engines:SQLAlchemyInstrumentor"),
-    ("tornado.web", "tornado", "opentelemetry.instrumentation.tornado:TornadoInstrumentor"),
+    ("tornado.web", "tornado", "otel_distro.instrumentation.tornado_handlers:TornadoInstrumentor"),
     ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
 )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from otel_distro._runtime.diagnostics import guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -148,6 +150,23 @@ def span_of(error: BaseException) -> SpanContext | None:
         if state is not None and state.span is not None:
             return state.span
     return None
+
+
+def remember_span(error: BaseException, span: SpanContext) -> None:
+    """Note the span of the request or other piece of work that ``error`` ends. Never raises.
+
+    A server logs such an exception after the span has ended: its record gets this span. An inner
+    span of the same trace that the exception left before is kept.
+
+    Args:
+        error: The exception that leaves the application.
+        span: Context of the span around the application.
+    """
+    with guard("the span of an exception"):
+        if span.is_valid:
+            state = get_or_create(error)
+            if state.span is None or state.span.trace_id != span.trace_id:
+                state.span = span
 
 
 def linked(error: BaseException) -> Iterator[BaseException]:

@@ -44,7 +44,14 @@ class Instrumentor(BaseInstrumentor):
         patches: list[tuple[Any, str, Any, Any]] = self.__dict__.setdefault("_patched", [])
         return patches
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What ``instrument()`` was given, without what is None."""
+        found: dict[str, Any] = self.__dict__.get("_arguments", {})
+        return found
+
     def _instrument(self, **kwargs: Any) -> None:
+        self.__dict__["_arguments"] = {name: value for name, value in kwargs.items() if value is not None}
         self.install()
 
     def _uninstrument(self, **kwargs: Any) -> None:

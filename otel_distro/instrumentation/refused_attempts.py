@@ -1,9 +1,10 @@
 """Audit events for responses 401 and 403, and for logins: the data for an alert on brute force.
 
-Covers Flask, Django, Starlette, FastAPI, Falcon, Pyramid, and every application in the WSGI or ASGI
-middleware of OpenTelemetry. A request counts once, also if applications are mounted in each other.
-Logins are those of Django, by its signals; with other frameworks a failed login is a refused
-request. Upstream's instrumentors are not needed; with one, the event has the request's trace.
+Every request that an instrumentation of this package records is checked at its end. Where that of
+a framework is disabled, or its URL excluded, the calls of Flask, Django, Starlette, FastAPI, Falcon
+and Pyramid applications are checked, and those in the WSGI or ASGI middleware of OpenTelemetry. A
+request counts once, also if applications are mounted in each other. Logins are those of Django, by
+its signals; with other frameworks a failed login is a refused request.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._access.audit_events import REFUSED, AccessAudit, forwarded_of
+from otel_distro.instrumentation._http_server.request import CARRIER_KEY, ServerRequest, observers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +43,8 @@ class RefusedAttemptsInstrumentor(Instrumentor):
     def install(self) -> None:
         """Check the responses of every framework that is, or will be, imported."""
         access = self.__dict__["_access"] = AccessAudit()
+        self.__dict__["_observer"] = observer = _check_request(access)
+        observers.append(observer)
         wsgi, asgi = _wsgi(access), _asgi(access)
         for module, owner, attribute, wrap in (
             ("flask.app", "Flask", "__call__", wsgi),
@@ -78,6 +82,9 @@ class RefusedAttemptsInstrumentor(Instrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self.__dict__.pop("_access", None)
+        observer = self.__dict__.pop("_observer", None)
+        if observer in observers:
+            observers.remove(observer)
         module: Any = sys.modules.get(_SIGNALS)
         if module is not None:
             module.user_login_failed.disconnect(dispatch_uid=_UID)
@@ -85,10 +92,28 @@ class RefusedAttemptsInstrumentor(Instrumentor):
         super()._uninstrument(**kwargs)
 
 
+def _check_request(access: AccessAudit) -> Callable[[ServerRequest], None]:
+    def check(request: ServerRequest) -> None:
+        if request.status in REFUSED:
+            token = context.attach(request.context)
+            try:
+                access.refused(
+                    request.status,
+                    method=request.method,
+                    path=request.path,
+                    route=request.route,
+                    client=access.client(request.client_address, ()),
+                )
+            finally:
+                context.detach(token)
+
+    return check
+
+
 def _wsgi(access: AccessAudit) -> Wrapper:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(app: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            if _inside.get():
+            if _inside.get() or type(environ.get(CARRIER_KEY)) is ServerRequest:
                 return original(app, environ, start_response)
             path, checked = environ.get("PATH_INFO"), False
 
@@ -126,7 +151,8 @@ def _asgi(access: AccessAudit) -> Wrapper:
         async def call(
             app: Any, scope: dict[str, Any], receive: Any, send: Callable[[Message], Awaitable[None]]
         ) -> Any:
-            if _inside.get() or scope.get("type") not in ("http", "websocket"):
+            recorded = type(scope.get(CARRIER_KEY)) is ServerRequest
+            if recorded or _inside.get() or scope.get("type") not in ("http", "websocket"):
                 return await original(app, scope, receive, send)
             attempt = _Attempt(access, scope)
 
@@ -226,7 +252,7 @@ def _remember_context(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_django(access: AccessAudit, request: Any, response: Any) -> None:
-    if response.status_code not in REFUSED or _inside.get():
+    if response.status_code not in REFUSED or _inside.get() or _is_recorded(request):
         return
     route = getattr(getattr(request, "resolver_match", None), "route", None) or ""
     token = context.attach(getattr(request, _CONTEXT, None) or context.get_current())
@@ -235,6 +261,12 @@ def _check_django(access: AccessAudit, request: Any, response: Any) -> None:
         access.refused(response.status_code, method=request.method, path=request.path, route=route, client=client)
     finally:
         context.detach(token)
+
+
+def _is_recorded(request: Any) -> bool:
+    """Return whether the end of the request of the application checks it."""
+    carrier = getattr(request, "scope", None) or getattr(request, "environ", None) or {}
+    return type(carrier.get(CARRIER_KEY)) is ServerRequest
 
 
 def _client_of_django(access: AccessAudit, request: Any) -> str:

@@ -12,6 +12,7 @@ from otel_distro.schema.attributes import *
 from otel_distro.schema.delivery import *
 from otel_distro.schema.errors import *
 from otel_distro.schema.host import *
+from otel_distro.schema.http import *
 from otel_distro.schema.kinds import *
 from otel_distro.schema.logs import *
 from otel_distro.schema.process import *

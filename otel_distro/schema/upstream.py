@@ -9,38 +9,19 @@ from otel_distro.schema.attributes import (
     ERROR_TYPE,
     HTTP_REQUEST_METHOD,
     HTTP_RESPONSE_STATUS_CODE,
-    HTTP_ROUTE,
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from otel_distro.schema.http import HTTP_BUCKETS
 from otel_distro.schema.kinds import Metric
 
-_HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-
-HTTP_SERVER_DURATION = Metric(
-    "http.server.request.duration",
-    "histogram",
-    "s",
-    "Duration of HTTP server requests.",
-    (HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, ERROR_TYPE),
-    buckets=_HTTP_BUCKETS,
-    upstream=True,
-)
-HTTP_SERVER_ACTIVE = Metric(
-    "http.server.active_requests",
-    "updowncounter",
-    "{request}",
-    "HTTP requests being served.",
-    (HTTP_REQUEST_METHOD,),
-    upstream=True,
-)
 HTTP_CLIENT_DURATION = Metric(
     "http.client.request.duration",
     "histogram",
     "s",
     "Duration of HTTP client requests.",
     (HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
-    buckets=_HTTP_BUCKETS,
+    buckets=HTTP_BUCKETS,
     upstream=True,
 )
 DB_CLIENT_DURATION = Metric(

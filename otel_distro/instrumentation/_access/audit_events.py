@@ -40,11 +40,8 @@ class AccessAudit:
             address: The peer address that the server reports.
             forwarded: Values of ``X-Forwarded-For``, in order.
         """
-        if self._trust_proxy:
-            # The proxy has appended the last address; any client can send the ones before it.
-            last = ",".join(forwarded)[-_MAX_HEADER_CHARS:].rpartition(",")[2]
-            if found := _ip(last):
-                return found
+        if self._trust_proxy and (found := client_of_proxy(forwarded)):
+            return found
         return _ip(address) or printable(address, _MAX_ADDRESS_CHARS)
 
     def refused(self, status: int, *, method: object, path: object, route: str, client: str) -> None:
@@ -77,6 +74,14 @@ class AccessAudit:
         if client:
             attributes[schema.CLIENT_ADDRESS.name] = client
         audit.event(name, attributes=attributes, **fields)
+
+
+def client_of_proxy(forwarded: Iterable[str]) -> str:
+    """Return the client's address from values of ``X-Forwarded-For``; empty without a valid one.
+
+    The proxy has appended the last address; any client can send the ones before it.
+    """
+    return _ip(",".join(forwarded)[-_MAX_HEADER_CHARS:].rpartition(",")[2])
 
 
 def forwarded_of(environ: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
 from otel_distro.errors import exception_state
 from tests.support.raising import error_of
@@ -105,3 +106,34 @@ def test_pickled_exception_is_reported_by_this_process() -> None:
     assert not exception_state.claim(error_of(raise_again, pickle.loads(data)), final=False)
     del error
     assert len(ended) == 1
+
+
+def span_context(trace: int, span: int) -> SpanContext:
+    return SpanContext(trace, span, is_remote=False)
+
+
+def test_remembered_span_is_found_for_exceptions_that_carry_the_exception() -> None:
+    """Also as the cause of another one, and after it propagated through further frames."""
+    error = error_of(fail)
+    exception_state.remember_span(error, span_context(1, 2))
+    assert exception_state.span_of(error_of(raise_again, error)) == span_context(1, 2)
+    outer = RuntimeError()
+    outer.__cause__ = error
+    assert exception_state.span_of(outer) == span_context(1, 2)
+
+
+def test_remembered_span_of_the_same_trace_keeps_the_inner_one() -> None:
+    """The innermost span of a trace stays; the request of another trace replaces it."""
+    error = error_of(fail)
+    exception_state.remember_span(error, span_context(1, 3))
+    exception_state.remember_span(error, span_context(1, 2))
+    assert exception_state.span_of(error) == span_context(1, 3)
+    exception_state.remember_span(error, span_context(4, 5))
+    assert exception_state.span_of(error) == span_context(4, 5)
+
+
+def test_remembered_span_without_ids_is_ignored() -> None:
+    """A request without telemetry leaves no span."""
+    error = error_of(fail)
+    exception_state.remember_span(error, INVALID_SPAN_CONTEXT)
+    assert exception_state.span_of(error) is None

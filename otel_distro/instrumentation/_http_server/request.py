@@ -1,0 +1,349 @@
+"""One request of an HTTP server: one SERVER span, one measurement, one context.
+
+The outermost application of a request makes it, and stores it in the carrier that nested
+applications share (WSGI's environment, ASGI's scope) under :data:`CARRIER_KEY`. Inner ones find it
+there and only add what they know: the route, an exception.
+
+Source: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from otel_distro import schema
+from otel_distro._otel.request_context import REQUEST_KEY
+from otel_distro._otel.sdk import SPAN_KEY
+from otel_distro._runtime.diagnostics import report_failure, text_of
+from otel_distro.errors import exception_state
+from otel_distro.errors.exception_report import type_name
+from otel_distro.instrumentation._access.audit_events import client_of_proxy
+from otel_distro.instrumentation._http_server import instruments, old_names, options, remote_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import Span
+
+    from otel_distro.instrumentation._http_server.remote_parent import Headers
+
+CARRIER_KEY: Final = "otel_distro.request"
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
+OTHER_METHOD: Final = "_OTHER"
+
+_METHOD, _METHOD_ORIGINAL = schema.HTTP_REQUEST_METHOD.name, schema.HTTP_REQUEST_METHOD_ORIGINAL.name
+_SCHEME, _PATH, _QUERY = schema.URL_SCHEME.name, schema.URL_PATH.name, schema.URL_QUERY.name
+_HOST, _PORT = schema.SERVER_ADDRESS.name, schema.SERVER_PORT.name
+_CLIENT, _VERSION = schema.CLIENT_ADDRESS.name, schema.NETWORK_PROTOCOL_VERSION.name
+_AGENT, _SYNTHETIC = schema.USER_AGENT_ORIGINAL.name, schema.USER_AGENT_SYNTHETIC_TYPE.name
+_STATUS, _ROUTE, _ERROR = schema.HTTP_RESPONSE_STATUS_CODE.name, schema.HTTP_ROUTE.name, schema.ERROR_TYPE.name
+
+_NO_CONTEXT: Final = Context()
+_FAILED: Final = Status(StatusCode.ERROR)
+_NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
+"""Classes whose instances end work that nobody wants any more."""
+
+_put: Any = dict.__setitem__
+
+
+class ServerRequest:
+    """A request from its first byte until its response is closed. :func:`begin` makes one.
+
+    Attributes:
+        context: OpenTelemetry's context of the application while it answers.
+        route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
+        status: Status code that the client got; 0 before the response has started.
+        ended: Whether the span has ended and the measurement is made.
+        span: The SERVER span.
+    """
+
+    __slots__ = (
+        "_active", "_attributes", "_completed", "_error", "_method", "_name", "_recorded", "_started", "_tools", "context", "ended",
+        "has_trailers",
+        "is_http", "route", "span", "status",
+    )  # fmt: skip
+
+    def __init__(self, attributes: dict[str, Any], method: str, parent: Context, links: Any, *, is_http: bool) -> None:
+        self._attributes = attributes
+        self._method = method
+        self._name = method if method != OTHER_METHOD else "HTTP"
+        self._error = ""
+        self._recorded: BaseException | None = None
+        self._completed: tuple[int, float] | None = None
+        self.route = ""
+        self.status = 0
+        self.ended = False
+        self.has_trailers = False
+        self.is_http = is_http
+        common = options.common()
+        shown = attributes if not common.old_names else old_names.translated(attributes, keep=common.new_names)
+        tools = self._tools = instruments.get()
+        self.span: Span = tools.tracer.start_span(self._name, parent, SpanKind.SERVER, shown, links)
+        context = self.context = Context(parent)
+        _put(context, SPAN_KEY, self.span)
+        _put(context, REQUEST_KEY, self)
+        self._active = tools.active.enter(method, attributes[_SCHEME]) if is_http else None
+        self._started = time.perf_counter()
+
+    @property
+    def client_address(self) -> str:
+        """Address of the client without its port; empty if unknown."""
+        return str(self._attributes.get(_CLIENT, ""))
+
+    @property
+    def method(self) -> str:
+        """Method of the request, ``_OTHER`` for one that is no known one."""
+        return self._method
+
+    @property
+    def path(self) -> str:
+        """Path that the client asked for."""
+        return str(self._attributes[_PATH])
+
+    def __deepcopy__(self, _: Any) -> ServerRequest:
+        """Return the request itself: a program that copies its carrier does not copy the request."""
+        return self
+
+    def __reduce__(self) -> tuple[type[bool], tuple[()]]:
+        """Pickle as False: the process that unpickles has no such request."""
+        return bool, ()
+
+    def set_route(self, template: str) -> None:
+        """Set the whole template of the route, such as ``/users/{id}``."""
+        self.route = template
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Set an attribute of the span."""
+        self.span.set_attribute(name, value)
+
+    def is_recording(self) -> bool:
+        """Return whether the span takes attributes: it is sampled and has not ended."""
+        return self.span.is_recording()
+
+    def add_headers(self, found: dict[str, list[str]]) -> None:
+        """Set captured headers as attributes of the span."""
+        for name, values in found.items():
+            self.span.set_attribute(name, values)
+
+    def fail(self, error: BaseException) -> None:
+        """Note an exception of the application; never raises.
+
+        The first one is recorded on the span; one that is linked to it, such as the same inside an
+        exception group, is not recorded again. What a server logs about it later gets the trace of
+        this request. The end of work that nobody wants, such as a cancellation, is no error.
+        """
+        try:
+            if type(error).__name__ in _NO_ERRORS:
+                return
+            if not self.ended and not self._knows(error):
+                self._recorded = error
+                name = type(error).__name__
+                if isinstance(error, Exception):
+                    self.span.record_exception(error)
+                self._error = type_name(type(error))
+                self.span.set_status(Status(StatusCode.ERROR, f"{name}: {text_of(error)}"))
+            exception_state.remember_span(error, self.span.get_span_context())
+        except Exception as failure:
+            report_failure("an exception of a request", failure)
+
+    def _knows(self, error: BaseException) -> bool:
+        known = self._recorded
+        return known is not None and (known is error or any(each is known for each in exception_state.linked(error)))
+
+    def complete(self) -> None:
+        """Note that the client has the whole response. The request ends now unless it failed.
+
+        After a response of 500 or more an exception usually leaves the application: the request
+        then ends with :meth:`end`, as of now.
+        """
+        if self.ended or self._completed is not None:
+            return
+        self._completed = (time.time_ns(), time.perf_counter())
+        if self.status < 500:
+            self.end()
+
+    def end(self) -> None:
+        """End the span and record the measurement, once; never raises."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._active is not None:
+            self._active.leave(self._method, self._attributes[_SCHEME])
+        try:
+            self._end()
+        except Exception as failure:
+            report_failure("the end of a request", failure)
+        # The context holds this request: a cycle, which only the garbage collector would free.
+        self.context = _NO_CONTEXT
+
+    def _end(self) -> None:
+        end_ns, end = self._completed or (None, time.perf_counter())
+        span, status = self.span, self.status
+        if not status and self._error and self.is_http:
+            # The server answers for the application.
+            status = self.status = 500
+        common = options.common()
+        measured = {_METHOD: self._method, _SCHEME: self._attributes[_SCHEME]}
+        version = self._attributes.get(_VERSION)
+        if version is not None:
+            measured[_VERSION] = version
+        if status:
+            measured[_STATUS] = status
+            span.set_attribute(_STATUS, status)
+        if self.route:
+            measured[_ROUTE] = self.route
+            span.set_attribute(_ROUTE, self.route)
+            # A name that the application has given stays.
+            if getattr(span, "name", self._name) == self._name:
+                span.update_name(f"{self._name} {self.route}")
+        if status >= 500 and not self._error:
+            self._error = str(status)
+            span.set_status(_FAILED)
+        if self._error:
+            measured[_ERROR] = self._error
+            span.set_attribute(_ERROR, self._error)
+        if common.old_names:
+            old_names.finish(span, status)
+        if self.is_http:
+            self._tools.measure(end - self._started, measured, self._attributes, self.context)
+        span.end(end_ns)
+        for observer in observers:
+            observer(self)
+
+
+observers: list[Callable[[ServerRequest], None]] = []
+"""Called when a request has ended, while its context is still known; they must not raise."""
+
+
+class _Excluded:
+    """Marks the carrier of a request that is not recorded, so that no inner application does."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, _: Any) -> _Excluded:
+        return self
+
+    def __reduce__(self) -> tuple[type[bool], tuple[()]]:
+        return bool, ()
+
+
+EXCLUDED: Final = _Excluded()
+
+
+def begin(
+    method: object,
+    scheme: str,
+    path: str,
+    query: str,
+    host: str,
+    port: int,
+    client: str,
+    version: str,
+    agent: str,
+    headers: Headers,
+    *,
+    is_http: bool = True,
+    ambient: bool = True,
+) -> ServerRequest:
+    """Start a request.
+
+    Args:
+        method: As the client sent it.
+        scheme: ``http``, ``https``, ``ws`` or ``wss``.
+        path: Decoded path, with the prefix of the application.
+        query: Query string without the question mark.
+        host: Header ``Host``, or the server's address.
+        port: Port of the server, for a ``host`` without one; 0 if unknown.
+        client: Address of the client; empty if unknown.
+        version: Version of HTTP, such as ``1.1``; empty if unknown.
+        agent: Header ``User-Agent``.
+        headers: What looks up headers, for the propagators.
+        is_http: False for a WebSocket, which makes no measurement: it may last for hours.
+        ambient: Whether the span that is current here is the parent where the client sent none.
+            False where a server calls: what was current at its start has no part in a request.
+    """
+    name = method if type(method) is str else text_of(method)
+    attributes: dict[str, Any] = {_METHOD: name, _SCHEME: scheme, _PATH: path}
+    if name not in METHODS:
+        name = attributes[_METHOD] = _known_method(name, attributes)
+    if query:
+        attributes[_QUERY] = query
+    if host:
+        address, number = _address_and_port(host)
+        attributes[_HOST] = address
+        port = number or port
+    if port:
+        attributes[_PORT] = port
+    if client:
+        attributes[_CLIENT] = client
+    if version:
+        attributes[_VERSION] = version
+    if agent:
+        attributes[_AGENT] = agent
+        kind = _synthetic_type(agent)
+        if kind:
+            attributes[_SYNTHETIC] = kind
+    if options.common().trusts_proxy and (found := client_of_proxy(headers.get(None, "x-forwarded-for") or ())):
+        client = attributes[_CLIENT] = found
+    around = get_current() if ambient else _NO_CONTEXT
+    parent, links = remote_parent.parent_of(headers, client, around)
+    return ServerRequest(attributes, name, parent, links, is_http=is_http)
+
+
+def nested(path: str, method: str) -> ServerRequest | None:
+    """Return the request of the current context if it is the same one as this.
+
+    For an application that an adapter runs inside one of another interface, such as WSGI in ASGI:
+    the adapter makes a new carrier.
+    """
+    request = get_current().get(REQUEST_KEY)
+    if type(request) is not ServerRequest or request.ended:
+        return None
+    known = request._attributes
+    same = known[_PATH] == path and (known.get(_METHOD_ORIGINAL) or known[_METHOD]) == method
+    return request if same else None
+
+
+def _known_method(name: str, attributes: dict[str, Any]) -> str:
+    if name.upper() in METHODS or options.common().all_methods:
+        return name.upper()
+    attributes[_METHOD_ORIGINAL] = name[:64]
+    return OTHER_METHOD
+
+
+_hosts: dict[str, tuple[str, int]] = {}
+
+
+def _address_and_port(host: str) -> tuple[str, int]:
+    """Return the parts of ``name:port``, ``[::1]:port`` or a name alone; port 0 if it has none."""
+    found = _hosts.get(host)
+    if found is None:
+        name, colon, number = host.rpartition(":")
+        if not colon or not number.isdecimal() or not number.isascii() or (":" in name and not name.endswith("]")):
+            name, number = host, "0"
+        found = (name.strip("[]")[:255], int(number) if len(number) <= 5 else 0)
+        if len(_hosts) >= 256:
+            _hosts.clear()
+        _hosts[host] = found
+    return found
+
+
+_agents: dict[str, str] = {}
+
+
+def _synthetic_type(agent: str) -> str:
+    found = _agents.get(agent)
+    if found is None:
+        found = ""
+        if "bot" in agent.lower() or "alwayson" in agent.lower():
+            from opentelemetry.util.http import detect_synthetic_user_agent
+
+            found = detect_synthetic_user_agent(agent) or ""
+        if len(_agents) >= 256:
+            _agents.clear()
+        _agents[agent] = found
+    return found

@@ -1,0 +1,127 @@
+"""Programs that call upstream's instrumentors or its middleware themselves.
+
+What they pass, such as hooks and excluded URLs, applies to the instrumentation of this package, and
+upstream's own is not added to it: a request would have two spans and two measurements. Where the
+user has disabled an instrumentor here, upstream's is left as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_distro._runtime import import_hooks
+from otel_distro._runtime.diagnostics import guard
+from otel_distro.instrumentation._http_server import asgi, wsgi
+from otel_distro.instrumentation._http_server.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+_MARK: Final = "_is_instrumented_by_opentelemetry"
+_OPTIONS: Final = "_otel_distro_options"
+_NOTHING: Final = ".*"
+"""Excludes every URL."""
+
+
+def adopt(chosen: Options, module: str, instrumentor: str) -> None:
+    """Let upstream's instrumentor of a framework only pass on what it is given.
+
+    Args:
+        chosen: Options of the framework's instrumentor of this package.
+        module: Where upstream's is.
+        instrumentor: Its class.
+    """
+
+    def patch(loaded: ModuleType) -> None:
+        with guard(f"taking the arguments of {instrumentor}"):
+            _patch_instrumentor(chosen, getattr(loaded, instrumentor))
+
+    import_hooks.when_imported(module, patch)
+
+
+def _patch_instrumentor(chosen: Options, upstream: Any) -> None:
+    def instrument(_: Any, **arguments: Any) -> None:
+        chosen.set(arguments)
+
+    def uninstrument(_: Any, **arguments: Any) -> None:
+        chosen.set({"excluded_urls": _NOTHING})
+
+    upstream._instrument, upstream._uninstrument = instrument, uninstrument
+    original = getattr(upstream, "instrument_app", None)
+    if original is None:
+        return
+    parameters = inspect.signature(original)
+
+    @functools.wraps(original)
+    def instrument_app(*args: Any, **kwargs: Any) -> None:
+        given = parameters.bind(*args, **kwargs).arguments
+        given.pop("self", None)
+        app = given.pop("app")
+        given.update(given.pop("kwargs", {}))
+        chosen.set(given, app)
+        _mark(app, value=True)
+
+    def uninstrument_app(*args: Any) -> None:
+        chosen.set({"excluded_urls": _NOTHING}, args[-1])
+        _mark(args[-1], value=False)
+
+    is_method = next(iter(parameters.parameters)) == "self"
+    upstream.instrument_app = instrument_app if is_method else staticmethod(instrument_app)
+    upstream.uninstrument_app = staticmethod(uninstrument_app)
+
+
+def _mark(app: Any, *, value: bool) -> None:
+    with guard("marking an application as instrumented"):
+        setattr(app, _MARK, value)
+
+
+def adopt_middleware(module: ModuleType) -> None:
+    """Let upstream's ``OpenTelemetryMiddleware`` of WSGI or ASGI make the request of this package.
+
+    Inside a request that is recorded already it calls its hook and passes on.
+    """
+    with guard(f"replacing the middleware of {module.__name__}"):
+        middleware: Any = module.OpenTelemetryMiddleware
+        adopted = _asgi_call if module.__name__.endswith(".asgi") else _wsgi_call
+        middleware.__call__ = functools.wraps(middleware.__call__)(adopted)
+
+
+def _wsgi_call(middleware: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    chosen = _options_of(middleware, "WSGI", "request_hook", "response_hook")
+    request = wsgi.request_of(environ)
+    if request is None:
+        return wsgi.wrap_application(middleware.wsgi, chosen)(environ, start_response)
+    chosen.call(chosen.request_hook, request.span, environ)
+    if chosen.response_hook is None:
+        return middleware.wsgi(environ, start_response)
+
+    def respond(status: str, response_headers: list[tuple[str, str]], *arguments: Any) -> Any:
+        chosen.call(chosen.response_hook, request.span, environ, status, response_headers)
+        return start_response(status, response_headers, *arguments)
+
+    return middleware.wsgi(environ, respond)
+
+
+async def _asgi_call(middleware: Any, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    names = ("server_request_hook", "client_request_hook", "client_response_hook", "excluded_urls")
+    chosen = _options_of(middleware, "ASGI", *names)
+    request = asgi.request_of(scope)
+    if request is None:
+        await asgi.wrap_application(middleware.app, chosen)(scope, receive, send)
+        return
+    chosen.call(chosen.request_hook, request.span, scope)
+    await middleware.app(scope, receive, send)
+
+
+def _options_of(middleware: Any, framework: str, *names: str) -> Options:
+    found: Options | None = middleware.__dict__.get(_OPTIONS)
+    if found is None:
+        given = {name: value for name in names if (value := getattr(middleware, name, None)) is not None}
+        excluded = getattr(given.pop("excluded_urls", None), "_excluded_urls", None)
+        if excluded:
+            given["excluded_urls"] = ",".join(excluded)
+        found = middleware.__dict__[_OPTIONS] = Options(framework, given)
+    return found

@@ -1,0 +1,285 @@
+"""Calls a WSGI application inside a :class:`ServerRequest`.
+
+Source: https://peps.python.org/pep-3333/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import attach, detach
+
+from otel_distro._runtime.diagnostics import report_failure
+from otel_distro.instrumentation._http_server import headers, options
+from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, begin, nested
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from otel_distro.instrumentation import Wrapper
+    from otel_distro.instrumentation._http_server.options import Options
+
+    Environ = dict[str, Any]
+    StartResponse = Callable[..., Any]
+
+_NOTHING: Final = object()
+
+
+def request_of(environ: Environ) -> ServerRequest | None:
+    """Return the request that is being answered, None if it is not recorded."""
+    found = environ.get(CARRIER_KEY)
+    return found if type(found) is ServerRequest else None
+
+
+def wrap_method(chosen: Options) -> Wrapper:
+    """Return what wraps the ``__call__`` of a class of applications."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __call__(app: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
+            if CARRIER_KEY in environ:
+                return original(app, environ, start_response)
+            return answer(lambda e, s: original(app, e, s), environ, start_response, chosen.of(app))
+
+        return __call__
+
+    return wrap
+
+
+def wrap_application(application: Callable[..., Any], chosen: Options) -> Callable[..., Any]:
+    """Return an application that a server calls instead of ``application``."""
+
+    def call(environ: Environ, start_response: StartResponse) -> Any:
+        if CARRIER_KEY in environ:
+            return application(environ, start_response)
+        return answer(application, environ, start_response, chosen)
+
+    return call
+
+
+def answer(
+    call: Callable[[Environ, StartResponse], Any], environ: Environ, start_response: StartResponse, chosen: Options
+) -> Any:
+    """Return what ``call(environ, start_response)`` returns, recorded as one request.
+
+    The response is closed by the server: its iterable is wrapped where its items are still to be
+    made. Lists, tuples and files are returned as they are, and the request ends with the call.
+    """
+    try:
+        request = _begin(environ, chosen)
+    except Exception as error:
+        report_failure("the start of a request", error)
+        request = None
+    if request is None:
+        return call(environ, start_response)
+
+    def respond(status: str, response_headers: list[tuple[str, str]], *args: Any, **kwargs: Any) -> Any:
+        try:
+            _respond(request, environ, status, response_headers, chosen)
+        except Exception as error:
+            report_failure("the response of a request", error)
+        return start_response(status, response_headers, *args, **kwargs)
+
+    token = attach(request.context)
+    try:
+        result = call(environ, respond)
+    except BaseException as error:
+        request.fail(error)
+        request.end()
+        raise
+    finally:
+        detach(token)
+    kind = type(result)
+    if kind is list or kind is tuple or hasattr(result, "read"):
+        request.end()
+        return result
+    wrapper = environ.get("wsgi.file_wrapper")
+    if isinstance(wrapper, type) and isinstance(result, wrapper):
+        _end_with_file(result, request)
+        return result
+    return SizedBody(result, request) if hasattr(kind, "__len__") else Body(result, request)
+
+
+class Body:
+    """The iterable of a response: its steps run in the context of the request, and its end is that one's."""
+
+    __slots__ = ("__weakref__", "_request", "_source")
+
+    def __init__(self, source: Iterable[bytes], request: ServerRequest) -> None:
+        self._source: Any = source
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        return _Steps(self, self._run(iter, self._source))
+
+    def __next__(self) -> bytes:
+        step: bytes = self._run(next, self._source)
+        return step
+
+    def close(self) -> None:
+        """Close the response, and end the request."""
+        try:
+            close = getattr(self._source, "close", None)
+            if close is not None:
+                self._run(close)
+        finally:
+            self._request.end()
+
+    def _run(self, function: Callable[..., Any], argument: Any = _NOTHING) -> Any:
+        request = self._request
+        token = attach(request.context)
+        try:
+            return function() if argument is _NOTHING else function(argument)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            request.fail(error)
+            raise
+        finally:
+            detach(token)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __del__(self) -> None:
+        # A server that never closes a response.
+        self._request.end()
+
+
+class _Steps:
+    """An iterator over a response; it keeps the response alive."""
+
+    __slots__ = ("_body", "_iterator")
+
+    def __init__(self, body: Body, iterator: Iterator[bytes]) -> None:
+        self._body = body
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        step: bytes = self._body._run(next, self._iterator)
+        return step
+
+
+class SizedBody(Body):
+    """A response whose number of items is known; servers take a single one's length for the header."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+
+def _end_with_file(result: Any, request: ServerRequest) -> None:
+    """End the request when the server closes a file, which it may send without reading it here."""
+    close = getattr(result, "close", None)
+
+    def close_and_end() -> None:
+        try:
+            if close is not None:
+                close()
+        finally:
+            request.end()
+
+    try:
+        result.close = close_and_end
+    except (AttributeError, TypeError):
+        request.end()
+
+
+class _Headers:
+    """Looks up headers in WSGI's environment."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def has_any(self, names: Iterable[str]) -> bool:
+        environ = self._environ
+        return any(_key(name) in environ for name in names)
+
+    def get(self, _: Any, key: str) -> list[str] | None:
+        value = self._environ.get(_key(key))
+        return None if value is None else [value]
+
+    def keys(self, _: Any) -> list[str]:
+        return [name for name, _ in _all(self._environ)]
+
+
+_keys: dict[str, str] = {}
+
+
+def _key(name: str) -> str:
+    found = _keys.get(name)
+    if found is None:
+        found = "HTTP_" + name.upper().replace("-", "_")
+        if len(_keys) < 256:
+            _keys[name] = found
+    return found
+
+
+def _all(environ: Environ) -> list[tuple[str, str]]:
+    """Return all headers of a request."""
+    found = [
+        (name[5:].replace("_", "-").lower(), value)
+        for name, value in environ.items()
+        if name.startswith("HTTP_") and type(value) is str
+    ]
+    return [*found, *((name.replace("_", "-").lower(), environ[name]) for name in _NO_PREFIX if environ.get(name))]
+
+
+_NO_PREFIX = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
+
+def _begin(environ: Environ, chosen: Options) -> ServerRequest | None:
+    get = environ.get
+    method, path = get("REQUEST_METHOD", "GET"), _decoded(get("SCRIPT_NAME", "") + get("PATH_INFO", ""))
+    if (outer := nested(path, method)) is not None:
+        environ[CARRIER_KEY] = outer
+        return None
+    scheme, name, port = get("wsgi.url_scheme", "http"), get("SERVER_NAME", ""), str(get("SERVER_PORT", ""))
+    host = get("HTTP_HOST") or name
+    if chosen.excludes(scheme, host, path):
+        environ[CARRIER_KEY] = EXCLUDED
+        return None
+    version = get("SERVER_PROTOCOL", "")
+    request = environ[CARRIER_KEY] = begin(
+        method,
+        scheme,
+        path,
+        get("QUERY_STRING", ""),
+        host,
+        int(port) if port.isdecimal() else 0,
+        get("REMOTE_ADDR", ""),
+        version.removeprefix("HTTP/"),
+        get("HTTP_USER_AGENT", ""),
+        _Headers(environ),
+    )
+    if options.common().request_headers is not None:
+        request.add_headers(headers.of_request(_all(environ)))
+    if chosen.request_hook is not None:
+        chosen.call(chosen.request_hook, request.span, environ)
+    return request
+
+
+def _decoded(path: str) -> str:
+    """Return a path, which WSGI gives as bytes in Latin-1, as text."""
+    if path.isascii():
+        return path
+    try:
+        return path.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return path
+
+
+def _respond(
+    request: ServerRequest, environ: Environ, status: str, response_headers: list[tuple[str, str]], chosen: Options
+) -> None:
+    code = status[:3]
+    request.status = int(code) if code.isdecimal() else 0
+    if options.common().response_headers is not None:
+        request.add_headers(headers.of_response(response_headers))
+    if chosen.response_hook is not None:
+        chosen.call(chosen.response_hook, request.span, environ, status, response_headers)

@@ -1,0 +1,383 @@
+"""A WSGI application inside a request: what the server gets, and when the request ends."""
+
+from __future__ import annotations
+
+import gc
+import io
+import weakref
+from typing import TYPE_CHECKING, Any
+from wsgiref.util import FileWrapper
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from otel_distro import schema
+from otel_distro.instrumentation._http_server import options, wsgi
+from otel_distro.instrumentation._http_server.options import Options
+from otel_distro.instrumentation._http_server.request import CARRIER_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from otel_distro.testing import Telemetry
+
+DURATION, ACTIVE = schema.HTTP_SERVER_DURATION.name, schema.HTTP_SERVER_ACTIVE.name
+CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Read the settings that a test makes, and not those of another test."""
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    options.reload_settings()
+    yield
+    options.reload_settings()
+
+
+def environment(where: str = "/orders/7", **more: Any) -> dict[str, Any]:
+    """Return the environment of a request as a server makes it."""
+    return {"REQUEST_METHOD": "GET", "PATH_INFO": where, "SCRIPT_NAME": "", "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7",
+            "SERVER_NAME": "made", "SERVER_PORT": "8080", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "http",
+            "HTTP_HOST": "shop.example:8080", "wsgi.input": io.BytesIO(), **more}  # fmt: skip
+
+
+def start_response(status: str, headers: list[tuple[str, str]], error: Any = None) -> None:
+    """Take the start of a response."""
+
+
+def serve(app: Callable[..., Any], environ: dict[str, Any]) -> list[bytes]:
+    """Call an application and use its response as a server does."""
+    result = wsgi.wrap_application(app, Options("MADE"))(environ, start_response)
+    try:
+        return list(result)
+    finally:
+        if hasattr(result, "close"):
+            result.close()
+
+
+def fine(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+    """Answer 200 with a list."""
+    start("200 OK", [("Content-Type", "text/plain"), ("X-Made", "y")])
+    return [b"fine"]
+
+
+def test_request_is_one_span_and_one_measurement_with_the_conventions_attributes(telemetry: Telemetry) -> None:
+    """Server address and port are apart; the measurement has nothing that grows with the clients."""
+    assert serve(fine, environment(QUERY_STRING="page=2", HTTP_USER_AGENT="made/1")) == [b"fine"]
+    (span,) = telemetry.spans()
+    assert (span.name, span.kind, span.status.status_code) == ("GET", SpanKind.SERVER, StatusCode.UNSET)
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "GET",
+        "url.scheme": "http",
+        "url.path": "/orders/7",
+        "url.query": "page=2",
+        "server.address": "shop.example",
+        "server.port": 8080,
+        "client.address": "192.0.2.7",
+        "network.protocol.version": "1.1",
+        "user_agent.original": "made/1",
+        "http.response.status_code": 200,
+    }
+    (point,) = telemetry.metric(DURATION)
+    assert point.count == 1
+    assert dict(point.attributes) == {
+        "http.request.method": "GET",
+        "url.scheme": "http",
+        "network.protocol.version": "1.1",
+        "http.response.status_code": 200,
+    }
+    assert [(each.value, dict(each.attributes)) for each in telemetry.metric(ACTIVE)] == [
+        (0, {"http.request.method": "GET", "url.scheme": "http"})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "port"),
+    [("a.example", "a.example", 8080), ("[::1]:90", "::1", 90), ("::1", "::1", 8080), ("a:x", "a:x", 8080), ("a:999999", "a", 8080)],
+)  # fmt: skip
+def test_host_header_is_address_and_port(telemetry: Telemetry, given: str, address: str, port: int) -> None:
+    """Without a port in the header it is the server's; nonsense stays an address."""
+    serve(fine, environment(HTTP_HOST=given))
+    (span,) = telemetry.spans()
+    found = span.attributes or {}
+    assert (found["server.address"], found["server.port"]) == (address, port)
+
+
+@pytest.mark.parametrize(("method", "name", "attribute"), [("post", "POST", "POST"), ("BREW", "HTTP", "_OTHER")])
+def test_method_is_a_known_one_or_other(telemetry: Telemetry, method: str, name: str, attribute: str) -> None:
+    """Methods that clients make up do not become names or series."""
+    serve(fine, environment(REQUEST_METHOD=method))
+    (span,) = telemetry.spans()
+    assert (span.name, (span.attributes or {})["http.request.method"]) == (name, attribute)
+    assert (span.attributes or {}).get("http.request.method_original") == ("BREW" if name == "HTTP" else None)
+
+
+def test_lists_and_files_are_returned_as_they_are(telemetry: Telemetry) -> None:
+    """A server looks at their types: the length of a list, the descriptor of a file."""
+    listed, file = [b"a"], io.BytesIO(b"b")
+    wrapped = FileWrapper(io.BytesIO(b"c"))
+    for result in (listed, file, wrapped):
+
+        def app(environ: Any, start: Any, result: Any = result) -> Any:
+            start("200 OK", [])
+            return result
+
+        returned = wsgi.wrap_application(app, Options("MADE"))(
+            environment() | {"wsgi.file_wrapper": FileWrapper}, start_response
+        )
+        assert returned is result
+    assert len(telemetry.spans()) == 2
+    wrapped.close()
+    assert len(telemetry.spans()) == 3
+
+
+def test_streamed_response_is_the_request_until_it_is_closed(telemetry: Telemetry) -> None:
+    """Each step runs in the request's span, which is not current between the steps."""
+    seen: list[int] = []
+    closed: list[bool] = []
+
+    class Chunks:
+        def __iter__(self) -> Iterator[bytes]:
+            seen.append(trace.get_current_span().get_span_context().span_id)
+            yield b"a"
+            seen.append(trace.get_current_span().get_span_context().span_id)
+            yield b"b"
+
+        def __len__(self) -> int:
+            return 2
+
+        def close(self) -> None:
+            seen.append(trace.get_current_span().get_span_context().span_id)
+            closed.append(True)
+
+    def app(environ: Any, start: Any) -> Any:
+        start("200 OK", [])
+        return Chunks()
+
+    response = wsgi.wrap_application(app, Options("MADE"))(environment(), start_response)
+    assert len(response) == 2
+    steps = iter(response)
+    assert next(steps) == b"a"
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    assert telemetry.metric(ACTIVE)[0].value == 1
+    assert list(steps) == [b"b"]
+    assert telemetry.spans() == ()
+    response.close()
+    (span,) = telemetry.spans()
+    assert span.context is not None
+    assert seen == [span.context.span_id] * 3
+    assert closed == [True]
+
+
+def test_response_that_is_never_closed_ends_with_its_iterable(telemetry: Telemetry) -> None:
+    """A server without close() leaves no request behind, and no garbage for the collector."""
+
+    def app(environ: Any, start: Any) -> Any:
+        start("200 OK", [])
+        yield b"a"
+
+    gc.disable()
+    try:
+        environ = environment()
+        response = wsgi.wrap_application(app, Options("MADE"))(environ, start_response)
+        request = weakref.ref(environ[CARRIER_KEY].span)
+        assert list(response) == [b"a"]
+        del response, environ
+        assert len(telemetry.spans()) == 1
+        assert request() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "in the stream"])
+def test_exception_is_one_event_and_the_servers_answer(telemetry: Telemetry, late: bool) -> None:
+    """Before the first byte the client gets 500; after it the status stays, and both are errors."""
+
+    def app(environ: Any, start: Any) -> Any:
+        start("200 OK", [])
+        yield b"a"
+        raise KeyError("made")
+
+    def broken(environ: Any, start: Any) -> Any:
+        raise KeyError("made")
+
+    with pytest.raises(KeyError, match="made"):
+        serve(app if late else broken, environment())
+    (span,) = telemetry.spans()
+    found = span.attributes or {}
+    assert [event.name for event in span.events] == ["exception"]
+    assert (span.status.status_code, found["error.type"]) == (StatusCode.ERROR, "KeyError")
+    assert found["http.response.status_code"] == (200 if late else 500)
+    (point,) = telemetry.metric(DURATION)
+    assert point.attributes["error.type"] == "KeyError"
+    assert telemetry.metric(ACTIVE)[0].value == 0
+
+
+def test_response_of_500_is_an_error_and_of_404_is_none(telemetry: Telemetry) -> None:
+    """Without an exception the type of the error is the status."""
+    for status in ("503 Service Unavailable", "404 Not Found"):
+        serve(lambda environ, start, status=status: start(status, []) or [], environment())
+    failed, missing = telemetry.spans()
+    assert (failed.status.status_code, (failed.attributes or {})["error.type"]) == (StatusCode.ERROR, "503")
+    assert (missing.status.status_code, "error.type" in (missing.attributes or {})) == (StatusCode.UNSET, False)
+
+
+def test_nested_applications_are_one_request(telemetry: Telemetry) -> None:
+    """An inner one, or the same request through an adapter, adds no span; another request does."""
+
+    def outer(environ: Any, start: Any) -> Any:
+        adapted = {key: value for key, value in environ.items() if key != CARRIER_KEY}
+        serve(fine, adapted)
+        serve(fine, environment("/other"))
+        return wsgi.wrap_application(fine, Options("MADE"))(environ, start)
+
+    serve(outer, environment())
+    other, whole = telemetry.spans()
+    assert [(each.attributes or {})["url.path"] for each in (other, whole)] == ["/other", "/orders/7"]
+    assert other.parent is not None
+    assert whole.context is not None
+    assert other.parent.span_id == whole.context.span_id
+
+
+@pytest.mark.parametrize(
+    ("trust", "client", "continues"),
+    [
+        ("all", "192.0.2.7", True),
+        ("private", "8.8.8.8", False),
+        ("private", "10.0.0.5", True),
+        ("private", "::1", True),
+        ("private", "::ffff:10.0.0.5", True),
+        ("private", "fe80::1%eth0", True),
+        ("private", "", True),
+        ("private", "nonsense", False),
+        ("none", "127.0.0.1", False),
+    ],
+)
+def test_trace_of_a_client_is_continued_or_linked(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, trust: str, client: str, continues: bool
+) -> None:
+    """Who is not trusted gets a link, and its baggage is not in the context."""
+    monkeypatch.setenv("OTEL_DISTRO_TRUST", trust)
+    options.reload_settings()
+    baggages: list[Any] = []
+
+    def app(environ: Any, start: Any) -> Any:
+        from opentelemetry import baggage
+
+        baggages.append(baggage.get_baggage("who"))
+        return fine(environ, start)
+
+    serve(app, environment(REMOTE_ADDR=client, HTTP_TRACEPARENT=CLIENT, HTTP_BAGGAGE="who=me"))
+    (span,) = telemetry.spans()
+    parent = span.parent.span_id if span.parent is not None else 0
+    linked = [link.context.span_id for link in span.links]
+    theirs = 0xB7AD6B7169203331
+    expected: tuple[Any, ...] = (theirs, [], ["me"]) if continues else (0, [theirs], [None])
+    assert (parent, linked, baggages) == expected
+
+
+def test_broken_trace_header_is_ignored(telemetry: Telemetry) -> None:
+    """A request with it is a root."""
+    serve(fine, environment(HTTP_TRACEPARENT="00-zz-1-01", HTTP_BAGGAGE="\xff=%%%;=,;"))
+    (span,) = telemetry.spans()
+    assert span.parent is None
+
+
+def test_excluded_urls_leave_no_span_also_inside(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The framework's variable replaces the general one; patterns may be of the URL or of the path."""
+    monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "health")
+    monkeypatch.setenv("OTEL_PYTHON_MADE_EXCLUDED_URLS", "^/live$,shop.example:8080/r[a-z]+dy$,(")
+    for where in ("/live", "/ready", "/alive", "/health"):
+        chosen = Options("MADE")
+        inner = wsgi.wrap_application(fine, chosen)
+        list(wsgi.wrap_application(inner, chosen)(environment(where), start_response))
+    assert [(span.attributes or {})["url.path"] for span in telemetry.spans()] == ["/alive", "/health"]
+
+
+def test_headers_are_captured_by_name_and_sanitized(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are expressions in any case; a sanitized header shows that it was there."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", "X-.*,content-type")
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE", "x-made")
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "secret")
+    options.reload_settings()
+    serve(fine, environment(HTTP_X_ONE="1", HTTP_X_SECRET="s", HTTP_OTHER="o", CONTENT_TYPE="a/b"))
+    (span,) = telemetry.spans()
+    found = {key: value for key, value in (span.attributes or {}).items() if ".header." in key}
+    assert found == {
+        "http.request.header.x_one": ("1",),
+        "http.request.header.x_secret": ("[REDACTED]",),
+        "http.request.header.content_type": ("a/b",),
+        "http.response.header.x_made": ("y",),
+    }
+
+
+@pytest.mark.parametrize(("opted", "new", "old"), [("http", 1, 0), ("http/dup", 1, 1), ("", 0, 1)])
+def test_semantic_conventions_are_those_that_the_user_opted_for(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, opted: str, new: int, old: int
+) -> None:
+    """``http/dup`` gives both names of each attribute and both measurements."""
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opted)
+    options.reload_settings()
+    serve(fine, environment(QUERY_STRING="a=1"))
+    (span,) = telemetry.spans()
+    found = span.attributes or {}
+    assert ("http.request.method" in found, "http.method" in found) == (bool(new), bool(old))
+    assert (found.get("http.target"), found.get("http.status_code")) == (
+        ("/orders/7?a=1", 200) if old else (None, None)
+    )
+    assert (len(telemetry.metric(DURATION)), len(telemetry.metric("http.server.duration"))) == (new, old)
+
+
+def test_failing_hooks_cost_the_request_nothing(telemetry: Telemetry, swallowed: list[str]) -> None:
+    """They are reported, and the client gets its answer."""
+
+    def fail(*arguments: Any) -> None:
+        raise ValueError("of a hook")
+
+    chosen = Options("MADE", {"request_hook": fail, "response_hook": fail})
+    assert wsgi.wrap_application(fine, chosen)(environment(), start_response) == [b"fine"]
+    assert len(telemetry.spans()) == 1
+    assert swallowed == ["a hook for requests: ValueError: of a hook"] * 2
+    swallowed.clear()
+
+
+def test_name_that_the_application_gave_stays(telemetry: Telemetry) -> None:
+    """The route becomes an attribute all the same."""
+
+    def app(environ: Any, start: Any) -> Any:
+        trace.get_current_span().update_name("checkout")
+        environ[CARRIER_KEY].set_route("/orders/{id}")
+        return fine(environ, start)
+
+    serve(app, environment())
+    (span,) = telemetry.spans()
+    assert (span.name, (span.attributes or {})["http.route"]) == ("checkout", "/orders/{id}")
+
+
+def test_client_behind_a_trusted_proxy_is_the_one_that_it_names(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the address that the proxy has appended counts."""
+    monkeypatch.setenv("OTEL_DISTRO_AUDIT_TRUST_PROXY", "true")
+    options.reload_settings()
+    serve(fine, environment(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="1.1.1.1, 203.0.113.9"))
+    serve(fine, environment(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="nonsense"))
+    assert [(span.attributes or {})["client.address"] for span in telemetry.spans()] == ["203.0.113.9", "10.0.0.1"]
+
+
+def test_carrier_with_a_request_is_copied_and_pickled(telemetry: Telemetry) -> None:
+    """The request is no obstacle: a copy shares it, a pickle leaves it out."""
+    import copy
+    import pickle
+
+    found: list[Any] = []
+
+    def app(environ: Any, start: Any) -> Any:
+        plain = {key: value for key, value in environ.items() if key != "wsgi.input"}
+        found.append(copy.deepcopy(plain)[CARRIER_KEY] is environ[CARRIER_KEY])
+        found.append(pickle.loads(pickle.dumps(plain))[CARRIER_KEY])
+        return fine(environ, start)
+
+    serve(app, environment())
+    assert found == [True, False]
