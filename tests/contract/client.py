@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,26 +50,27 @@ class Client:
         self.pair = pair
         self.port = port
         self.calls: list[Call] = []
-        self._lock = threading.Lock()
         self._http = self._connect()
 
+    def _options(self, timeout: float = 20) -> dict[str, Any]:
+        return {
+            "base_url": f"http://127.0.0.1:{self.port}",
+            "http1": not self.pair.server.http2,
+            "http2": self.pair.server.http2,
+            "trust_env": False,
+            "timeout": timeout,
+        }
+
     def _connect(self, timeout: float = 20) -> httpx.Client:
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}",
-            http1=not self.pair.server.http2,
-            http2=self.pair.server.http2,
-            trust_env=False,
-            timeout=timeout,
-        )
+        return httpx.Client(**self._options(timeout))
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def _call(self, method: str, path: str, **options: Any) -> Call:
-        with self._lock:
-            call = Call(len(self.calls), method, path, **options)
-            self.calls.append(call)
+        call = Call(len(self.calls), method, path, **options)
+        self.calls.append(call)
         return call
 
     def send(
@@ -95,12 +95,18 @@ class Client:
         """
         call = self._call(method, path, counted=counted)
         sent = {"User-Agent": call.user_agent, **(headers or {})}
+        if not self.pair.server.keep_alive:
+            sent["Connection"] = "close"
         with suppress(httpx.HTTPError):
             with self._http.stream(method, f"{path}?{query}" if query else path, headers=sent, content=body) as answer:
                 call.status, call.headers = answer.status_code, answer.headers
                 for chunk in answer.iter_bytes():
                     call.body += chunk.decode()
             call.complete = True
+        if not call.complete or (call.status or 500) >= 500:
+            # Servers close the connection after a failure, some of them a moment after the response.
+            self._http.close()
+            self._http = self._connect()
         return call
 
     def get(self, path: str, **options: Any) -> Call:
@@ -108,10 +114,19 @@ class Client:
         return self.send("GET", path, **options)
 
     def at_once(self, paths: Iterable[str]) -> list[Call]:
-        """Send GETs at the same time."""
-        paths = list(paths)
-        with ThreadPoolExecutor(len(paths)) as pool:
-            return list(pool.map(self.get, paths))
+        """Send GETs at the same time; over HTTP/2 they share a connection."""
+        calls = [self._call("GET", path) for path in paths]
+
+        async def send(client: httpx.AsyncClient, call: Call) -> None:
+            answer = await client.get(call.path, headers={"User-Agent": call.user_agent})
+            call.status, call.headers, call.body, call.complete = answer.status_code, answer.headers, answer.text, True
+
+        async def send_all() -> None:
+            async with httpx.AsyncClient(**self._options()) as client:
+                await asyncio.gather(*(send(client, call) for call in calls))
+
+        asyncio.run(send_all())
+        return calls
 
     def leave_stream(self, path: str) -> Call:
         """Close the connection after the first chunk of the response."""

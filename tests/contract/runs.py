@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.contract.client import Client
@@ -109,6 +111,21 @@ def execute(pair: Pair, folder: Path) -> Run:
         upstream.server_close()
 
 
+def _wait_until_idle(pid: int) -> None:
+    """Wait until a process and its children use no CPU.
+
+    A server that still writes the last response takes Ctrl-C for a failure of that request.
+    """
+    before = -1.0
+    for _ in range(20):
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        now = sum(sum(process.cpu_times()[:2]) for process in processes)
+        if now == before:
+            return
+        before = now
+        time.sleep(0.1)
+
+
 def _one(
     pair: Pair, folder: Path, port: int, receiver: Receiver, env: dict[str, str], command: Command
 ) -> tuple[Outcome, dict[str, Steps], dict[str, Exception]]:
@@ -132,6 +149,7 @@ def _one(
             # A span that never arrives is for the checks to say.
             with suppress(AssertionError):
                 receiver.wait_for(lambda r: len([s for s in r.spans() if s.kind == 2]) >= expected, ARRIVAL_TIMEOUT_S)
+        _wait_until_idle(process.pid)
         if pair.server.group:
             status = process.stop_group(pair.server.stop)
         else:

@@ -25,6 +25,7 @@ class Server:
         command: Its command line; ``{module}`` and ``{port}`` are replaced.
         stop: The signal that ends it, to the process that was started.
         group: Whether the signal goes to the whole group, as a terminal's Ctrl-C.
+        keep_alive: Whether it announces that it keeps or closes a connection.
         http2: Whether the client speaks HTTP/2.
         without: Names of situations that it cannot have, with the reason.
     """
@@ -32,6 +33,7 @@ class Server:
     command: tuple[str, ...]
     stop: int = signal.SIGTERM
     group: bool = False
+    keep_alive: bool = True
     http2: bool = False
     without: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,7 +46,8 @@ def script(server: str) -> tuple[str, ...]:
     return (sys.executable, str(APPS / "serve.py"), server, "{module}", "{port}")
 
 
-HYPERCORN = ("hypercorn", "{module}:app", "--bind", "127.0.0.1:{port}")
+# It leaves a stream of HTTP/2 that failed open for the time of its keep-alive.
+HYPERCORN = ("hypercorn", "{module}:app", "--bind", "127.0.0.1:{port}", "--keep-alive", "1")
 
 SERVERS: Mapping[str, Server] = {
     "gunicorn-sync": Server(gunicorn("sync")),
@@ -57,7 +60,8 @@ SERVERS: Mapping[str, Server] = {
         (
             *("uwsgi", "--http-socket", "127.0.0.1:{port}", "--module", "{module}:app", "--enable-threads"),
             *("--virtualenv", sys.prefix, "--master", "--processes", "1", "--die-on-term"),
-        )
+        ),
+        keep_alive=False,
     ),
     "werkzeug": Server(script("werkzeug"), stop=signal.SIGINT),
     "wsgiref": Server(script("wsgiref"), stop=signal.SIGINT),

@@ -19,7 +19,7 @@ Situation = Callable[["Client"], Steps]
 
 SECRET = "hunter2-in-a-query"
 SECRET_HEADER = "asked-in-confidence"
-UNKNOWN_PATHS = 60
+UNKNOWN_PATHS = 30
 
 
 def plain(client: Client) -> Steps:

@@ -85,7 +85,7 @@ async def fail(request):
     raise parts.BrokenSocket("in the websocket")
 
 
-def make():
+def make(*, with_host):
     app, api, v1, tenants, host = (web.Application(middlewares=[refused]) for _ in range(5))
     v1.add_routes([web.get("/users/{uid}/posts/{pid}", answer(lambda uid, pid: f"{uid} {pid}"))])
     api.add_subapp("/v1", v1)
@@ -93,7 +93,8 @@ def make():
     tenants.add_routes([web.get("/things/{tid}", answer(lambda tid: f"acme {tid}"))])
     app.add_subapp("/sub/acme", tenants)
     host.add_routes([web.get("/onhost/{z}", answer(lambda z: z))])
-    app.add_domain(parts.HOST, host)
+    if with_host:
+        app.add_domain(parts.HOST, host)
     app.add_routes(
         [
             web.get("/", answer(lambda: "home")),
@@ -123,6 +124,6 @@ def make():
 
 
 if __name__ == "__main__":
-    app = make()
-    app.add_subapp("/inner", make())
+    app = make(with_host=True)
+    app.add_subapp("/inner", make(with_host=False))
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), handler_cancellation=True)

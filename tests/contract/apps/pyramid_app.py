@@ -51,7 +51,9 @@ def unavailable(request):
 
 
 def headers(request):
-    return Response("headers", headerlist=list(parts.HEADERS.items()))
+    response = Response("headers")
+    response.headers.update(parts.HEADERS)
+    return response
 
 
 def add(config, path, view, methods=("GET", "HEAD")):
