@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
 
+    from otel_distro._startup.early_calls import Call
+
 _loaded: set[str] = set()
 
 
@@ -48,8 +50,8 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
 
     Args:
         disabled: Names of instrumentors not to load.
-        release: Called with the name of an instrumentor; removes the startup hooks from the places
-            that this instrumentor is about to patch.
+        release: Called with the name of an instrumentor once it is loaded; removes its startup
+            hooks.
 
     Returns:
         False if the installed OpenTelemetry is not a tested one: telemetry stays off.
@@ -68,15 +70,18 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
+    from otel_distro.instrumentation._http_server import fastapi_telemetry
 
     uwsgi_forks.prepare()
+    fastapi_telemetry.prepare()
     Running.disabled = disabled
     process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
     _run_hooks("opentelemetry_pre_instrument")
     for name, where in triggers.ALWAYS:
-        release(name)
+        # They take the place of the startup hooks themselves, without a gap.
         load(name, where)
+        release(name)
     for entry_point in entry_points(group="opentelemetry_instrumentor"):
         if entry_point.name not in KNOWN:
             load(entry_point.name, entry_point.value)
@@ -165,6 +170,40 @@ def uncaught(error: BaseException) -> None:
     record_exception(error, "main")
 
 
+def replay(call: Call) -> None:
+    """Record what another thread did while telemetry started, in the context of that thread."""
+    if call.kind == "exception":
+        _replay_exception(call, *call.arguments)
+    elif call.kind == "record":
+        if "log_records" in _loaded:
+            from otel_distro.instrumentation import log_records
+
+            log_records.export_kept(call.arguments[0], call.thread)
+    else:
+        load("loguru_records", next(row[4] for row in triggers.FIRST_CALL if row[3] == "loguru_records"))
+        if "loguru_records" not in Running.disabled:
+            from otel_distro.instrumentation import loguru_records
+
+            loguru_records.export_kept(call.arguments[0], call.arguments[1], call.thread)
+
+
+def _replay_exception(call: Call, error: BaseException, handler: str, *where: Any) -> None:
+    if "error_tracking" not in _loaded:
+        return
+    if handler == "swallowed":
+        record_exception(error, handler, *where)
+        return
+    from otel_distro.errors import exception_report
+
+    more: dict[str, Any] = dict(zip((schema.THREAD_ID.name, schema.THREAD_NAME.name), call.thread, strict=True))
+    if where and where[0]:
+        more[schema.ASYNCIO_TASK_NAME.name] = where[0]
+    report = exception_report.claim(error, handler, more=more)
+    if report is not None:
+        report.timestamp = call.time
+        exception_report.send(report)
+
+
 def record_exception(error: BaseException, handler: str, *where: Any) -> None:
     """Record an exception that a startup hook received.
 
@@ -182,17 +221,21 @@ def record_exception(error: BaseException, handler: str, *where: Any) -> None:
         code, offset = where
         swallowed.caught(code, offset, error)
     elif handler == "unraisable":
-        hooks.record_later(error, handler)
+        hooks.record_unraisable(error)
     else:
         record(error, handler)
 
 
-def finish() -> None:
-    """Export what is queued within the exit budget: the process ends."""
+def finish(spent: float = 0.0) -> None:
+    """Export what is queued within the exit budget: the process ends.
+
+    Args:
+        spent: Seconds of the budget that are over.
+    """
     from otel_distro.configurator import Configurator
 
     if Configurator.lifecycle is not None:
-        Configurator.lifecycle.finish()
+        Configurator.lifecycle.finish(spent)
 
 
 def _failed(name: str, error: Exception) -> None:

@@ -9,10 +9,11 @@ children of a test run, never loads it.
 import atexit
 import os
 import sys
+import time
 
 from otel_distro._runtime import fork, import_hooks, signals, threads
-from otel_distro._runtime.diagnostics import report_failure, say
-from otel_distro._startup import exception_hooks, triggers
+from otel_distro._runtime.diagnostics import guard, report_failure, say
+from otel_distro._startup import exception_hooks, gevent_patch, triggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
     from typing import Any
+
+    from otel_distro._startup import early_calls
 
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
 _UPSTREAM_SITE = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
@@ -29,36 +32,35 @@ class _State:
     """How far telemetry has come in this process."""
 
     __slots__ = (
-        "activating", "active", "after_fork_anchor", "audit_queue", "delay", "ended", "finishing", "killed_by", "started",
-        "stepped_aside",
+        "activating", "active", "audit_queue", "began_at", "delay", "ended", "finishing", "interrupted_by", "killed_by",
+        "lock", "started", "stepped_aside",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.started = False  # The hooks are installed, or telemetry is switched off.
+        self.lock = threads.allocate_lock()  # Held by the thread that builds the SDK.
         self.activating = 0  # Identity of the thread that builds the SDK; 0 for none.
+        self.began_at = 0.0  # When the activation began, as time.monotonic().
         self.active = False  # The activation is over; telemetry is on unless it left the process alone.
         self.stepped_aside = False  # The activation failed or declined: there is no telemetry.
         self.delay = -1.0  # Seconds until the timer activates telemetry; negative before the start.
         self.finishing = False  # The last delivery is in progress.
         self.ended = False  # The exit function has run.
         self.killed_by = 0  # Number of the signal that ends the process; 0 for none.
+        self.interrupted_by = 0  # The same, where it came during the activation in its thread.
         # Queue of the audit hook where it runs from the start; events in it activate telemetry.
         self.audit_queue: deque[Any] | None = None
-        self.after_fork_anchor: object = None  # Keeps the registration with multiprocessing alive.
 
 
 state = _State()
-_ACTIVATION_TIMEOUT_S = 2.0
-_FORK_TIMEOUT_S = 10.0
-"""Longer: in a child of a process that is importing, incomplete imports would never end."""
+_START_TIMEOUT_S = 10.0
+"""How long after the beginning of an activation other threads wait for it."""
 _URGENT_DELAY_S = 0.05
 _TIMER_END_TIMEOUT_S = 0.25
 
 _pending: "list[Callable[[], None]]" = []
 _trampolines: "dict[str, list[import_hooks.Trampoline]]" = {}
 _timer = threads.Timer()
-_activation_lock = threads.allocate_lock()
-"""Held by the thread that activates telemetry."""
 
 
 def takeover() -> None:
@@ -127,12 +129,13 @@ def _start() -> None:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return
     if "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH" in os.environ:
-        from otel_distro._startup import gevent_patch
-
         gevent_patch.apply()
+    gevent_patch.follow(lambda: state.activating and activate())
     disabled = triggers.disabled(os.environ)
     if "security_audit" not in disabled and settings.OTEL_DISTRO_AUDIT_KINDS.is_set():
-        _audit_from_the_start()
+        from otel_distro._startup import audit_hook
+
+        state.audit_queue = audit_hook.start_early(_timer.hurry, lambda: state.activating == threads.get_ident())
     for module, name, where in triggers.ON_IMPORT:
         if name not in disabled:
             import_hooks.when_imported(module, _instrument_on_import(name, where))
@@ -142,8 +145,10 @@ def _start() -> None:
     if "log_records" not in disabled:
         import_hooks.when_imported("logging", _prepare_logging)
     for module in triggers.STARTS_TELEMETRY:
-        import_hooks.when_imported(module, lambda _: void(activate()))
-    import_hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
+        import_hooks.when_imported(module, lambda _: activate())
+    import_hooks.when_imported(
+        "multiprocessing.util", lambda util: exception_hooks.follow_multiprocessing(util, _report, _at_exit)
+    )
     if "error_tracking" not in disabled:
         exception_hooks.install_main_hook(_report)
         exception_hooks.install_unraisable_hook(_report, lambda: state.ended)
@@ -164,71 +169,90 @@ def _start() -> None:
     _start_timer()
 
 
-def _audit_from_the_start() -> None:
-    """Install the audit hook before any code of the application runs, where a kind needs it."""
-    from otel_distro._startup import audit_hook, audit_rules
-
-    kinds = audit_rules.kinds_wanted()
-    if kinds <= audit_rules.WITHOUT_HOOK:
-        return
-    audit_hook.state.context = lambda: audit_hook.OWN_WORK if state.activating == threads.get_ident() else None
-    # Called inside the audit hook, where little more is allowed.
-    audit_hook.state.wake = _timer.hurry
-    state.audit_queue = audit_hook.state.waiting
-    audit_hook.start(kinds)
-
-
-def activate(timeout: float = _ACTIVATION_TIMEOUT_S) -> bool:
+def activate(timeout: float = _START_TIMEOUT_S) -> bool:
     """Build the SDK and load the instrumentors that always run; the first hook to fire calls this.
 
-    While one thread does this the others wait for it, so that what they are about to record is not
-    lost.
+    While one thread does this, others wait for it, so that what they are about to record is not
+    lost. A thread stops waiting where the other one needs an import that it is in the middle of.
 
     Args:
-        timeout: Longest wait in seconds; a waiting thread may hold an import lock that the other
-            needs.
+        timeout: Longest wait in seconds, counted from the beginning of the activation. 0 is for
+            callers that keep what they have to record, see
+            :mod:`otel_distro._startup.early_calls`.
 
     Returns:
         Whether telemetry is on in this process.
     """
     if state.active:
         return not state.stepped_aside
-    if state.activating == threads.get_ident():
+    if state.activating == threads.get_ident() or gevent_patch.in_progress():
         return False
-    if not _activation_lock.acquire(False):
-        if _activation_lock.acquire(True, timeout):
-            _activation_lock.release()
+    if not state.lock.acquire(False):
+        if timeout:
+            from otel_distro._startup import early_calls
+
+            early_calls.wait_for(state.lock, state.activating, state.began_at + timeout)
         return state.active and not state.stepped_aside
     if state.active:
         # Another thread has just finished the activation.
-        _activation_lock.release()
+        state.lock.release()
         return not state.stepped_aside
-    os_fork: Any = getattr(os, "fork", None)
-    fork_after_activation = _waiting_fork(os_fork) if os_fork is not None else None
-    if fork_after_activation is not None:
-        os.fork = fork_after_activation
+    on, interrupt = _activate()
+    if not on:
+        import_hooks.forget_imports()
+    while _pending:
+        _pending.pop(0)()
+    if state.interrupted_by:
+        from otel_distro import _ending
+
+        _ending.on_fatal_signal(state, state.interrupted_by)
+    if interrupt is not None:
+        raise interrupt
+    return on
+
+
+def _activate() -> "tuple[bool, BaseException | None]":
+    """Build the SDK, record what other threads kept meanwhile, and release the lock.
+
+    Returns:
+        Whether telemetry is on, and what the handler of a signal raised meanwhile, such as
+        ``KeyboardInterrupt``.
+    """
+    state.began_at = time.monotonic()
     state.activating = threads.get_ident()
     _timer.stop()
     on = False
-    release("api")
+    interrupt: BaseException | None = None
     try:
-        from otel_distro import _activation
+        from otel_distro._startup import early_calls
 
-        on = _activation.start(triggers.disabled(os.environ), release)
+        disabled = triggers.disabled(os.environ)
+        early_calls.begin(activate, _end_at_once, keeps_records="log_records" not in disabled)
+        on, interrupt = early_calls.complete(lambda: _build(disabled))
     except Exception as error:
         report_failure("starting telemetry", error)
     finally:
         state.stepped_aside = not on
         state.active = True
+        for name in ("api", "error_tracking", "log_records"):
+            release(name)
+        with guard("recording what came while telemetry started"):
+            early_calls.end(_replay if on else None)
         state.activating = 0
-        if fork_after_activation is not None and os.fork is fork_after_activation:
-            os.fork = os_fork
-        _activation_lock.release()
-    if not on:
-        import_hooks.forget_imports()
-    while _pending:
-        _pending.pop(0)()
-    return on
+        state.lock.release()
+    return on, interrupt
+
+
+def _build(disabled: "set[str]") -> bool:
+    from otel_distro import _activation
+
+    return _activation.start(disabled, release)
+
+
+def _replay(call: "early_calls.Call") -> None:
+    from otel_distro import _activation
+
+    _activation.replay(call)
 
 
 def release(name: str) -> None:
@@ -238,31 +262,49 @@ def release(name: str) -> None:
 
 
 def _load(name: str, where: str) -> None:
-    if activate():
-        from otel_distro import _activation
-
-        release(name)
-        _activation.load(name, where)
-    elif not state.active:
+    if not _is_ready(name, where, _START_TIMEOUT_S):
         # The thread that activates telemetry does it afterwards.
         _pending.append(lambda: _load(name, where))
 
 
 def _instrument_on_import(name: str, where: str) -> "Callable[[ModuleType], None]":
-    return lambda _: _load(name, where)
+    return lambda _: gevent_patch.outside(lambda: _load(name, where))
 
 
 def _replace_on_import(owner: str, attribute: str, name: str, where: str) -> "Callable[[ModuleType], None]":
     def install(module: "ModuleType") -> None:
-        if (state.active or state.activating) and not where:
+        if state.active and not where:
             return
         place = getattr(module, owner) if owner else module
         if not hasattr(place, attribute):
             return
-        first = (lambda: _load(name, where)) if where else (lambda: void(activate()))
-        _trampolines.setdefault(name, []).append(import_hooks.Trampoline(place, attribute, first))
+        waits = (module.__name__, attribute) not in triggers.WITHOUT_WAIT
+        _trampolines.setdefault(name, []).append(
+            import_hooks.Trampoline(
+                place,
+                attribute,
+                lambda: _is_ready(name, where, _START_TIMEOUT_S if waits else 0.0),
+                None if waits else lambda *call: _keep(attribute, *call),
+            )
+        )
 
     return install
+
+
+def _is_ready(name: str, where: str, timeout: float) -> bool:
+    """Return whether the activation is over. If so, load the instrumentor that ``where`` names."""
+    if activate(timeout) and where:
+        from otel_distro import _activation
+
+        release(name)
+        _activation.load(name, where)
+    return state.active
+
+
+def _keep(attribute: str, *call: "Any") -> "Any":
+    from otel_distro._startup import early_calls
+
+    return early_calls.call(attribute, *call)
 
 
 def _prepare_logging(module: "ModuleType") -> None:
@@ -275,20 +317,15 @@ def _prepare_logging(module: "ModuleType") -> None:
         _replace_on_import("Logger", "isEnabledFor", "log_records", "")(module)
 
 
-def void(_: object) -> None:
-    """Drop a result."""
-
-
 def _report(error: BaseException, handler: str, *where: object) -> None:
-    if activate():
+    if activate(0):
         from otel_distro import _activation
 
         _activation.record_exception(error, handler, *where)
+    elif not state.active:
+        from otel_distro._startup import early_calls
 
-
-def _at_child_end() -> None:
-    exception_hooks.report_child_exception(_report)
-    _at_exit()
+        early_calls.keep("exception", error, handler, *where)
 
 
 def _at_exit() -> None:
@@ -298,73 +335,33 @@ def _at_exit() -> None:
     if hook is not sys.__excepthook__ and not getattr(hook, "is_otel_distro", False):
         # The application set its own hook last, which need not have called this one's.
         error = getattr(sys, "last_value", None)
-    if (isinstance(error, Exception) or state.audit_queue) and not state.active:
-        activate()
+    if isinstance(error, Exception):
+        _report(error, "main")
+    elif state.audit_queue:
+        activate(0)
+    if state.active or state.activating:
+        from otel_distro import _ending
+
+        _ending.at_exit(state)
     state.ended = True
-    if state.active and not state.stepped_aside:
-        from otel_distro import _activation
-
-        if isinstance(error, Exception):
-            _activation.uncaught(error)
-        _finish()
 
 
-def _finish() -> None:
-    """Deliver what is queued, in bounded time.
+def _end_at_once() -> None:
+    from otel_distro import _ending
 
-    A signal that comes meanwhile ends the process after it.
-    """
-    from otel_distro import _activation
-
-    state.finishing = True
-    try:
-        _activation.finish()
-    finally:
-        state.finishing = False
-        if state.killed_by:
-            os.kill(os.getpid(), state.killed_by)
+    _ending.before_abrupt_exit(state)
 
 
 def _on_fatal_signal(number: int, _: object) -> None:
     # Sent again with the default disposition, so that the exit status is that of the signal.
     if not signals.restore_default(number):
         return
-    state.killed_by = number
-    if state.finishing:
-        return
-    if state.active and not state.stepped_aside:
-        _finish()
+    if state.active or state.activating:
+        from otel_distro import _ending
+
+        _ending.on_fatal_signal(state, number)
     else:
         os.kill(os.getpid(), number)
-
-
-def _finish_with_multiprocessing(util: "Any") -> None:
-    """Run the exit function in children of multiprocessing, which end in ``os._exit``.
-
-    Forked children run the finalizers of multiprocessing and no functions of atexit. Spawned
-    children run those, and no callbacks after a fork.
-    """
-
-    class Anchor:
-        pass
-
-    state.after_fork_anchor = anchor = Anchor()
-    util.register_after_fork(anchor, lambda _: util.Finalize(None, _at_child_end, exitpriority=-1000))
-    exception_hooks.install_multiprocessing_hook(util, _report)
-
-
-def _waiting_fork(os_fork: "Callable[[], int]") -> "Callable[[], int]":
-    """Return an ``os.fork`` for the time of the activation, which waits for its end.
-
-    Otherwise the child of another thread would have incomplete imports that never end. Callbacks
-    before a fork run too late to wait there: those of :mod:`logging`, for one, hold its lock.
-    """
-
-    def wait_and_fork() -> int:
-        activate(_FORK_TIMEOUT_S)
-        return os_fork()
-
-    return wait_and_fork
 
 
 def reset_after_fork() -> None:
@@ -372,9 +369,13 @@ def reset_after_fork() -> None:
 
     Restart the timer.
     """
-    if _activation_lock.locked() and state.activating != threads.get_ident():
+    if state.lock.locked() and state.activating != threads.get_ident():
         # The activating thread is in the parent, and its imports stay incomplete here.
         state.activating, state.active, state.stepped_aside = 0, True, True
+        state.lock = threads.allocate_lock()
+        early_calls: Any = sys.modules.get("otel_distro._startup.early_calls")
+        if hasattr(early_calls, "reset_after_fork"):
+            early_calls.reset_after_fork()
     _start_timer()
 
 
@@ -384,6 +385,9 @@ def _start_timer() -> None:
     main = threads.get_ident()
 
     def run_out() -> None:
+        if gevent_patch.is_expected():
+            _timer.start(gevent_patch.CHECK_INTERVAL_S, run_out)
+            return
         threads.import_threading(main)
         activate()
 

@@ -9,23 +9,21 @@ part. The queue holds the ended span itself, not a copy.
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SynchronousMultiSpanProcessor, Tracer
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import Span as AnySpan
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
 
-from otel_distro._otel import patches
+from otel_distro._otel import current_span, patches, span_events, span_parts
 from otel_distro._otel.fast_measurements import PLAIN, is_clean, verify_plain
 from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
-from otel_distro._runtime.diagnostics import guard, text_of
+from otel_distro._otel.span_parts import UNSET, LazyAttributes, LazyList
+from otel_distro._runtime.diagnostics import guard
 
 try:
     from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics, noop
@@ -34,7 +32,6 @@ except ImportError:  # the patches that need them are off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Protocol
 
     from otel_distro._otel.needs import Samples
@@ -42,16 +39,18 @@ if TYPE_CHECKING:
     class SpanQueue(Protocol):
         """A processor that gets the ended spans themselves."""
 
+        def span_started(self) -> object:
+            """Count a span that has started; the same as ``on_start``."""
+
         def queue_span(self, span: Any, flags: int, attributes: dict[str, Any], /) -> None:
             """Queue a span that has ended."""
 
 
-_UNSET = Status(StatusCode.UNSET)
 _NO_STATE = TraceState.get_default()
 _SAMPLED, _SAMPLED_RANDOM = TraceFlags(1), TraceFlags(3)
 _NOTHING = object()
 _new: Callable[[Any], Any] = object.__new__
-_put = dict.__setitem__
+_new_tuple: Callable[..., Any] = tuple.__new__
 
 
 def install_fast_path(
@@ -65,9 +64,11 @@ def install_fast_path(
         set_attribute: See ``start``.
         queue_type: Class of the one processor that gets an ended span without a copy.
     """
-    patches.FAST_SPAN_START.install(_replace, Tracer, "start_span", _start_span(start))
-    patches.FAST_CURRENT_SPAN.install(_replace, Tracer, "start_as_current_span", _start_as_current_span)
-    patches.FAST_SPAN_END.install(_replace, Span, "end", _end(end, queue_type))
+    queues = _Queues(queue_type)
+    patches.FAST_SPAN_START.install(_replace, Tracer, "start_span", _start_span(start, queues))
+    current_span.install()
+    span_events.install()
+    patches.FAST_SPAN_END.install(_replace, Span, "end", _end(end, queues))
     patches.FAST_SET_ATTRIBUTE.install(_replace, Span, "set_attribute", _set_attribute(set_attribute))
 
 
@@ -78,6 +79,7 @@ def _replace(owner: Any, name: str, fast: Any) -> None:
 def verify(found: Samples) -> None:
     """Raise ``ValueError`` if a span built here has other fields than the SDK's own."""
     verify_plain(found)
+    span_parts.verify()
     tracer = found.tracer
     before = tracer._tracer_metrics
     tracer._tracer_metrics = NoOpTracerMetrics()
@@ -93,7 +95,30 @@ def verify(found: Samples) -> None:
 _SET_BY_CALLER = {"_name", "_kind", "_record_exception", "_set_status_on_exception", "_start_time"}
 
 
-def _start_span(slow: Callable[..., Any]) -> Callable[..., Any]:
+class _Queues:
+    """Finds the queue of a provider that has no other processor, which would get copies."""
+
+    __slots__ = ("known", "queue_type")
+
+    def __init__(self, queue_type: type[SpanQueue]) -> None:
+        self.queue_type = queue_type
+        self.known: tuple[Any, SpanQueue | None] = ((), None)
+
+    def of(self, processor: Any) -> SpanQueue | None:
+        """Return the queue behind the ``span_processor`` of a tracer or a span, or None."""
+        if type(processor) is not SynchronousMultiSpanProcessor:
+            return None
+        processors: Any = processor._span_processors
+        known, queue = self.known
+        if processors is not known:
+            queue = processors[0] if len(processors) == 1 and type(processors[0]) is self.queue_type else None
+            self.known = (processors, queue)
+        return queue
+
+
+def _start_span(slow: Callable[..., Any], queues: _Queues) -> Callable[..., Any]:
+    calls, queue_of = current_span.calls, queues.of
+
     def start_span(
         tracer: Any,
         name: Any,
@@ -107,7 +132,7 @@ def _start_span(slow: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         span = None
         if not links and type(name) is str and (attributes is None or type(attributes) is dict):
-            around = get_current() if context is None else context
+            around = calls.get() if context is None else context
             if type(around) is Context:
                 try:
                     span = _span(tracer, around.get(SPAN_KEY), attributes)
@@ -123,49 +148,100 @@ def _start_span(slow: Callable[..., Any]) -> Callable[..., Any]:
         span._record_exception = record_exception
         span._set_status_on_exception = set_status_on_exception
         span._start_time = time.time_ns() if start_time is None else start_time
-        with guard("a span processor's on_start"):
-            tracer.span_processor.on_start(span, parent_context=context)
+        queue = queue_of(span._span_processor)
+        if queue is not None:
+            queue.span_started()
+        else:
+            with guard("a span processor's on_start"):
+                tracer.span_processor.on_start(span, parent_context=context)
         return span
 
     return start_span
 
 
+class _Template:
+    """What the spans of a tracer share, as long as the tracer holds the same objects."""
+
+    __slots__ = (
+        "children",
+        "ids",
+        "lazy",
+        "limits",
+        "metrics",
+        "most",
+        "most_events",
+        "most_links",
+        "roots",
+        "sampler",
+    )
+
+    def __init__(self, tracer: Any) -> None:
+        self.sampler = tracer.sampler
+        self.ids = tracer.id_generator
+        self.metrics = tracer._tracer_metrics
+        self.limits = tracer._span_limits
+        usable = type(self.ids) is RandomIdGenerator and type(self.metrics) is NoOpTracerMetrics
+        always_root, always_child = always_samples(self.sampler) if usable else (False, False)
+        self.roots = always_root
+        """Whether a root can be made without the SDK; likewise :attr:`children`."""
+        self.children = always_child
+        self.most, longest = self.limits.max_span_attributes, self.limits.max_span_attribute_length
+        self.lazy = longest is None and self.most != 0
+        """Whether attributes of plain types stay as they are."""
+        self.most_events, self.most_links = self.limits.max_events, self.limits.max_links
+
+
 def _span(tracer: Any, parent_span: Any, attributes: Any) -> Any:
     """Return a span without the fields that the caller sets, None where the SDK has to make it."""
-    ids = tracer.id_generator
-    if not tracer._tracer_config.is_enabled or type(ids) is not RandomIdGenerator:
+    try:
+        template = tracer.otel_distro_template
+    except AttributeError:
+        template = tracer.otel_distro_template = _Template(tracer)
+    ids, limits = tracer.id_generator, tracer._span_limits
+    if (
+        template.sampler is not tracer.sampler
+        or template.ids is not ids
+        or template.limits is not limits
+        or template.metrics is not tracer._tracer_metrics
+    ):
+        template = tracer.otel_distro_template = _Template(tracer)
+    if not tracer._tracer_config.is_enabled:
         return None
-    if type(tracer._tracer_metrics) is not NoOpTracerMetrics:
-        return None
-    always_root, always_child = always_samples(tracer.sampler)
-    limits = tracer._span_limits
-    if parent_span is None and always_root:
+    if parent_span is None and template.roots:
         parent = None
         context = (ids.generate_trace_id(), ids.generate_span_id(), False, _SAMPLED_RANDOM, _NO_STATE, True)
-    elif type(parent_span) is SDK_SPAN and always_child:
+    elif type(parent_span) is SDK_SPAN and template.children:
         parent = parent_span._context
-        if type(parent) is not SpanContext or not parent[5] or parent[2] or not parent[3] & 1:
+        if type(parent) is not SpanContext:
             return None
-        flags = _SAMPLED_RANDOM if parent[3] & 2 else _SAMPLED
-        context = (parent[0], ids.generate_span_id(), False, flags, parent[4], True)
+        trace_id, _, is_remote, flags, state, is_valid = parent
+        if not is_valid or is_remote:
+            return None
+        if flags is not _SAMPLED_RANDOM:
+            if not flags & 1:
+                return None
+            flags = _SAMPLED_RANDOM if flags & 2 else _SAMPLED
+        context = (trace_id, ids.generate_span_id(), False, flags, state, True)
     else:
         return None
     span = _new(SDK_SPAN)
-    span._context = tuple.__new__(SpanContext, context)
+    span._context = _new_tuple(SpanContext, context)
     span._parent = parent
     span._instrumentation_info = tracer.instrumentation_info
     span._instrumentation_scope = tracer._instrumentation_scope
     span._end_time = None
     span._resource = tracer.resource
-    span._status = _UNSET
-    span._sampler = tracer.sampler
+    span._status = UNSET
+    span._sampler = template.sampler
     span._trace_config = None
     span._span_processor = tracer.span_processor
     span._limits = limits
     span._lock = threading.Lock()
-    span._attributes = _attributes(attributes, limits.max_span_attributes, limits.max_span_attribute_length)
-    span._events = BoundedList(limits.max_events)
-    span._links = BoundedList(limits.max_links)
+    span._attributes = _attributes(attributes, template)
+    span._events = events = _new(LazyList)
+    events.most = template.most_events
+    span._links = links = _new(LazyList)
+    links.most = template.most_links
     span._record_end_metrics = noop
     return span
 
@@ -194,23 +270,30 @@ _samplers: dict[int, tuple[Any, tuple[bool, bool]]] = {}
 """Classified samplers by ``id()``; an entry holds its sampler, so that the id is not reused."""
 
 
-def _attributes(given: Any, most: int | None, longest: int | None) -> BoundedAttributes:
-    if longest is not None:
-        return BoundedAttributes(most, given, False, longest)
-    bounded = BoundedAttributes(most, None, immutable=False)
-    if given:
-        # One step of the interpreter: another thread may be writing.
-        copied = given.copy()
-        if (most is None or len(copied) <= most) and is_clean(copied):
-            bounded._dict = copied
-        else:
-            bounded._set_items(copied)
+def _attributes(given: Any, template: _Template) -> BoundedAttributes:
+    most = template.most
+    if not template.lazy:
+        return BoundedAttributes(most, given, False, template.limits.max_span_attribute_length)
+    bounded = _new(LazyAttributes)
+    bounded.maxlen = most
+    if not given:
+        bounded._dict = {}
+        return bounded
+    # One step of the interpreter: another thread may be writing.
+    copied = given.copy()
+    if (most is None or len(copied) <= most) and is_clean(copied):
+        bounded._dict = copied
+    else:
+        bounded._dict = {}
+        bounded._set_items(copied)
     return bounded
 
 
-def _end(slow: Callable[..., Any], queue_type: type[SpanQueue]) -> Callable[..., Any]:
+def _end(slow: Callable[..., Any], queues: _Queues) -> Callable[..., Any]:
+    queue_of = queues.of
+
     def end(span: Any, end_time: Any = None) -> None:
-        queue = _only_queue(span._span_processor, queue_type) if type(span) is SDK_SPAN else None
+        queue = queue_of(span._span_processor) if type(span) is SDK_SPAN else None
         if queue is None or span._record_end_metrics is not noop:
             slow(span, end_time)
             return
@@ -218,21 +301,14 @@ def _end(slow: Callable[..., Any], queue_type: type[SpanQueue]) -> Callable[...,
             is_first = span._end_time is None and span._start_time is not None
             if is_first:
                 span._end_time = time.time_ns() if end_time is None else end_time
-                span._attributes._immutable = True
+                attributes = span._attributes
+                attributes._immutable = True
         if is_first:
-            queue.queue_span(span, span._context[3], span._attributes._dict)
+            queue.queue_span(span, span._context[3], attributes._dict)
         else:
             slow(span, end_time)
 
     return end
-
-
-def _only_queue(processor: Any, queue_type: type[SpanQueue]) -> SpanQueue | None:
-    """Return the queue if there is no other processor, which would get a copy of the span."""
-    if type(processor) is not SynchronousMultiSpanProcessor:
-        return None
-    processors: Any = processor._span_processors
-    return processors[0] if len(processors) == 1 and type(processors[0]) is queue_type else None
 
 
 def _set_attribute(slow: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,7 +319,8 @@ def _set_attribute(slow: Callable[..., Any]) -> Callable[..., Any]:
                 # Instrumentations set again the attributes that they started the span with.
                 return
             if attributes.max_value_len is None:
-                with span._lock, attributes._lock:
+                # The SDK also holds the span's lock where it writes to its attributes.
+                with span._lock:
                     found = attributes._dict
                     if span._end_time is None and (attributes.maxlen is None or len(found) < attributes.maxlen):
                         # The newest attribute comes last, as with the SDK.
@@ -253,85 +330,3 @@ def _set_attribute(slow: Callable[..., Any]) -> Callable[..., Any]:
         slow(span, key, value)
 
     return set_attribute
-
-
-def _start_as_current_span(
-    tracer: Any,
-    name: Any,
-    context: Any = None,
-    kind: Any = SpanKind.INTERNAL,
-    attributes: Any = None,
-    links: Any = (),
-    start_time: Any = None,
-    record_exception: bool = True,
-    set_status_on_exception: bool = True,
-    end_on_exit: bool = True,
-) -> _Current:
-    # By name, as the SDK does it: a wrapper of `start_span` may look for them there.
-    arguments = {
-        "name": name,
-        "context": context,
-        "kind": kind,
-        "attributes": attributes,
-        "links": links,
-        "start_time": start_time,
-        "record_exception": record_exception,
-        "set_status_on_exception": set_status_on_exception,
-    }
-    return _Current(tracer, arguments, end_on_exit)
-
-
-class _Current:
-    """Starts a span and makes it current, around a block, a function or a coroutine function."""
-
-    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
-
-    def __init__(self, tracer: Any, arguments: dict[str, Any], end_on_exit: bool) -> None:
-        self._tracer = tracer
-        self._arguments = arguments
-        self._end_on_exit = end_on_exit
-
-    def __enter__(self) -> Any:
-        span = self._span = self._tracer.start_span(**self._arguments)
-        context = Context(get_current())
-        _put(context, SPAN_KEY, span)
-        self._token = attach(context)
-        return span
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        detach(self._token)
-        span = self._span
-        if isinstance(error, Exception) and isinstance(span, AnySpan):
-            with guard("recording an exception on a span"):
-                self._record(span, error)
-        if self._end_on_exit:
-            span.end()
-
-    def _record(self, span: AnySpan, error: Exception) -> None:
-        if not span.is_recording():
-            return
-        if self._arguments["record_exception"]:
-            span.record_exception(error)
-        if self._arguments["set_status_on_exception"]:
-            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function with a span around each call."""
-        tracer, arguments, end_on_exit = self._tracer, self._arguments, self._end_on_exit
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def call_async(*args: Any, **kwargs: Any) -> Any:
-                with _Current(tracer, arguments, end_on_exit):
-                    return await function(*args, **kwargs)
-
-            return call_async
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with _Current(tracer, arguments, end_on_exit):
-                return function(*args, **kwargs)
-
-        return call

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from otel_distro._runtime.import_hooks import without_trampoline
+
 if TYPE_CHECKING:
     from opentelemetry._logs import SeverityNumber as SeverityNumber
     from opentelemetry._logs import get_logger as get_logger
@@ -62,7 +64,8 @@ def __getattr__(name: str) -> Any:
 def _imported(name: str) -> Any:
     for module in NAMES[name]:
         try:
-            return getattr(import_module(module), name)
+            # Not the trampoline that stands for a function while telemetry starts.
+            return without_trampoline(getattr(import_module(module), name))
         except (ImportError, AttributeError):
             continue
     raise AttributeError(name)

@@ -32,6 +32,23 @@ class Flag:
         self.up = False
 
 
+class Watch:
+    """What raises a flag at the measurements of one provider, which is up until it is watched."""
+
+    __slots__ = ("flag", "raised")
+
+    def __init__(self) -> None:
+        self.flag = Flag()
+        self.flag.up = True
+        self.raised: Callable[[], object] = lambda: None
+
+
+def watch_of(consumer: Any) -> Watch:
+    """Return the one watch of the SDK object that receives every measurement of a provider."""
+    found: Watch = consumer.__dict__.setdefault("watch_of_otel_distro", Watch())
+    return found
+
+
 class MetricSource:
     """The series of one ``InMemoryMetricReader``, collected in parts.
 
@@ -59,6 +76,9 @@ class MetricSource:
 
     def _watch(self, flag: Flag, raised: Callable[[], object]) -> None:
         consumer = self._consumer
+        watch = watch_of(consumer)
+        watch.raised = raised
+        watch.flag = flag
 
         # The SDK's own function and two lines: one more call would cost more than all of this.
         def consume_measurement(m: Any) -> None:
@@ -116,7 +136,7 @@ class MetricSource:
         Nothing is reset, no exemplar is used up, no callback is called. ``between`` is called after
         each instrument.
         """
-        storage = _twin(self._storage)
+        storage = twin_of(self._storage)
         storage._instrument_view_instrument_matches = copied = {}
         for instrument, matches in list(self._storage._instrument_view_instrument_matches.items()):
             if not isinstance(instrument, Asynchronous):
@@ -131,7 +151,7 @@ class _NoExemplars:
         return ()
 
 
-def _twin(thing: Any) -> Any:
+def twin_of(thing: Any) -> Any:
     """Return another object of the class with the same attributes, and a lock of its own."""
     twin = object.__new__(type(thing))
     twin.__dict__.update(thing.__dict__, _lock=RLock())
@@ -139,7 +159,7 @@ def _twin(thing: Any) -> Any:
 
 
 def _recent(match: Any) -> Any:
-    twin = _twin(match)
+    twin = twin_of(match)
     twin._attributes_aggregation = {}
     with match._lock:
         found = list(match._attributes_aggregation.items())
@@ -148,7 +168,7 @@ def _recent(match: Any) -> Any:
         if fields.get("_value", fields.get("_value_positive")) is None:
             continue
         with aggregation._lock:
-            copied = _twin(aggregation)
+            copied = twin_of(aggregation)
             for name, value in fields.items():
                 if type(value) is list:
                     copied.__dict__[name] = value[:]

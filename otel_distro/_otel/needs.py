@@ -30,6 +30,12 @@ class Samples:
             "_instrument_view_instrument_matches",
             "_attributes_aggregation",
         ),
+        "histogram": (
+            "_collect",
+            "_reader_storages",
+            "_instrument_view_instrument_matches",
+            "_attributes_aggregation",
+        ),
         "exponential": (
             "_collect",
             "_reader_storages",
@@ -81,6 +87,13 @@ class Samples:
         return BoundedAttributes(1, {"probe": 1}, immutable=False)
 
     @cached_property
+    def runtime_context(self) -> Any:
+        """What holds the current context by default."""
+        from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+
+        return ContextVarsRuntimeContext()
+
+    @cached_property
     def sampler(self) -> Any:
         """The SDK's default sampler."""
         from opentelemetry.sdk.trace.sampling import DEFAULT_ON
@@ -123,7 +136,7 @@ class Samples:
 
     @cached_property
     def meter_provider(self) -> Any:
-        """A provider with a counter, two histograms and a gauge that is observed."""
+        """A provider with a counter, two histograms, a gauge and one that is observed."""
         return self._metrics[1]
 
     @cached_property
@@ -141,8 +154,14 @@ class Samples:
         meter.create_counter("counter").add(2, {"probe": 1})
         meter.create_histogram("histogram").record(3, {"probe": 1})
         meter.create_histogram("exponential").record(4, {"probe": 1})
+        meter.create_gauge("level").set(5, {"probe": 1})
         meter.create_observable_gauge("gauge", [lambda _: [Observation(1)]])
         return reader, provider
+
+    @cached_property
+    def counter(self) -> Any:
+        """The counter of :attr:`meter_provider`: one of the same name is the same."""
+        return self.meter_provider.get_meter("otel_distro.probe").create_counter("counter")
 
     @cached_property
     def consumer(self) -> Any:
@@ -174,6 +193,12 @@ class Samples:
     def series(self) -> Any:
         """The one series of the counter."""
         (series,) = self.match._attributes_aggregation.values()
+        return series
+
+    @cached_property
+    def histogram(self) -> Any:
+        """The one series of the histogram with fixed boundaries."""
+        (series,) = self.matches["histogram"]._attributes_aggregation.values()
         return series
 
     @cached_property

@@ -23,6 +23,7 @@ _SPAN_PARAMETERS = (
     "record_exception",
     "set_status_on_exception",
 )
+_RECORD_PARAMETERS = ("self", "amount", "attributes", "context")
 FIELDS_OF_SPAN = (
     "_context",
     "_parent",
@@ -94,9 +95,12 @@ FAST_SPAN_START = Patch(
                 "_record_exception",
                 "_set_status_on_exception",
                 "_record_end_metrics",
+                "_events._dq",
+                "_events._lock",
             ),
         ),
-        Fields("attributes", ("_dict", "_set_items")),
+        Fields("span_processors", ("_span_processors",)),
+        Fields("attributes", ("_dict", "_lock", "_set_items", "_immutable")),
     ),
     "Spans start the SDK's way, which is slower.",
     "None.",
@@ -134,7 +138,7 @@ FAST_SET_ATTRIBUTE = Patch(
     (
         Parameters(f"{_TRACE}:Span.set_attribute", ("self", "key", "value")),
         Fields("span", ("_attributes", "_end_time", "_lock")),
-        Fields("attributes", ("_dict", "_lock", "maxlen", "max_value_len")),
+        Fields("attributes", ("_dict", "maxlen", "max_value_len")),
     ),
     "Attributes are set the SDK's way, which is slower.",
     "None.",
@@ -142,11 +146,33 @@ FAST_SET_ATTRIBUTE = Patch(
 )
 FAST_CURRENT_SPAN = Patch(
     "the fast `start_as_current_span`",
-    "otel_distro/_otel/fast_spans.py",
+    "otel_distro/_otel/current_span.py",
     "A class with `__enter__` and `__exit__` costs half of a generator.",
     (Parameters(f"{_TRACE}:Tracer.start_as_current_span", (*_SPAN_PARAMETERS, "end_on_exit")),),
     "Spans are made current the SDK's way, which is slower.",
     "None.",
+)
+FAST_CONTEXT = Patch(
+    "the context variable read directly",
+    "otel_distro/_otel/current_span.py",
+    "The API passes through two functions each time that it reads, sets or resets the current context.",
+    (Name("opentelemetry.context:_RUNTIME_CONTEXT"), Fields("runtime_context", ("_current_context",))),
+    "A span reads and sets the current context through the API, which is slower.",
+    "`get_current`, `attach` and `detach`, which are the fallback, and are used with `OTEL_PYTHON_CONTEXT`.",
+)
+FAST_EVENTS = Patch(
+    "the fast adding of exception events",
+    "otel_distro/_otel/span_events.py",
+    "The SDK cleans each attribute of an event; those of an exception are clean.",
+    (
+        Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
+        Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
+        Fields("span", ("_add_event", "_limits")),
+        Fields("attributes", ("_dict", "_lock", "_immutable")),
+    ),
+    "Exceptions are added to spans the SDK's way, which is slower.",
+    "`Span.add_event`, which is the fallback.",
+    verify="otel_distro._otel.span_parts:verify",
 )
 SAFE_API = Patch(
     "the API that never raises",
@@ -301,6 +327,46 @@ FAST_MEASUREMENTS = Patch(
     since=(1, 45),
     verify="otel_distro._otel.fast_measurements:verify_plain",
 )
+FAST_INSTRUMENTS = Patch(
+    "the direct addition of numbers",
+    "otel_distro/_otel/fast_instruments.py",
+    "A number with attributes that were seen before is added to their series: a fifth of the SDK's cost.",
+    (
+        Parameters("opentelemetry.sdk.metrics:Counter.add", _RECORD_PARAMETERS),
+        Parameters("opentelemetry.sdk.metrics:UpDownCounter.add", _RECORD_PARAMETERS),
+        Parameters("opentelemetry.sdk.metrics:Histogram.record", _RECORD_PARAMETERS),
+        Parameters("opentelemetry.sdk.metrics:_Gauge.set", _RECORD_PARAMETERS),
+        Fields("counter", ("_measurement_consumer", "_meter_config._config.is_enabled")),
+        Fields("consumer", ("_reader_storages", "_sdk_config.exemplar_filter")),
+        Fields("storage", ("_instrument_view_instrument_matches",)),
+        Fields("match", ("_attributes_aggregation", "_view._attribute_keys"), optional=("_reset_on_collect",)),
+        Parameters(f"{_METRICS}._view_instrument_match:_hash_attributes", ("value",)),
+        Name(f"{_METRICS}.aggregation:_SumAggregation"),
+        Name(f"{_METRICS}.aggregation:_ExplicitBucketHistogramAggregation"),
+        Name(f"{_METRICS}.aggregation:_LastValueAggregation"),
+        Name(f"{_METRICS}.measurement:Measurement"),
+        Fields("series", ("_value", "_lock", "_reservoir.offer")),
+        Fields(
+            "histogram",
+            (
+                "_value",
+                "_lock",
+                "_sum",
+                "_min",
+                "_max",
+                "_record_min_max",
+                "_boundaries",
+                "_get_empty_bucket_counts",
+                "_reservoir.offer",
+            ),
+        ),
+        Fields("span", ("_context.trace_flags",)),
+    ),
+    "Numbers are recorded the SDK's way, which is slower.",
+    "None.",
+    since=(1, 45),
+    verify="otel_distro._otel.fast_instruments:verify",
+)
 SCOPE_CONFIGURATORS = Patch(
     "OTEL_PYTHON_*_CONFIGURATOR",
     "otel_distro/_otel/components.py",
@@ -366,6 +432,8 @@ PATCHES = (
     FAST_SPAN_END,
     FAST_SET_ATTRIBUTE,
     FAST_CURRENT_SPAN,
+    FAST_CONTEXT,
+    FAST_EVENTS,
     SAFE_API,
     SPAN_EXCEPTIONS,
     FAST_LOGS,
@@ -377,6 +445,7 @@ PATCHES = (
     DETECTORS,
     CARDINALITY,
     FAST_MEASUREMENTS,
+    FAST_INSTRUMENTS,
     SCOPE_CONFIGURATORS,
     TEST_PROVIDERS,
     ASGI_HEADERS,

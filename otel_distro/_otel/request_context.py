@@ -22,7 +22,7 @@ REQUEST_KEY: Final = create_key("otel_distro.request")
 
 
 class Request(Protocol):
-    """What is known of a request. The values may change until the response is closed."""
+    """A request being answered. Its values may change until the response is closed."""
 
     @property
     def client_address(self) -> str:

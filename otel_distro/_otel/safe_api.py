@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.sdk.trace import Span, Tracer
 
 from otel_distro._otel import patches
+from otel_distro._otel.fast_instruments import install_fast_instruments
 from otel_distro._otel.fast_measurements import install_fast_measurements
 from otel_distro._otel.fast_spans import install_fast_path
 from otel_distro._otel.logs import Logger
@@ -61,6 +62,7 @@ def install_safe_api(queue_type: type[SpanQueue]) -> None:
     patches.SAFE_API.install(_install)
     install_fast_path(Tracer.start_span, Span.end, Span.set_attribute, queue_type)
     install_fast_measurements()
+    install_fast_instruments()
 
 
 def _install() -> None:

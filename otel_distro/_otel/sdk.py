@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 SIGNALS = ("traces", "metrics", "logs")
 
+SERIES_CACHE = "series_known_to_otel_distro"
+"""Attribute of an instrument: the series that :mod:`otel_distro._otel.fast_instruments` found."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
@@ -184,8 +187,9 @@ def merge_resource(providers: Sequence[Any], resource: Resource) -> None:
 def forget_measurements(provider: SDKMeterProvider) -> None:
     """Reset every instrument to zero: a forked child must not report its parent's counts."""
     if patches.COUNTER_RESET.on:
-        for _, match in _matches(provider):
+        for instrument, match in _matches(provider):
             match._attributes_aggregation.clear()
+            vars(instrument).pop(SERIES_CACHE, None)
 
 
 def has_measurements(provider: SDKMeterProvider) -> bool:
@@ -196,6 +200,19 @@ def has_measurements(provider: SDKMeterProvider) -> bool:
         match._attributes_aggregation
         for instrument, match in _matches(provider)
         if not isinstance(instrument, Asynchronous)
+    )
+
+
+def has_recorded(*names: str) -> bool:
+    """Return whether the global meter provider has measurements of one of these metrics."""
+    from opentelemetry.metrics import get_meter_provider
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    provider = get_meter_provider()
+    return (
+        patches.COUNTER_RESET.on
+        and isinstance(provider, MeterProvider)
+        and any(instrument.name in names and match._attributes_aggregation for instrument, match in _matches(provider))
     )
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-_waiting: "dict[str, list[Callable[[ModuleType], None]]]" = {}
+_waiting: "dict[str, list[Callable[[ModuleType], object]]]" = {}
 
 
-def when_imported(name: str, callback: "Callable[[ModuleType], None]") -> None:
+def when_imported(name: str, callback: "Callable[[ModuleType], object]") -> None:
     """Call ``callback(module)`` after a module is imported, or now if it is imported already.
 
     Built-in modules, frozen ones and namespace packages run no code that a hook could follow; for
@@ -91,7 +91,7 @@ def _wrap_loader(name: str, spec: "ModuleSpec") -> None:
         return
 
 
-def _follow_import(module: "Any", callback: "Callable[[ModuleType], None]") -> bool:
+def _follow_import(module: "Any", callback: "Callable[[ModuleType], object]") -> bool:
     """Call back at the end of an import in progress, for which no finder is asked.
 
     Return whether that is possible.
@@ -123,6 +123,43 @@ def _follow_import(module: "Any", callback: "Callable[[ModuleType], None]") -> b
     return True
 
 
+def is_import_needed_by(thread: int) -> bool:
+    """Return whether a thread waits for an import that this thread is in the middle of.
+
+    It may wait through other threads, whose imports wait for this one's.
+
+    Args:
+        thread: Identity of the thread.
+    """
+    bootstrap: Any = sys.modules.get("_frozen_importlib")
+    waits = getattr(bootstrap, "_blocking_on", {})
+    seen: set[int] = set()
+    while thread not in seen:
+        seen.add(thread)
+        found = waits.get(thread)
+        # From Python 3.12 on a list of locks, before it one.
+        lock = found[-1] if isinstance(found, list) and found else found
+        thread = getattr(lock, "owner", None) or 0
+        if thread == get_ident():
+            return True
+    return False
+
+
+def mark_as_trampoline(function: "Any", original: "Any") -> None:
+    """Make a function look like ``original``, for which :func:`without_trampoline` returns it."""
+    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        if hasattr(original, name):
+            setattr(function, name, getattr(original, name))
+    function.__wrapped__ = original
+    function.trampoline = function
+
+
+def without_trampoline(function: "Any") -> "Any":
+    """Return the function that a trampoline stands for, any other function as it is."""
+    is_trampoline = getattr(function, "trampoline", None) is function
+    return function.__wrapped__ if is_trampoline else function
+
+
 class Trampoline:
     """Replaces a function until its first call, which runs ``first()`` and restores the function.
 
@@ -131,17 +168,24 @@ class Trampoline:
     Args:
         owner: Module or class that holds the function.
         attribute: Name of the function in it.
-        first: Runs before the first call.
+        first: Runs before the first call. If it returns False the trampoline stays: it runs before
+            the next call again.
+        late: Makes the call where ``first()`` returned False; it gets the original function, the
+            arguments and the keyword arguments. By default the original is called.
     """
 
-    def __init__(self, owner: "Any", attribute: str, first: "Callable[[], None]") -> None:
+    def __init__(
+        self,
+        owner: "Any",
+        attribute: str,
+        first: "Callable[[], object]",
+        late: "Callable[[Any, Any, Any], Any] | None" = None,
+    ) -> None:
         self._owner = owner
         self._attribute = attribute
         self._removed = False
-        original: Any = getattr(owner, attribute)
         # sqlite3.connect is sqlite3.dbapi2.connect: with two trampolines the instrumentor would patch it twice.
-        is_trampoline = getattr(original, "trampoline", None) is original
-        self._original = original = original.__wrapped__ if is_trampoline else original
+        self._original = original = without_trampoline(getattr(owner, attribute))
         inside: set[int] = set()
 
         def trampoline(*args: "Any", **kwargs: "Any") -> "Any":
@@ -153,7 +197,8 @@ class Trampoline:
             in_place = self._removed or getattr(owner, attribute, None) is trampoline
             try:
                 # Removed only then: threads that call meanwhile wait in first() for what this one starts.
-                first()
+                if first() is False:
+                    return late(original, args, kwargs) if late is not None else original(*args, **kwargs)
                 self.remove()
                 # A tool that has wrapped this trampoline has run already and expects the original.
                 now = getattr(owner, attribute) if in_place or self._removed else original
@@ -161,11 +206,7 @@ class Trampoline:
             finally:
                 inside.discard(thread)
 
-        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-            if hasattr(original, name):
-                setattr(trampoline, name, getattr(original, name))
-        trampoline.__wrapped__ = original  # type: ignore[attr-defined]
-        trampoline.trampoline = trampoline  # type: ignore[attr-defined]
+        mark_as_trampoline(trampoline, original)
         self._trampoline = trampoline
         setattr(owner, attribute, trampoline)
 

@@ -109,6 +109,25 @@ def start(kinds: "frozenset[str]") -> None:
         sys.addaudithook(_hook_over(_handlers))
 
 
+def start_early(wake: "Callable[[], None]", is_own_work: "Callable[[], bool]") -> "deque[Seen] | None":
+    """Install the hook before any code of the application runs, where a kind needs it.
+
+    Args:
+        wake: Starts telemetry soon. Called inside the hook, where little more is allowed.
+        is_own_work: Whether the calling thread starts telemetry.
+
+    Returns:
+        The queue of events that wait for telemetry, None where the hook is not needed.
+    """
+    kinds = rules.kinds_wanted()
+    if kinds <= rules.WITHOUT_HOOK:
+        return None
+    state.context = lambda: OWN_WORK if is_own_work() else None
+    state.wake = wake
+    start(kinds)
+    return state.waiting
+
+
 def stop() -> None:
     """Record nothing from now on."""
     while _patched:

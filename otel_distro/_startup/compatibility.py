@@ -1,4 +1,4 @@
-"""Differences to upstream's tables of instrumentors: replaced ones, and wider version ranges.
+"""Differences to upstream's tables of instrumentors: other ones in their place, wider version ranges.
 
 Read by the loader at run time and by ``otel-distro bootstrap``. Keys are entry point names of
 ``opentelemetry_instrumentor``.
@@ -27,6 +27,20 @@ REPLACED: "dict[str, str]" = {
     "asyncio": "a span for each coroutine adds nothing to the span of the request",
 }
 """Upstream's instrumentors that are neither installed nor loaded, with the reason."""
+
+PROVIDED = (
+    "aiohttp_server",
+    "asgi",
+    "django",
+    "falcon",
+    "fastapi",
+    "flask",
+    "pyramid",
+    "starlette",
+    "tornado",
+    "wsgi",
+)
+"""Upstream's instrumentors that are not installed: this package has one of the same name or task."""
 
 WIDENED: "dict[str, tuple[str, ...]]" = {
     "sqlalchemy": ("sqlalchemy >= 1.0.0, < 2.2",),

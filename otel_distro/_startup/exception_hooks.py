@@ -49,13 +49,32 @@ def install_unraisable_hook(report: "Report", ended: "Callable[[], bool]") -> No
     sys.unraisablehook = unraisablehook
 
 
-def install_multiprocessing_hook(util: "Any", report: "Report") -> None:
-    """Report what ends a child of multiprocessing before it is printed.
+_anchors: "list[object]" = []
+"""Keep registrations with multiprocessing alive."""
+
+
+def follow_multiprocessing(util: "Any", report: "Report", at_exit: "Callable[[], None]") -> None:
+    """Run the exit function in children of multiprocessing, which end in ``os._exit``.
+
+    What ends a child is reported before it is printed. Forked children run the finalizers of
+    multiprocessing and no functions of atexit. Spawned children run those, and no callbacks after a
+    fork.
 
     Args:
         util: :mod:`multiprocessing.util`.
         report: See the module.
+        at_exit: The exit function.
     """
+
+    class Anchor:
+        pass
+
+    def at_child_end() -> None:
+        report_child_exception(report)
+        at_exit()
+
+    _anchors.append(Anchor())
+    util.register_after_fork(_anchors[-1], lambda _: util.Finalize(None, at_child_end, exitpriority=-1000))
     if sys.version_info < (3, 13):
         # For spawned children, which run no callbacks after a fork.
         util.Finalize(None, report_child_exception, args=(report,), exitpriority=-1000)

@@ -80,19 +80,19 @@ def _install_signal_handler(name: str, activate: "Callable[[], Any]") -> None:
         )
 
 
-def trace_fields() -> "dict[str, Any]":
-    """Return the values of :data:`TRACE_FIELDS` for the current span."""
+def trace_fields(context: "Any" = None) -> "dict[str, Any]":
+    """Return the values of :data:`TRACE_FIELDS` for the span of ``context``, None for the current."""
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return TRACE_FIELDS
-    context = trace.get_current_span().get_span_context()
+    span = trace.get_current_span(context).get_span_context()
     service = _service(trace)
-    if not context.is_valid:
+    if not span.is_valid:
         return {**TRACE_FIELDS, "otelServiceName": service}
     return {
-        "otelTraceID": f"{context.trace_id:032x}",
-        "otelSpanID": f"{context.span_id:016x}",
-        "otelTraceSampled": context.trace_flags.sampled,
+        "otelTraceID": f"{span.trace_id:032x}",
+        "otelSpanID": f"{span.span_id:016x}",
+        "otelTraceSampled": span.trace_flags.sampled,
         "otelServiceName": service,
     }
 

@@ -17,16 +17,16 @@ ON_IMPORT = (
     ("aiobotocore", "aiobotocore", "opentelemetry.instrumentation.botocore:AiobotocoreInstrumentor"),
     ("aiokafka", "aiokafka", "opentelemetry.instrumentation.aiokafka:AIOKafkaInstrumentor"),
     ("aiopg", "aiopg", "opentelemetry.instrumentation.aiopg:AiopgInstrumentor"),
-    ("asyncclick", "asyncclick", "opentelemetry.instrumentation.asyncclick:AsyncClickInstrumentor"),
     ("asyncpg", "asyncpg", "opentelemetry.instrumentation.asyncpg:AsyncPGInstrumentor"),
+    ("bottle", "bottle", "otel_distro.instrumentation.bottle_apps:BottleInstrumentor"),
     ("boto3", "boto3", "opentelemetry.instrumentation.boto3sqs:Boto3SQSInstrumentor"),
     ("botocore", "botocore", "opentelemetry.instrumentation.botocore:BotocoreInstrumentor"),
     ("cassandra", "cassandra", "opentelemetry.instrumentation.cassandra:CassandraInstrumentor"),
-    ("celery", "celery", "opentelemetry.instrumentation.celery:CeleryInstrumentor"),
-    ("click", "click", "opentelemetry.instrumentation.click:ClickInstrumentor"),
+    # Not at "celery": its command lets gevent or eventlet patch the standard library between the two.
+    ("celery.app", "celery", "opentelemetry.instrumentation.celery:CeleryInstrumentor"),
     ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
-    ("falcon", "falcon", "opentelemetry.instrumentation.falcon:FalconInstrumentor"),
-    ("fastapi", "fastapi", "opentelemetry.instrumentation.fastapi:FastAPIInstrumentor"),
+    ("django.test.client", "django", "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
+    ("falcon", "falcon", "otel_distro.instrumentation.falcon_apps:FalconInstrumentor"),
     ("flask", "flask", "otel_distro.instrumentation.flask_apps:FlaskInstrumentor"),
     ("grpc", "grpc_client", "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient"),
     ("grpc", "grpc_server", "opentelemetry.instrumentation.grpc:GrpcInstrumentorServer"),
@@ -45,13 +45,17 @@ ON_IMPORT = (
     ("pymongo", "pymongo", "opentelemetry.instrumentation.pymongo:PymongoInstrumentor"),
     ("pymssql", "pymssql", "opentelemetry.instrumentation.pymssql:PyMSSQLInstrumentor"),
     ("pymysql", "pymysql", "opentelemetry.instrumentation.pymysql:PyMySQLInstrumentor"),
-    ("pyramid", "pyramid", "opentelemetry.instrumentation.pyramid:PyramidInstrumentor"),
+    ("pyramid.router", "pyramid", "otel_distro.instrumentation.pyramid_apps:PyramidInstrumentor"),
     ("redis", "redis", "opentelemetry.instrumentation.redis:RedisInstrumentor"),
     ("remoulade", "remoulade", "opentelemetry.instrumentation.remoulade:RemouladeInstrumentor"),
     ("sqlalchemy", "sqlalchemy", "otel_distro.instrumentation.sqlalchemy_engines:SQLAlchemyInstrumentor"),
     ("tornado.web", "tornado", "otel_distro.instrumentation.tornado_handlers:TornadoInstrumentor"),
     ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
 )
+
+_FASTAPI = "otel_distro.instrumentation.starlette_apps:FastAPIInstrumentor"
+_STARLETTE = "otel_distro.instrumentation.starlette_apps:StarletteInstrumentor"
+_SERVERS = "otel_distro.instrumentation.asgi_servers:AsgiServersInstrumentor"
 
 # Imported module, owner and attribute inside it, entry point name, where it is.
 FIRST_CALL = (
@@ -66,10 +70,34 @@ FIRST_CALL = (
     ("opentelemetry._logs", "", "get_logger", "api", ""),
     ("opentelemetry._logs", "", "get_logger_provider", "api", ""),
     ("opentelemetry._logs", "", "set_logger_provider", "api", ""),
+    ("cheroot.wsgi", "Server", "__init__", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("eventlet.wsgi", "", "server", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("gevent.pywsgi", "WSGIServer", "__init__", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("gunicorn.workers.base", "Worker", "init_process", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("hypercorn.app_wrappers", "WSGIWrapper", "__init__", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("socketserver", "BaseServer", "serve_forever", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("tornado.wsgi", "WSGIContainer", "__init__", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("waitress.server", "BaseWSGIServer", "__init__", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("waitress.task", "ThreadedTaskDispatcher", "start_new_thread", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("werkzeug.serving", "BaseWSGIServer", "__init__", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("wsgiref.handlers", "BaseHandler", "run", "wsgi",
+     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
+    ("asyncclick.core", "Command", "invoke", "asyncclick",
+     "otel_distro.instrumentation.click_commands:AsyncClickInstrumentor"),
     ("asyncio.base_events", "BaseEventLoop", "call_exception_handler", "error_tracking", ""),
+    # At the first command: workers of uvicorn import click before the thread that answers its health check.
+    ("click.core", "Command", "invoke", "click", "otel_distro.instrumentation.click_commands:ClickInstrumentor"),
     ("concurrent.futures._base", "Future", "set_exception", "error_tracking", ""),
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
-     "opentelemetry.instrumentation.django:DjangoInstrumentor"),
+     "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
     # Called for each record and calls nothing itself, so no handler finds another frame above it.
     ("logging", "Filterer", "filter", "log_records", ""),
     ("logging", "Logger", "callHandlers", "log_records", ""),
@@ -78,21 +106,45 @@ FIRST_CALL = (
     ("requests.sessions", "Session", "send", "requests", "opentelemetry.instrumentation.requests:RequestsInstrumentor"),
     ("sqlite3.dbapi2", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
     ("sqlite3", "", "connect", "sqlite3", "opentelemetry.instrumentation.sqlite3:SQLite3Instrumentor"),
-    (
-        "starlette.applications",
-        "Starlette",
-        "build_middleware_stack",
-        "starlette",
-        "otel_distro.instrumentation.starlette_apps:StarletteInstrumentor",
-    ),
+    # Made or, where it was unpickled, first used: before its first request.
+    ("fastapi.applications", "FastAPI", "__init__", "fastapi", _FASTAPI),
+    ("fastapi.applications", "FastAPI", "build_middleware_stack", "fastapi", _FASTAPI),
+    ("starlette.applications", "Starlette", "__init__", "starlette", _STARLETTE),
+    ("starlette.applications", "Starlette", "build_middleware_stack", "starlette", _STARLETTE),
+    ("quart.app", "Quart", "__init__", "quart", "otel_distro.instrumentation.quart_apps:QuartInstrumentor"),
+    ("litestar.app", "Litestar", "__init__", "litestar",
+     "otel_distro.instrumentation.litestar_apps:LitestarInstrumentor"),
+    ("uvicorn.server", "Server", "serve", "asgi", _SERVERS),
+    ("uvicorn.config", "Config", "load", "asgi", _SERVERS),
+    ("hypercorn.app_wrappers", "ASGIWrapper", "__init__", "asgi", _SERVERS),
+    ("hypercorn.app_wrappers", "WSGIWrapper", "__init__", "asgi", _SERVERS),
+    ("granian.server.mp", "", "_asgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.mp", "", "_wsgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.mt", "", "_asgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.mt", "", "_wsgi_call_wrap", "asgi", _SERVERS),
+    ("granian.server.embed", "", "_asgi_call_wrap", "asgi", _SERVERS),
+    ("gunicorn.workers.gasgi", "ASGIWorker", "load_wsgi", "asgi", _SERVERS),
+    ("daphne.server", "Server", "__init__", "asgi", _SERVERS),
     ("structlog._base", "BoundLoggerBase", "__init__", "structlog_records",
      "otel_distro.instrumentation.structlog_records:StructlogRecordsInstrumentor"),
     ("threading", "", "excepthook", "error_tracking", ""),
     ("warnings", "", "_showwarnmsg", "error_tracking", ""),
+    ("typer._click.core", "Command", "invoke", "click",
+     "otel_distro.instrumentation.click_commands:ClickInstrumentor"),
     ("urllib.request", "OpenerDirector", "open", "urllib", "opentelemetry.instrumentation.urllib:URLLibInstrumentor"),
     ("urllib3.connectionpool", "HTTPConnectionPool", "urlopen", "urllib3",
      "opentelemetry.instrumentation.urllib3:URLLib3Instrumentor"),
 )  # fmt: skip
+
+# Those whose calls by other threads do not wait while telemetry starts: what they have to record is kept, or they
+# have nothing to record.
+WITHOUT_WAIT = {
+    ("asyncio.base_events", "call_exception_handler"),
+    ("logging", "filter"),
+    ("logging", "callHandlers"),
+    ("loguru._handler", "emit"),
+    ("threading", "excepthook"),
+}
 
 # Instrumentors that run in every process in which telemetry has started, in this order.
 ALWAYS = (
@@ -106,6 +158,8 @@ ALWAYS = (
 
 # Importing one of these starts telemetry: instrumentors for them come with other packages.
 STARTS_TELEMETRY = (
+    # Adds exporters of its own when an application starts: those of the distribution come first.
+    "fastapi.telemetry._runtime",
     "openai",
     "anthropic",
     "google.genai",

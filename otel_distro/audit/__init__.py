@@ -14,6 +14,7 @@ Docs: docs/security.md.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +57,9 @@ def event(
     the metric ``audit.events``. With ``OTEL_DISTRO_AUDIT_FILE`` its line is in the audit file
     before the call returns; while the file cannot be written, up to 1,000 lines wait.
 
+    Inside of a request that an instrumentation of this package traces, it has the address of the
+    client, unless ``attributes`` gives another ``client.address``.
+
     Args:
         name: Fixed lower-case words joined by dots, at most 100 characters, without values that
             change from call to call: ``auth.login``. The OpenTelemetry event is
@@ -89,7 +93,7 @@ def event(
             schema.AUDIT_SOURCE.name: events.text_of(source),
         }
         free = events.plain(attributes, fields)
-        recorded = {**free, **given, **{key: value for key, value in fixed.items() if value}}
+        recorded = {**_client(), **free, **given, **{key: value for key, value in fixed.items() if value}}
         body, now = _sentence(name, checked, fixed), time.time_ns()
         file: LocalFile | None = None
         with guard("an audit event in the audit file"):
@@ -102,6 +106,19 @@ def event(
         events.count(_SCOPE, schema.AUDIT_EVENTS, {key: fixed[key] for key in labels})
         if file is not None:
             _report_breaks(file)
+
+
+def _client() -> dict[str, str]:
+    """Return the address of the client of the current request; empty outside of one.
+
+    The module is there once an instrumentation has stored a request.
+    """
+    with guard("the client of an audit event"):
+        current = getattr(sys.modules.get("otel_distro._otel.request_context"), "current_request", None)
+        request = None if current is None else current()
+        if request is not None and request.client_address:
+            return {schema.CLIENT_ADDRESS.name: request.client_address}
+    return {}
 
 
 def watch() -> None:

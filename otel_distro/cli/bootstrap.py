@@ -1,7 +1,7 @@
 """``otel-distro bootstrap``: install the instrumentations for the installed libraries.
 
-OpenTelemetry's table selects them, without the replaced ones and with the widened ranges
-(``compatibility.py``). Their version is that of the OpenTelemetry packages that are installed.
+OpenTelemetry's table selects them, without those that this package replaces or provides and with
+the widened ranges (``compatibility.py``). Their version is that of the installed OpenTelemetry.
 Nothing else changes: a plan that would change the version of another package is refused whole.
 """
 
@@ -142,7 +142,7 @@ def missing(installed: dict[str, str]) -> list[str]:
     for instrumentor, libraries in compatibility.WIDENED.items():
         if any(_fits(library, installed) for library in libraries):
             pins.append(f"{compatibility.package_of(instrumentor)}=={train}")
-    replaced = {compatibility.package_of(name) for name in compatibility.REPLACED}
+    replaced = {compatibility.package_of(name) for name in (*compatibility.REPLACED, *compatibility.PROVIDED)}
     names = {normalized(Requirement(pin).name): Requirement(pin) for pin in pins}
     return sorted(
         # Packages that OpenTelemetry releases separately (generative AI) keep their own range.

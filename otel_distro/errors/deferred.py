@@ -53,13 +53,16 @@ _state = _State()
 
 def send(report: exception_report.Report) -> None:
     """Enqueue a report for the background thread. Never raises; takes no lock of the SDK."""
-    submit(exception_report.send, report)
+    submit(exception_report.send_later, report)
 
 
 def submit(function: Callable[[Any], None], argument: Any) -> None:
     """Let the background thread call ``function(argument)``."""
     _queue.append((function, argument))
-    _wake()
+    worker = _state.worker
+    # Behind others in the queue: who put the first of them has woken the thread.
+    if len(_queue) == 1 or worker is None or not worker.alive:
+        _wake()
 
 
 def _wake() -> None:
@@ -123,6 +126,9 @@ def drain() -> None:
                 function, argument = _queue.popleft()
                 with guard("sending an exception"):
                     function(argument)
+                if not _queue:
+                    with guard("counting exceptions"):
+                        exception_report.add_counts()
     except IndexError:
         return
 

@@ -16,13 +16,18 @@ from opentelemetry import metrics
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, get_current_span, set_span_in_context
 
 from otel_distro import schema, settings
+from otel_distro._otel import sdk
+from otel_distro._otel.fast_measurements import is_clean
 from otel_distro._otel.sdk import SeverityNumber, get_logger, get_logger_provider
 from otel_distro._runtime.diagnostics import guard, text_of
 from otel_distro._version import __version__
-from otel_distro.errors import exception_state, first_seen, frames
+from otel_distro.errors import answers, exception_state, first_seen, frames
 from otel_distro.errors.stack_trace import stack_trace
+from otel_distro.export.log_entry import EventEntry
+from otel_distro.export.processors import QueueLogRecordProcessor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from opentelemetry.trace import SpanContext
@@ -34,12 +39,16 @@ OTHER: Final = "other"
 _TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
 _HANDLER, _HANDLED = schema.EXCEPTION_HANDLER.name, schema.EXCEPTION_HANDLED.name
 _FINGERPRINT, _FUNCTION = schema.EXCEPTION_FINGERPRINT.name, schema.CODE_FUNCTION_NAME.name
+_THREAD_ID, _THREAD_NAME = schema.THREAD_ID.name, schema.THREAD_NAME.name
+_SEVERITIES: Final = {level: SeverityNumber[level] for level in ("FATAL", "ERROR", "WARN", "INFO")}
 _MAX_FINGERPRINTS: Final = 200
 _FINAL_HANDLERS: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
 """Handlers after which no code handles an exception any more."""
 _DETACHED_HANDLERS: Final = frozenset({"asyncio", "executor", "process"})
 """Handlers that run outside of the failed code: the current span may belong to other work."""
 
+_steps: dict[tuple[Any, ...], tuple[dict[str, Any], int]] = {}
+"""What :func:`send_later` has counted: labels and number, by the labels' values."""
 _counted: set[str] = set()
 """Fingerprints that are labels of the counter already."""
 
@@ -64,6 +73,8 @@ class Report:
 def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, AnyValue]:
     """Return the attributes of an exception, and count it unless it was reported before.
 
+    An exception that is no error is not counted.
+
     For callers that put the attributes on a record of their own; :func:`record` makes one.
     Never raises: on failure the attributes hold at least the class.
 
@@ -75,9 +86,17 @@ def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, 
     attributes: dict[str, AnyValue] = {schema.EXCEPTION_TYPE.name: type(error).__qualname__}
     with guard("describing an exception"):
         attributes = attributes_of(error, handler=handler, handled=handled)
-        if exception_state.claim(error, final=handler in _FINAL_HANDLERS):
+        if not is_answer(error) and exception_state.claim(error, final=handler in _FINAL_HANDLERS):
             count(attributes)
     return attributes
+
+
+def is_answer(error: BaseException) -> bool:
+    """Return whether ``error`` is a response below 500, a normal end or the like. Never raises."""
+    if answers.kind_of(error) in ("", "iteration"):
+        return False
+    state = exception_state.lookup(error)
+    return state is None or not state.is_failure
 
 
 def record(
@@ -110,8 +129,9 @@ def build_report(
 ) -> Report:
     """Return the report of ``error``, whether it was reported before or not."""
     entries = frames.traceback_entries(error.__traceback__)
-    attributes = attributes_of(error, entries, handler=handler, handled=handled)
-    attributes[_FUNCTION] = frames.raising_function(entries)
+    path = frames.path_of(entries)
+    attributes = attributes_of(error, entries, path, handler=handler, handled=handled)
+    attributes[_FUNCTION] = frames.raising_function(entries, path)
     if more:
         attributes.update(more)
     name, message = str(attributes[_TYPE]), str(attributes[_MESSAGE])
@@ -134,29 +154,95 @@ def send(report: Report) -> None:
     emit(report)
 
 
+def send_later(report: Report) -> None:
+    """Do the same as :func:`send`; the next :func:`add_counts` adds to the counter.
+
+    Exceptions come in bursts, and one step of the counter for equal ones is cheaper.
+    """
+    labels = _mark_new(report.attributes)
+    key = tuple(labels.values())
+    known = _steps.get(key)
+    _steps[key] = (labels, 1 if known is None else known[1] + 1)
+    emit(report)
+
+
+def add_counts() -> None:
+    """Add the exceptions of :func:`send_later` to the counter. Called by one thread at a time."""
+    while _steps:
+        labels, step = _steps.popitem()[1]
+        _instruments().all.add(step, labels)
+
+
 def emit(report: Report) -> None:
-    """Emit a report as an event."""
+    """Emit a report as an event: into the queue itself where no other processor would see it."""
+    logger = _instruments().logger
+    severity = _SEVERITIES.get(report.level) or SeverityNumber[report.level]
+    path = _queue_of(logger, report.attributes)
+    if path is not None:
+        put, resource = path
+        span = get_current_span().get_span_context() if report.span is None else report.span
+        put(
+            EventEntry(
+                report.timestamp,
+                time.time_ns(),
+                span.trace_id,
+                span.span_id,
+                span.trace_flags,
+                severity,
+                report.level,
+                report.body,
+                report.attributes,
+                report.event.name,
+                resource,
+                logger.instrumentation_scope,
+            )
+        )
+        return
     context = None if report.span is None else set_span_in_context(NonRecordingSpan(report.span))
-    _instruments().logger.emit(
+    logger.emit(
         timestamp=report.timestamp,
         context=context,
         event_name=report.event.name,
-        severity_number=SeverityNumber[report.level],
+        severity_number=severity,
         severity_text=report.level,
         body=report.body,
         attributes=report.attributes,
     )
 
 
+def _queue_of(logger: Any, attributes: dict[str, AnyValue]) -> tuple[Callable[[Any], None], Any] | None:
+    """Return the queue's ``put`` and the resource, or None where the SDK must emit the event.
+
+    The SDK must where another processor was added, the logger is disabled, a limit applies, or a
+    value has to be cleaned.
+    """
+    if type(logger) is not sdk.Logger:
+        return None
+    processors, config, resource = sdk.LOGGER_FIELDS(logger)
+    if len(processors) != 1 or type(processors[0]) is not QueueLogRecordProcessor or not config.is_enabled:
+        return None
+    most, longest = sdk.logger_limits(logger)
+    if longest is not None or (most is not None and len(attributes) > most) or not is_clean(attributes):
+        return None
+    return processors[0].put, resource
+
+
 def attributes_of(
-    error: BaseException, entries: list[TracebackType] | None = None, *, handler: str, handled: bool
+    error: BaseException,
+    entries: list[TracebackType] | None = None,
+    path: frames.TracePath | None = None,
+    *,
+    handler: str,
+    handled: bool,
 ) -> dict[str, AnyValue]:
     """Return the attributes that every record of an exception has.
 
-    ``entries``: those of its traceback.
+    ``entries``: those of its traceback; ``path``: theirs.
     """
     if entries is None:
         entries = frames.traceback_entries(error.__traceback__)
+    if path is None:
+        path = frames.path_of(entries)
     # An excepthook of the application that logs the exception has not handled it.
     handled = handled and getattr(sys, "last_value", None) is not error
     name = type_name(type(error))
@@ -164,12 +250,12 @@ def attributes_of(
     attributes: dict[str, AnyValue] = {
         _TYPE: name,
         _MESSAGE: text_of(error),
-        _STACK: stack_trace(error, entries),
+        _STACK: stack_trace(error, entries, path),
         _HANDLER: handler,
         _HANDLED: handled,
-        _FINGERPRINT: frames.fingerprint(name, error, entries),
-        schema.THREAD_ID.name: thread.ident or 0,
-        schema.THREAD_NAME.name: thread.name,
+        _FINGERPRINT: frames.fingerprint(name, error, entries, path),
+        _THREAD_ID: thread.ident or 0,
+        _THREAD_NAME: thread.name,
     }
     if handled and entries:
         attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.qualified_name(entries[0])
@@ -222,14 +308,18 @@ def _instruments() -> _Instruments:
 
 def count(attributes: dict[str, AnyValue]) -> None:
     """Count an exception by its attributes, and mark the first of a fingerprint in them."""
+    _instruments().all.add(1, _mark_new(attributes))
+
+
+def _mark_new(attributes: dict[str, AnyValue]) -> dict[str, Any]:
+    """Mark and count the first of a fingerprint, and return the attributes of the counter."""
     fingerprint = str(attributes[_FINGERPRINT])
     labels: dict[str, Any] = {_TYPE: attributes[_TYPE], _FINGERPRINT: _counter_label(fingerprint)}
-    instruments = _instruments()
     if first_seen.is_new(fingerprint):
         attributes[schema.EXCEPTION_FIRST_SEEN.name] = True
-        instruments.new.add(1, dict(labels))
+        _instruments().new.add(1, dict(labels))
     labels[_HANDLED], labels[_HANDLER] = attributes[_HANDLED], attributes[_HANDLER]
-    instruments.all.add(1, labels)
+    return labels
 
 
 def _counter_label(fingerprint: str) -> str:

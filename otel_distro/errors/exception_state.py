@@ -39,17 +39,20 @@ class ExceptionState:
     - ``reported``: a record of it was made.
     - ``final``: reported by a hook after which no code handles the exception any more.
     - ``span``: the innermost span that it left.
+    - ``is_failure``: it ended a piece of work that has no client to answer, so that it is an error
+      also where its class is an answer.
     - ``pending``: what to report when the exception is freed without having been reported.
     - ``head``, ``tail``: identities of the first and the last entry of its traceback.
     """
 
-    __slots__ = ("final", "head", "on_end", "pending", "reported", "span", "tail")
+    __slots__ = ("final", "head", "is_failure", "on_end", "pending", "reported", "span", "tail")
 
     def __init__(self, tail: int) -> None:
         self.tail = tail
         self.head = 0
         self.reported = False
         self.final = False
+        self.is_failure = False
         self.span: SpanContext | None = None
         self.pending: Pending | None = None
         self.on_end: Callable[[Any], None] | None = None
@@ -175,12 +178,19 @@ def linked(error: BaseException) -> Iterator[BaseException]:
     todo = [error]
     while todo and len(seen) <= _MAX_LINKED:
         current = todo.pop()
-        members = getattr(current, "exceptions", ()) if type(current).__module__ == "builtins" else ()
-        for other in (current.__cause__, current.__context__, *(members if isinstance(members, tuple) else ())):
+        for other in (current.__cause__, current.__context__, *_members(current)):
             if isinstance(other, BaseException) and id(other) not in seen:
                 seen.add(id(other))
                 todo.append(other)
                 yield other
+
+
+def _members(error: BaseException) -> tuple[Any, ...]:
+    """Return the members of a group, also of the backport of groups to Python 3.10."""
+    if type(error).__module__ not in ("builtins", "exceptiongroup"):
+        return ()
+    members = getattr(error, "exceptions", ())
+    return members if isinstance(members, tuple) else ()
 
 
 def _tail(error: BaseException) -> int:

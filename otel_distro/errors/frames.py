@@ -16,6 +16,9 @@ _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{o
 _INTERACTIVE: Final = ("<stdin>", "<string>", "<ipython-input", "<python-input")
 _MAX_FRAMES: Final = 2000
 _MAX_CACHED: Final = 5000
+_MAX_PATHS: Final = 1000
+_MAX_CACHED_ENTRIES: Final = 200
+_MAX_KINDS: Final = 100
 
 _file_names: dict[str, str] = {}
 """File of code -> its name in a fingerprint; empty for code that is not the application's."""
@@ -66,21 +69,65 @@ def traceback_entries(tb: TracebackType | None) -> list[TracebackType]:
     return found
 
 
-def fingerprint(kind: str, error: BaseException, entries: list[TracebackType]) -> str:
+class TracePath:
+    """The way that an exception took, and what all exceptions that take it share.
+
+    Attributes:
+        codes: The code of each entry. The cache finds a path by their identities.
+        parts: ``file:function`` of the entries that count for the fingerprint.
+        raising: Index of the innermost entry of the application; without one, the last.
+        text: The entries as Python prints them, set by :mod:`otel_distro.errors.stack_trace`; None
+            if they need more than that.
+    """
+
+    __slots__ = ("codes", "fingerprints", "parts", "raising", "text")
+
+    def __init__(self, codes: list[CodeType]) -> None:
+        self.codes = codes
+        self.fingerprints: dict[str, str] = {}
+        self.text: str | None = ""
+        files = [app_file_name(code.co_filename) for code in codes]
+        self.parts = [f"{file}:{function_name(code)}" for file, code in zip(files, codes, strict=True) if file]
+        self.raising = max((index for index, file in enumerate(files) if file), default=len(codes) - 1)
+        if not self.parts:
+            self.parts = [f"{os.path.basename(code.co_filename)}:{function_name(code)}" for code in codes]
+
+
+_paths: dict[tuple[int, ...], TracePath] = {}
+
+
+def path_of(entries: list[TracebackType]) -> TracePath:
+    """Return the path of a traceback, from the cache if it is known."""
+    codes = [entry.tb_frame.f_code for entry in entries]
+    if len(codes) > _MAX_CACHED_ENTRIES:
+        return TracePath(codes)
+    key = (*map(id, codes), *[entry.tb_lasti for entry in entries], *[entry.tb_lineno for entry in entries])
+    found = _paths.get(key)
+    if found is None:
+        if len(_paths) >= _MAX_PATHS:
+            _paths.clear()
+        found = _paths[key] = TracePath(codes)
+    return found
+
+
+def fingerprint(kind: str, error: BaseException, entries: list[TracebackType], path: TracePath | None = None) -> str:
     """Return 16 hexadecimal digits for the class ``kind`` and the application's functions.
 
     Line numbers and folders are left out, so that the fingerprint survives deploys. A function
     counts once, so that the depth of a recursion does not matter. Where no frame is the
     application's, all frames count. Members of an exception group count by class.
     """
-    codes = [entry.tb_frame.f_code for entry in entries]
-    parts = [f"{file}:{function_name(code)}" for code in codes if (file := app_file_name(code.co_filename))]
-    if not parts:
-        parts = [f"{os.path.basename(code.co_filename)}:{function_name(code)}" for code in codes]
+    path = path or path_of(entries)
     members = getattr(error, "exceptions", None)
     if isinstance(members, tuple):
-        parts += sorted({f"member {type(member).__qualname__}" for member in members[:_MAX_FRAMES]})
-    return fingerprint_of(kind, parts)
+        kinds = sorted({f"member {type(member).__qualname__}" for member in members[:_MAX_FRAMES]})
+        return fingerprint_of(kind, [*path.parts, *kinds])
+    found = path.fingerprints.get(kind)
+    if found is None:
+        if len(path.fingerprints) >= _MAX_KINDS:
+            path.fingerprints.clear()
+        found = path.fingerprints[kind] = fingerprint_of(kind, path.parts)
+    return found
 
 
 def fingerprint_of(kind: str, parts: list[str]) -> str:
@@ -101,9 +148,6 @@ def qualified_name(tb: TracebackType) -> str:
     return f"{module}.{name}" if type(module) is str else name
 
 
-def raising_function(entries: list[TracebackType]) -> str:
+def raising_function(entries: list[TracebackType], path: TracePath | None = None) -> str:
     """Return the innermost function of the application; without one, the innermost of all."""
-    for entry in reversed(entries):
-        if app_file_name(entry.tb_frame.f_code.co_filename):
-            return qualified_name(entry)
-    return qualified_name(entries[-1]) if entries else ""
+    return qualified_name(entries[(path or path_of(entries)).raising]) if entries else ""

@@ -44,9 +44,13 @@ class ExternalSdkLifecycle:
         fork.register(_NAME, fork.Order.TELEMETRY, after_in_child=self.reset_after_fork)
         process_exit.register(_NAME, process_exit.Order.TELEMETRY, before_exit=self._before_exit)
 
-    def finish(self) -> None:
-        """Deliver what the SDK holds. A second call does nothing."""
-        self._finish(self._budget)
+    def finish(self, spent: float = 0.0) -> None:
+        """Deliver what the SDK holds. A second call does nothing.
+
+        Args:
+            spent: Seconds of the budget that the end of the process has used before.
+        """
+        self._finish(self._budget - spent)
 
     def _finish(self, budget: float) -> None:
         if self._finished or self._pid != os.getpid():

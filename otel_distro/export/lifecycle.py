@@ -80,13 +80,18 @@ class Lifecycle:
             self._pipeline.note_children()
         self._pipeline.start()
 
-    def finish(self) -> None:
-        """Deliver everything within the exit budget, for all signals together."""
+    def finish(self, spent: float = 0.0) -> None:
+        """Deliver everything within the exit budget, for all signals together.
+
+        Args:
+            spent: Seconds of the budget that the end of the process has used before.
+        """
         if self._pid != os.getpid():
             # A forked child that ends before its callbacks ran: the queues are the parent's.
             return
-        deadline = time.monotonic() + self._budget
-        self._finish_pipeline(self._budget, self._longest)
+        budget = self._budget - spent
+        deadline = time.monotonic() + budget
+        self._finish_pipeline(budget, self._longest)
         # Other exporters (console, a processor the application added) have their own shutdown.
         done = run_in_thread("the shutdown of the providers", self._shut_down_providers)
         done.acquire(True, max(0.0, deadline - time.monotonic()) + 0.01)

@@ -55,3 +55,28 @@ class LogEntry(NamedTuple):
     def log_record(self) -> LogEntry:
         """The entry itself: it is both halves of a ``ReadableLogRecord``."""
         return self
+
+
+class EventEntry(NamedTuple):
+    """The same for an event, which has a name and attributes of its own. Immutable.
+
+    All values of ``attributes`` are of plain types.
+    """
+
+    timestamp: int
+    observed_timestamp: int
+    trace_id: int
+    span_id: int
+    trace_flags: int
+    severity_number: SeverityNumber
+    severity_text: str
+    body: Any
+    attributes: dict[str, Any]
+    event_name: str
+    resource: Resource
+    instrumentation_scope: Any
+
+    @property
+    def log_record(self) -> EventEntry:
+        """The entry itself: it is both halves of a ``ReadableLogRecord``."""
+        return self

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT_S = 0.1
 _SHORT_LOCK_TIMEOUT_S = 0.001
 _FORK_LOCK_TIMEOUT_S = 1.0
-_CLOCK_EVERY = 8
+_CHECK_EVERY = 8
 
 
 class Pipeline:
@@ -88,10 +88,17 @@ class Pipeline:
         if self._closed:
             return
         self._used = True
-        if worker.threads_forbidden is not None:
-            worker.threads_forbidden()
         queue = self.queues[signal]
         waiting = queue.put(item)
+        if waiting % _CHECK_EVERY and 1 < waiting < queue.batch and worker.threads_forbidden is None:
+            # The usual case: the writer is awake and will come in time.
+            return
+        self._look_after(queue, waiting)
+
+    def _look_after(self, queue: SignalQueue, waiting: int) -> None:
+        """Wake the writer, or do its work where it is late or cannot run."""
+        if worker.threads_forbidden is not None:
+            worker.threads_forbidden()
         if waiting == 1:
             queue.oldest_at = time.monotonic()
             threads_forbidden = worker.threads_forbidden is not None
@@ -106,10 +113,11 @@ class Pipeline:
                 self.spool.release_segments()
         elif waiting == queue.batch:
             self._writer.notify()
-        elif not waiting % _CLOCK_EVERY and time.monotonic() - queue.oldest_at > self._writer.delay:
+        elif not waiting % _CHECK_EVERY and time.monotonic() - queue.oldest_at > self._writer.delay:
             # A thread that computes for long keeps the GIL from the writer.
             self._writer.spool_batch(queue, _SHORT_LOCK_TIMEOUT_S)
-        elif queue.pre_encodes and not waiting % PRE_ENCODE_EVERY:
+        elif waiting > queue.batch and queue.pre_encodes and not waiting % PRE_ENCODE_EVERY:
+            # A burst: the writer alone would not keep up.
             with guard("encoding telemetry"):
                 queue.pre_encode()
         if waiting > queue.capacity // 2:

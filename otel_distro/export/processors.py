@@ -16,10 +16,11 @@ from otel_distro.export.self_metrics import AtomicCounter
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from otel_distro.export.log_entry import LogEntry
+    from otel_distro.export.log_entry import EventEntry, LogEntry
     from otel_distro.export.pipeline import Pipeline
 
 
+_SAMPLED = int(TraceFlags.SAMPLED)
 _ASGI_MESSAGE = "asgi.event.type"
 """Attribute of the spans ``http send`` and ``http receive``, which repeat the request's span."""
 
@@ -29,7 +30,12 @@ class QueueSpanProcessor(SpanProcessor):
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._put = pipeline.put
         self.counter = AtomicCounter()
+
+    def span_started(self) -> None:
+        """Count a span: the same as :meth:`on_start`."""
+        self.counter.start()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""
@@ -43,8 +49,8 @@ class QueueSpanProcessor(SpanProcessor):
     def queue_span(self, span: ReadableSpan, flags: int, attributes: Container[str]) -> None:
         """Do the same as :meth:`on_end` for a span whose fields have been read already."""
         self.counter.end()
-        if flags & TraceFlags.SAMPLED and _ASGI_MESSAGE not in attributes:
-            self._pipeline.put("traces", span)
+        if flags & _SAMPLED and _ASGI_MESSAGE not in attributes:
+            self._put("traces", span)
 
     def shutdown(self) -> None:
         """Deliver what is queued. The pipeline itself lives until the process ends."""
@@ -85,7 +91,7 @@ class QueueLogRecordProcessor(LogRecordProcessor):
         for queue in self._queues:
             self._pipeline.put(queue, snapshot)
 
-    def put(self, entry: LogEntry) -> None:
+    def put(self, entry: LogEntry | EventEntry) -> None:
         """Queue an entry that no other processor sees."""
         self.counter.start()
         for queue in self._queues:

@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
+from otel_distro._runtime import import_hooks
+from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime.import_hooks import without_trampoline
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -33,11 +37,36 @@ class Instrumentor(BaseInstrumentor):
         """Apply all patches, by :meth:`patch`."""
 
     def patch(self, owner: Any, attribute: str, wrap: Wrapper) -> None:
-        """Replace ``owner.attribute`` by ``wrap(original)``."""
-        original = getattr(owner, attribute)
+        """Replace ``owner.attribute`` by ``wrap(original)``.
+
+        A trampoline in its place is replaced in the same step: each call of another thread reaches
+        one of the two.
+        """
+        original = without_trampoline(getattr(owner, attribute))
         replacement = functools.wraps(original)(wrap(original))
         setattr(owner, attribute, replacement)
         self._patches().append((owner, attribute, original, replacement))
+
+    def patch_when_imported(self, module: str, owner: str, attribute: str, wrap: Wrapper) -> None:
+        """Replace an attribute of ``owner`` in a module that is, or will be, imported.
+
+        Args:
+            module: Full name of the module.
+            owner: Name of a class in it; empty for the module itself.
+            attribute: Name of what to replace. One that is missing is left out.
+            wrap: See :meth:`patch`.
+        """
+        patches = self._patches()
+
+        def apply(found: Any) -> None:
+            with guard(f"patching {module}"):
+                # It may be imported after the instrumentor was uninstalled, or installed again.
+                if self.__dict__.get("_patched") is patches:
+                    place = getattr(found, owner, None) if owner else found
+                    if hasattr(place, attribute):
+                        self.patch(place, attribute, wrap)
+
+        import_hooks.when_imported(module, apply)
 
     def _patches(self) -> list[tuple[Any, str, Any, Any]]:
         # Not set in __init__, which runs again at every construction of this singleton.
@@ -56,6 +85,7 @@ class Instrumentor(BaseInstrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         patches = self._patches()
+        del self.__dict__["_patched"]
         while patches:
             owner, attribute, original, replacement = patches.pop()
             # Another tool may have patched the attribute since: its patch stays, and calls on.

@@ -39,6 +39,7 @@ class ErrorTrackingInstrumentor(Instrumentor):
         self.patch(threading, "excepthook", hooks.wrap_thread_hook)
         if patches.SPAN_EXCEPTIONS.on:
             self.patch(Span, "record_exception", spans.wrap_record_exception)
+            self.patch(Span, "set_status", spans.wrap_set_status)
         for module, patch in (
             ("asyncio.base_events", self._patch_asyncio),
             ("concurrent.futures._base", self._patch_futures),

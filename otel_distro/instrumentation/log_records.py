@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_distro import schema
 from otel_distro._runtime import fork
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro._startup import logging_hooks
@@ -130,18 +132,37 @@ def _wrap_call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _add_trace_fields(record: logging.LogRecord) -> None:
     try:
-        values = logging_hooks.trace_fields()
+        error = (record.exc_info[1] if record.exc_info else None) or _handled_error(record)
+        values = logging_hooks.trace_fields(None if error is None else emit.context_of(error))
         for name in logging_hooks.wanted:
             record.__dict__.setdefault(name, values[name])
     except Exception as error:
         report_failure("the trace fields of a log record", error)
 
 
-def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
+def _handled_error(record: logging.LogRecord) -> BaseException | None:
+    """Return the exception that is being handled, for a record from WARNING on.
+
+    Some servers log the failure of a request with its traceback in the message only.
+    """
+    return sys.exc_info()[1] if record.levelno >= logging.WARNING else None
+
+
+def export_kept(record: logging.LogRecord, thread: tuple[int, str]) -> None:
+    """Emit a record that was made while telemetry started.
+
+    Args:
+        record: The record.
+        thread: Identity and name of the thread that made it.
+    """
+    _export(record, None, thread)
+
+
+def _export(record: logging.LogRecord, event: StructuredEvent | None, made_in: tuple[int, str] | None = None) -> None:
     """Emit the record unless it is a duplicate or its level is not exported. Never raises."""
     try:
         source = emit.source_of(record.name, record.levelno)
-        if source is None or _is_duplicate(record):
+        if source is None or (made_in is None and _is_duplicate(record)):
             return
         emit.thread.busy = True
         try:
@@ -166,8 +187,18 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None) -> None:
                 )
             if error is not None:
                 extras.update(exception_attributes(error, record.levelno))
+                if made_in is not None:
+                    extras.update(zip((schema.THREAD_ID.name, schema.THREAD_NAME.name), made_in, strict=True))
             emit.emit(
-                source, int(record.created * 1e9), record.levelno, record.levelname, body, location, extras, template
+                source,
+                int(record.created * 1e9),
+                record.levelno,
+                record.levelname,
+                body,
+                location,
+                extras,
+                template,
+                error or _handled_error(record),
             )
         finally:
             emit.thread.busy = False

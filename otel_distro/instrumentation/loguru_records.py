@@ -12,6 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from otel_distro import schema
 from otel_distro._runtime.diagnostics import report_failure
 from otel_distro._startup import logging_hooks
 from otel_distro.instrumentation import Instrumentor, log_records
@@ -78,7 +79,18 @@ def _wrap_emit(original: Callable[..., Any]) -> Callable[..., Any]:
     return emit
 
 
-def _export(handler: Any, record: dict[str, Any]) -> None:
+def export_kept(handler: Any, record: dict[str, Any], thread: tuple[int, str]) -> None:
+    """Emit a record that was made while telemetry started.
+
+    Args:
+        handler: The sink that got it.
+        record: The record.
+        thread: Identity and name of the thread that made it.
+    """
+    _export(handler, record, thread)
+
+
+def _export(handler: Any, record: dict[str, Any], made_in: tuple[int, str] | None = None) -> None:
     """Emit the record once, however many sinks get it. Never raises."""
     try:
         level = record["level"]
@@ -92,7 +104,7 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
             return
         emit.thread.busy = True
         try:
-            exception = record["exception"]
+            error = None if record["exception"] is None else record["exception"].value
             emit.emit(
                 source,
                 int(record["time"].timestamp() * 1e9),
@@ -106,8 +118,9 @@ def _export(handler: Any, record: dict[str, Any]) -> None:
                     record["thread"].id,
                     record["thread"].name,
                 ),
-                _extras(record, exception.value if exception is not None else None),
+                _extras(record, error, made_in),
                 record["message"],
+                error,
             )
         finally:
             emit.thread.busy = False
@@ -127,7 +140,9 @@ def _came_from_logging(message: str) -> bool:
     return log_records.thread.body == message
 
 
-def _extras(record: dict[str, Any], error: BaseException | None) -> dict[str, AnyValue]:
+def _extras(
+    record: dict[str, Any], error: BaseException | None, made_in: tuple[int, str] | None
+) -> dict[str, AnyValue]:
     extras: dict[str, AnyValue] = {
         str(key): snapshot(value)
         for key, value in record["extra"].items()
@@ -135,4 +150,6 @@ def _extras(record: dict[str, Any], error: BaseException | None) -> dict[str, An
     }
     if error is not None:
         extras.update(log_records.exception_attributes(error, record["level"].no))
+        if made_in is not None:
+            extras.update(zip((schema.THREAD_ID.name, schema.THREAD_NAME.name), made_in, strict=True))
     return extras

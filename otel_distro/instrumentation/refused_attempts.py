@@ -154,12 +154,18 @@ def _asgi(access: AccessAudit) -> Wrapper:
             recorded = type(scope.get(CARRIER_KEY)) is ServerRequest
             if recorded or _inside.get() or scope.get("type") not in ("http", "websocket"):
                 return await original(app, scope, receive, send)
-            attempt = _Attempt(access, scope)
+            # Stored now: mounted applications change it in the scope.
+            path, responded = scope.get("path"), False
 
-            async def check_and_send(message: Message) -> None:
-                with guard(_TASK):
-                    attempt.check(message)
-                await send(message)
+            def check_and_send(message: Message) -> Awaitable[None]:
+                nonlocal responded
+                if not responded:
+                    with guard(_TASK):
+                        status = _status_of(message)
+                        responded = status is not None
+                        if status is not None and status in REFUSED:
+                            _audit(access, scope, path, status)
+                return send(message)
 
             token = _inside.set(True)
             try:
@@ -172,37 +178,20 @@ def _asgi(access: AccessAudit) -> Wrapper:
     return wrap
 
 
-class _Attempt:
-    """One request or WebSocket of an ASGI application, until its response starts."""
+def _status_of(message: Message) -> int | None:
+    """Return the status that a message responds with, None if it does not; 403 closes a WebSocket."""
+    kind = message["type"]
+    if kind.endswith(".start"):
+        return int(message["status"])
+    return 403 if kind == "websocket.close" else 0 if kind.endswith((".accept", ".close")) else None
 
-    def __init__(self, access: AccessAudit, scope: dict[str, Any]) -> None:
-        self._access = access
-        self._scope = scope
-        # Stored now: mounted applications change it in the scope.
-        self._path = scope.get("path")
-        self._responded = False
 
-    def check(self, message: Message) -> None:
-        """Audit the request if this message refuses it.
-
-        A WebSocket that is closed before it was accepted is a 403.
-        """
-        kind = message["type"]
-        if self._responded or not kind.endswith((".start", ".accept", ".close")):
-            return
-        self._responded = True
-        status = message["status"] if kind.endswith(".start") else 403 if kind == "websocket.close" else 0
-        if status in REFUSED:
-            headers = self._scope.get("headers") or ()
-            forwarded = [bytes(value).decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
-            client = self._access.client((self._scope.get("client") or ("",))[0], forwarded)
-            self._access.refused(
-                status,
-                method=self._scope.get("method", "GET"),
-                path=self._path,
-                route=_route_of_scope(self._scope),
-                client=client,
-            )
+def _audit(access: AccessAudit, scope: dict[str, Any], path: str | None, status: int) -> None:
+    headers = scope.get("headers") or ()
+    forwarded = [bytes(value).decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+    client = access.client((scope.get("client") or ("",))[0], forwarded)
+    method = scope.get("method", "GET")
+    access.refused(status, method=method, path=path, route=_route_of_scope(scope), client=client)
 
 
 def _route_of_scope(scope: dict[str, Any]) -> str:

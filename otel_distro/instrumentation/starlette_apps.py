@@ -1,40 +1,180 @@
-"""Starlette applications: add upstream's middleware when an application builds its stack.
+"""Starlette and FastAPI applications: a request with the whole template of its route.
 
-Upstream replaces the class ``Starlette``. A FastAPI application created afterwards is a subclass of
-the replacement and is instrumented twice: as FastAPI and as Starlette.
+A mounted application sees only the rest of the path. Each ``Mount`` on the way down therefore adds
+its template to the scope, and the route that answers sets the sum on the request.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.starlette import StarletteInstrumentor as Upstream
+from opentelemetry.context import attach, detach
 
-from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime.diagnostics import guard, report_failure
+from otel_distro._startup import triggers
 from otel_distro.instrumentation import Instrumentor
+from otel_distro.instrumentation._http_server import fastapi_telemetry, upstream
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.options import Options
+from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, without_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
+
+    Scope = dict[str, Any]
+
+_REST = "/{path:path}"
+_TASK = "the route of a request"
+_MARK = "__otel_distro_routes__"
 
 
 class StarletteInstrumentor(Instrumentor):
     """Replaces upstream's entry point ``starlette``."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the versions of Starlette that upstream supports."""
+        """Return the versions of Starlette that are supported."""
         return ("starlette >= 0.13",)
 
     def install(self) -> None:
-        """Add the outermost middleware; skip subclasses with a stack of their own (FastAPI)."""
+        """Wrap the call of an application and the handling of its routes."""
         from starlette.applications import Starlette
 
-        self.patch(Starlette, "build_middleware_stack", _with_middleware)
+        _patch_routes(self)
+        chosen = Options("STARLETTE", self.arguments)
+        upstream.adopt(chosen, "opentelemetry.instrumentation.starlette", "StarletteInstrumentor")
+        no_fastapi = "fastapi" in triggers.disabled(os.environ)
+        self.patch(Starlette, "__call__", _except_fastapi(chosen) if no_fastapi else wrap_method(chosen))
 
 
-def _with_middleware(original: Callable[..., Any]) -> Callable[..., Any]:
-    def build_middleware_stack(app: Any) -> Any:
-        with guard("instrumenting a Starlette application"):
-            Upstream.instrument_app(app)
-        return original(app)
+class FastAPIInstrumentor(Instrumentor):
+    """Replaces upstream's entry point ``fastapi``."""
 
-    return build_middleware_stack
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the versions of FastAPI that are supported."""
+        return ("fastapi >= 0.58",)
+
+    def install(self) -> None:
+        """Wrap the call of an application and the handling of its routes."""
+        from fastapi import FastAPI, routing
+
+        _patch_routes(self)
+        if "handle" in vars(routing.APIRoute):
+            self.patch(routing.APIRoute, "handle", _included_route)
+        frontend = getattr(routing, "_FrontendRoute", None)
+        if frontend is not None:
+            self.patch(frontend, "handle", _frontend)
+        chosen = Options("FASTAPI", self.arguments)
+        upstream.adopt(chosen, "opentelemetry.instrumentation.fastapi", "FastAPIInstrumentor")
+        record = wrap_method(chosen)
+        self.patch(FastAPI, "__call__", lambda original: record(_without_own_telemetry(original)))
+
+
+def _except_fastapi(chosen: Options) -> Callable[..., Any]:
+    """Return what wraps ``Starlette.__call__`` and leaves applications of its subclass FastAPI alone."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        recorded = wrap_method(chosen)(original)
+
+        async def __call__(app: Any, *arguments: Any) -> None:  # noqa: N807
+            is_fastapi = any(base.__module__.startswith("fastapi.") for base in type(app).__mro__)
+            await (original if is_fastapi else recorded)(app, *arguments)
+
+        __call__.__dict__.update(recorded.__dict__)
+        return __call__
+
+    return wrap
+
+
+def _without_own_telemetry(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``FastAPI.__call__`` without FastAPI's own telemetry; requests that it excludes are discarded."""
+
+    async def __call__(app: Any, scope: Scope, receive: Any, send: Any) -> None:  # noqa: N807
+        excluded = False
+        try:
+            excluded = fastapi_telemetry.excludes(app, scope)
+            fastapi_telemetry.silence(app, scope)
+        except Exception as error:
+            report_failure("FastAPI's own telemetry", error)
+        request = request_of(scope) if excluded else None
+        if request is None:
+            await original(app, scope, receive, send)
+            return
+        scope[CARRIER_KEY] = EXCLUDED
+        request.exclude()
+        token = attach(without_request())
+        try:
+            await original(app, scope, receive, send)
+        finally:
+            detach(token)
+
+    return __call__
+
+
+def _patch_routes(instrumentor: Instrumentor) -> None:
+    """Wrap what handles a matched route. The instrumentor that comes first does it for both."""
+    from starlette import routing
+
+    if getattr(routing.Route.handle, _MARK, False):
+        return
+    instrumentor.patch(routing.Route, "handle", _route)
+    instrumentor.patch(routing.WebSocketRoute, "handle", _route)
+    instrumentor.patch(routing.Mount, "handle", _mount)
+
+
+def _route(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def handle(route: Any, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
+        try:
+            request = scope.get(CARRIER_KEY)
+            if type(request) is ServerRequest:
+                request.route = scope.get(PREFIX_KEY, "") + route.path
+        except Exception as error:
+            report_failure(_TASK, error)
+        return original(route, scope, receive, send)
+
+    setattr(handle, _MARK, True)
+    return handle
+
+
+def _included_route(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Wrap ``APIRoute.handle``: a router that is included without copies has its prefix elsewhere."""
+
+    def handle(route: Any, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
+        try:
+            found = scope.get("fastapi")
+            context = found.get("effective_route_context") if found else None
+            if context is not None and context.original_route is route:
+                request = scope.get(CARRIER_KEY)
+                if type(request) is ServerRequest:
+                    request.route = scope.get(PREFIX_KEY, "") + context.path
+        except Exception as error:
+            report_failure(_TASK, error)
+        return original(route, scope, receive, send)
+
+    return handle
+
+
+def _frontend(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Wrap the routes of ``FastAPI.frontend()``, each a folder of files."""
+
+    def handle(route: Any, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
+        with guard(_TASK):
+            if (request := request_of(scope)) is not None:
+                context = (scope.get("fastapi") or {}).get("effective_route_context")
+                included = getattr(context, "frontend_prefix", "") or ""
+                request.set_route(scope.get(PREFIX_KEY, "") + included + route.path.rstrip("/") + _REST)
+        return original(route, scope, receive, send)
+
+    return handle
+
+
+def _mount(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def handle(mount: Any, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
+        with guard(_TASK):
+            if (request := request_of(scope)) is not None:
+                prefix = scope[PREFIX_KEY] = scope.get(PREFIX_KEY, "") + mount.path
+                # Where the application has routes, a path that none of them matches has no template.
+                request.set_route("" if getattr(mount, "routes", None) else prefix + _REST)
+        return original(mount, scope, receive, send)
+
+    return handle

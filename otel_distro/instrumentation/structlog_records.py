@@ -197,7 +197,7 @@ def _export(
         name = event.get("logger")
         source = emit.source_of(name if isinstance(name, str) else module, level)
         if source is not None:
-            emit.emit(source, time.time_ns(), level, logging.getLevelName(level), body, location, extras, body)
+            emit.emit(source, time.time_ns(), level, logging.getLevelName(level), body, location, extras, body, error)
     except RecursionError:
         return
     except Exception as failure:

@@ -9,7 +9,7 @@ from otel_distro.schema.attributes import (
     PAGING_FAULT_TYPE,
     PROCESS_CONTEXT_SWITCH_TYPE,
 )
-from otel_distro.schema.kinds import Metric
+from otel_distro.schema.kinds import Attribute, Metric
 
 PROCESS_CPU_TIME = Metric("process.cpu.time", "counter", "s", "Processor time the process used.", (CPU_MODE,))
 PROCESS_CPU_UTILIZATION = Metric(
@@ -46,3 +46,7 @@ GC_UNCOLLECTABLE = Metric(
     "Objects the garbage collector could not free.",
     (GC_GENERATION,),
 )
+
+PROCESS_COMMAND_ARGS = Attribute("process.command_args", "Arguments of the command, redacted.")
+PROCESS_EXECUTABLE_NAME = Attribute("process.executable.name", "Program that was called.")
+PROCESS_EXIT_CODE = Attribute("process.exit.code", "Exit status of the command.")

@@ -33,7 +33,7 @@ AUDIT_CHAIN_HASH = Attribute(
 NETWORK_PEER_ADDRESS = Attribute("network.peer.address", "Address of the peer, or path of its socket.")
 NETWORK_PEER_PORT = Attribute("network.peer.port", "Port of the peer.")
 
-_FIELDS = (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_ACTOR, AUDIT_TARGET, AUDIT_REASON, AUDIT_SOURCE)
+_FIELDS = (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_ACTOR, AUDIT_TARGET, AUDIT_REASON, AUDIT_SOURCE, CLIENT_ADDRESS)
 
 AUDIT_EVENTS = Metric("audit.events", "counter", "{event}", "Audit events.", (AUDIT_NAME, AUDIT_OUTCOME, AUDIT_SOURCE))
 AUDIT_EVENTS_RATE_LIMITED = Metric(
@@ -72,6 +72,6 @@ AUDIT_PRIVILEGE_CHANGE = Event("audit.privilege.change", "The process changed it
 AUDIT_HTTP_REFUSED = Event(
     "audit.http.refused",
     "A request was answered with 401 or 403.",
-    (*_FIELDS, CLIENT_ADDRESS, HTTP_REQUEST_METHOD, HTTP_ROUTE, HTTP_RESPONSE_STATUS_CODE, URL_PATH),
+    (*_FIELDS, HTTP_REQUEST_METHOD, HTTP_ROUTE, HTTP_RESPONSE_STATUS_CODE, URL_PATH),
 )
-AUDIT_AUTH_LOGIN = Event("audit.auth.login", "A login was attempted.", (*_FIELDS, CLIENT_ADDRESS, USER_ID))
+AUDIT_AUTH_LOGIN = Event("audit.auth.login", "A login was attempted.", (*_FIELDS, USER_ID))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 
+import pytest
+
 from tests.support.processes import BIN
-from tests.support.programs import APPS, Launcher
+from tests.support.programs import APPS, RUN, Launcher
 from tests.support.receiver import Receiver, instance
 
 TASKS = 7
@@ -35,6 +37,29 @@ def test_celery_prefork_children_report_every_task_once(launcher: Launcher, rece
     done = Counter(instance(log) for log in orders)
     assert len(done) == len({log.resource["process.pid"] for log in orders}) > 1
     assert done == {instance(point): point.value for point in receiver.series("shop.orders")}
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_celery_pool_of_greenlets_has_patched_functions_and_reports_its_tasks(
+    pool: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """The command patches the standard library before anything imports what it is to patch."""
+    for app in ("celery_select", "celery_tasks"):
+        shutil.copy(APPS / f"{app}.py", launcher.folder)
+    worker = (str(BIN / "celery"), "worker", "--pool", pool, "--without-gossip", "--without-mingle")
+    server = launcher.serve(worker[0], "-A", "celery_select", *worker[1:], command=RUN)
+    server.wait_for_log(r"select is \w+\.(green\.)?select\.select", timeout=60)
+    assert f"select is {pool}." in server.log
+    server.kill()
+
+    broker = str(launcher.folder / "broker")
+    assert launcher.run("celery_tasks.py", str(TASKS), command="bare", BROKER=broker).returncode == 0
+    server = launcher.serve(worker[0], "-A", "celery_tasks", *worker[1:], "-l", "INFO", command=RUN, BROKER=broker)
+    server.wait_for_log(r"succeeded in", times=TASKS, timeout=60)
+    assert server.stop() == 0
+    receiver.wait_for(lambda r: len(r.spans("run/order")) == TASKS)
+    tasks = {span.span_id for span in receiver.spans("run/order")}
+    assert {span.parent_id for span in receiver.spans("SELECT")} == tasks
 
 
 def bodies_starting_with(receiver: Receiver, beginning: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 Python does not report them. A future that fails is watched until its exception or its result is
 read; one that is freed before, or is still unread when the process ends, is reported. Futures that
-succeed are not touched.
+succeed, or fail with an exception that is no error, are not touched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
 from otel_distro._runtime.diagnostics import guard, report_failure
-from otel_distro.errors import deferred, exception_report
+from otel_distro.errors import answers, deferred, exception_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class _Watch:
 
 def wrap_set_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the replacement of ``Future.set_exception``."""
-    from concurrent.futures import CancelledError, Future
+    from concurrent.futures import Future
 
     class Watched(Future):  # type: ignore[type-arg]
         """A failed future that notices when its exception is read."""
@@ -87,11 +87,7 @@ def wrap_set_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     def set_exception(future: Future[Any], exception: BaseException | None) -> None:
         # Before the original: other threads may read the exception as soon as it is set.
         with guard("watching a future"):
-            if (
-                type(future) is Future
-                and isinstance(exception, Exception)
-                and not isinstance(exception, CancelledError)
-            ):
+            if type(future) is Future and isinstance(exception, Exception) and not answers.kind_of(exception):
                 watch = _Watch(exception)
                 vars(future)[_KEY] = watch
                 future.__class__ = Watched

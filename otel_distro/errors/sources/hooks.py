@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema
 from otel_distro._runtime.diagnostics import guard
-from otel_distro.errors import deferred
-from otel_distro.errors.exception_report import claim, record
+from otel_distro.errors import answers, deferred
+from otel_distro.errors.exception_report import claim, is_answer, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,20 @@ def record_later(error: BaseException, handler: str, more: dict[str, AnyValue] |
             deferred.send(report)
 
 
+def record_unraisable(error: BaseException) -> None:
+    """Record an exception that Python can only print. Never raises."""
+    if _is_error(error):
+        record_later(error, "unraisable")
+
+
+def _is_error(error: object) -> bool:
+    """Return whether an exception that Python prints is an error.
+
+    A response is one here: there is no request that it would answer.
+    """
+    return isinstance(error, Exception) and answers.kind_of(error) != "control"
+
+
 def wrap_main_hook(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the replacement of ``sys.excepthook``."""
 
@@ -45,7 +59,7 @@ def wrap_unraisable_hook(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def unraisablehook(unraisable: Any, /) -> Any:
         if isinstance(unraisable.exc_value, Exception):
-            record_later(unraisable.exc_value, "unraisable")
+            record_unraisable(unraisable.exc_value)
         return original(unraisable)
 
     return unraisablehook
@@ -56,7 +70,7 @@ def wrap_thread_hook(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def excepthook(args: Any) -> Any:
         # Not SystemExit, which Python itself ignores in threads.
-        if isinstance(args.exc_value, Exception):
+        if _is_error(args.exc_value):
             with guard("removing instrumentation frames from a traceback"):
                 _remove_wrapper_frames(args.exc_traceback)
             record(args.exc_value, "thread")
@@ -78,7 +92,7 @@ def wrap_loop_handler(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def call_exception_handler(loop: Any, context: dict[str, Any]) -> Any:
         error = context.get("exception")
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not is_answer(error):
             # Tasks call the handler from their finalizer.
             record_later(error, "asyncio", _task_attributes(context))
         return original(loop, context)

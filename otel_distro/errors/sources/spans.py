@@ -4,25 +4,32 @@ Each adds the event to the span, remembers the innermost span on the exception, 
 An exception that leaves a span may still be logged or end the program: then that is the report,
 with the remembered span as its trace. If nothing else reports the exception before it is freed,
 the deferred report is sent with the handler ``span``.
+
+An exception that is no error leaves neither an event nor the status ERROR, unless the application's
+own code sets them.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_ESCAPED
+from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_distro import schema
-from otel_distro._runtime.diagnostics import report_failure
-from otel_distro.errors import deferred, exception_report, exception_state
-from otel_distro.errors.frames import traceback_entries
+from otel_distro._otel.span_events import add_event
+from otel_distro._runtime.diagnostics import guard, report_failure, text_of
+from otel_distro.errors import answers, deferred, exception_report, exception_state
+from otel_distro.errors.frames import app_file_name, traceback_entries
 from otel_distro.errors.stack_trace import stack_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SDK = "opentelemetry.sdk.trace"
+_TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
 
 
 def wrap_record_exception(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,17 +41,68 @@ def wrap_record_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         given = None
         try:
-            if isinstance(exception, Exception):
+            kind = answers.kind_of(exception)
+            if kind and _answered(span, exception, kind):
+                if not app_file_name(sys._getframe(1).f_code.co_filename):
+                    return None
+            elif isinstance(exception, Exception):
                 known = _remember_span(span, exception)
                 if is_sdk:
-                    given = {**_event_attributes(known, escaped), **(attributes or {})}
+                    given = _event_attributes(known, escaped)
+                    if attributes:
+                        given.update(attributes)
         except Exception as error:
             report_failure("an exception on a span", error)
         if given is None:
             return original(span, exception, attributes, timestamp, escaped)
-        return span.add_event(schema.EXCEPTION.name, given, timestamp)
+        return add_event(span, schema.EXCEPTION.name, given, timestamp)
 
     return record_exception
+
+
+def wrap_set_status(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``Span.set_status``."""
+    error = StatusCode.ERROR
+
+    def set_status(span: Any, status: Any, description: Any = None) -> Any:
+        if status is error or getattr(status, "status_code", None) is error:
+            with guard("the status of a span"):
+                text = description if status is error else status.description
+                if _is_about_an_answer(span, text, sys._getframe(1).f_code.co_filename):
+                    return None
+        return original(span, status, description)
+
+    return set_status
+
+
+def _is_about_an_answer(span: Any, description: object, caller: str) -> bool:
+    """Return whether the status ERROR comes from an exception being handled that is no error."""
+    exception = sys.exc_info()[1]
+    if exception is None:
+        return False
+    kind = answers.kind_of(exception)
+    if not kind or app_file_name(caller) or answers.exits_with_failure(exception):
+        return False
+    text = text_of(exception)
+    # A status without such a text is about something else, such as the response to a client.
+    if description not in (text, f"{type(exception).__name__}: {text}"):
+        return False
+    return _answered(span, exception, kind)
+
+
+def _answered(span: Any, error: BaseException, kind: answers.Kind) -> bool:
+    """Return whether an exception of this kind is no error where it leaves ``span``."""
+    end = span.kind
+    if kind == "response":
+        # A task has no client that would get the response.
+        answered = end is not SpanKind.CONSUMER
+    else:
+        answered = kind == "control" or end not in (SpanKind.SERVER, SpanKind.CONSUMER)
+    if answered:
+        exception_state.remember_span(error, span.get_span_context())
+    else:
+        exception_state.get_or_create(error).is_failure = True
+    return answered
 
 
 def _remember_span(span: Any, error: Exception) -> dict[str, Any]:
@@ -66,5 +124,9 @@ def _remember_span(span: Any, error: Exception) -> dict[str, Any]:
 
 
 def _event_attributes(known: dict[str, Any], escaped: object) -> dict[str, Any]:
-    names = (schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name)
-    return {**{name: known[name] for name in names}, EXCEPTION_ESCAPED: str(escaped)}
+    return {
+        _TYPE: known[_TYPE],
+        _MESSAGE: known[_MESSAGE],
+        _STACK: known[_STACK],
+        EXCEPTION_ESCAPED: "False" if escaped is False else str(escaped),
+    }

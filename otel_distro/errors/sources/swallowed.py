@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import schema, settings
 from otel_distro._runtime.diagnostics import report_failure, say
-from otel_distro.errors import deferred, exception_report, exception_state, frames
+from otel_distro.errors import answers, deferred, exception_report, exception_state, frames
 from otel_distro.errors.rate_limit import Limiter
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
-_CONTROL_FLOW: Final = (StopIteration, StopAsyncIteration)
 _TOOL_IDS: Final = (4, 3)
 """Tool ids of ``sys.monitoring`` that no well-known tool uses, in order of preference."""
 _NAME: Final = "otel_distro"
@@ -103,12 +102,7 @@ def caught(code: CodeType, offset: int, error: BaseException) -> None:
     The callback of ``sys.monitoring``. Never raises.
     """
     try:
-        if (
-            not frames.app_file_name(code.co_filename)
-            or not isinstance(error, Exception)
-            or isinstance(error, _CONTROL_FLOW)
-            or type(error).__name__ == "CancelledError"
-        ):
+        if not frames.app_file_name(code.co_filename) or not isinstance(error, Exception) or answers.kind_of(error):
             return
         state = exception_state.get_or_create(error)
         if state.reported or (state.pending is not None and not isinstance(state.pending, _Swallowed)):

@@ -30,7 +30,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from otel_distro._runtime import threads
 from otel_distro.export.encode.logs import encode_log
 from otel_distro.export.encode.metrics import encode_metric
-from otel_distro.export.encode.protobuf import FIELD_1, FIELD_2, VARINT, SizeLimit, is_interrupt, members, named, read
+from otel_distro.export.encode.protobuf import (
+    FIELD_1,
+    FIELD_2,
+    MAX_VALUE_BYTES,
+    MAX_VALUES,
+    VARINT,
+    SizeLimit,
+    is_interrupt,
+    members,
+    named,
+    read,
+)
 from otel_distro.export.encode.spans import InvalidIdsError, encode_span
 from otel_distro.export.encode.values import attributes
 
@@ -63,7 +74,8 @@ class Encoded:
     dropped: dict[str, int]
 
 
-_NOTHING = Encoded(b"", 0, {})
+_NO_ITEMS = Encoded(b"", 0, {})
+_NOTHING: Any = object()
 
 
 class PreEncoded(NamedTuple):
@@ -150,22 +162,28 @@ def _encode(items: Sequence[Any], encode: Callable[[Any, SizeLimit], tuple[bytes
     groups: dict[tuple[int, int], _Group] = {}
     dropped: dict[str, int] = {}
     count = 0
+    # Most items have the resource and the scope of the one before.
+    last_resource = last_scope = _NOTHING
+    append: Any = None
     for item in items:
         if type(item) is PreEncoded:
             message, resource, scope = item
         else:
-            budget.reset()
+            budget.values_left, budget.bytes_left = MAX_VALUES, MAX_VALUE_BYTES
             try:
                 message, resource, scope = encode(item, budget)
             except BaseException as error:
                 _drop(dropped, error)
                 continue
-        key = (id(resource), id(scope))
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = _Group(resource, scope, [])
-        group.parts.append(FIELD_2[len(message)])
-        group.parts.append(message)
+        if resource is not last_resource or scope is not last_scope:
+            last_resource, last_scope = resource, scope
+            key = (id(resource), id(scope))
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = _Group(resource, scope, [])
+            append = group.parts.append
+        append(FIELD_2[len(message)])
+        append(message)
         count += 1
     return Encoded(_request(groups.values()), count, dropped)
 
@@ -273,7 +291,7 @@ def _with_enough_stack(encode: Callable[[], Encoded]) -> Encoded:
     except RecursionError:
         done = threads.allocate_lock()
         done.acquire()
-        results = [_NOTHING]
+        results = [_NO_ITEMS]
 
         def run() -> None:
             try:

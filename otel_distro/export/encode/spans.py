@@ -10,17 +10,15 @@ import struct
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event
-from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from otel_distro._otel.sdk import SPAN_CLASSES, SPAN_FIELDS
+from otel_distro._otel.span_parts import SDK_ATTRIBUTES, SDK_LIST, UNSET, LazyAttributes, LazyList
 from otel_distro.export.encode.protobuf import (
     MAX_TEXT,
     NAMES,
     SHORT,
-    UINT64,
     VARINT,
     fixed64,
     identifier,
@@ -28,7 +26,6 @@ from otel_distro.export.encode.protobuf import (
     members,
     name,
     named,
-    pack_ids,
     pack_times,
     plain_text,
     read,
@@ -78,7 +75,9 @@ _NO_STATUS = b"\x7a\x00"
 _FLAGS = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
 _LINK_FLAGS = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
-_pack_ids_and_parent = struct.Struct(">HQQHQHQ").pack
+_pack_span_id = struct.Struct(">HQ").pack
+_pack_span_and_parent = struct.Struct(">HQHQ").pack
+_NO_STATE = TraceState.get_default()
 _MAX_TRACE_STATE = 32
 _MAX_TRACE_STATE_TEXT = 512
 
@@ -108,23 +107,21 @@ def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     if type(context) is SpanContext and (parent is None or type(parent) is SpanContext):
         trace_id, span_id, _, _, state, _ = context
         try:
+            # Spans of one trace mostly come together, and share the number.
+            known, trace = _last_trace
+            if known is not trace_id:
+                trace = _remember_trace(trace_id)
             if parent is None:
-                ids = pack_ids(0x0A10, trace_id >> 64, trace_id & UINT64, 0x1208, span_id)
+                ids = trace + _pack_span_id(0x1208, span_id)
             else:
                 remote = parent[2] is True
-                ids = _pack_ids_and_parent(
-                    0x0A10, trace_id >> 64, trace_id & UINT64, 0x1208, span_id, 0x2208, parent[1]
-                )
-            if type(state) is not TraceState or len(state):
+                ids = trace + _pack_span_and_parent(0x1208, span_id, 0x2208, parent[1])
+            if state is not _NO_STATE and (type(state) is not TraceState or len(state)):
                 ids += _trace_state(state)
-        except (TypeError, struct.error):
+        except (TypeError, OverflowError, struct.error):
             ids = None
     if ids is None:
         ids, remote = _checked_ids(context, parent)
-    if type(start) is int and type(end) is int and 0 <= start <= UINT64 and 0 <= end <= UINT64:
-        times = pack_times(0x39, start, 0x41, end)
-    else:
-        times = b"".join((b"\x39", fixed64(start), b"\x41", fixed64(end)))
     encoded_name = NAMES.get(title) if type(title) is str and len(title) <= SHORT else None
     pairs, lost = attributes(b"\x4a", mapping, budget)
     parts = [
@@ -132,20 +129,46 @@ def encode_span(span: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
         b"\x2a",
         name(title) if encoded_name is None else encoded_name,
         _KINDS.get(id(kind), b""),
-        times,
+        _times(start, end),
         pairs,
         _FLAGS[remote],
-        _status(status, budget),
+        _NO_STATUS if status is UNSET else _status(status, budget),
     ]
-    if type(mapping) is BoundedAttributes:
+    if type(mapping) is LazyAttributes or type(mapping) is SDK_ATTRIBUTES:
         dropped = mapping.dropped
     if dropped or lost:
         parts.append(_count(b"\x50", dropped, lost))
-    if type(events) is not BoundedList or len(events) or events.dropped:
+    if type(events) is not LazyList:
         parts += _repeated(b"\x5a", b"\x60", events, _event, budget, dropped_events)
-    if type(links) is not BoundedList or len(links) or links.dropped:
+    if type(links) is not LazyList:
         parts += _repeated(b"\x6a", b"\x70", links, _link, budget, dropped_links)
     return b"".join(parts), resource, scope
+
+
+_last_trace: tuple[object, bytes] = (object(), b"")
+"""The last trace id and its field."""
+
+
+def _remember_trace(trace_id: Any) -> bytes:
+    """Return the field with a trace id, which replaces :data:`_last_trace`.
+
+    Raises:
+        TypeError: It is no number.
+        OverflowError: It is out of range.
+    """
+    global _last_trace
+    field = b"\x0a\x10" + int.to_bytes(trace_id, 16, "big")
+    _last_trace = (trace_id, field)
+    return field
+
+
+def _times(start: Any, end: Any) -> bytes:
+    if type(start) is int and type(end) is int:
+        try:
+            return pack_times(0x39, start, 0x41, end)
+        except struct.error:
+            pass
+    return b"".join((b"\x39", fixed64(start), b"\x41", fixed64(end)))
 
 
 def _checked_ids(context: Any, parent: Any) -> tuple[bytes, bool]:
@@ -220,7 +243,7 @@ def _repeated(
     parts: list[bytes] = []
     lost = 0
     found: Iterable[Any] = ()
-    if type(source) is BoundedList:
+    if type(source) is SDK_LIST or type(source) is LazyList:
         dropped = source.dropped
         found = tuple(source)
     elif source is not None:
@@ -264,7 +287,7 @@ def _link(link: Any, budget: SizeLimit) -> bytes:
 
 
 def _dropped(tag: bytes, mapping: Any, lost: int) -> bytes:
-    dropped = mapping.dropped if type(mapping) is BoundedAttributes else 0
+    dropped = mapping.dropped if type(mapping) is SDK_ATTRIBUTES else 0
     return _count(tag, dropped, lost) if dropped or lost else b""
 
 

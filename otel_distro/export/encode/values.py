@@ -16,8 +16,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
-
+from otel_distro._otel.span_parts import SDK_ATTRIBUTES, LazyAttributes
 from otel_distro.export.encode.protobuf import (
     FIELD_1,
     MAX_BODY,
@@ -73,8 +72,10 @@ class _Key:
         self.integers: dict[int, bytes] = _NO_INTEGERS
         self.bools: dict[bool, bytes] = _NO_BOOLS
 
-    def text(self, value: str) -> bytes:
-        """Return the pair with a short text."""
+    def text(self, value: str, budget: SizeLimit) -> bytes:
+        """Return the pair with a text; a short one is cached, and not counted by ``budget``."""
+        if len(value) > SHORT:
+            return self.pair(any_value(value, budget, self.redaction_policy))
         shown = self.redaction_policy.redact(value)
         try:
             raw = shown.encode()
@@ -163,7 +164,7 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
         The fields, and the number of attributes that were left out.
     """
     kind = type(source)
-    if kind is BoundedAttributes or kind is dict:
+    if kind is dict or kind is LazyAttributes or kind is SDK_ATTRIBUTES:
         # Atomic under the GIL: another thread may be writing.
         copied = source.copy()
         if not copied:
@@ -183,17 +184,17 @@ def attributes(tag: bytes, source: Any, budget: SizeLimit) -> tuple[bytes, int]:
         items = islice(items, max(budget.values_left, 0))
     budget.values_left -= count
     pairs = [b""]
-    append = pairs.append
+    append, cached = pairs.append, _keys.get
     for key, value in items:
         try:
-            known = _keys.get(key) if type(key) is str else None
+            known = cached(key) if type(key) is str else None
             kind = type(value)
             if known is None:
                 # Values are cached from the second use of their key on.
                 known = _new_key(key)
                 append(known.pair(any_value(value, budget, known.redaction_policy)))
-            elif kind is str and len(value) <= SHORT:
-                append(known.texts.get(value) or known.text(value))
+            elif kind is str:
+                append(known.texts.get(value) or known.text(value, budget))
             elif kind is int:
                 append(known.integers.get(value) or known.integer(value))
             elif kind is bool:
@@ -351,7 +352,7 @@ def _pairs_of(value: Any, kind: type, budget: SizeLimit) -> tuple[list[tuple[Any
     """
     limit = max(budget.values_left, 0)
     try:
-        if kind is MappingProxyType or kind is BoundedAttributes:
+        if kind is MappingProxyType or kind is LazyAttributes or kind is SDK_ATTRIBUTES:
             value = read(lambda mapping: mapping.copy(), value)
             kind = type(value)
         if issubclass(kind, dict):

@@ -5,13 +5,22 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
+from opentelemetry.instrumentation.propagators import get_global_response_propagator
 
-from otel_distro._runtime.diagnostics import report_failure
+from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation._http_server import headers, options
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, begin, nested
+from otel_distro.instrumentation._http_server.request import (
+    CARRIER_KEY,
+    EXCLUDED,
+    ServerRequest,
+    begin,
+    nested,
+    without_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -24,7 +33,13 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
-_KINDS = ("http", "websocket")
+_KINDS: Final = ("http", "websocket")
+_DISCONNECTS: Final = ("http.disconnect", "websocket.disconnect")
+_STARLETTES_OWN: Final = "starlette.middleware.opentelemetry"
+_ANSWERS: Final = "_otel_distro_answers"
+"""Marks functions that make requests."""
+PREFIX_KEY: Final = "otel_distro.route_prefix"
+"""In the scope: the template of the path at which the application that routes now is mounted."""
 
 
 def request_of(scope: Scope) -> ServerRequest | None:
@@ -33,16 +48,25 @@ def request_of(scope: Scope) -> ServerRequest | None:
     return found if type(found) is ServerRequest else None
 
 
+def is_recorded(application: Any) -> bool:
+    """Return whether an application makes requests itself: its class was patched."""
+    return hasattr(getattr(type(application), "__call__", None), _ANSWERS)  # noqa: B004 - its attributes
+
+
 def wrap_method(chosen: Options) -> Wrapper:
     """Return what wraps the ``__call__`` of a class of applications."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         async def __call__(app: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807
-            if CARRIER_KEY in scope or scope["type"] not in _KINDS:
+            found = scope.get(CARRIER_KEY)
+            if found is None and scope["type"] in _KINDS:
+                await answer(original, (app,), scope, receive, send, chosen.of(app))
+            elif type(found) is not ServerRequest or not found.by_server:
                 await original(app, scope, receive, send)
             else:
-                await answer(lambda *given: original(app, *given), scope, receive, send, chosen.of(app))
+                await _join(original, app, scope, receive, send, chosen.of(app))
 
+        vars(__call__)[_ANSWERS] = True
         return __call__
 
     return wrap
@@ -55,46 +79,53 @@ def wrap_application(application: Callable[..., Any], chosen: Options) -> Callab
         if CARRIER_KEY in scope or scope["type"] not in _KINDS:
             await application(scope, receive, send)
         else:
-            await answer(application, scope, receive, send, chosen)
+            await answer(application, (), scope, receive, send, chosen)
 
     return call
 
 
 async def answer(
-    call: Callable[[Scope, Receive, Send], Awaitable[None]],
+    call: Callable[..., Awaitable[None]],
+    bound: tuple[Any, ...],
     scope: Scope,
     receive: Receive,
     send: Send,
     chosen: Options,
 ) -> None:
-    """Await ``call(scope, receive, send)``, recorded as one request.
+    """Await ``call(*bound, scope, receive, send)``, recorded as one request.
 
     The request ends when the last part of the response is sent: background tasks that follow run
     in its context, and are not part of it. A WebSocket ends with the call.
     """
-    try:
-        request = _begin(scope, chosen)
-    except Exception as error:
-        report_failure("the start of a request", error)
-        request = None
+    request = start(scope, chosen)
     if request is None:
-        await call(scope, receive, send)
+        await call(*bound, scope, receive, send)
         return
+    client_left = False
 
-    async def respond(message: Message) -> None:
+    async def take() -> Message:
+        nonlocal client_left
+        message = await receive()
+        if message["type"] in _DISCONNECTS:
+            client_left = True
+        if chosen.receive_hook is not None:
+            chosen.call(chosen.receive_hook, request.span, scope, message)
+        return message
+
+    def respond(message: Message) -> Awaitable[None]:
         try:
-            kind = message["type"]
-            ends = _sent(request, scope, kind, message, chosen)
+            if _sent(request, scope, message, chosen):
+                return _send_last(send, message, request)
         except Exception as error:
             report_failure("the response of a request", error)
-            ends = False
-        await send(message)
-        if ends:
-            request.complete()
+        return send(message)
 
     token = attach(request.context)
     try:
-        await call(scope, receive, respond)
+        await call(*bound, scope, take, respond)
+        if not request.status and not client_left:
+            # The application has not answered: the server does.
+            request.status = 500
     except BaseException as error:
         request.fail(error)
         raise
@@ -103,13 +134,56 @@ async def answer(
         detach(token)
 
 
-def _sent(request: ServerRequest, scope: Scope, kind: str, message: Message, chosen: Options) -> bool:
+async def _send_last(send: Send, message: Message, request: ServerRequest) -> None:
+    await send(message)
+    request.complete()
+
+
+async def _join(
+    original: Callable[..., Any], app: Any, scope: Scope, receive: Receive, send: Send, chosen: Options
+) -> None:
+    """Call an application in a request that a server has begun, with the framework's options."""
+    request: ServerRequest = scope[CARRIER_KEY]
+    request.by_server = False
+    excluded = False
+    with guard("the options of a framework"):
+        scheme, host, path = _url(scope, _Headers(scope))
+        excluded = chosen.excludes(scheme, host, path)
+    if excluded:
+        scope[CARRIER_KEY] = EXCLUDED
+        request.exclude()
+        token = attach(without_request())
+        try:
+            await original(app, scope, receive, send)
+        finally:
+            detach(token)
+        return
+    chosen.call(chosen.request_hook, request.span, scope)
+
+    async def take() -> Message:
+        message = await receive()
+        chosen.call(chosen.receive_hook, request.span, scope, message)
+        return message
+
+    def respond(message: Message) -> Awaitable[None]:
+        chosen.call(chosen.response_hook, request.span, scope, message)
+        return send(message)
+
+    await original(app, scope, take, respond)
+
+
+def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: Options) -> bool:
     """Note a message of the application; return whether it is the last one of a response."""
+    kind = message["type"]
+    if chosen.response_hook is not None:
+        chosen.call(chosen.response_hook, request.span, scope, message)
     if kind == "http.response.body":
         return not message.get("more_body") and not request.has_trailers
     if kind == "http.response.start":
-        request.status = message["status"]
+        request.status = int(message["status"])
         request.has_trailers = bool(message.get("trailers"))
+        if (propagator := get_global_response_propagator()) is not None:
+            propagator.inject(message, request.context, _header_setter)
     elif kind == "websocket.accept":
         request.status = 101
     elif kind == "websocket.close":
@@ -121,11 +195,20 @@ def _sent(request: ServerRequest, scope: Scope, kind: str, message: Message, cho
         return not message.get("more_trailers")
     else:
         return bool(kind == "http.response.pathsend")
-    if options.common().response_headers is not None and "headers" in message:
-        request.add_headers(headers.of_response(_decoded(message["headers"])))
-    if chosen.response_hook is not None:
-        chosen.call(chosen.response_hook, request.span, scope, message)
+    pattern = chosen.response_headers or options.common().response_headers
+    if pattern is not None and "headers" in message:
+        request.add_headers(headers.of_response(_decoded(message["headers"]), chosen))
     return False
+
+
+class _HeaderSetter:
+    """Adds a header to a message that starts a response."""
+
+    def set(self, carrier: Message, key: str, value: str) -> None:
+        carrier["headers"] = [*carrier.get("headers", ()), (key.lower().encode(), value.encode())]
+
+
+_header_setter = _HeaderSetter()
 
 
 class _Headers:
@@ -179,39 +262,63 @@ def _decoded(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(_text(bytes(name)).lower(), _text(bytes(value))) for name, value in pairs]
 
 
-def _begin(scope: Scope, chosen: Options) -> ServerRequest | None:
-    get = scope.get
-    is_http = scope["type"] == "http"
-    method, path, root = get("method", "GET"), scope["path"], get("root_path", "")
+def _url(scope: Scope, found: _Headers) -> tuple[str, str, str]:
+    """Return scheme, host and whole path of a request."""
+    path, root = scope["path"], scope.get("root_path", "")
     if root and not path.startswith(root):
         # Servers of ASGI before 2.5 leave the prefix of the application out.
         path = root + path
+    scheme = scope.get("scheme") or ("http" if scope["type"] == "http" else "ws")
+    server = scope.get("server")
+    return scheme, found.text(b"host") or (server[0] if server else "") or "", path
+
+
+def start(scope: Scope, chosen: Options) -> ServerRequest | None:
+    """Start the request of a scope and store it there; never raises.
+
+    Returns:
+        None if it is an outer application's, or is not recorded.
+    """
+    try:
+        return _start(scope, chosen)
+    except Exception as error:
+        report_failure("the start of a request", error)
+        return None
+
+
+def _start(scope: Scope, chosen: Options) -> ServerRequest | None:
+    get = scope.get
+    found = _Headers(scope)
+    scheme, host, path = _url(scope, found)
+    method = get("method", "GET")
     if (outer := nested(path, method)) is not None:
         scope[CARRIER_KEY] = outer
         return None
-    found = _Headers(scope)
-    server, client = get("server") or ("", 0), get("client")
-    scheme = get("scheme") or ("http" if is_http else "ws")
-    host = found.text(b"host") or server[0] or ""
     if chosen.excludes(scheme, host, path):
         scope[CARRIER_KEY] = EXCLUDED
         return None
-    query = get("query_string", b"")
+    server, client, query = get("server"), get("client"), get("query_string", b"")
     request = scope[CARRIER_KEY] = begin(
         method,
         scheme,
         path,
         _text(query) if query else "",
         host,
-        server[1] or 0,
+        (server[1] or 0) if server else 0,
         client[0] if client else "",
         get("http_version", ""),
         found.text(b"user-agent"),
         found,
-        is_http=is_http,
+        is_http=scope["type"] == "http",
     )
-    if options.common().request_headers is not None:
-        request.add_headers(headers.of_request(_decoded(get("headers") or ())))
+    request.by_server = chosen.is_server
+    if _STARLETTES_OWN in sys.modules:
+        # Starlette's own middleware for OpenTelemetry leaves a request alone that has this mark.
+        scope["starlette.opentelemetry"] = True
+    if root := get("root_path"):
+        scope[PREFIX_KEY] = root.rstrip("/")
+    if chosen.request_headers is not None or options.common().request_headers is not None:
+        request.add_headers(headers.of_request(_decoded(get("headers") or ()), chosen))
     if chosen.request_hook is not None:
         chosen.call(chosen.request_hook, request.span, scope)
     return request

@@ -30,11 +30,17 @@ class Options:
     Args:
         framework: Name as in ``OTEL_PYTHON_<NAME>_EXCLUDED_URLS``, in upper case.
         arguments: What ``instrument()`` was given: ``excluded_urls`` (regular expressions, separated
-            by commas; without it those of the environment), ``request_hook``, ``response_hook``.
+            by commas; without it those of the environment), ``request_hook``, ``response_hook``; of
+            ASGI ``server_request_hook``, ``client_request_hook``, ``client_response_hook``;
+            ``http_capture_headers_server_request``, ``http_capture_headers_server_response``,
+            ``http_capture_headers_sanitize_fields`` (lists of expressions).
+        is_server: Whether a server makes requests for whatever application it runs. A framework
+            inside of it applies its own options, too.
     """
 
-    def __init__(self, framework: str, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, framework: str, arguments: Mapping[str, Any] | None = None, *, is_server: bool = False) -> None:
         self._framework = framework
+        self.is_server: Final = is_server
         self._of_apps: weakref.WeakKeyDictionary[Any, Options] = weakref.WeakKeyDictionary()
         self._set(arguments or {})
 
@@ -60,10 +66,22 @@ class Options:
         # Upstream's instrumentors of some frameworks search in the path alone.
         self._anchored = any("^" in pattern or r"\A" in pattern for pattern in patterns)
         self._known_urls: dict[tuple[str, str, str], bool] = {}
-        self.request_hook: Callable[..., Any] | None = given.get("request_hook", given.get("server_request_hook"))
-        self.response_hook: Callable[..., Any] | None = given.get("response_hook")
+        hook = given.get("request_hook") or given.get("server_request_hook")
+        self.request_hook: Callable[..., Any] | None = hook
+        hook = given.get("response_hook") or given.get("client_response_hook")
+        self.response_hook: Callable[..., Any] | None = hook
+        self.receive_hook: Callable[..., Any] | None = given.get("client_request_hook")
+        self.request_headers = _compiled(given.get("http_capture_headers_server_request") or (), re.IGNORECASE)
+        self.response_headers = _compiled(given.get("http_capture_headers_server_response") or (), re.IGNORECASE)
+        self.sanitized = _compiled(given.get("http_capture_headers_sanitize_fields") or (), re.IGNORECASE)
         traced = os.environ.get(f"OTEL_PYTHON_{framework}_TRACED_REQUEST_ATTRS", "")
         self.traced_request_attrs = tuple(_listed(traced))
+
+    @property
+    def changes_nested(self) -> bool:
+        """Whether these settings matter for an application inside another one's request."""
+        hooks = (self.request_hook, self.response_hook, self.receive_hook)
+        return self._excluded is not None or any(hook is not None for hook in hooks)
 
     def excludes(self, scheme: str, host: str, path: str) -> bool:
         """Return whether requests of this URL are not recorded."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CARRIER_KEY: Final = "otel_distro.request"
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 OTHER_METHOD: Final = "_OTHER"
+_MAX_ROUTE_CHARS: Final = 255
 
 _METHOD, _METHOD_ORIGINAL = schema.HTTP_REQUEST_METHOD.name, schema.HTTP_REQUEST_METHOD_ORIGINAL.name
 _SCHEME, _PATH, _QUERY = schema.URL_SCHEME.name, schema.URL_PATH.name, schema.URL_QUERY.name
@@ -46,6 +47,10 @@ _NO_CONTEXT: Final = Context()
 _FAILED: Final = Status(StatusCode.ERROR)
 _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
 """Classes whose instances end work that nobody wants any more."""
+_CLIENT_LEFT: Final = frozenset(
+    ("ClientDisconnect", "ClientDisconnected", "RequestAborted", "WebSocketDisconnect", "WebsocketDisconnect")
+)
+"""Classes whose instances say that the client has closed the connection."""
 
 _put: Any = dict.__setitem__
 
@@ -54,6 +59,7 @@ class ServerRequest:
     """A request from its first byte until its response is closed. :func:`begin` makes one.
 
     Attributes:
+        by_server: Whether a server has made it, and no framework has applied its options yet.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
         status: Status code that the client got; 0 before the response has started.
@@ -62,8 +68,8 @@ class ServerRequest:
     """
 
     __slots__ = (
-        "_active", "_attributes", "_completed", "_error", "_method", "_name", "_recorded", "_started", "_tools", "context", "ended",
-        "has_trailers",
+        "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
+        "by_server", "context", "ended", "has_trailers",
         "is_http", "route", "span", "status",
     )  # fmt: skip
 
@@ -73,12 +79,14 @@ class ServerRequest:
         self._name = method if method != OTHER_METHOD else "HTTP"
         self._error = ""
         self._recorded: BaseException | None = None
+        self._handled: BaseException | None = None
         self._completed: tuple[int, float] | None = None
         self.route = ""
         self.status = 0
         self.ended = False
         self.has_trailers = False
         self.is_http = is_http
+        self.by_server = False
         common = options.common()
         shown = attributes if not common.old_names else old_names.translated(attributes, keep=common.new_names)
         tools = self._tools = instruments.get()
@@ -116,6 +124,21 @@ class ServerRequest:
         """Set the whole template of the route, such as ``/users/{id}``."""
         self.route = template
 
+    def set_mounted_route(self, prefix: str, template: str) -> None:
+        """Set the route of an application that is mounted at ``prefix``.
+
+        A prefix holds the values of the outer application's parameters. If that one has set its
+        template, the first segments of this take their place.
+
+        Args:
+            prefix: Path before that of the application, as WSGI's ``SCRIPT_NAME``; may be empty.
+            template: Template of the application's route, with or without a leading slash.
+        """
+        if prefix and self.route:
+            prefix = "/".join(self.route.split("/")[: prefix.count("/") + 1])
+        slash = "" if template.startswith("/") else "/"
+        self.route = f"{prefix.rstrip('/')}{slash}{template}"[:_MAX_ROUTE_CHARS]
+
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute of the span."""
         self.span.set_attribute(name, value)
@@ -139,16 +162,33 @@ class ServerRequest:
         try:
             if type(error).__name__ in _NO_ERRORS:
                 return
-            if not self.ended and not self._knows(error):
-                self._recorded = error
-                name = type(error).__name__
-                if isinstance(error, Exception):
-                    self.span.record_exception(error)
-                self._error = type_name(type(error))
-                self.span.set_status(Status(StatusCode.ERROR, f"{name}: {text_of(error)}"))
+            if not self.ended and type(error).__name__ not in _CLIENT_LEFT and not self._knows(error):
+                self._record(error)
             exception_state.remember_span(error, self.span.get_span_context())
         except Exception as failure:
             report_failure("an exception of a request", failure)
+
+    def note_handled(self, error: BaseException) -> None:
+        """Note an exception that the framework turns into a response.
+
+        It is recorded at the end if the response has a status of 500 or more. Of several ones it is
+        the last: the ones before it are its context.
+        """
+        self._handled = error
+
+    def exclude(self) -> None:
+        """Record nothing of this request, neither span nor measurement."""
+        if not self.ended:
+            self.ended = True
+            if self._active is not None:
+                self._active.leave(self._method, self._attributes[_SCHEME])
+
+    def _record(self, error: BaseException) -> None:
+        self._recorded = error
+        if isinstance(error, Exception):
+            self.span.record_exception(error)
+        self._error = type_name(type(error))
+        self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
 
     def _knows(self, error: BaseException) -> bool:
         known = self._recorded
@@ -177,15 +217,19 @@ class ServerRequest:
             self._end()
         except Exception as failure:
             report_failure("the end of a request", failure)
-        # The context holds this request: a cycle, which only the garbage collector would free.
+        # The context holds this request, and exceptions hold frames: cycles for the garbage collector.
         self.context = _NO_CONTEXT
+        self._handled = self._recorded = None
 
     def _end(self) -> None:
         end_ns, end = self._completed or (None, time.perf_counter())
         span, status = self.span, self.status
-        if not status and self._error and self.is_http:
+        if not status and self._error:
             # The server answers for the application.
             status = self.status = 500
+        if status >= 500 and self._handled is not None and self._recorded is None:
+            self._record(self._handled)
+            exception_state.remember_span(self._handled, span.get_span_context())
         common = options.common()
         measured = {_METHOD: self._method, _SCHEME: self._attributes[_SCHEME]}
         version = self._attributes.get(_VERSION)
@@ -306,6 +350,14 @@ def nested(path: str, method: str) -> ServerRequest | None:
     known = request._attributes
     same = known[_PATH] == path and (known.get(_METHOD_ORIGINAL) or known[_METHOD]) == method
     return request if same else None
+
+
+def without_request() -> Context:
+    """Return the current context without its request and span."""
+    context = Context(get_current())
+    for key in (SPAN_KEY, REQUEST_KEY):
+        dict.pop(context, key, None)
+    return context
 
 
 def _known_method(name: str, attributes: dict[str, Any]) -> str:

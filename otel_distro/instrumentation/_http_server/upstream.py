@@ -26,25 +26,31 @@ _NOTHING: Final = ".*"
 """Excludes every URL."""
 
 
-def adopt(chosen: Options, module: str, instrumentor: str) -> None:
+def adopt(
+    chosen: Options,
+    module: str,
+    instrumentor: str,
+    adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
     """Let upstream's instrumentor of a framework only pass on what it is given.
 
     Args:
         chosen: Options of the framework's instrumentor of this package.
         module: Where upstream's is.
         instrumentor: Its class.
+        adapt: Makes arguments for :class:`Options` out of those of the instrumentor.
     """
 
     def patch(loaded: ModuleType) -> None:
         with guard(f"taking the arguments of {instrumentor}"):
-            _patch_instrumentor(chosen, getattr(loaded, instrumentor))
+            _patch_instrumentor(chosen, getattr(loaded, instrumentor), adapt)
 
     import_hooks.when_imported(module, patch)
 
 
-def _patch_instrumentor(chosen: Options, upstream: Any) -> None:
+def _patch_instrumentor(chosen: Options, upstream: Any, adapt: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     def instrument(_: Any, **arguments: Any) -> None:
-        chosen.set(arguments)
+        chosen.set(adapt(arguments))
 
     def uninstrument(_: Any, **arguments: Any) -> None:
         chosen.set({"excluded_urls": _NOTHING})
@@ -61,7 +67,7 @@ def _patch_instrumentor(chosen: Options, upstream: Any) -> None:
         given.pop("self", None)
         app = given.pop("app")
         given.update(given.pop("kwargs", {}))
-        chosen.set(given, app)
+        chosen.set(adapt(given), app)
         _mark(app, value=True)
 
     def uninstrument_app(*args: Any) -> None:

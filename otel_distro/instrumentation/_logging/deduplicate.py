@@ -76,10 +76,13 @@ class Deduplicator:
         self.suppressed = 0
         """Number of records that were not sent because a later, equal one was."""
 
-    def submit(self, key: Hashable, arguments: Arguments) -> None:
+    def submit(self, key: Hashable, arguments: Arguments, context: Context | None = None) -> None:
         """Send the record, or keep it as the last of its window.
 
-        ``key``: the same for equal records.
+        Args:
+            key: The same for equal records.
+            arguments: The record.
+            context: Where it is emitted; None for the current context.
         """
         now = self._now()
         if now >= self._next_end:
@@ -99,9 +102,9 @@ class Deduplicator:
                 if window.last is not None:
                     window.suppressed += 1
                     self.suppressed += 1
-                window.last = (arguments, get_current())
+                window.last = (arguments, get_current() if context is None else context)
                 return
-        self._send(arguments, None)
+        self._send(arguments, context)
 
     def release(self, *, everything: bool = False) -> None:
         """Send the last records of windows that have ended, or of all windows."""

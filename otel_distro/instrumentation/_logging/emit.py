@@ -10,11 +10,12 @@ import threading
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import NonRecordingSpan, get_current_span, set_span_in_context
 
 from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._otel.sdk import SeverityNumber, get_logger_provider
+from otel_distro.errors import exception_state
 from otel_distro.export.log_entry import CodeLocation, LogEntry
 from otel_distro.export.processors import QueueLogRecordProcessor
 from otel_distro.instrumentation._logging import deduplicate, levels
@@ -148,8 +149,12 @@ def emit(
     location: CodeLocation,
     extras: dict[str, AnyValue],
     template: object,
+    error: BaseException | None = None,
 ) -> None:
     """Emit a record in the current context, or pass it to deduplication.
+
+    Without an active span, the record of an exception is emitted in the span that the exception
+    left: a server logs the failure of a request after its span has ended.
 
     Args:
         source: The logger.
@@ -160,18 +165,32 @@ def emit(
         location: Code location and thread.
         extras: Further attributes; they win over those of ``location``.
         template: The message before arguments were inserted.
+        error: The exception that the record carries.
     """
+    context = None if error is None else context_of(error)
     if extras and not location.attributes.keys().isdisjoint(extras):
         location, extras = _NO_LOCATION, {**location.attributes, **extras}
     deduplicator = deduplicate.active
     if deduplicator is None:
-        send((source, timestamp, level, level_name, body, location, extras), None)
+        send((source, timestamp, level, level_name, body, location, extras), context)
         return
     known = extras.get(schema.EXCEPTION_FINGERPRINT.name) or extras.get(schema.EXCEPTION_TYPE.name)
     text = template if isinstance(template, str) else type(template)
     deduplicator.submit(
-        (source.name, level, text, known), (source, timestamp, level, level_name, body, location, extras)
+        (source.name, level, text, known), (source, timestamp, level, level_name, body, location, extras), context
     )
+
+
+def context_of(error: BaseException) -> Context | None:
+    """Return a context with the span that ``error`` left.
+
+    None if a span is active, or if it left none. A span that has ended is not active: timers and
+    tasks of a server keep the context of the request in which they were created.
+    """
+    if get_current_span().is_recording():
+        return None
+    span = exception_state.span_of(error)
+    return None if span is None else set_span_in_context(NonRecordingSpan(span))
 
 
 def send(arguments: deduplicate.Arguments, context: Context | None) -> None:

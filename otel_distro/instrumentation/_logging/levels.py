@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import settings
 from otel_distro._runtime.diagnostics import guard, say
+from otel_distro._runtime.import_hooks import without_trampoline
 from otel_distro._startup import logging_hooks
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _apply() -> None:
     global patched
     _rules.all = {**_rules.fixed, **_rules.temporary}
     if (_rules.all or _rules.file) and not _rules.patches:
-        original: Any = logging.Logger.isEnabledFor
+        original: Any = without_trampoline(logging.Logger.isEnabledFor)
         replacement = _wrap_is_enabled_for(original)
         logging.Logger.isEnabledFor = replacement  # type: ignore[method-assign]
         _rules.patches = (original, replacement)

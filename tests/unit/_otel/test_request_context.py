@@ -22,7 +22,7 @@ REQUEST = Request("192.0.2.7", "/items/{id}", INVALID_SPAN)
 
 
 def test_request_outside_of_a_request_is_none() -> None:
-    """Without a request in the context there is none."""
+    """Neither the current context nor an empty one has a request."""
     assert current_request() is None
     assert current_request(Context()) is None
 

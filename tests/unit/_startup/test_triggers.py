@@ -52,7 +52,7 @@ def test_trigger_tables_cover_the_instrumentors_of_upstream() -> None:
     prefix = "opentelemetry-instrumentation-"
     packages = {re.split(r"[=<>~!]", row["instrumentation"])[0] for row in libraries}
     upstream = {package.removeprefix(prefix) for package in packages if package.startswith(prefix)}
-    known = {name.replace("_", "-") for name in NAMES | compatibility.REPLACED.keys()}
+    known = {name.replace("_", "-") for name in NAMES | compatibility.REPLACED.keys() | set(compatibility.PROVIDED)}
     # Packages of several entry points, of one by another name, and a middleware that others use.
     other = {"grpc": "grpc-client", "kafka-python": "kafka", "boto3sqs": "boto3", "asgi": "fastapi"}
     missing = {name for name in upstream if other.get(name, name) not in known}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +73,23 @@ def library(venv: Venv) -> Iterator[Callable[[str, str], None]]:
 
 
 @pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer a newer instrumentation of openai, which needs a version of a foreign package."""
+    info = "opentelemetry_instrumentation_openai_v2-999.dist-info"
+    files = {
+        "METADATA": "Metadata-Version: 2.1\nName: opentelemetry-instrumentation-openai-v2\nVersion: 999\n"
+        "Requires-Dist: asgiref ~= 3.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(tmp_path / "opentelemetry_instrumentation_openai_v2-999-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(f"{info}/{name}", text)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+
+
+@pytest.fixture
 def without_pip(venv: Venv) -> Iterator[None]:
     """Remove pip from the environment, as in those that uv makes, for one test."""
     pip, away = venv.packages / "pip", venv.packages / "pip-away"
@@ -85,6 +103,7 @@ def test_bootstrap_dry_run_lists_and_changes_nothing(venv: Venv, library: Callab
 
     SQLAlchemy 2.1, beyond upstream's range, is included.
     """
+    library("celery", "5.7.0")
     library("flask", "3.1.3")
     library("sqlalchemy", "2.1.9")
     library("psutil", "7.2.2")
@@ -94,31 +113,32 @@ def test_bootstrap_dry_run_lists_and_changes_nothing(venv: Venv, library: Callab
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "Would install:"
-    assert f"  opentelemetry-instrumentation-flask {TRAIN}" in lines
+    assert f"  opentelemetry-instrumentation-celery {TRAIN}" in lines
     assert f"  opentelemetry-instrumentation-sqlalchemy {TRAIN}" in lines
     assert f"  opentelemetry-instrumentation-threading {TRAIN}" in lines
-    for absent in ("logging", "system-metrics", "exceptions", "asyncio", "redis", "tortoiseorm"):
+    for absent in ("logging", "system-metrics", "exceptions", "asyncio", "redis", "tortoiseorm", "flask", "wsgi"):
         assert f"opentelemetry-instrumentation-{absent}" not in done.stdout
     assert venv.installed() == before
 
 
 def test_bootstrap_installs_missing_instrumentations_once(venv: Venv, library: Callable[[str, str], None]) -> None:
     """The plan is installed, nothing else changes, and a second run has nothing to do."""
-    library("flask", "3.1.3")
+    library("pymongo", "4.15.0")
     before = venv.installed()
     done = venv.bootstrap()
     assert done.returncode == 0, done.stderr
     after = venv.installed()
     assert before <= after
-    assert f"opentelemetry_instrumentation_flask-{TRAIN}" in after
+    assert f"opentelemetry_instrumentation_pymongo-{TRAIN}" in after
     again = venv.bootstrap()
     assert again.returncode == 0
     assert again.stdout == "Every library found here has its instrumentation already.\n"
 
 
+@pytest.mark.usefixtures("foreign")
 def test_bootstrap_refuses_to_change_foreign_packages(venv: Venv, library: Callable[[str, str], None]) -> None:
     """If an instrumentation needs another version of a foreign package, nothing is installed."""
-    library("fastapi", "0.115.0")
+    library("openai", "2.0.0")
     library("asgiref", "2.3.2")
     before = venv.installed()
     done = venv.bootstrap()
@@ -159,10 +179,10 @@ def test_bootstrap_without_pip_uses_uv(venv: Venv, library: Callable[[str, str],
     assert f"opentelemetry_instrumentation_redis-{TRAIN}" in venv.installed()
 
 
-@pytest.mark.usefixtures("without_pip")
+@pytest.mark.usefixtures("without_pip", "foreign")
 def test_bootstrap_with_uv_refuses_to_change_foreign_packages(venv: Venv, library: Callable[[str, str], None]) -> None:
     """A plan of uv that changes other packages is refused like one of pip."""
-    library("fastapi", "0.115.0")
+    library("openai", "2.0.0")
     library("asgiref", "2.3.2")
     done = venv.bootstrap(path=str(venv.python.parent))
     assert done.returncode == 1
@@ -193,12 +213,12 @@ def test_bootstrap_ranges_are_upstream_or_widened() -> None:
     Names are compared as the index compares them.
     """
     names = " ".join(
-        bootstrap.missing({"sqlalchemy": "2.1.9", "flask": "0.9", "pika": "1.3", "psycopg2-binary": "2.9"})
+        bootstrap.missing({"sqlalchemy": "2.1.9", "celery": "3.1", "pika": "1.3", "psycopg2-binary": "2.9"})
     )
     assert compatibility.package_of("sqlalchemy") in names
     assert compatibility.package_of("pika") in names
     assert compatibility.package_of("psycopg2") in names
-    assert compatibility.package_of("flask") not in names
+    assert compatibility.package_of("celery") not in names
     assert bootstrap.normalized("Foo_.Bar") == "foo-bar"
 
 
@@ -211,6 +231,18 @@ def test_replaced_instrumentor_exists_upstream() -> None:
     for name, reason in compatibility.REPLACED.items():
         assert compatibility.package_of(name) in packages
         assert len(reason) > 20
+
+
+def test_provided_instrumentor_exists_upstream_and_is_not_installed() -> None:
+    """Every provided instrumentor is in upstream's table; bootstrap asks for none of them."""
+    from opentelemetry.instrumentation import bootstrap_gen
+
+    pins = [*bootstrap_gen.default_instrumentations, *(row["instrumentation"] for row in bootstrap_gen.libraries)]
+    provided = {compatibility.package_of(name) for name in compatibility.PROVIDED}
+    assert provided <= {pin.partition("==")[0] for pin in pins}
+    libraries = {"flask": "3.1.3", "fastapi": "0.165.0", "starlette": "1.10.0", "asgiref": "3.9", "aiohttp": "3.13"}
+    wanted = {pin.partition("==")[0] for pin in bootstrap.missing(libraries)}
+    assert not provided & wanted
 
 
 def test_bootstrap_beside_unsupported_release_prints_the_remedy(

@@ -1,0 +1,314 @@
+"""What other threads do while one thread starts telemetry.
+
+Log records and uncaught exceptions are kept, with their time, thread and context, and recorded once
+telemetry has started: the thread that makes them does not wait. A call that cannot be kept, such as
+the first one of an API, waits in :func:`otel_distro._boot.activate`.
+
+Imported when telemetry starts.
+"""
+
+import os
+import sys
+import time
+from _contextvars import copy_context
+from collections import deque
+from contextlib import suppress
+
+from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import import_hooks, threads
+from otel_distro._runtime.diagnostics import guard, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MAX_CALLS = 2000
+_IMPORT_CHECK_S = 0.05
+_NAME = "the start of telemetry"
+_FORKS = ("fork", "forkpty")
+
+
+class Call:
+    """A call to record later.
+
+    ``kind``: ``record`` (of logging), ``loguru`` or ``exception``. ``time``: nanoseconds since
+    1970. ``thread``: identity and name of the thread that made it.
+    """
+
+    __slots__ = ("arguments", "context", "kind", "thread", "time")
+
+    def __init__(self, kind: str, arguments: "tuple[Any, ...]") -> None:
+        self.kind = kind
+        self.arguments = arguments
+        self.time = time.time_ns()
+        self.context = copy_context()
+        threading: Any = sys.modules.get("threading")
+        name = threading.current_thread().name if hasattr(threading, "current_thread") else "MainThread"
+        self.thread = (_thread_id(), name)
+
+
+class _State:
+    __slots__ = ("dropped", "record", "replaced", "starter")
+
+    def __init__(self) -> None:
+        self.starter = 0  # Identity of the thread that starts telemetry; 0 for none.
+        self.dropped = 0  # Calls beyond the limit.
+        self.record: Callable[[Call], None] | None = None  # Records a call; set once telemetry has started.
+        # Functions replaced for the time of the start: owner, name, original, replacement.
+        self.replaced: list[tuple[Any, str, Any, Any]] = []
+
+
+_state = _State()
+_calls: "deque[Call]" = deque()
+
+
+def begin(wait: "Callable[[], object]", end_process: "Callable[[], object]", *, keeps_records: bool) -> None:
+    """Keep calls from now on. Called by the thread that starts telemetry.
+
+    Args:
+        wait: Waits for the end of the start; runs before a fork in another thread. Otherwise its
+            child would have incomplete imports that never end. Callbacks before a fork run too late
+            to wait there: those of :mod:`logging`, for one, hold its lock.
+        end_process: Waits for it and delivers what is kept; runs before a call of another thread
+            that ends the process at once.
+        keeps_records: Whether records of :mod:`logging` are kept.
+    """
+    _state.starter = threads.get_ident()
+    for name in _FORKS:
+        if hasattr(os, name):
+            original = getattr(os, name)
+            _replace(os, name, original, _after(wait, original))
+    process_exit.register(
+        _NAME, process_exit.Order.INSTRUMENTOR_LOADING, before_exit=end_process, before_signal=end_process
+    )
+    if keeps_records:
+        import_hooks.when_imported("logging", _keep_log_records)
+
+
+def complete(build: "Callable[[], bool]") -> "tuple[bool, BaseException | None]":
+    """Call ``build()``, and once more where the handler of a signal interrupts it.
+
+    Such as by ``KeyboardInterrupt``. Otherwise telemetry would stay half built in a program that
+    handles that and lives on, or that has something to deliver.
+
+    Returns:
+        The result, and what the handler raised.
+    """
+    try:
+        return build(), None
+    except Exception:
+        raise
+    except BaseException as interrupt:
+        return build(), interrupt
+
+
+def _after(wait: "Callable[[], object]", original: "Callable[..., Any]") -> "Callable[..., Any]":
+    def wait_and_fork() -> "Any":
+        wait()
+        return original()
+
+    return wait_and_fork
+
+
+def _replace(owner: "Any", name: str, original: "Any", replacement: "Any") -> None:
+    setattr(owner, name, replacement)
+    _state.replaced.append((owner, name, original, replacement))
+
+
+def end(record: "Callable[[Call], None] | None") -> None:
+    """Record what was kept, and keep nothing from now on.
+
+    Args:
+        record: Records a call; None where telemetry is off.
+    """
+    _state.starter = 0
+    while _state.replaced:
+        owner, name, original, replacement = _state.replaced.pop()
+        if getattr(owner, name) is replacement:
+            setattr(owner, name, original)
+    process_exit.unregister(_NAME)
+    _state.record = record
+    if record is None:
+        _calls.clear()
+    _replay()
+    if _state.dropped:
+        say(
+            f"{_state.dropped} log records and errors were dropped: more than {_MAX_CALLS} came while telemetry started",
+            code="OD121",
+        )
+
+
+def _replay() -> None:
+    record = _state.record
+    while record is not None and _calls:
+        with guard("recording what came while telemetry started"):
+            try:
+                call = _calls.popleft()
+            except IndexError:
+                # Another thread has taken the last one.
+                return
+            call.context.run(record, call)
+
+
+def wait_for(lock: "threads.LockType", starter: int, deadline: float) -> None:
+    """Wait for the start of telemetry in another thread.
+
+    Not where that thread needs an import that this one is in the middle of: it would never end.
+
+    Args:
+        lock: Held by that thread.
+        starter: Its identity.
+        deadline: End of the wait, as ``time.monotonic()``.
+    """
+    while True:
+        left = deadline - time.monotonic()
+        if lock.acquire(True, max(0.0, min(left, _IMPORT_CHECK_S))):
+            lock.release()
+            return
+        if left <= 0 or import_hooks.is_import_needed_by(starter):
+            return
+
+
+def waiting() -> int:
+    """Return the number of calls that are kept."""
+    return len(_calls)
+
+
+def report_lost() -> None:
+    """Say that the process ends before telemetry has started, if something was kept."""
+    if _calls:
+        say(
+            f"the process ended before telemetry had started: {len(_calls)} log records and errors are lost. "
+            "OTEL_DISTRO_EXIT_TIMEOUT sets how long it waits",
+            code="OD122",
+        )
+
+
+def reset_after_fork() -> None:
+    """Keep nothing in a forked child: its parent records what was kept."""
+    _calls.clear()
+    _state.starter = _state.dropped = 0
+    _state.record = None
+
+
+def keep(kind: str, *arguments: "Any") -> None:
+    """Keep a call, unless it is one of the thread that starts telemetry."""
+    if _state.starter == threads.get_ident() or not (_state.starter or _state.record):
+        return
+    if len(_calls) >= _MAX_CALLS:
+        _state.dropped += 1
+        return
+    _calls.append(Call(kind, arguments))
+    # Telemetry may have started since.
+    _replay()
+
+
+def call(attribute: str, original: "Callable[..., Any]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
+    """Call a function that has a trampoline, and keep what it has to record."""
+    note = _NOTES.get(attribute)
+    if note is None:
+        return original(*args, **kwargs)
+    try:
+        return original(*args, **kwargs)
+    finally:
+        with guard("keeping what came while telemetry starts"):
+            note(*args, **kwargs)
+
+
+def _note_thread_exception(args: "Any") -> None:
+    if isinstance(args.exc_value, Exception):
+        keep("exception", args.exc_value, "thread")
+
+
+def _note_loop_exception(_: "Any", context: "dict[str, Any]") -> None:
+    error = context.get("exception")
+    if isinstance(error, Exception):
+        task: Any = context.get("task") or context.get("future")
+        keep("exception", error, "asyncio", str(task.get_name()) if hasattr(task, "get_name") else "")
+
+
+def _note_loguru(handler: "Any", record: "dict[str, Any]", *_: "Any", **__: "Any") -> None:
+    outer = _argument_above("callHandlers", "logging")
+    if outer is None or outer.getMessage() != record["message"]:
+        keep("loguru", handler, dict(record))
+
+
+def _note_record(_: "Any", record: "Any") -> None:
+    if _is_handled_again(record):
+        return
+    relayed = _argument_above("emit", "loguru._handler")
+    if relayed is not None and isinstance(record.msg, str) and relayed["message"] in record.msg:
+        return
+    kept = object.__new__(type(record))
+    vars(kept).update(vars(record))
+    with suppress(Exception):
+        # Now, since the arguments may change. Bad ones are reported by logging itself.
+        kept.message = record.getMessage()
+    keep("record", kept)
+
+
+_NOTES: "dict[str, Callable[..., None]]" = {
+    "callHandlers": _note_record,
+    "call_exception_handler": _note_loop_exception,
+    "emit": _note_loguru,
+    "excepthook": _note_thread_exception,
+}
+
+
+def _is_handled_again(record: "Any") -> bool:
+    """Return whether the record was made in another thread or process, which has recorded it."""
+    if record.process is None or record.thread is None:
+        return False
+    if record.process == os.getpid():
+        return bool(record.thread != _thread_id())
+    return bool(record.processName != "MainProcess" or record.process == os.getppid())
+
+
+def _thread_id() -> int:
+    # Looked up at each call: gevent may have replaced it.
+    threading: Any = sys.modules.get("threading")
+    return int(getattr(threading, "get_ident", threads.get_ident)())
+
+
+def _argument_above(function: str, module: str) -> "Any":
+    """Return the argument ``record`` of the innermost call of a function, None where there is none."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
+            return frame.f_locals.get("record")
+        frame = frame.f_back
+    return None
+
+
+def _keep_log_records(logging: "Any") -> None:
+    """Keep the records of :mod:`logging` until its instrumentor takes over.
+
+    Some handlers count the frames up to the logging call, so the replacement calls the handlers
+    itself. Where another tool has wrapped the function, its trampoline keeps the records.
+    """
+    found = logging.Logger.callHandlers
+    original = import_hooks.without_trampoline(found)
+    if original.__code__.co_filename != logging.Handler.handle.__code__.co_filename:
+        return
+
+    def callHandlers(logger: "Any", record: "Any") -> None:  # noqa: N802 - logging's name
+        try:
+            current = logger
+            unhandled = True
+            while current is not None:
+                for handler in current.handlers:
+                    unhandled = False
+                    if record.levelno >= handler.level:
+                        handler.handle(record)
+                current = current.parent if current.propagate else None
+            if unhandled:
+                # The original implements lastResort.
+                original(logger, record)
+        finally:
+            with guard("keeping a log record"):
+                _note_record(logger, record)
+
+    callHandlers.__code__ = callHandlers.__code__.replace(co_filename=logging.__file__)
+    import_hooks.mark_as_trampoline(callHandlers, original)
+    _replace(logging.Logger, "callHandlers", found, callHandlers)

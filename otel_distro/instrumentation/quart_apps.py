@@ -1,0 +1,60 @@
+"""Quart applications: a request with the rule that matched, and what its views raise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_distro._runtime.diagnostics import guard
+from otel_distro.instrumentation import Instrumentor
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+
+class QuartInstrumentor(Instrumentor):
+    """Entry point ``quart``."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the versions of Quart that are supported."""
+        return ("quart >= 0.18",)
+
+    def install(self) -> None:
+        """Wrap the call of an application, the match of its rule, and its handling of exceptions."""
+        import quart.ctx
+        from quart import Quart
+
+        self.patch(Quart, "__call__", wrap_method(Options("QUART", self.arguments)))
+        self.patch(quart.ctx._BaseRequestWebsocketContext, "match_request", _with_route)
+        self.patch(Quart, "handle_exception", _with_exception("request"))
+        self.patch(Quart, "handle_websocket_exception", _with_exception("websocket"))
+
+
+def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
+    def match_request(context: Any) -> Any:
+        result = original(context)
+        with guard("the route of a request"):
+            scope, rule = context.request_websocket.scope, context.request_websocket.url_rule
+            request = request_of(scope)
+            if request is not None and rule is not None:
+                request.set_route(scope.get(PREFIX_KEY, "") + rule.rule)
+        return result
+
+    return match_request
+
+
+def _with_exception(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def handle_exception(app: Any, error: Exception) -> Any:
+            with guard("an exception of a request"):
+                import quart
+
+                request = request_of(getattr(quart, kind).scope)
+                if request is not None:
+                    request.fail(error)
+            return await original(app, error)
+
+        return handle_exception
+
+    return wrap
