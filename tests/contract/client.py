@@ -101,7 +101,8 @@ class Client:
             with self._http.stream(method, f"{path}?{query}" if query else path, headers=sent, content=body) as answer:
                 call.status, call.headers = answer.status_code, answer.headers
                 for chunk in answer.iter_bytes():
-                    call.body += chunk.decode()
+                    # Some error pages have the URL.
+                    call.body += chunk.decode().replace(f":{self.port}/", ":PORT/")
             call.complete = True
         if not call.complete or (call.status or 500) >= 500:
             # Servers close the connection after a failure, some of them a moment after the response.

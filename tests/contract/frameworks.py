@@ -29,6 +29,7 @@ class Framework:
             as in the application, the others are as good. No styles: it has no routes.
         without: Names of situations that it cannot have, with the reason.
         fixed: Templates that differ from the table in ``contract_parts.py``.
+        stream_error: The class of what leaves the framework when a stream fails.
         leading_slash: Whether its templates begin with a slash as they are written.
         env: Variables that the application needs.
     """
@@ -38,6 +39,7 @@ class Framework:
     styles: tuple[str, ...]
     without: Mapping[str, str]
     fixed: Mapping[str, str] = field(default_factory=dict)
+    stream_error: str = "BrokenStream"
     leading_slash: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,7 +85,13 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "quart": Framework(
         "quart_app", "asgi", ("<{}>",), without(("host", "it matches hosts only for all routes of an application"))
     ),
-    "litestar": Framework("litestar_app", "asgi", ("{{{}:str}}", "{{{}}}"), without(("host", NO_HOSTS))),
+    "litestar": Framework(
+        "litestar_app",
+        "asgi",
+        ("{{{}:str}}", "{{{}}}"),
+        without(("host", NO_HOSTS)),
+        stream_error="LitestarException",
+    ),
     "falcon-asgi": Framework(
         "falcon_asgi_app",
         "asgi",
@@ -102,7 +110,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "aiohttp_app",
         "own",
         ("{{{}}}",),
-        without(("background", NO_BACKGROUND)),
+        without(("background", NO_BACKGROUND), ("unknown_method", "its parser refuses the method")),
         fixed={"/sub/{tenant}/things/{tid}": "/sub/acme/things/{tid}"},
     ),
     "tornado": Framework(

@@ -101,8 +101,9 @@ def execute(pair: Pair, folder: Path) -> Run:
     ports = free_ports(2)
     try:
         with ThreadPoolExecutor(2) as pool:
-            bare = pool.submit(_one, pair, folder / "bare", ports[0], receiver, env, "bare")
-            ours = pool.submit(_one, pair, folder / "ours", ports[1], receiver, env, RUN)
+            arrived = threading.Event()
+            bare = pool.submit(_one, pair, folder / "bare", ports[0], receiver, arrived, env, "bare")
+            ours = pool.submit(_one, pair, folder / "ours", ports[1], receiver, arrived, env, RUN)
             outcome, steps, problems = ours.result()
             return Run(Evidence(pair, ports[1], outcome, bare.result()[0], receiver), steps, problems)
     finally:
@@ -127,7 +128,7 @@ def _wait_until_idle(pid: int) -> None:
 
 
 def _one(
-    pair: Pair, folder: Path, port: int, receiver: Receiver, env: dict[str, str], command: Command
+    pair: Pair, folder: Path, port: int, receiver: Receiver, arrived: threading.Event, env: dict[str, str], command: Command
 ) -> tuple[Outcome, dict[str, Steps], dict[str, Exception]]:
     folder.mkdir()
     launcher = Launcher(folder, receiver.endpoint)
@@ -145,10 +146,13 @@ def _one(
                 problems[name] = problem
         client.close()
         expected = len([call for call in client.calls if call.counted])
-        if command != "bare":
+        if command == "bare":
+            arrived.wait(30)
+        else:
             # A span that never arrives is for the checks to say.
             with suppress(AssertionError):
                 receiver.wait_for(lambda r: len([s for s in r.spans() if s.kind == 2]) >= expected, ARRIVAL_TIMEOUT_S)
+            arrived.set()
         _wait_until_idle(process.pid)
         if pair.server.group:
             status = process.stop_group(pair.server.stop)
@@ -158,4 +162,5 @@ def _one(
     except ProcessError as error:
         raise ProcessError(f"{pair} {command}: {error}") from None
     finally:
+        arrived.set()
         launcher.close()

@@ -186,9 +186,10 @@ def stream_fails(client: Client) -> Steps:
     evidence = yield
     assert (call.status, call.complete) == (evidence.bare.calls[call.number].status, evidence.bare.calls[call.number].complete)
     span = evidence.span(call)
-    evidence.check_error(call, "BrokenStream")
+    kind = evidence.pair.framework.stream_error
+    evidence.check_error(call, kind)
     assert span.attributes.get("http.response.status_code") == call.status
-    (point,) = [p for p in evidence.receiver.series("http.server.request.duration") if is_of(p.attributes, "BrokenStream")]
+    (point,) = [p for p in evidence.receiver.series("http.server.request.duration") if is_of(p.attributes, kind)]
     assert (point.value, point.attributes.get("http.response.status_code")) == (1, call.status)
 
 
@@ -518,7 +519,7 @@ def no_other_exceptions(evidence: Evidence) -> None:
         kind = str(point.attributes["exception.type"]).rpartition(".")[2]
         counted[kind] = counted.get(kind, 0) + point.value
     counted.pop("Refusal", None)
-    wanted = {"Broken": 1.0, "BrokenStream": 1.0}
+    wanted = {"Broken": 1.0, evidence.pair.framework.stream_error: 1.0}
     if "websocket_fails" not in evidence.pair.without:
         wanted["BrokenSocket"] = 1.0
     assert counted == wanted
