@@ -39,7 +39,8 @@ class Event:
 class Span:
     """A span.
 
-    ``parent_id`` is empty for a root, ``status`` is 0 unset, 1 ok, 2 error, ``kind`` as in OTLP.
+    ``parent_id`` is empty for a root, ``status`` is 0 unset, 1 ok, 2 error, ``kind`` as in OTLP;
+    ``start`` and ``end`` are nanoseconds since 1970.
     """
 
     name: str
@@ -52,11 +53,16 @@ class Span:
     events: tuple[Event, ...]
     scope: str
     resource: Attributes
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(frozen=True)
 class Log:
-    """A log record; ``trace_id`` and ``span_id`` are empty outside of spans."""
+    """A log record; ``trace_id`` and ``span_id`` are empty outside of spans.
+
+    ``time`` is nanoseconds since 1970.
+    """
 
     body: Any
     severity: int
@@ -66,6 +72,7 @@ class Log:
     attributes: Attributes
     scope: str
     resource: Attributes
+    time: int = 0
 
 
 @dataclass(frozen=True)
@@ -275,6 +282,8 @@ def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
                     tuple(Event(event.name, _attributes(event.attributes)) for event in span.events),
                     part.scope.name,
                     resource,
+                    span.start_time_unix_nano,
+                    span.end_time_unix_nano,
                 )
 
 
@@ -292,6 +301,7 @@ def _logs(request: ExportLogsServiceRequest) -> Iterator[Log]:
                     _attributes(record.attributes),
                     part.scope.name,
                     resource,
+                    record.time_unix_nano or record.observed_time_unix_nano,
                 )
 
 

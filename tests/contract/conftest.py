@@ -1,0 +1,34 @@
+"""Fixtures: one run for each pair of framework and server, and the check of the installed package."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite("tests.contract.situations", "tests.contract.evidence")
+
+from tests.contract.runs import Run, execute  # noqa: E402
+from tests.e2e.conftest import installed  # noqa: E402
+from tests.contract.servers import Pair  # noqa: E402
+
+__all__ = ["installed"]
+
+
+_runs: dict[Pair, Run | Exception] = {}
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of the pair that is the parameter, one for all its situations.
+
+    It has ended, and all that it sent has arrived.
+    """
+    pair: Pair = request.param
+    if pair not in _runs:
+        try:
+            _runs[pair] = execute(pair, tmp_path_factory.mktemp(str(pair)))
+        except Exception as problem:
+            _runs[pair] = problem
+    run = _runs[pair]
+    if isinstance(run, Exception):
+        raise run
+    return run
