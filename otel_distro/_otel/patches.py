@@ -13,30 +13,13 @@ from otel_distro._otel.patch import Patch
 _TRACE = "opentelemetry.sdk.trace"
 _METRICS = "opentelemetry.sdk.metrics._internal"
 _SPAN_PARAMETERS = (
-    "self",
-    "name",
-    "context",
-    "kind",
-    "attributes",
-    "links",
-    "start_time",
-    "record_exception",
+    "self", "name", "context", "kind", "attributes", "links", "start_time", "record_exception",
     "set_status_on_exception",
-)
+)  # fmt: skip
 FIELDS_OF_SPAN = (
-    "_context",
-    "_parent",
-    "_name",
-    "_kind",
-    "_start_time",
-    "_end_time",
-    "_attributes",
-    "_events",
-    "_links",
-    "_status",
-    "_resource",
-    "_instrumentation_scope",
-)
+    "_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_attributes", "_events", "_links",
+    "_status", "_resource", "_instrumentation_scope",
+)  # fmt: skip
 """Fields of a span of the SDK, in the order in which :mod:`otel_distro._otel.sdk` returns them."""
 
 LOGS = Patch(
