@@ -148,7 +148,6 @@ FAST_EVENTS = Patch(
     "The SDK cleans each attribute of an event; those of an exception are clean.",
     (
         Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
-        Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
         Fields("span", ("_limits", "_lock", "_end_time", "_events")),
         Fields("attributes", ("_dict", "_lock", "_immutable")),
     ),
