@@ -49,7 +49,7 @@ _DETACHED_HANDLERS: Final = frozenset({"asyncio", "executor", "process"})
 """Handlers that run outside of the failed code: the current span may belong to other work."""
 
 _steps: dict[tuple[Any, ...], tuple[dict[str, Any], int]] = {}
-"""What :func:`send_later` has counted: labels and number, by the labels' values."""
+"""Counts of :func:`send_later` that wait: labels and number, by the values of the labels."""
 _counted: set[str] = set()
 """Fingerprints that are labels of the counter already."""
 
@@ -176,7 +176,7 @@ def add_counts() -> None:
 
 def emit(report: Report) -> None:
     """Emit a report as an event: into the queue itself where no other processor would see it."""
-    logger = _instruments().logger
+    logger: Any = _instruments().logger
     severity = _SEVERITIES.get(report.level) or SeverityNumber[report.level]
     path = _queue_of(logger, report.attributes)
     if path is not None:
