@@ -128,7 +128,7 @@ def test_later_record_of_a_place_equals_the_first(
     assert len(later) == 2
     for each in later:
         # Times differ, and each record in a span has one of its own.
-        differing = {"timestamp": 0, "observed_timestamp": 0, "trace_id": 0, "span_id": 0}
+        differing: dict[str, Any] = {"timestamp": 0, "observed_timestamp": 0, "trace_id": 0, "span_id": 0}
         assert each._replace(**differing) == first._replace(**differing)
         assert (bool(each.trace_id), bool(each.span_id)) == (bool(first.trace_id), bool(first.span_id))
         assert each.attributes == first.attributes
@@ -163,8 +163,17 @@ def test_record_of_an_exception_takes_all_steps(queue: Queue, logger: logging.Lo
 def test_record_of_another_thread_is_a_duplicate(queue: Queue, logger: logging.Logger) -> None:
     """A record that a listener handles again is exported where it was made."""
     kept: list[logging.LogRecord] = []
-    logger.addFilter(lambda record: bool(kept.append(record)) or True)
-    thread = threading.Thread(target=lambda: [logger.info("x") for _ in range(3)])
+
+    def keep(record: logging.LogRecord) -> bool:
+        kept.append(record)
+        return True
+
+    def log() -> None:
+        for _ in range(3):
+            logger.info("x")
+
+    logger.addFilter(keep)
+    thread = threading.Thread(target=log)
     thread.start()
     thread.join()
     logger.filters = []
@@ -175,7 +184,7 @@ def test_record_of_another_thread_is_a_duplicate(queue: Queue, logger: logging.L
 
 
 def test_text_that_logs_is_exported_once(queue: Queue, logger: logging.Logger) -> None:
-    """What its `__str__` logs while the record is exported is not; it would go on without end."""
+    """Records that its `__str__` logs meanwhile are not exported: they would recurse without end."""
     logger.handlers = [logging.NullHandler()]
     for _ in range(3):
         logger.info("say %s", Talkative())
