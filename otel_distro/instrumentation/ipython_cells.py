@@ -112,10 +112,15 @@ def _record(shell: Any, error: BaseException | None) -> None:
 
 
 def _place(shell: Any, error: BaseException) -> tuple[str, int]:
-    """Return the file that IPython names the cell by, and the line that failed in it."""
+    """Return the file that IPython names the cell by, and the line that failed in it.
+
+    For a script that it runs, the innermost file of the application.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 0
-    for entry in frames.traceback_entries(error.__traceback__):
-        if entry.tb_frame.f_globals is shell.user_global_ns:
-            return entry.tb_frame.f_code.co_filename, entry.tb_lineno
+    entries = frames.traceback_entries(error.__traceback__)
+    own = [entry for entry in reversed(entries) if frames.app_file_name(entry.tb_frame.f_code.co_filename)]
+    cells = [entry for entry in entries if entry.tb_frame.f_globals is shell.user_global_ns]
+    for entry in (*cells, *own):
+        return entry.tb_frame.f_code.co_filename, entry.tb_lineno
     return "", 0
