@@ -178,7 +178,7 @@ def replay(call: Call) -> None:
         if "log_records" in _loaded:
             from otel_distro.instrumentation import log_records
 
-            log_records.export_kept(call.arguments[0], call.thread)
+            log_records.export_kept(call.arguments[0], call.arguments[1], call.thread)
     else:
         load("loguru_records", next(row[4] for row in triggers.FIRST_CALL if row[3] == "loguru_records"))
         if "loguru_records" not in Running.disabled:

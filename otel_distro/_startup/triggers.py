@@ -98,6 +98,10 @@ FIRST_CALL = (
     ("concurrent.futures._base", "Future", "set_exception", "error_tracking", ""),
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
      "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
+    ("IPython.core.interactiveshell", "InteractiveShell", "run_cell_async", "ipython_cells",
+     "otel_distro.instrumentation.ipython_cells:IPythonCellsInstrumentor"),
+    ("IPython.core.interactiveshell", "InteractiveShell", "showtraceback", "ipython_cells",
+     "otel_distro.instrumentation.ipython_cells:IPythonCellsInstrumentor"),
     # Called for each record and calls nothing itself, so no handler finds another frame above it.
     ("logging", "Filterer", "filter", "log_records", ""),
     ("logging", "Logger", "callHandlers", "log_records", ""),
