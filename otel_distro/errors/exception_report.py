@@ -34,6 +34,7 @@ OTHER: Final = "other"
 _TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
 _HANDLER, _HANDLED = schema.EXCEPTION_HANDLER.name, schema.EXCEPTION_HANDLED.name
 _FINGERPRINT, _FUNCTION = schema.EXCEPTION_FINGERPRINT.name, schema.CODE_FUNCTION_NAME.name
+_ANSWER: Final = schema.EXCEPTION_ANSWER.name
 _MAX_FINGERPRINTS: Final = 200
 _FINAL_HANDLERS: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
 """Handlers after which no code handles an exception any more."""
@@ -77,7 +78,7 @@ def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, 
     attributes: dict[str, AnyValue] = {schema.EXCEPTION_TYPE.name: type(error).__qualname__}
     with guard("describing an exception"):
         attributes = attributes_of(error, handler=handler, handled=handled)
-        if not is_answer(error) and exception_state.claim(error, final=handler in _FINAL_HANDLERS):
+        if _ANSWER not in attributes and exception_state.claim(error, final=handler in _FINAL_HANDLERS):
             count(attributes)
     return attributes
 
@@ -181,6 +182,8 @@ def attributes_of(
         schema.THREAD_ID.name: thread.ident or 0,
         schema.THREAD_NAME.name: thread.name,
     }
+    if handler == "log" and is_answer(error):
+        attributes[_ANSWER] = True
     if handled and entries:
         attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.qualified_name(entries[0])
     task = _task_name()

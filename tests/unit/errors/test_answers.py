@@ -1,4 +1,4 @@
-"""Exceptions that are no errors, by their classes: real libraries, and stand-ins with their names."""
+"""Exceptions that are no errors, by class: of real libraries, and stand-ins with their names."""
 
 from __future__ import annotations
 
