@@ -242,3 +242,23 @@ def test_captured_answer_is_recorded_and_counted(telemetry: Telemetry, instrumen
     assert record.severity_text == "ERROR"
     assert "python.exception.answer" not in record.attributes
     assert counts(telemetry) == {("werkzeug.exceptions.Forbidden", "capture"): 1}
+
+
+def test_exception_recorded_twice_on_a_span_is_one_event(telemetry: Telemetry, instrumented: object) -> None:
+    """It is recorded by hand and leaves the span; an outer span has an event of its own."""
+    tracer = telemetry.providers[0].get_tracer("shop")
+
+    def work() -> None:
+        with tracer.start_as_current_span("outer"), tracer.start_as_current_span("inner") as span:
+            try:
+                refuse("twice")
+            except RefusedError as error:
+                span.record_exception(error, {"shop": "a1"})
+                raise
+
+    with pytest.raises(RefusedError):
+        work()
+    inner, outer = telemetry.spans()
+    assert [(event.attributes or {}).get("shop") for event in inner.events] == ["a1"]
+    assert len(outer.events) == 1
+    assert inner.status.status_code is StatusCode.ERROR
