@@ -49,6 +49,10 @@ EXCEPTION_SECTION = Attribute("python.exception.section", "Name of the captured 
 EXCEPTION_LOCALS = Attribute(
     "python.exception.local_variables", "Local variables of the application's own frames, redacted and bounded."
 )
+EXCEPTION_ANSWER = Attribute(
+    "python.exception.answer",
+    "True on a log line whose exception is no error: a response below 500, a normal end, a cancellation.",
+)
 ASYNCIO_TASK_NAME = Attribute("python.asyncio.task.name", "Name of the asyncio task.")
 
 CELL_EXECUTION_COUNT = Attribute(
@@ -85,6 +89,7 @@ EXCEPTION = Event(
         EXCEPTION_CAUGHT_IN,
         EXCEPTION_SECTION,
         EXCEPTION_LOCALS,
+        EXCEPTION_ANSWER,
         CODE_FUNCTION_NAME,
         CODE_FILE_PATH,
         CODE_LINE_NUMBER,
