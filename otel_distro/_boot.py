@@ -240,8 +240,7 @@ def _load(name: str, where: str) -> None:
     if activate():
         from otel_distro import _activation
 
-        release(name)
-        _activation.load(name, where)
+        _activation.load(name, where, release)
     elif not state.active:
         # The thread that activates telemetry does it afterwards.
         _pending.append(lambda: _load(name, where))
