@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVERS: dict[str, tuple[str, ...]] = {
+    "arq": (),
     "celery": ("beat", "events", "worker"),
     "dagster": ("dev",),
     "fastapi_cli": ("dev", "run"),
