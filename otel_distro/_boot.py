@@ -12,7 +12,7 @@ import sys
 
 from otel_distro._runtime import fork, import_hooks, signals, threads
 from otel_distro._runtime.diagnostics import report_failure, say
-from otel_distro._startup import exception_hooks, gevent_patch, triggers
+from otel_distro._startup import exception_hooks, gevent_patch, triggers, uvicorn_workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def _start() -> None:
         import_hooks.when_imported("logging", _prepare_logging)
     for module in triggers.STARTS_TELEMETRY:
         import_hooks.when_imported(module, lambda _: void(activate()))
+    import_hooks.when_imported("uvicorn.supervisors.multiprocess", uvicorn_workers.patch)
     import_hooks.when_imported("multiprocessing.util", _finish_with_multiprocessing)
     if "error_tracking" not in disabled:
         exception_hooks.install_main_hook(_report)
@@ -184,8 +185,7 @@ def activate(timeout: float = _ACTIVATION_TIMEOUT_S) -> bool:
     lost.
 
     Args:
-        timeout: Longest wait in seconds; a waiting thread may hold an import lock that the other
-            needs.
+        timeout: Longest wait in seconds; the other thread may need an import lock of this one.
 
     Returns:
         Whether telemetry is on in this process.
@@ -258,7 +258,8 @@ def _replace_on_import(owner: str, attribute: str, name: str, where: str) -> "Ca
         if not hasattr(place, attribute):
             return
         first = (lambda: _load(name, where)) if where else (lambda: void(activate()))
-        _trampolines.setdefault(name, []).append(import_hooks.Trampoline(place, attribute, first))
+        unless = triggers.calls_left_out(attribute)
+        _trampolines.setdefault(name, []).append(import_hooks.Trampoline(place, attribute, first, unless))
 
     return install
 

@@ -132,9 +132,16 @@ class Trampoline:
         owner: Module or class that holds the function.
         attribute: Name of the function in it.
         first: Runs before the first call.
+        unless: Called with the arguments of a call; returns whether it does not count as the first.
     """
 
-    def __init__(self, owner: "Any", attribute: str, first: "Callable[[], None]") -> None:
+    def __init__(
+        self,
+        owner: "Any",
+        attribute: str,
+        first: "Callable[[], None]",
+        unless: "Callable[..., bool] | None" = None,
+    ) -> None:
         self._owner = owner
         self._attribute = attribute
         self._removed = False
@@ -148,6 +155,8 @@ class Trampoline:
             thread = get_ident()
             if thread in inside:
                 # Another tool wraps this trampoline and is what first() or the call below has called.
+                return original(*args, **kwargs)
+            if unless is not None and unless(*args, **kwargs):
                 return original(*args, **kwargs)
             inside.add(thread)
             in_place = self._removed or getattr(owner, attribute, None) is trampoline

@@ -1,10 +1,10 @@
-"""No spans for what the loops of queue workers and schedulers ask their brokers while nothing happens.
+"""No spans for what the loops of queue workers and schedulers ask their brokers by themselves.
 
 An idle Celery worker sends heartbeats, acknowledgements and scans to Redis; with an instrumentation
 of Redis each is a trace of its own, some 40,000 a day. Here a client's span without parent is left
 out where the library's own loop makes the call. The stack shows it: going outwards there are only
-frames of clients and queue libraries up to a module of :data:`LOOPS`. A frame of any other module in
-between, such as a task or a callback, keeps the span: what is unknown is recorded. Spans with a
+frames of clients and queue libraries up to a module of :data:`LOOPS`. A frame of any other module
+in between, such as a task or a callback, keeps the span: what is unknown is recorded. Spans with a
 parent are never touched, nor are metrics.
 """
 

@@ -70,7 +70,7 @@ def test_celery_worker_makes_spans_of_its_tasks_only(
 
 
 def test_rq_worker_makes_spans_of_what_its_jobs_call_only(launcher: Launcher, receiver: Receiver, broker: str) -> None:
-    """The worker's own commands and the command line have none; each call of a job has its trace."""
+    """The worker itself and its command line have none; each call of a job has its trace."""
     shutil.copy(APPS / "queues.py", launcher.folder)
     enqueue(launcher, "rq", broker)
     words = ("worker", "--burst", "--url", broker, "--path", str(launcher.folder))
