@@ -7,7 +7,7 @@ by a trampoline until its first call.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # Imported module -> (entry point name, where it is). Two rows for one module are two instrumentors.
 ON_IMPORT = (
@@ -171,6 +171,15 @@ STARTS_TELEMETRY = (
     "llama_index",
     "vertexai",
 )
+
+
+def calls_left_out(attribute: str) -> "Callable[..., bool] | None":
+    """Return what decides whether a call of a function of :data:`FIRST_CALL` does not count."""
+    if attribute != "invoke":
+        return None
+    from otel_distro._startup import commands
+
+    return commands.is_left_out
 
 
 def disabled(environ: "Mapping[str, str]") -> "set[str]":
