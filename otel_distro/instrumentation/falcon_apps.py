@@ -1,4 +1,4 @@
-"""Falcon applications, WSGI and ASGI: a request with its URI template, and what responders raise."""
+"""Falcon applications, WSGI and ASGI: a request with its template and exceptions."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class FlaskInstrumentor(Instrumentor):
 
 
 class _Tags:
-    """What Flask adds to SQL comments."""
+    """Tags that Flask adds to SQL comments."""
 
     def __init__(self, chosen: Mapping[str, bool]) -> None:
         from importlib.metadata import version

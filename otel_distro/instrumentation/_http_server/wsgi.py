@@ -155,7 +155,7 @@ def _join(
 
 
 class Body:
-    """The iterable of a response: its steps run in the context of the request, and its end is that one's."""
+    """The iterable of a response: its steps run in the request's context, which ends with it."""
 
     __slots__ = ("__weakref__", "_request", "_source")
 
@@ -218,7 +218,7 @@ class _Steps:
 
 
 class SizedBody(Body):
-    """A response whose number of items is known; servers take a single one's length for the header."""
+    """A response of a known number of items; servers take the length of a single one."""
 
     __slots__ = ()
 
@@ -361,7 +361,7 @@ def _respond(
     code = status[:3]
     request.status = int(code) if code.isdecimal() else 0
     if exc_info and exc_info[0]:
-        # The response tells the client of an exception.
+        # The application answers with an error of its own.
         request.note_handled(exc_info[0][1])
     if (propagator := get_global_response_propagator()) is not None:
         propagator.inject(response_headers, request.context, _append_header)

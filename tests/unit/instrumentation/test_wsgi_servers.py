@@ -1,4 +1,4 @@
-"""Servers of WSGI in this process: the same bytes and headers as bare, each request one root span."""
+"""Servers of WSGI in this process: bytes and headers as bare, each request a root span."""
 
 from __future__ import annotations
 
