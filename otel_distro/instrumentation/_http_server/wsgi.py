@@ -203,18 +203,28 @@ class Body:
 class _Steps:
     """An iterator over a response; it keeps the response alive."""
 
-    __slots__ = ("_body", "_iterator")
+    __slots__ = ("_body", "_iterator", "_request")
 
     def __init__(self, body: Body, iterator: Iterator[bytes]) -> None:
         self._body = body
+        self._request = body._request
         self._iterator = iterator
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        step: bytes = self._body._run(next, self._iterator)
-        return step
+        request = self._request
+        token = attach(request.context)
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            request.fail(error)
+            raise
+        finally:
+            detach(token)
 
 
 class SizedBody(Body):
@@ -255,7 +265,10 @@ class _Headers:
 
     def has_any(self, names: Iterable[str]) -> bool:
         environ = self._environ
-        return any(_key(name) in environ for name in names)
+        for name in names:
+            if (_keys.get(name) or _key(name)) in environ:
+                return True
+        return False
 
     def get(self, _: Any, key: str) -> list[str] | None:
         value = self._environ.get(_key(key))

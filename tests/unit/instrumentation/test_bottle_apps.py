@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from bottle import Bottle, abort
@@ -24,27 +24,25 @@ def instrumented(stable_names: None) -> Iterator[None]:
     BottleInstrumentor().uninstrument()
 
 
-def shop() -> Any:
+def shop() -> Bottle:
     """Return an application with one route for each situation."""
-    app: Any = Bottle()
+    app = Bottle()
 
-    @app.get("/items/<number:int>")
     def item(number: int) -> str:
         return str(number)
 
-    @app.get("/fail")
     def fail() -> str:
         raise ValueError("of a callback")
 
-    @app.get("/forbidden")
     def forbidden() -> None:
         abort(403)
 
-    @app.get("/broken")
     def broken() -> Iterator[bytes]:
         yield b"a"
         raise OSError("in the stream")
 
+    for path, callback in (("items/<number:int>", item), ("fail", fail), ("forbidden", forbidden), ("broken", broken)):
+        app.get(f"/{path}", callback=callback)
     return app
 
 
