@@ -265,7 +265,7 @@ class _Headers:
 
     def has_any(self, names: Iterable[str]) -> bool:
         environ = self._environ
-        for name in names:
+        for name in names:  # noqa: SIM110 - half the time of any() and a generator
             if (_keys.get(name) or _key(name)) in environ:
                 return True
         return False
