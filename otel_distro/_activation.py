@@ -13,6 +13,7 @@ from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._otel.components import entry_points
 from otel_distro._runtime import exit as process_exit
+from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
 from otel_distro._startup import compatibility, triggers
 from otel_distro._version import __version__
@@ -63,10 +64,10 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
-    from otel_distro.instrumentation._http_server import fastapi_telemetry
 
     uwsgi_forks.prepare()
-    fastapi_telemetry.prepare()
+    for module, function in (("_asgi", "adapt"), ("_runtime", "keep_exporters")):
+        import_hooks.when_imported(f"fastapi.telemetry.{module}", _adapt_fastapi(function))
     Running.disabled = disabled
     process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
@@ -113,6 +114,18 @@ def load(name: str, where: str) -> None:
         if "after shutdown" not in text_of(error):
             # Telemetry starts while the program ends: it is too late to register an exit function.
             _failed(name, error)
+
+
+def _adapt_fastapi(function: str) -> Callable[[Any], None]:
+    """Return what adapts FastAPI's own telemetry, whichever instrumentors are disabled."""
+
+    def adapt(module: Any) -> None:
+        with guard("FastAPI's own telemetry"):
+            from otel_distro.instrumentation._http_server import fastapi_telemetry
+
+            getattr(fastapi_telemetry, function)(module)
+
+    return adapt
 
 
 def _stop_loading() -> None:
