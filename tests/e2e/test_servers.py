@@ -288,7 +288,7 @@ def test_bare_asgi_application_is_recorded_by_its_server(name: str, launcher: La
 def test_fastapi_telemetry_is_one_span_and_one_record(
     disabled: str, configures: str, launcher: Launcher, receiver: Receiver
 ) -> None:
-    """FastAPI's own telemetry is the source or silent, and adds no exporter that does not redact."""
+    """FastAPI's own telemetry is the source or silent, and adds no exporter."""
     port = free_port()
     server = launcher.serve(
         str(BIN / "uvicorn"),

@@ -211,7 +211,7 @@ _header_setter = _HeaderSetter()
 
 
 class _Headers:
-    """Looks up headers in ASGI's scope. Names are lower case; the last of several is in ``first``."""
+    """Looks up headers in ASGI's scope by lower-case names; ``first`` has the last of several."""
 
     __slots__ = ("_all", "first")
 

@@ -51,7 +51,7 @@ def silence(app: Any, scope: Scope) -> None:
 
 
 def excludes(app: Any, scope: Scope) -> bool:
-    """Return whether the application leaves this request out: ``FastAPI(telemetry={"exclude": ...})``."""
+    """Return whether ``FastAPI(telemetry={"exclude": ...})`` leaves this request out."""
     exclude = (app.__dict__.get("_telemetry") or {}).get("exclude")
     return exclude is not None and scope["type"] != "lifespan" and bool(exclude(scope))
 
@@ -119,7 +119,7 @@ def _without_event(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def keep_exporters(module: Any) -> None:
-    """Keep the module ``fastapi.telemetry._runtime`` from adding exporters to the process's providers."""
+    """Let ``fastapi.telemetry._runtime`` add no exporter to the providers of the process."""
     with guard(_TASK):
         original = module._configure_from_environment
 

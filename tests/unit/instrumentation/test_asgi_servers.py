@@ -118,7 +118,7 @@ def serve(app: Any, *paths: str, **options: Any) -> list[int]:
 def test_request_is_one_root_span_whatever_the_application_is(
     make: Callable[[], Any], name: str, options: dict[str, Any], telemetry: Telemetry
 ) -> None:
-    """It has the address of the client behind a proxy, and is no child of the command that serves."""
+    """It has the address of the client behind a proxy, and is no child of the command."""
     assert serve(make(), "/items/7", **options) == [200]
     (span,) = requests_of(telemetry)
     assert (span.name, span.parent) == (name, None)

@@ -2,6 +2,9 @@
 
 # Litestar reads the annotations of handlers as objects: no `annotations` from the future.
 
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
 import pytest
 from litestar import Litestar, Router, WebSocket, asgi, get, websocket
 from litestar.exceptions import HTTPException
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
-def instrumented(stable_names):
+def instrumented(stable_names: None) -> Iterator[None]:
     """Instrument Litestar, and Starlette for what is mounted; leave them as they were."""
     LitestarInstrumentor().instrument()
     StarletteInstrumentor().instrument()
@@ -29,7 +32,7 @@ def instrumented(stable_names):
     LitestarInstrumentor().uninstrument()
 
 
-async def fine(request) -> PlainTextResponse:
+async def fine(request: Any) -> PlainTextResponse:
     return PlainTextResponse("fine")
 
 
@@ -50,25 +53,26 @@ def shop() -> Litestar:
 
     @get("/stream")
     async def stream() -> Stream:
-        async def parts():
+        async def parts() -> AsyncIterator[str]:
             yield "first"
             raise OSError("in the stream")
 
         return Stream(parts())
 
     @websocket("/talk/{room:str}")
-    async def talk(socket: WebSocket) -> None:
+    async def talk(socket: WebSocket[Any, Any, Any]) -> None:
         await socket.accept()
         await socket.send_text(await socket.receive_text())
 
     @websocket("/fail/{room:str}")
-    async def fail_to_talk(socket: WebSocket) -> None:
+    async def fail_to_talk(socket: WebSocket[Any, Any, Any]) -> None:
         await socket.accept()
         raise ValueError("of a handler")
 
     @asgi("/star", is_mount=True, copy_scope=True)
     async def star(scope: Scope, receive: Receive, send: Send) -> None:
-        await Starlette(routes=[Route("/in/{x}/", fine)])(scope, receive, send)
+        inner: Any = Starlette(routes=[Route("/in/{x}/", fine)])
+        await inner(scope, receive, send)
 
     shelves = Router("/shelves/{shelf:str}", route_handlers=[item])
     return Litestar([item, fail, teapot, stream, talk, fail_to_talk, star, shelves])
@@ -114,5 +118,6 @@ def test_websocket_is_one_span(path: str, expected: Seen, telemetry: Telemetry) 
 
 def test_mounted_application_has_the_template_of_the_mount(telemetry: Telemetry) -> None:
     """Not the value of its parameter."""
-    ask(Starlette(routes=[Mount("/shops/{shop}", shop())]), "/shops/acme/items/7")
+    mounted: Any = shop()
+    ask(Starlette(routes=[Mount("/shops/{shop}", mounted)]), "/shops/acme/items/7")
     assert seen(telemetry).name == "GET /shops/{shop}/items/{number}"

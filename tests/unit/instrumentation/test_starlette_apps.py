@@ -130,7 +130,7 @@ def starlette(files: Path, **more: Any) -> Starlette:
 def test_request_is_one_span_with_the_whole_template(
     path: str, method: str, name: str, status: int, tmp_path: Path, telemetry: Telemetry
 ) -> None:
-    """Also through mounts; a path that no route matches has none, and answers below 500 are no errors."""
+    """Also through mounts; a path without a route has none; answers below 500 are no errors."""
     ask(starlette(tmp_path), path, method=method)
     assert seen(telemetry) == Seen(name, status, None, [])
     (point,) = telemetry.metric("http.server.request.duration")
@@ -354,7 +354,7 @@ def test_hooks_and_captured_headers_of_upstream_apply(telemetry: Telemetry) -> N
 
 
 def test_header_with_any_bytes_is_read(telemetry: Telemetry) -> None:
-    """What is not UTF-8 is Latin-1, and a broken trace header starts a new trace."""
+    """Bytes that are no UTF-8 are Latin-1, and a broken trace header starts a new trace."""
     headers = [(b"host", b"a"), (b"user-agent", b"caf\xe9 \\x"), (b"traceparent", b"\xff\xfe")]
     sent = ask(fastapi(), "/items/7", headers=headers)
     assert sent[0]["status"] == 200
