@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from otel_distro import settings
@@ -38,7 +39,24 @@ class Options:
     """
 
     def __init__(self, framework: str, arguments: Mapping[str, Any] | None = None, *, is_server: bool = False) -> None:
-        given = arguments or {}
+        self._framework = framework
+        self.is_server: Final = is_server
+        self._of_apps: weakref.WeakKeyDictionary[Any, Options] = weakref.WeakKeyDictionary()
+        self._set(arguments or {})
+
+    def set(self, arguments: Mapping[str, Any], app: Any = None) -> None:
+        """Use other arguments from now on, for one application or for all without their own."""
+        if app is None:
+            self._set(arguments)
+        else:
+            self._of_apps[app] = Options(self._framework, arguments)
+
+    def of(self, app: Any) -> Options:
+        """Return the options of one application."""
+        return self._of_apps.get(app, self) if self._of_apps else self
+
+    def _set(self, given: Mapping[str, Any]) -> None:
+        framework = self._framework
         excluded_urls = given.get("excluded_urls")
         if excluded_urls is None:
             general = os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", "")
@@ -56,9 +74,8 @@ class Options:
         self.request_headers = _compiled(given.get("http_capture_headers_server_request") or (), re.IGNORECASE)
         self.response_headers = _compiled(given.get("http_capture_headers_server_response") or (), re.IGNORECASE)
         self.sanitized = _compiled(given.get("http_capture_headers_sanitize_fields") or (), re.IGNORECASE)
-        self.is_server: Final = is_server
         traced = os.environ.get(f"OTEL_PYTHON_{framework}_TRACED_REQUEST_ATTRS", "")
-        self.traced_request_attrs: Final = tuple(_listed(traced))
+        self.traced_request_attrs = tuple(_listed(traced))
 
     @property
     def changes_nested(self) -> bool:

@@ -32,6 +32,7 @@ CARRIER_KEY: Final = "otel_distro.request"
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 OTHER_METHOD: Final = "_OTHER"
 _MAX_ROUTE_CHARS: Final = 255
+_INTERRUPTED: Final = "interrupted"
 
 _METHOD, _METHOD_ORIGINAL = schema.HTTP_REQUEST_METHOD.name, schema.HTTP_REQUEST_METHOD_ORIGINAL.name
 _SCHEME, _PATH, _QUERY = schema.URL_SCHEME.name, schema.URL_PATH.name, schema.URL_QUERY.name
@@ -57,6 +58,7 @@ class ServerRequest:
 
     Attributes:
         by_server: Whether a server has made it, and no framework has applied its options yet.
+        kind: Method and scheme, as the metrics have them.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
         status: Status code that the client got; 0 before the response has started.
@@ -67,7 +69,7 @@ class ServerRequest:
     __slots__ = (
         "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started",
         "by_server", "context", "ended", "has_trailers",
-        "is_http", "route", "span", "status",
+        "is_http", "kind", "route", "span", "status",
     )  # fmt: skip
 
     def __init__(self, attributes: dict[str, Any], method: str, parent: Context, links: Any, *, is_http: bool) -> None:
@@ -75,7 +77,7 @@ class ServerRequest:
         self._method = method
         self._name = method if method != OTHER_METHOD else "HTTP"
         self._error = ""
-        self._recorded: BaseException | None = None
+        self._recorded = 0
         self._handled: BaseException | None = None
         self._completed: tuple[int, float] | None = None
         self.route = ""
@@ -91,8 +93,10 @@ class ServerRequest:
         context = self.context = Context(parent)
         _put(context, SPAN_KEY, self.span)
         _put(context, REQUEST_KEY, self)
-        self._active = tools.active.enter(method, attributes[_SCHEME]) if is_http else None
+        self.kind = (method, attributes[_SCHEME])
         self._started = time.perf_counter()
+        self._active = tools.active
+        self._active.enter(self)
 
     @property
     def client_address(self) -> str:
@@ -100,7 +104,7 @@ class ServerRequest:
         return str(self._attributes.get(_CLIENT, ""))
 
     def __deepcopy__(self, _: Any) -> ServerRequest:
-        """Return the request itself: a program that copies its carrier does not copy the request."""
+        """Return the request itself: a copy of its carrier is no copy of the request."""
         return self
 
     def __reduce__(self) -> tuple[type[bool], tuple[()]]:
@@ -167,11 +171,11 @@ class ServerRequest:
         """Record nothing of this request, neither span nor measurement."""
         if not self.ended:
             self.ended = True
-            if self._active is not None:
-                self._active.leave(self._method, self._attributes[_SCHEME])
+            self._active.leave(self)
 
     def _record(self, error: BaseException) -> None:
-        self._recorded = error
+        # Not the exception itself: its frames hold the response, whose end is the end of this request.
+        self._recorded = id(error)
         if isinstance(error, Exception):
             self.span.record_exception(error)
         self._error = type_name(type(error))
@@ -179,7 +183,7 @@ class ServerRequest:
 
     def _knows(self, error: BaseException) -> bool:
         known = self._recorded
-        return known is not None and (known is error or any(each is known for each in exception_state.linked(error)))
+        return bool(known) and (known == id(error) or any(known == id(each) for each in exception_state.linked(error)))
 
     def complete(self) -> None:
         """Note that the client has the whole response. The request ends now unless it failed.
@@ -198,23 +202,33 @@ class ServerRequest:
         if self.ended:
             return
         self.ended = True
-        if self._active is not None:
-            self._active.leave(self._method, self._attributes[_SCHEME])
         try:
             self._end()
         except Exception as failure:
             report_failure("the end of a request", failure)
+        self._active.leave(self)
         # The context holds this request, and exceptions hold frames: cycles for the garbage collector.
         self.context = _NO_CONTEXT
-        self._handled = self._recorded = None
+        self._handled = None
+
+    def interrupt(self) -> None:
+        """End the request as far as it has come: the process ends."""
+        if not self.ended:
+            if not self.status:
+                self._error = _INTERRUPTED
+                self.span.set_status(Status(StatusCode.ERROR, "the process ended before the response"))
+            self.end()
+        elif self.span.is_recording():
+            # A signal has come in the middle of the end.
+            self._end()
 
     def _end(self) -> None:
         end_ns, end = self._completed or (None, time.perf_counter())
         span, status = self.span, self.status
-        if not status and self._error:
+        if not status and self._error and self._error is not _INTERRUPTED:
             # The server answers for the application.
             status = self.status = 500
-        if status >= 500 and self._handled is not None and self._recorded is None:
+        if status >= 500 and self._handled is not None and not self._recorded:
             self._record(self._handled)
             exception_state.remember_span(self._handled, span.get_span_context())
         common = options.common()
@@ -239,9 +253,9 @@ class ServerRequest:
             span.set_attribute(_ERROR, self._error)
         if common.old_names:
             old_names.finish(span, status)
+        span.end(end_ns)
         if self.is_http:
             instruments.get().measure(end - self._started, measured, self._attributes, self.context)
-        span.end(end_ns)
 
 
 class _Excluded:

@@ -5,13 +5,22 @@ Source: https://peps.python.org/pep-3333/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
+from opentelemetry.instrumentation.propagators import get_global_response_propagator
 
 from otel_distro._runtime.diagnostics import report_failure
 from otel_distro.instrumentation._http_server import headers, options
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, begin, nested
+from otel_distro.instrumentation._http_server.request import (
+    CARRIER_KEY,
+    EXCLUDED,
+    ServerRequest,
+    begin,
+    nested,
+    without_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +31,12 @@ if TYPE_CHECKING:
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
 
-_OTHERS_TASK = "a request"
+_NOTHING: Final = object()
+_ANSWERS: Final = "_otel_distro_answers"
+"""Marks functions that make requests."""
+
+_NO_BODY: Final = frozenset((list, tuple, bytes, str, type(None)))
+"""Classes of responses that are complete, or that a server treats in its own way."""
 
 
 def request_of(environ: Environ) -> ServerRequest | None:
@@ -34,25 +48,37 @@ def request_of(environ: Environ) -> ServerRequest | None:
 def wrap_method(chosen: Options) -> Wrapper:
     """Return what wraps the ``__call__`` of a class of applications."""
 
+    # Its first parameter is named like a method's: testing tools count the others.
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def __call__(app: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
-            if CARRIER_KEY in environ:
-                return original(app, environ, start_response)
-            return answer(lambda e, s: original(app, e, s), environ, start_response, chosen)
+        def __call__(self: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
+            known = environ.get(CARRIER_KEY)
+            if known is None:
+                return answer(partial(original, self), environ, start_response, chosen.of(self))
+            if type(known) is ServerRequest and known.by_server:
+                return _join(partial(original, self), environ, start_response, chosen.of(self))
+            return original(self, environ, start_response)
 
+        vars(__call__)[_ANSWERS] = True
         return __call__
 
     return wrap
 
 
 def wrap_application(application: Callable[..., Any], chosen: Options) -> Callable[..., Any]:
-    """Return an application that a server calls instead of ``application``."""
+    """Return an application that a server calls instead of ``application``.
+
+    It is the application itself if its class makes requests already.
+    """
+    of_class = getattr(type(application), "__call__", None)  # noqa: B004 - its attributes, not whether it is there
+    if hasattr(of_class, _ANSWERS) or hasattr(application, _ANSWERS):
+        return application
 
     def call(environ: Environ, start_response: StartResponse) -> Any:
         if CARRIER_KEY in environ:
             return application(environ, start_response)
         return answer(application, environ, start_response, chosen)
 
+    vars(call)[_ANSWERS] = True
     return call
 
 
@@ -62,22 +88,23 @@ def answer(
     """Return what ``call(environ, start_response)`` returns, recorded as one request.
 
     The response is closed by the server: its iterable is wrapped where its items are still to be
-    made. Lists, tuples and files are returned as they are, and the request ends with the call.
+    made. Lists and files are returned as they are, and the request ends with the call. So are files
+    that the server itself wraps, to send them without reading them here; their ``close`` ends the
+    request.
     """
-    try:
-        request = _begin(environ, chosen)
-    except Exception as error:
-        report_failure("the start of a request", error)
-        request = None
+    request = start(environ, chosen)
     if request is None:
+        outer = environ.get(CARRIER_KEY)
+        if type(outer) is ServerRequest and outer.by_server:
+            return _join(call, environ, start_response, chosen)
         return call(environ, start_response)
 
-    def respond(status: str, response_headers: list[tuple[str, str]], *args: Any, **kwargs: Any) -> Any:
+    def respond(status: str, response_headers: list[tuple[str, str]], *exc_info: Any, **kwargs: Any) -> Any:
         try:
-            _respond(request, environ, status, response_headers, chosen)
+            _respond(request, environ, status, response_headers, exc_info, chosen)
         except Exception as error:
             report_failure("the response of a request", error)
-        return start_response(status, response_headers, *args, **kwargs)
+        return start_response(status, response_headers, *exc_info, **kwargs)
 
     token = attach(request.context)
     try:
@@ -89,45 +116,59 @@ def answer(
     finally:
         detach(token)
     kind = type(result)
-    if kind is list or kind is tuple or hasattr(result, "read"):
+    if kind in _NO_BODY:
         request.end()
         return result
     wrapper = environ.get("wsgi.file_wrapper")
-    if isinstance(wrapper, type) and isinstance(result, wrapper):
+    if isinstance(result, wrapper) if isinstance(wrapper, type) else wrapper and hasattr(kind, "read"):
         _end_with_file(result, request)
+        return result
+    if hasattr(kind, "read"):
+        request.end()
         return result
     return SizedBody(result, request) if hasattr(kind, "__len__") else Body(result, request)
 
 
-class Body:
-    """The iterable of a response: each step runs in the context of the request, whose end is its own."""
+def _join(
+    call: Callable[[Environ, StartResponse], Any], environ: Environ, start_response: StartResponse, chosen: Options
+) -> Any:
+    """Call an application in a request that a server has begun, with the framework's options."""
+    request: ServerRequest = environ[CARRIER_KEY]
+    request.by_server = False
+    if not chosen.changes_nested:
+        return call(environ, start_response)
+    if chosen.excludes(*_url(environ)):
+        environ[CARRIER_KEY] = EXCLUDED
+        request.exclude()
+        token = attach(without_request())
+        try:
+            return call(environ, start_response)
+        finally:
+            detach(token)
+    chosen.call(chosen.request_hook, request.span, environ)
 
-    __slots__ = ("__weakref__", "_iterator", "_request", "_source")
+    def respond(status: str, response_headers: list[tuple[str, str]], *args: Any, **kwargs: Any) -> Any:
+        chosen.call(chosen.response_hook, request.span, environ, status, response_headers)
+        return start_response(status, response_headers, *args, **kwargs)
+
+    return call(environ, start_response if chosen.response_hook is None else respond)
+
+
+class Body:
+    """The iterable of a response: its steps run in the request's context, which ends with it."""
+
+    __slots__ = ("__weakref__", "_request", "_source")
 
     def __init__(self, source: Iterable[bytes], request: ServerRequest) -> None:
         self._source: Any = source
         self._request = request
-        self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = self._run(iter, self._source)
-        return self
+        return _Steps(self, self._run(iter, self._source))
 
     def __next__(self) -> bytes:
-        iterator = self._iterator
-        if iterator is None:
-            iterator = self._iterator = self._run(iter, self._source)
-        request = self._request
-        token = attach(request.context)
-        try:
-            return next(iterator)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            request.fail(error)
-            raise
-        finally:
-            detach(token)
+        step: bytes = self._run(next, self._source)
+        return step
 
     def close(self) -> None:
         """Close the response, and end the request."""
@@ -138,12 +179,15 @@ class Body:
         finally:
             self._request.end()
 
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        token = attach(self._request.context)
+    def _run(self, function: Callable[..., Any], argument: Any = _NOTHING) -> Any:
+        request = self._request
+        token = attach(request.context)
         try:
-            return function(*arguments)
+            return function() if argument is _NOTHING else function(argument)
+        except StopIteration:
+            raise
         except BaseException as error:
-            self._request.fail(error)
+            request.fail(error)
             raise
         finally:
             detach(token)
@@ -156,8 +200,35 @@ class Body:
         self._request.end()
 
 
+class _Steps:
+    """An iterator over a response; it keeps the response alive."""
+
+    __slots__ = ("_body", "_iterator", "_request")
+
+    def __init__(self, body: Body, iterator: Iterator[bytes]) -> None:
+        self._body = body
+        self._request = body._request
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        request = self._request
+        token = attach(request.context)
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            request.fail(error)
+            raise
+        finally:
+            detach(token)
+
+
 class SizedBody(Body):
-    """A response whose number of items is known; servers take a single one's length for the header."""
+    """A response of a known number of items; servers take the length of a single one."""
 
     __slots__ = ()
 
@@ -166,19 +237,21 @@ class SizedBody(Body):
 
 
 def _end_with_file(result: Any, request: ServerRequest) -> None:
-    """End the request when the server closes a file, which it may send without reading it here."""
+    """End the request when the server closes a file."""
     close = getattr(result, "close", None)
 
     def close_and_end() -> None:
         try:
+            # Otherwise the file would be in a cycle, and only the garbage collector would free it.
+            vars(result).pop("close", None)
             if close is not None:
                 close()
         finally:
             request.end()
 
     try:
-        result.close = close_and_end
-    except (AttributeError, TypeError):
+        vars(result)["close"] = close_and_end
+    except TypeError:
         request.end()
 
 
@@ -192,7 +265,10 @@ class _Headers:
 
     def has_any(self, names: Iterable[str]) -> bool:
         environ = self._environ
-        return any(_key(name) in environ for name in names)
+        for name in names:  # noqa: SIM110 - half the time of any() and a generator
+            if (_keys.get(name) or _key(name)) in environ:
+                return True
+        return False
 
     def get(self, _: Any, key: str) -> list[str] | None:
         value = self._environ.get(_key(key))
@@ -227,14 +303,32 @@ def _all(environ: Environ) -> list[tuple[str, str]]:
 _NO_PREFIX = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
-def _begin(environ: Environ, chosen: Options) -> ServerRequest | None:
+def _url(environ: Environ) -> tuple[str, str, str]:
     get = environ.get
-    method, path = get("REQUEST_METHOD", "GET"), _decoded(get("SCRIPT_NAME", "") + get("PATH_INFO", ""))
+    path = _decoded(get("SCRIPT_NAME", "") + get("PATH_INFO", ""))
+    return get("wsgi.url_scheme", "http"), get("HTTP_HOST") or get("SERVER_NAME", ""), path
+
+
+def start(environ: Environ, chosen: Options) -> ServerRequest | None:
+    """Start the request of an environment and store it there; never raises.
+
+    Returns:
+        None if it is an outer application's, or is not recorded.
+    """
+    try:
+        return _start(environ, chosen)
+    except Exception as error:
+        report_failure("the start of a request", error)
+        return None
+
+
+def _start(environ: Environ, chosen: Options) -> ServerRequest | None:
+    get = environ.get
+    scheme, host, path = _url(environ)
+    method, port = get("REQUEST_METHOD", "GET"), str(get("SERVER_PORT", ""))
     if (outer := nested(path, method)) is not None:
         environ[CARRIER_KEY] = outer
         return None
-    scheme, name, port = get("wsgi.url_scheme", "http"), get("SERVER_NAME", ""), str(get("SERVER_PORT", ""))
-    host = get("HTTP_HOST") or name
     if chosen.excludes(scheme, host, path):
         environ[CARRIER_KEY] = EXCLUDED
         return None
@@ -251,6 +345,7 @@ def _begin(environ: Environ, chosen: Options) -> ServerRequest | None:
         get("HTTP_USER_AGENT", ""),
         _Headers(environ),
     )
+    request.by_server = chosen.is_server
     if options.common().request_headers is not None:
         request.add_headers(headers.of_request(_all(environ)))
     if chosen.request_hook is not None:
@@ -269,11 +364,31 @@ def _decoded(path: str) -> str:
 
 
 def _respond(
-    request: ServerRequest, environ: Environ, status: str, response_headers: list[tuple[str, str]], chosen: Options
+    request: ServerRequest,
+    environ: Environ,
+    status: str,
+    response_headers: list[tuple[str, str]],
+    exc_info: tuple[Any, ...],
+    chosen: Options,
 ) -> None:
     code = status[:3]
     request.status = int(code) if code.isdecimal() else 0
+    if exc_info and exc_info[0]:
+        # The application answers with an error of its own.
+        request.note_handled(exc_info[0][1])
+    if (propagator := get_global_response_propagator()) is not None:
+        propagator.inject(response_headers, request.context, _append_header)
     if options.common().response_headers is not None:
         request.add_headers(headers.of_response(response_headers))
     if chosen.response_hook is not None:
         chosen.call(chosen.response_hook, request.span, environ, status, response_headers)
+
+
+class _HeaderSetter:
+    """Adds a header to those of a response."""
+
+    def set(self, carrier: list[tuple[str, str]], key: str, value: str) -> None:
+        carrier.append((key, value))
+
+
+_append_header: Any = _HeaderSetter()
