@@ -74,10 +74,10 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
     from otel_distro.instrumentation import queue_polling
-    from otel_distro.instrumentation._http_server import fastapi_telemetry
 
     uwsgi_forks.prepare()
-    fastapi_telemetry.prepare()
+    for module, function in (("_asgi", "adapt"), ("_runtime", "keep_exporters")):
+        import_hooks.when_imported(f"fastapi.telemetry.{module}", _adapt_fastapi(function))
     Running.disabled = disabled
     process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
@@ -155,6 +155,18 @@ def _load(name: str, where: str, release: Callable[[str], object]) -> None:
         if "after shutdown" not in text_of(error):
             # Telemetry starts while the program ends: it is too late to register an exit function.
             _failed(name, error)
+
+
+def _adapt_fastapi(function: str) -> Callable[[Any], None]:
+    """Return what adapts FastAPI's own telemetry, whichever instrumentors are disabled."""
+
+    def adapt(module: Any) -> None:
+        with guard("FastAPI's own telemetry"):
+            from otel_distro.instrumentation._http_server import fastapi_telemetry
+
+            getattr(fastapi_telemetry, function)(module)
+
+    return adapt
 
 
 def _stop_loading() -> None:

@@ -54,9 +54,7 @@ class Framework:
 
 def without(*reasons: tuple[str | tuple[str, ...], str]) -> dict[str, str]:
     """Return the reason for each situation."""
-    return {
-        name: reason for names, reason in reasons for name in ((names,) if isinstance(names, str) else names)
-    }
+    return {name: reason for names, reason in reasons for name in ((names,) if isinstance(names, str) else names)}
 
 
 BARE = (("host", "nested_parameter"), "it has no routes")
@@ -65,7 +63,10 @@ WSGI = (SOCKETS, NO_WEBSOCKET_IN_WSGI), ("background", "WSGI has no background t
 FRAMEWORKS: Mapping[str, Framework] = {
     "bare-wsgi": Framework("bare_wsgi", "wsgi", (), without(*WSGI, BARE, (("mount", "unknown_in_mount"), BARE[1]))),
     "flask": Framework(
-        "flask_app", "wsgi", ("<{}>",), without(*WSGI, ("host", "it matches hosts only for all routes of an application"))
+        "flask_app",
+        "wsgi",
+        ("<{}>",),
+        without(*WSGI, ("host", "it matches hosts only for all routes of an application")),
     ),
     "django": Framework("django_app", "wsgi", ("<{}>",), without(*WSGI, ("host", NO_HOSTS)), leading_slash=False),
     "falcon": Framework("falcon_app", "wsgi", ("{{{}}}",), without(*WSGI, ("host", NO_HOSTS))),

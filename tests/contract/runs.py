@@ -80,9 +80,7 @@ def situations(pair: Pair) -> list[str]:
 
 def cases(pairs: Iterable[Pair]) -> list[Any]:
     """Return the parameters of the tests: each pair with its situations and all facts."""
-    return [
-        pytest.param(pair, name, id=f"{pair}-{name}") for pair in pairs for name in [*situations(pair), *FACTS]
-    ]
+    return [pytest.param(pair, name, id=f"{pair}-{name}") for pair in pairs for name in [*situations(pair), *FACTS]]
 
 
 def execute(pair: Pair, folder: Path) -> Run:
@@ -128,7 +126,13 @@ def _wait_until_idle(pid: int) -> None:
 
 
 def _one(
-    pair: Pair, folder: Path, port: int, receiver: Receiver, arrived: threading.Event, env: dict[str, str], command: Command
+    pair: Pair,
+    folder: Path,
+    port: int,
+    receiver: Receiver,
+    arrived: threading.Event,
+    env: dict[str, str],
+    command: Command,
 ) -> tuple[Outcome, dict[str, Steps], dict[str, Exception]]:
     folder.mkdir()
     launcher = Launcher(folder, receiver.endpoint)

@@ -184,7 +184,10 @@ def stream_fails(client: Client) -> Steps:
     """A failure after the first byte is an error with the status that the client got."""
     call = client.get("/stream-fails")
     evidence = yield
-    assert (call.status, call.complete) == (evidence.bare.calls[call.number].status, evidence.bare.calls[call.number].complete)
+    assert (call.status, call.complete) == (
+        evidence.bare.calls[call.number].status,
+        evidence.bare.calls[call.number].complete,
+    )
     span = evidence.span(call)
     kind = evidence.pair.framework.stream_error
     evidence.check_error(call, kind)
@@ -297,7 +300,12 @@ def parent(client: Client) -> Steps:
 
 def bad_parent(client: Client) -> Steps:
     """A bad ``traceparent`` is ignored."""
-    bad = ("garbage", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-xyz-01", "00-")
+    bad = (
+        "garbage",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-xyz-01",
+        "00-",
+    )
     calls = [client.get(f"/plain/bad-{number}", headers={"traceparent": text}) for number, text in enumerate(bad)]
     evidence = yield
     for call in calls:
@@ -534,7 +542,9 @@ def exceptions_have_traces(evidence: Evidence) -> None:
 
 def no_other_roots(evidence: Evidence) -> None:
     """Nothing but requests is the root of a trace."""
-    assert not [span.name for span in evidence.receiver.spans() if not span.parent_id and span not in evidence.requests()]
+    assert not [
+        span.name for span in evidence.receiver.spans() if not span.parent_id and span not in evidence.requests()
+    ]
 
 
 def same_answers(evidence: Evidence) -> None:

@@ -327,3 +327,59 @@ def test_request_without_a_response_is_an_error_when_the_process_is_killed(
     (span,) = [span for span in requests_of(receiver) if span.attributes["url.path"] == "/slow"]
     assert (span.status, span.attributes["error.type"]) == (2, "interrupted")
     assert "http.response.status_code" not in span.attributes
+
+
+ASGI_SERVERS = {
+    "uvicorn": ("uvicorn", "bare_asgi:app", "--port"),
+    "hypercorn": ("hypercorn", "bare_asgi:app", "--bind"),
+    "granian": ("granian", "--interface", "asgi", "bare_asgi:app", "--port"),
+    "gunicorn": ("gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", "bare_asgi:app", "--bind"),
+}
+
+
+@pytest.mark.parametrize("name", ASGI_SERVERS)
+def test_bare_asgi_application_is_recorded_by_its_server(name: str, launcher: Launcher, receiver: Receiver) -> None:
+    """Each request is one root span with its log record; a failure is an error of its request."""
+    port = free_port()
+    program, *words = ASGI_SERVERS[name]
+    where = f"127.0.0.1:{port}" if words[-1] == "--bind" else str(port)
+    server = launcher.serve(str(BIN / program), *words, where, command=RUN, PYTHONPATH=str(APPS))
+    served = ask_items(server, f"http://127.0.0.1:{port}", 1)
+    assert server.ask(f"http://127.0.0.1:{port}/fail")[0] == 500
+    server.stop()
+    (failed,) = [span for span in requests_of(receiver) if span.status == 2]
+    assert failed.attributes["http.response.status_code"] == 500
+    assert [event.attributes["exception.type"] for event in failed.events] == ["ValueError"]
+    spans = [span for span in requests_of(receiver) if span != failed]
+    assert served == Counter(span.resource["process.pid"] for span in spans)
+    assert {span.parent_id for span in spans} == {""}
+    assert len({span.trace_id for span in spans}) == len(spans)
+    logs = [log for log in receiver.logs() if str(log.body).startswith("item ")]
+    assert Counter(span.span_id for span in requests_of(receiver)) == Counter(log.span_id for log in logs)
+
+
+@pytest.mark.parametrize("disabled", ["", "fastapi"], ids=["recorded", "left to it"])
+@pytest.mark.parametrize("configures", ["", "true"], ids=["", "with exporters"])
+def test_fastapi_telemetry_is_one_span_and_one_record(
+    disabled: str, configures: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """FastAPI's own telemetry is the source or silent, and adds no exporter."""
+    port = free_port()
+    server = launcher.serve(
+        str(BIN / "uvicorn"),
+        "native_fastapi:app",
+        "--port",
+        str(port),
+        command=RUN,
+        PYTHONPATH=str(APPS),
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled,
+        FASTAPI_OTEL_AUTO_CONFIGURE=configures,
+    )
+    assert server.ask(f"http://127.0.0.1:{port}/items/7?password=hunter22")[0] == 200
+    assert server.ask(f"http://127.0.0.1:{port}/fail")[0] == 500
+    server.stop()
+    assert sorted(span.name for span in receiver.spans()) == ["GET /fail", "GET /items/{number}"]
+    assert "hunter22" not in str(receiver.spans()) + str(receiver.logs())
+    failures = [log for log in receiver.logs() if "exception.type" in log.attributes]
+    assert [log.attributes["exception.type"] for log in failures] == ["RuntimeError"]
+    assert receiver.total("http.server.request.duration") == 2
