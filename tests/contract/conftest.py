@@ -7,10 +7,10 @@ import pytest
 pytest.register_assert_rewrite("tests.contract.situations", "tests.contract.evidence")
 
 from tests.contract.runs import Run, execute  # noqa: E402
-from tests.e2e.conftest import installed  # noqa: E402
+from tests.e2e.conftest import installed, launcher, receiver  # noqa: E402
 from tests.contract.servers import Pair  # noqa: E402
 
-__all__ = ["installed"]
+__all__ = ["installed", "launcher", "receiver"]
 
 
 _runs: dict[Pair, Run | Exception] = {}

@@ -18,6 +18,8 @@ ERROR = 17
 """The lowest severity of a record of an error."""
 DURATION = "http.server.request.duration"
 
+_UNSTEADY = re.compile(r"^[\s|]*[~^]+$|/endless|/late|SIGPIPE|write error|Broken pipe|reset by peer")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -110,7 +112,11 @@ class Evidence:
 
 
 def comparable(output: str) -> list[str]:
-    """Return the lines of a program's output without numbers and without frames of telemetry, sorted."""
+    """Return the lines of a program's output, sorted, without what differs from run to run.
+
+    That is numbers, the program's folder, frames of telemetry, and what a server prints about a
+    client that left: whether it notices depends on the moment.
+    """
     kept: list[str] = []
     hidden: int | None = None
     for line in output.splitlines():
@@ -118,7 +124,6 @@ def comparable(output: str) -> list[str]:
         if hidden is not None and indent > hidden:
             continue
         hidden = indent if re.search(r'File ".*/(otel_distro|opentelemetry|wrapt)/', line) else None
-        # Markers of positions depend on nothing that a user wrote.
-        if hidden is None and not re.fullmatch(r"[\s|]*[~^]+", line):
-            kept.append(re.sub(r"0x[0-9a-f]+|\d+", "N", line))
+        if hidden is None and not _UNSTEADY.search(line):
+            kept.append(re.sub(r"0x[0-9a-f]+|\d+", "N", re.sub(r"\b(bare|ours)\b", "FOLDER", line)))
     return sorted(kept)

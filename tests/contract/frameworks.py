@@ -30,6 +30,7 @@ class Framework:
         without: Names of situations that it cannot have, with the reason.
         fixed: Templates that differ from the table in ``contract_parts.py``.
         stream_error: The class of what leaves the framework when a stream fails.
+        other: The right route of an application of another framework and interface inside of it.
         leading_slash: Whether its templates begin with a slash as they are written.
         env: Variables that the application needs.
     """
@@ -40,6 +41,7 @@ class Framework:
     without: Mapping[str, str]
     fixed: Mapping[str, str] = field(default_factory=dict)
     stream_error: str = "BrokenStream"
+    other: str = ""
     leading_slash: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,7 +83,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "bare_asgi", "asgi", (), without(BARE, (("mount", "unknown_in_mount", "background"), BARE[1]))
     ),
     "starlette": Framework("starlette_app", "asgi", ("{{{}}}",), {}),
-    "fastapi": Framework("fastapi_app", "asgi", ("{{{}}}",), {}),
+    "fastapi": Framework("fastapi_app", "asgi", ("{{{}}}",), {}, other="/wsgi/plain/<n>"),
     "quart": Framework(
         "quart_app", "asgi", ("<{}>",), without(("host", "it matches hosts only for all routes of an application"))
     ),

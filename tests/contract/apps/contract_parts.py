@@ -20,6 +20,7 @@ The routes, the same in every application:
 ``GET /unavailable``                            503 without an exception
 ``GET /endless``                                a slow stream that a client leaves
 ``GET /late``                                   answers when the client has left
+``GET /hang``                                   works longer than a worker may
 ``GET /background/{n}``                         answers, then logs "background n" in a background task
 ``GET /work``                                   a statement of SQL and a request to the test's server
 ``GET /headers``                                with headers of its own
@@ -136,6 +137,11 @@ def late():
 async def alate():
     await asyncio.sleep(0.4)
     return "late"
+
+
+def hang():
+    time.sleep(60)
+    return "woke up"
 
 
 def background(n):
