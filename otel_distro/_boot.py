@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from otel_distro._startup import early_calls
-
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
 _UPSTREAM_SITE = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
 
@@ -191,44 +189,34 @@ def activate(timeout: float = _START_TIMEOUT_S) -> bool:
         if timeout:
             from otel_distro._startup import early_calls
 
-            early_calls.wait_for(state.lock, state.activating, state.began_at + timeout)
+            early_calls.wait_for(state, (state.began_at or time.monotonic()) + timeout)
         return state.active and not state.stepped_aside
     if state.active:
         # Another thread has just finished the activation.
         state.lock.release()
         return not state.stepped_aside
-    on, interrupt = _activate()
-    if not on:
-        import_hooks.forget_imports()
-    while _pending:
-        _pending.pop(0)()
-    if state.interrupted_by:
-        from otel_distro import _ending
-
-        _ending.on_fatal_signal(state, state.interrupted_by)
-    if interrupt is not None:
-        raise interrupt
-    return on
+    send_held_signals = signals.hold_back()
+    try:
+        _activate()
+    finally:
+        send_held_signals()
+    return not state.stepped_aside
 
 
-def _activate() -> "tuple[bool, BaseException | None]":
-    """Build the SDK, record what other threads kept meanwhile, and release the lock.
-
-    Returns:
-        Whether telemetry is on, and what the handler of a signal raised meanwhile, such as
-        ``KeyboardInterrupt``.
-    """
+def _activate() -> None:
+    """Build the SDK, record what other threads kept meanwhile, and release the lock."""
     state.began_at = time.monotonic()
     state.activating = threads.get_ident()
     _timer.stop()
     on = False
-    interrupt: BaseException | None = None
     try:
         from otel_distro._startup import early_calls
 
         disabled = triggers.disabled(os.environ)
         early_calls.begin(activate, _end_at_once, keeps_records="log_records" not in disabled)
-        on, interrupt = early_calls.complete(lambda: _build(disabled))
+        from otel_distro import _activation
+
+        on = _activation.start(disabled, release)
     except Exception as error:
         report_failure("starting telemetry", error)
     finally:
@@ -237,22 +225,17 @@ def _activate() -> "tuple[bool, BaseException | None]":
         for name in ("api", "error_tracking", "log_records"):
             release(name)
         with guard("recording what came while telemetry started"):
-            early_calls.end(_replay if on else None)
+            early_calls.end(_activation.replay if on else None)
         state.activating = 0
         state.lock.release()
-    return on, interrupt
+    if not on:
+        import_hooks.forget_imports()
+    while _pending:
+        _pending.pop(0)()
+    if state.interrupted_by:
+        from otel_distro import _ending
 
-
-def _build(disabled: "set[str]") -> bool:
-    from otel_distro import _activation
-
-    return _activation.start(disabled, release)
-
-
-def _replay(call: "early_calls.Call") -> None:
-    from otel_distro import _activation
-
-    _activation.replay(call)
+        _ending.on_fatal_signal(state, state.interrupted_by)
 
 
 def release(name: str) -> None:

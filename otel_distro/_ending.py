@@ -88,7 +88,7 @@ def _await_start(state: State) -> float:
     longest = timeout.get()
     if early_calls.waiting() and not timeout.is_set():
         longest = max(longest, _START_TIMEOUT_S)
-    early_calls.wait_for(state.lock, state.activating, began_at + longest)
+    early_calls.wait_for(state, began_at + longest)
     if not state.active:
         early_calls.report_lost()
     return max(0.0, min(time.monotonic() - began_at, longest - _WRITE_TIME_S)) if timeout.is_set() else 0.0

@@ -167,7 +167,7 @@ FAST_EVENTS = Patch(
     (
         Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
         Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
-        Fields("span", ("_add_event", "_limits")),
+        Fields("span", ("_limits", "_lock", "_end_time", "_events")),
         Fields("attributes", ("_dict", "_lock", "_immutable")),
     ),
     "Exceptions are added to spans the SDK's way, which is slower.",
@@ -189,9 +189,11 @@ SAFE_API = Patch(
 SPAN_EXCEPTIONS = Patch(
     "exception details on spans",
     "otel_distro/errors/sources/spans.py",
-    "The event of `Span.record_exception` has the redacted stack trace, and the exception remembers its span.",
+    "The event of `Span.record_exception` has the redacted stack trace, the exception remembers its span, "
+    "and one that is no error does not make its span one.",
     (Parameters(f"{_TRACE}:Span.record_exception", ("self", "exception", "attributes", "timestamp", "escaped")),),
-    "Exceptions on spans have the SDK's event, and one that leaves a span and is caught has no record.",
+    "Exceptions on spans have the SDK's event, also those that are no errors, and one that leaves a span and is caught "
+    "has no record.",
     "None.",
 )
 FAST_LOGS = Patch(
@@ -396,33 +398,6 @@ TEST_PROVIDERS = Patch(
     "None.",
     lazy=True,
 )
-ASGI_HEADERS = Patch(
-    "ASGI headers in bytes",
-    "otel_distro/_otel/asgi.py",
-    "A request header with a broken escape makes upstream raise instead of the application's answer; and it is slow.",
-    (
-        Parameters("opentelemetry.instrumentation.asgi:ASGIGetter.get", ("self", "carrier", "key")),
-        Parameters("opentelemetry.instrumentation.asgi:_decode_header_item", ("value",)),
-    ),
-    "A request with such a header gets an error, and headers are decoded for each lookup.",
-    "None; a fix to contribute.",
-    lazy=True,
-)
-ASGI_MESSAGES = Patch(
-    "ASGI requests as one span",
-    "otel_distro/_otel/asgi.py",
-    "Upstream makes a span for each message of a request.",
-    (
-        Parameters(
-            "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware.__init__",
-            ("exclude_spans", "client_request_hook", "client_response_hook"),
-            some=True,
-        ),
-    ),
-    "The spans of messages are made and then dropped, which is slower.",
-    "The parameter `exclude_spans`, which the patch fills in: not every instrumentor passes it on.",
-    lazy=True,
-)
 
 PATCHES = (
     LOGS,
@@ -448,6 +423,4 @@ PATCHES = (
     FAST_INSTRUMENTS,
     SCOPE_CONFIGURATORS,
     TEST_PROVIDERS,
-    ASGI_HEADERS,
-    ASGI_MESSAGES,
 )

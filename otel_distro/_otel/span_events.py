@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, Span
+from opentelemetry.sdk.util import BoundedList
 
 from otel_distro._otel import patches
 from otel_distro._otel.fast_measurements import is_clean
 from otel_distro._otel.sdk import SDK_SPAN
-from otel_distro._otel.span_parts import LazyAttributes
+from otel_distro._otel.span_parts import LazyAttributes, LazyList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,12 @@ def add_event(span: Any, name: str, attributes: dict[str, Any], timestamp: int |
             made.maxlen = most
             made._dict = attributes
             made._immutable = True
-            span._add_event(Event(name, made, timestamp))
-            return
+            event = Event(name, made, timestamp)
+            with span._lock:
+                if span._end_time is None:
+                    events = span._events
+                    if type(events) is LazyList:
+                        events = span._events = BoundedList(limits.max_events)
+                    events.append(event)
+                    return
     span.add_event(name, attributes, timestamp)

@@ -32,6 +32,7 @@ class Order:
     """Position of each entry: producers first, so that telemetry delivers what they still emit."""
 
     INSTRUMENTOR_LOADING = 0
+    OPEN_REQUESTS = 5
     ERROR_TRACKING = 10
     LOG_DEDUPLICATION = 20
     AUDIT_EVENTS = 30

@@ -82,6 +82,46 @@ def handle(on_signal: "Callable[[int, Any], None]") -> None:
     _open_wakeup_pipe()
 
 
+def hold_back() -> "Callable[[], None]":
+    """Let no handler of the application interrupt this thread for now.
+
+    Called before an import: one that is interrupted, as by ``KeyboardInterrupt``, can leave modules
+    half imported that the application needs too. The second signal of a number is not held back.
+
+    Returns:
+        Ends that, and sends again what came meanwhile. It does nothing in other threads than the
+        main one, where no handler runs.
+    """
+    held: list[int] = []
+    replaced: dict[int, Any] = {}
+
+    def hold(number: int, frame: "Any") -> None:
+        if number in held:
+            replaced[number](number, frame)
+        else:
+            held.append(number)
+
+    def end() -> None:
+        for number, handler in replaced.items():
+            if _signal.getsignal(number) is hold:
+                _signal.signal(number, handler)
+        for number in held:
+            _signal.raise_signal(number)
+
+    own = set(_pending.values())
+    for number in _signal.valid_signals():
+        handler = _signal.getsignal(number)
+        if callable(handler) and handler not in own:
+            replaced[number] = handler
+            try:
+                _signal.signal(number, hold)
+            except ValueError:
+                # Not the main thread.
+                replaced.clear()
+                break
+    return end
+
+
 def interrupt_main_thread(number: int) -> None:
     """Send a signal to the main thread, unless its handler is the application's or has begun."""
     # No other thread runs between these two steps; the handler could begin there and remove itself.

@@ -21,11 +21,19 @@ from otel_distro._runtime.diagnostics import guard, say
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
+
+    class Start(Protocol):
+        """``lock``: held by the thread that starts telemetry; ``activating``: its identity."""
+
+        lock: threads.LockType
+        activating: int
+
 
 _MAX_CALLS = 2000
 _IMPORT_CHECK_S = 0.05
 _NAME = "the start of telemetry"
+_KEEPING = "keeping what came while telemetry started"
 _FORKS = ("fork", "forkpty")
 
 
@@ -86,23 +94,6 @@ def begin(wait: "Callable[[], object]", end_process: "Callable[[], object]", *, 
         import_hooks.when_imported("logging", _keep_log_records)
 
 
-def complete(build: "Callable[[], bool]") -> "tuple[bool, BaseException | None]":
-    """Call ``build()``, and once more where the handler of a signal interrupts it.
-
-    Such as by ``KeyboardInterrupt``. Otherwise telemetry would stay half built in a program that
-    handles that and lives on, or that has something to deliver.
-
-    Returns:
-        The result, and what the handler raised.
-    """
-    try:
-        return build(), None
-    except Exception:
-        raise
-    except BaseException as interrupt:
-        return build(), interrupt
-
-
 def _after(wait: "Callable[[], object]", original: "Callable[..., Any]") -> "Callable[..., Any]":
     def wait_and_fork() -> "Any":
         wait()
@@ -151,22 +142,21 @@ def _replay() -> None:
             call.context.run(record, call)
 
 
-def wait_for(lock: "threads.LockType", starter: int, deadline: float) -> None:
+def wait_for(start: "Start", deadline: float) -> None:
     """Wait for the start of telemetry in another thread.
 
     Not where that thread needs an import that this one is in the middle of: it would never end.
 
     Args:
-        lock: Held by that thread.
-        starter: Its identity.
+        start: The state of the start.
         deadline: End of the wait, as ``time.monotonic()``.
     """
     while True:
         left = deadline - time.monotonic()
-        if lock.acquire(True, max(0.0, min(left, _IMPORT_CHECK_S))):
-            lock.release()
+        if start.lock.acquire(True, max(0.0, min(left, _IMPORT_CHECK_S))):
+            start.lock.release()
             return
-        if left <= 0 or import_hooks.is_import_needed_by(starter):
+        if left <= 0 or import_hooks.is_import_needed_by(start.activating):
             return
 
 
@@ -206,14 +196,16 @@ def keep(kind: str, *arguments: "Any") -> None:
 
 def call(attribute: str, original: "Callable[..., Any]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
     """Call a function that has a trampoline, and keep what it has to record."""
-    note = _NOTES.get(attribute)
-    if note is None:
-        return original(*args, **kwargs)
+    before, after = _NOTES_BEFORE.get(attribute), _NOTES_AFTER.get(attribute)
+    if before is not None:
+        with guard(_KEEPING):
+            before(*args, **kwargs)
     try:
         return original(*args, **kwargs)
     finally:
-        with guard("keeping what came while telemetry starts"):
-            note(*args, **kwargs)
+        if after is not None:
+            with guard(_KEEPING):
+                after(*args, **kwargs)
 
 
 def _note_thread_exception(args: "Any") -> None:
@@ -248,12 +240,11 @@ def _note_record(_: "Any", record: "Any") -> None:
     keep("record", kept)
 
 
-_NOTES: "dict[str, Callable[..., None]]" = {
-    "callHandlers": _note_record,
+_NOTES_BEFORE: "dict[str, Callable[..., None]]" = {
     "call_exception_handler": _note_loop_exception,
-    "emit": _note_loguru,
     "excepthook": _note_thread_exception,
 }
+_NOTES_AFTER: "dict[str, Callable[..., None]]" = {"callHandlers": _note_record, "emit": _note_loguru}
 
 
 def _is_handled_again(record: "Any") -> bool:
@@ -274,8 +265,9 @@ def _thread_id() -> int:
 def _argument_above(function: str, module: str) -> "Any":
     """Return the argument ``record`` of the innermost call of a function, None where there is none."""
     frame: Any = sys._getframe(1)
+    file = getattr(sys.modules.get(module), "__file__", None)
     while frame is not None:
-        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
+        if frame.f_code.co_name == function and frame.f_code.co_filename == file:
             return frame.f_locals.get("record")
         frame = frame.f_back
     return None
@@ -306,7 +298,7 @@ def _keep_log_records(logging: "Any") -> None:
                 # The original implements lastResort.
                 original(logger, record)
         finally:
-            with guard("keeping a log record"):
+            with guard(_KEEPING):
                 _note_record(logger, record)
 
     callHandlers.__code__ = callHandlers.__code__.replace(co_filename=logging.__file__)

@@ -39,6 +39,7 @@ OTHER: Final = "other"
 _TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
 _HANDLER, _HANDLED = schema.EXCEPTION_HANDLER.name, schema.EXCEPTION_HANDLED.name
 _FINGERPRINT, _FUNCTION = schema.EXCEPTION_FINGERPRINT.name, schema.CODE_FUNCTION_NAME.name
+_CAUGHT_IN = schema.EXCEPTION_CAUGHT_IN.name
 _THREAD_ID, _THREAD_NAME = schema.THREAD_ID.name, schema.THREAD_NAME.name
 _SEVERITIES: Final = {level: SeverityNumber[level] for level in ("FATAL", "ERROR", "WARN", "INFO")}
 _MAX_FINGERPRINTS: Final = 200
@@ -258,7 +259,7 @@ def attributes_of(
         _THREAD_NAME: thread.name,
     }
     if handled and entries:
-        attributes[schema.EXCEPTION_CAUGHT_IN.name] = frames.qualified_name(entries[0])
+        attributes[_CAUGHT_IN] = frames.qualified_name(entries[0])
     task = _task_name()
     if task:
         attributes[schema.ASYNCIO_TASK_NAME.name] = task

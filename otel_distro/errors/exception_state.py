@@ -148,7 +148,10 @@ def claim(error: BaseException, *, final: bool) -> bool:
 
 def span_of(error: BaseException) -> SpanContext | None:
     """Return the innermost span that ``error``, or else an exception linked to it, has left."""
-    for each in (error, *linked(error)):
+    state = lookup(error)
+    if state is not None and state.span is not None:
+        return state.span
+    for each in linked(error):
         state = lookup(each)
         if state is not None and state.span is not None:
             return state.span

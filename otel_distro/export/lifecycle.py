@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._runtime import exit as process_exit
-from otel_distro._runtime import fork, uwsgi_forks
+from otel_distro._runtime import fork, threads, uwsgi_forks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro._runtime.worker import run_in_thread
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ABRUPT_EXIT_TIMEOUT_S = 0.5
 """Longest delivery before ``os._exit``, ``os.abort`` and exec; what is left stays in the spool."""
+_CHILD_END_TIMEOUT_S = 0.1
+_CHILD_POLL_S = 0.005
 _NAME = "telemetry"
 
 
@@ -122,6 +124,9 @@ class Lifecycle:
 
     def _finish_pipeline(self, budget: float, longest: float = 0.0) -> None:
         process_exit.run_before_end()
+        if _had_children():
+            # As those of a reloader, which kills its child a quarter of a second after Ctrl-C.
+            self._pipeline.note_children()
         self._pipeline.finish(budget, longest)
 
     def _shut_down_providers(self) -> None:
@@ -137,6 +142,23 @@ class Lifecycle:
 
             own = Resource({schema.SERVICE_INSTANCE_ID.name: f"{chosen}-{os.getpid()}"})
             sdk.merge_resource(self._providers, own)
+
+
+def _had_children() -> bool:
+    """Return whether this process has or had children; :mod:`subprocess` runs no fork callbacks.
+
+    A child that still runs gets a moment to end: :func:`subprocess.run` kills its child a quarter
+    of a second after Ctrl-C and does not wait for the end of it.
+    """
+    end = time.monotonic() + _CHILD_END_TIMEOUT_S
+    try:
+        # Leaves a child that has ended for others to wait for.
+        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end:
+            threads.nap(_CHILD_POLL_S)
+    except (AttributeError, OSError):
+        # None is left; those that were waited for have used processor time.
+        return any(os.times()[2:4])
+    return True
 
 
 def chosen_instance_id(environ: Mapping[str, str]) -> str:

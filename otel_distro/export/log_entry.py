@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.sdk.resources import Resource
 
     from otel_distro._otel.sdk import SeverityNumber
@@ -20,7 +22,7 @@ class CodeLocation:
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
-        self.encoded: tuple[Any, bytes] | None = None
+        self.encoded: tuple[Any, bytes, Callable[[Any], Any]] | None = None
 
 
 class LogEntry(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach
 
 from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
@@ -61,8 +61,7 @@ def _handle_in_request(chosen: Options) -> Wrapper:
             finally:
                 with guard("the route of a request"):
                     request.set_route(_route_of(message))
-                request.end()
-                detach(token)
+                request.leave(token)
 
         return _handle_request
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from otel_distro.instrumentation import Wrapper
 
+_WRAPPED = "_otel_distro_wrapped"
 _FRAMEWORKS = {
     "fastapi.applications.FastAPI": "fastapi",
     "starlette.applications.Starlette": "starlette",
@@ -48,12 +49,8 @@ class AsgiServersInstrumentor(Instrumentor):
         for module, owner, attribute, wrapper in (
             ("uvicorn.server", "Server", "serve", _in_empty_context),
             ("uvicorn.config", "Config", "load", _uvicorn(wrap)),
-            ("hypercorn.asyncio.tcp_server", "TCPServer", "run", _in_empty_context),
-            ("hypercorn.asyncio.udp_server", "UDPServer", "run", _in_empty_context),
-            ("hypercorn.trio.tcp_server", "TCPServer", "run", _in_empty_context),
-            ("hypercorn.trio.udp_server", "UDPServer", "run", _in_empty_context),
-            ("hypercorn.app_wrappers", "ASGIWrapper", "__init__", _first_argument(wrap.asgi)),
-            ("hypercorn.app_wrappers", "WSGIWrapper", "__init__", _first_argument(wrap.wsgi)),
+            ("hypercorn.app_wrappers", "ASGIWrapper", "__call__", _hypercorn(wrap.asgi)),
+            ("hypercorn.app_wrappers", "WSGIWrapper", "__call__", _hypercorn(wrap.wsgi)),
             ("granian.server.mp", "", "_asgi_call_wrap", _granian(wrap.asgi)),
             ("granian.server.mp", "", "_wsgi_call_wrap", _granian(wrap.wsgi)),
             ("granian.server.mt", "", "_asgi_call_wrap", _granian(wrap.asgi)),
@@ -61,7 +58,7 @@ class AsgiServersInstrumentor(Instrumentor):
             ("granian.server.embed", "", "_asgi_call_wrap", _granian(wrap.asgi)),
             ("gunicorn.workers.gasgi", "ASGIWorker", "_serve", _in_empty_context),
             ("gunicorn.workers.gasgi", "ASGIWorker", "load_wsgi", _gunicorn(wrap)),
-            ("daphne.server", "Server", "__init__", _first_argument(wrap.asgi)),
+            ("daphne.server", "Server", "__init__", _daphne(wrap)),
             ("daphne.server", "Server", "run", _run_in_empty_context),
         ):
             self.patch_when_imported(module, owner, attribute, wrapper)
@@ -141,15 +138,30 @@ def _uvicorn(wrap: _Applications) -> Wrapper:
     return wrapper
 
 
-def _first_argument(wrap: Callable[[Any], Any]) -> Wrapper:
+def _hypercorn(wrap: Callable[[Any], Any]) -> Wrapper:
+    """Return what wraps the call of hypercorn's wrapper, in the task of a request."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def __call__(server: Any, *args: Any) -> None:  # noqa: N807
+            if _WRAPPED not in server.__dict__:
+                server.app = wrap(server.app)
+                server.__dict__[_WRAPPED] = True
+            token = attach(Context())
+            try:
+                await original(server, *args)
+            finally:
+                detach(token)
+
+        return __call__
+
+    return wrapper
+
+
+def _daphne(wrap: _Applications) -> Wrapper:
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         def __init__(server: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-            if args:
-                args = (wrap(args[0]), *args[1:])
-            for name in ("app", "application"):
-                if name in kwargs:
-                    kwargs[name] = wrap(kwargs[name])
             original(server, *args, **kwargs)
+            server.application = wrap.asgi(server.application)
 
         return __init__
 

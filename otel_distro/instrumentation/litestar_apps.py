@@ -37,6 +37,8 @@ class LitestarInstrumentor(Instrumentor):
 
 
 def _with_template(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Set the template when the response starts, or where an exception leaves that becomes one."""
+
     async def __call__(router: Any, scope: Scope, receive: Any, send: Any) -> None:  # noqa: N807
         request = request_of(scope)
         if request is None:
@@ -44,16 +46,25 @@ def _with_template(original: Callable[..., Any]) -> Callable[..., Any]:
             return
         prefix, known = scope.get(PREFIX_KEY, ""), False
 
-        def respond(message: dict[str, Any]) -> Any:
+        def set_template() -> None:
             nonlocal known
+            known = True
+            with guard("the route of a request"):
+                template = scope.get("path_template")
+                # A mounted application, which has added to the prefix, sets its own.
+                if template and scope.get(PREFIX_KEY, "") == prefix:
+                    request.set_route(prefix + template)
+
+        def respond(message: dict[str, Any]) -> Any:
             if not known:
-                known = True
-                with guard("the route of a request"):
-                    if not request.route and (template := scope.get("path_template")):
-                        request.set_route(prefix + template)
+                set_template()
             return send(message)
 
-        await original(router, scope, receive, respond)
+        try:
+            await original(router, scope, receive, respond)
+        except Exception:
+            set_template()
+            raise
 
     return __call__
 

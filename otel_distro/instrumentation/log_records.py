@@ -161,6 +161,8 @@ def export_kept(record: logging.LogRecord, thread: tuple[int, str]) -> None:
 def _export(record: logging.LogRecord, event: StructuredEvent | None, made_in: tuple[int, str] | None = None) -> None:
     """Emit the record unless it is a duplicate or its level is not exported. Never raises."""
     try:
+        if event is None and _export_plain(record):
+            return
         source = emit.source_of(record.name, record.levelno)
         if source is None or (made_in is None and _is_duplicate(record)):
             return
@@ -206,6 +208,36 @@ def _export(record: logging.LogRecord, event: StructuredEvent | None, made_in: t
         return
     except Exception as error:
         report_failure("exporting a log record", error)
+
+
+def _export_plain(record: logging.LogRecord) -> bool:
+    """Emit a record without an exception, from a place that is known: the usual case.
+
+    Returns:
+        Whether nothing is left to do. If not, :func:`_export` does all of it.
+    """
+    level, given, state = record.levelno, record.__dict__, thread.__dict__
+    if record.exc_info or (level >= logging.WARNING and sys.exc_info()[1] is not None):
+        return False
+    if state.get("relayed") or record.process != _pid or record.thread != threading.get_ident():
+        return False
+    source = emit.source_of(record.name, level)
+    if source is None:
+        return True
+    busy = emit.thread
+    busy.busy = True
+    try:
+        return emit.send_plain(
+            source,
+            record.created,
+            level,
+            record.levelname,
+            state.get("body") or body_of(record),
+            (record.pathname, record.lineno, record.funcName, record.thread, record.threadName),
+            {} if _STANDARD.issuperset(given) else _extras(record),
+        )
+    finally:
+        busy.busy = False
 
 
 def body_of(record: logging.LogRecord) -> str:

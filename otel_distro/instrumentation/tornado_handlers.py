@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach
 
 from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
@@ -75,8 +75,7 @@ def _execute_in_request(chosen: Options) -> Wrapper:
             finally:
                 with guard("the response of a request"):
                     _finish(request, handler)
-                request.end()
-                detach(token)
+                request.leave(token)
 
         return _execute
 

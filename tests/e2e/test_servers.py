@@ -237,7 +237,7 @@ def test_django_runserver_reports_requests_of_the_reloaded_process(launcher: Lau
         )
     )
     server.stop_group(signal.SIGINT)
-    check_requests(receiver, served, "items/<int:number>")
+    check_requests(receiver, served, "/items/<int:number>")
     (point,) = receiver.series("http.server.request.duration")
     assert point.resource["process.pid"] != server.pid
     assert "SELECT" in {span.name.split()[0] for span in receiver.spans() if span.kind != SERVER}
@@ -251,4 +251,4 @@ def test_django_under_gunicorn_reports_each_request_once(launcher: Launcher, rec
     served = ask_items(server, f"http://127.0.0.1:{port}", 2)
     assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, "fine")
     assert server.stop() == 0
-    check_requests(receiver, served, "items/<int:number>")
+    check_requests(receiver, served, "/items/<int:number>")

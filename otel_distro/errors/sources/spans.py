@@ -27,6 +27,7 @@ from otel_distro.errors.stack_trace import stack_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 _SDK = "opentelemetry.sdk.trace"
 _TYPE, _MESSAGE, _STACK = schema.EXCEPTION_TYPE.name, schema.EXCEPTION_MESSAGE.name, schema.EXCEPTION_STACKTRACE.name
@@ -66,28 +67,31 @@ def wrap_set_status(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def set_status(span: Any, status: Any, description: Any = None) -> Any:
         if status is error or getattr(status, "status_code", None) is error:
-            with guard("the status of a span"):
-                text = description if status is error else status.description
-                if _is_about_an_answer(span, text, sys._getframe(1).f_code.co_filename):
-                    return None
+            exception = sys.exc_info()[1]
+            if exception is not None:
+                with guard("the status of a span"):
+                    text = description if status is error else status.description
+                    if _is_about(exception, text) and _is_answer_to(span, exception, sys._getframe(1)):
+                        return None
         return original(span, status, description)
 
     return set_status
 
 
-def _is_about_an_answer(span: Any, description: object, caller: str) -> bool:
-    """Return whether the status ERROR comes from an exception being handled that is no error."""
-    exception = sys.exc_info()[1]
-    if exception is None:
-        return False
-    kind = answers.kind_of(exception)
-    if not kind or app_file_name(caller) or answers.exits_with_failure(exception):
+def _is_about(exception: BaseException, description: object) -> bool:
+    """Return whether a status is set for an exception that is no error.
+
+    One without the text of the exception has another cause, such as the response to a client.
+    """
+    if not answers.kind_of(exception) or answers.exits_with_failure(exception):
         return False
     text = text_of(exception)
-    # A status without such a text is about something else, such as the response to a client.
-    if description not in (text, f"{type(exception).__name__}: {text}"):
-        return False
-    return _answered(span, exception, kind)
+    return description in (text, f"{type(exception).__name__}: {text}")
+
+
+def _is_answer_to(span: Any, exception: BaseException, caller: FrameType) -> bool:
+    """Return whether a library, and not the application, sets the status, and may leave it out."""
+    return not app_file_name(caller.f_code.co_filename) and _answered(span, exception, answers.kind_of(exception))
 
 
 def _answered(span: Any, error: BaseException, kind: answers.Kind) -> bool:

@@ -14,6 +14,8 @@ from opentelemetry.attributes import BoundedAttributes
 
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.export.encode.protobuf import (
+    FIELD_1,
+    MAX_NAME,
     UINT64,
     VARINT,
     SizeLimit,
@@ -30,6 +32,8 @@ from otel_distro.export.encode.values import attributes, body
 from otel_distro.export.log_entry import LogEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_distro.export.log_entry import CodeLocation
 
 _fields = attrgetter(
@@ -56,7 +60,7 @@ _MAX_TRACE_ID = (1 << 128) - 1
 _FLAGS = {flags: struct.pack("<BI", 0x45, flags) for flags in range(256)}
 _MAX_LEVELS = 200
 
-_levels: dict[tuple[int, str], bytes] = {}
+_levels: dict[str, tuple[Any, bytes]] = {}
 
 
 def encode_log(item: Any, budget: SizeLimit) -> tuple[bytes, Any, Any]:
@@ -116,35 +120,62 @@ def encode_entry(entry: LogEntry, budget: SizeLimit) -> tuple[bytes, Any, Any]:
     timestamp, observed, trace_id, span_id, flags, severity, severity_text, value, location, extras, resource, scope = (
         entry
     )
-    content = body(value, budget)
     shared = location.encoded
     if shared is None or shared[0] is not redactor():
         shared = _encode_shared(location)
     budget.values_left -= len(location.attributes)
-    # By identity: hashing an Enum member calls a Python function.
-    level = _levels.get((id(severity), severity_text)) or _level(severity, severity_text)
-    # The application may have set the time of the record to anything.
-    times = pack_times(0x09, min(max(timestamp, 0), UINT64), 0x59, observed)
-    parts = [times, level, b"\x2a", VARINT[len(content)], content, shared[1]]
+    level = _levels.get(severity_text)
+    if level is None or level[0] is not severity:
+        level = _level(severity, severity_text)
+    if not 0 <= timestamp <= UINT64:
+        # The application may have set the time of the record to anything.
+        timestamp = min(max(timestamp, 0), UINT64)
+    try:
+        # The usual case, within all limits: see `body`.
+        raw = shared[2](value).encode() if type(value) is str and len(value) <= MAX_NAME else None
+    except UnicodeEncodeError:
+        raw = None
+    if raw is None:
+        content = body(value, budget)
+    else:
+        budget.bytes_left -= max(len(raw), len(value))
+        content = FIELD_1[len(raw)] + raw
+    parts = [pack_times(0x09, timestamp, 0x59, observed), level[1], VARINT[len(content)], content, shared[1]]
     if extras:
         pairs, lost = attributes(b"\x32", extras, budget)
         parts.append(pairs)
         if lost:
             parts += (b"\x38", VARINT[lost])
-    if trace_id and span_id:
-        parts.append(pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id))
-    parts.append(_FLAGS[flags & 0xFF])
+    last = _last_span
+    if span_id != last[1] or trace_id != last[0] or flags != last[2]:
+        last = _encode_span(trace_id, span_id, flags)
+    parts.append(last[3])
     return b"".join(parts), resource, scope
 
 
-def _encode_shared(location: CodeLocation) -> tuple[Any, bytes]:
-    encoded = redactor(), attributes(b"\x32", location.attributes, SizeLimit())[0]
-    location.encoded = encoded
+def _encode_shared(location: CodeLocation) -> tuple[Any, bytes, Callable[[Any], Any]]:
+    """Return the redactor, the encoded attributes, and what redacts a body."""
+    current = redactor()
+    pairs, _ = attributes(b"\x32", location.attributes, SizeLimit())
+    location.encoded = current, pairs, current.redaction_policy("").redact
+    return location.encoded
+
+
+def _level(severity: Any, text: str) -> tuple[Any, bytes]:
+    """Return the severity, and the bytes of it and of its text, up to the tag of the body."""
+    encoded = severity, b"\x10" + VARINT[severity.value] + named(b"\x1a", text) + b"\x2a"
+    if len(_levels) < _MAX_LEVELS:
+        _levels[text] = encoded
     return encoded
 
 
-def _level(severity: Any, text: str) -> bytes:
-    encoded = b"\x10" + VARINT[severity.value] + named(b"\x1a", text)
-    if len(_levels) < _MAX_LEVELS:
-        _levels[id(severity), text] = encoded
+_last_span: tuple[int, int, int, bytes] = (0, 0, 0, _FLAGS[0])
+"""Ids and flags of the span of the last record, and their bytes: a span often has many records."""
+
+
+def _encode_span(trace_id: int, span_id: int, flags: int) -> tuple[int, int, int, bytes]:
+    global _last_span
+    ids = pack_ids(0x4A10, trace_id >> 64, trace_id & UINT64, 0x5208, span_id) if trace_id and span_id else b""
+    # One step: another thread may be doing the same for another record.
+    _last_span = encoded = trace_id, span_id, flags, ids + _FLAGS[flags & 0xFF]
     return encoded

@@ -97,8 +97,8 @@ class _Key:
 
     def integer(self, value: int) -> bytes:
         """Return the pair with an integer."""
-        if value >= self.redaction_policy.smallest:
-            return self.pair(_number(value, self.redaction_policy))
+        if value >= self.redaction_policy.smallest and (shown := self.redaction_policy.redact(value)) is not value:
+            return self.pair(_mask(shown))
         pair = self.pair(b"\x18" + varint64(value))
         if len(self.integers) < _CACHED_VALUES and -(1 << 63) <= value < 1 << 63:
             if self.integers is _NO_INTEGERS:

@@ -56,15 +56,16 @@ def is_recorded(application: Any) -> bool:
 def wrap_method(chosen: Options) -> Wrapper:
     """Return what wraps the ``__call__`` of a class of applications."""
 
+    # Its first parameter is named like a method's: testing tools count the others.
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def __call__(app: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807
+        async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807
             found = scope.get(CARRIER_KEY)
             if found is None and scope["type"] in _KINDS:
-                await answer(original, (app,), scope, receive, send, chosen.of(app))
+                await answer(original, (self,), scope, receive, send, chosen.of(self))
             elif type(found) is not ServerRequest or not found.by_server:
-                await original(app, scope, receive, send)
+                await original(self, scope, receive, send)
             else:
-                await _join(original, app, scope, receive, send, chosen.of(app))
+                await _join(original, self, scope, receive, send, chosen.of(self))
 
         vars(__call__)[_ANSWERS] = True
         return __call__
@@ -130,8 +131,7 @@ async def answer(
         request.fail(error)
         raise
     finally:
-        request.end()
-        detach(token)
+        request.leave(token)
 
 
 async def _send_last(send: Send, message: Message, request: ServerRequest) -> None:
@@ -273,6 +273,14 @@ def _url(scope: Scope, found: _Headers) -> tuple[str, str, str]:
     return scheme, found.text(b"host") or (server[0] if server else "") or "", path
 
 
+def _keep_iterators(scope: Scope) -> None:
+    """Replace what can be read once: the specification allows any iterable, and Falcon's tests use it."""
+    scope["headers"] = [tuple(pair) for pair in scope["headers"]]
+    for key in ("server", "client"):
+        if scope.get(key) is not None:
+            scope[key] = tuple(scope[key])
+
+
 def start(scope: Scope, chosen: Options) -> ServerRequest | None:
     """Start the request of a scope and store it there; never raises.
 
@@ -288,6 +296,8 @@ def start(scope: Scope, chosen: Options) -> ServerRequest | None:
 
 def _start(scope: Scope, chosen: Options) -> ServerRequest | None:
     get = scope.get
+    if not hasattr(get("headers", ()), "__len__"):
+        _keep_iterators(scope)
     found = _Headers(scope)
     scheme, host, path = _url(scope, found)
     method = get("method", "GET")

@@ -9,7 +9,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import Observation
 
 from otel_distro import schema
+from otel_distro._runtime import exit as process_exit
 from otel_distro._runtime import fork
+from otel_distro._runtime.worker import run_in_thread
 from otel_distro._version import __version__
 from otel_distro.instrumentation._http_server import old_names, options
 
@@ -18,43 +20,54 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from otel_distro.instrumentation._http_server.request import ServerRequest
+
 SCOPE: Final = "otel_distro.http_server"
+_INTERRUPT_TIMEOUT_S: Final = 0.2
 _SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 
 class ActiveRequests:
-    """How many requests are being answered, by method and scheme.
+    """The requests that are being answered.
 
-    The metric reads it, which costs a request less than two measurements.
+    The metric counts them when it is collected, which costs a request less than two measurements.
     """
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
-        self._lock = threading.Lock()
+        self._open: set[ServerRequest] = set()
+        self._seen: dict[tuple[str, str], None] = {}
 
-    def enter(self, method: str, scheme: str) -> ActiveRequests:
-        """Count a request; return what it leaves again."""
-        key = (method, scheme)
-        with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + 1
-        return self
+    def enter(self, request: ServerRequest) -> None:
+        """Add a request."""
+        if request.is_http:
+            self._seen[request.kind] = None
+        self._open.add(request)
 
-    def leave(self, method: str, scheme: str) -> None:
-        """Count a request no longer."""
-        key = (method, scheme)
-        with self._lock:
-            self._counts[key] -= 1
-
-    def reset_after_fork(self) -> None:
-        """Replace the lock, which another thread may have held during the fork."""
-        self._lock = threading.Lock()
+    def leave(self, request: ServerRequest) -> None:
+        """Remove a request."""
+        self._open.discard(request)
 
     def observe(self) -> list[Observation]:
         """Return one observation for each method and scheme that was ever seen."""
-        with self._lock:
-            counts = list(self._counts.items())
+        counts = dict.fromkeys(self._seen, 0)
+        for request in self._open.copy():
+            if request.is_http and not request.ended:
+                counts[request.kind] += 1
         method, scheme = schema.HTTP_REQUEST_METHOD.name, schema.URL_SCHEME.name
-        return [Observation(count, {method: key[0], scheme: key[1]}) for key, count in counts]
+        return [Observation(count, {method: key[0], scheme: key[1]}) for key, count in counts.items()]
+
+    def interrupt(self) -> None:
+        """End all requests: the process ends.
+
+        In a thread of its own: a signal may have interrupted this one where it holds a lock.
+        """
+        if self._open:
+            done = run_in_thread("the end of open requests", self._interrupt)
+            done.acquire(True, _INTERRUPT_TIMEOUT_S)
+
+    def _interrupt(self) -> None:
+        for request in self._open.copy():
+            request.interrupt()
 
 
 class Instruments:
@@ -77,13 +90,17 @@ class Instruments:
             self._old_duration = meter.create_histogram(old_names.DURATION, "ms", duration.brief)
         # A request that a parent of this process was answering is the parent's.
         fork.register("active requests", fork.Order.ACTIVE_REQUESTS, after_in_child=self.reset_after_fork)
+        process_exit.register("open requests", process_exit.Order.OPEN_REQUESTS, before_end=self.interrupt)
 
     def _observe(self, _: Any) -> Iterable[Observation]:
         return self.active.observe()
 
+    def interrupt(self) -> None:
+        """End the requests of this process, which ends."""
+        self.active.interrupt()
+
     def reset_after_fork(self) -> None:
         """Count only the requests of this process."""
-        self.active.reset_after_fork()
         self.active = ActiveRequests()
 
     def measure(self, seconds: float, attributes: dict[str, Any], request: dict[str, Any], context: Context) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, detach, get_current
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_distro import schema
 from otel_distro._otel.request_context import REQUEST_KEY
 from otel_distro._otel.sdk import SPAN_KEY
 from otel_distro._runtime.diagnostics import report_failure, text_of
-from otel_distro.errors import exception_state
+from otel_distro.errors import deferred, exception_state
 from otel_distro.errors.exception_report import type_name
 from otel_distro.instrumentation._access.audit_events import client_of_proxy
 from otel_distro.instrumentation._http_server import instruments, old_names, options, remote_parent
@@ -35,6 +35,7 @@ CARRIER_KEY: Final = "otel_distro.request"
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 OTHER_METHOD: Final = "_OTHER"
 _MAX_ROUTE_CHARS: Final = 255
+_INTERRUPTED: Final = "interrupted"
 
 _METHOD, _METHOD_ORIGINAL = schema.HTTP_REQUEST_METHOD.name, schema.HTTP_REQUEST_METHOD_ORIGINAL.name
 _SCHEME, _PATH, _QUERY = schema.URL_SCHEME.name, schema.URL_PATH.name, schema.URL_QUERY.name
@@ -60,6 +61,7 @@ class ServerRequest:
 
     Attributes:
         by_server: Whether a server has made it, and no framework has applied its options yet.
+        kind: Method and scheme, as the metrics have them.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
         status: Status code that the client got; 0 before the response has started.
@@ -68,9 +70,9 @@ class ServerRequest:
     """
 
     __slots__ = (
-        "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
+        "_abandoned", "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
         "by_server", "context", "ended", "has_trailers",
-        "is_http", "route", "span", "status",
+        "is_http", "kind", "route", "span", "status",
     )  # fmt: skip
 
     def __init__(self, attributes: dict[str, Any], method: str, parent: Context, links: Any, *, is_http: bool) -> None:
@@ -78,7 +80,8 @@ class ServerRequest:
         self._method = method
         self._name = method if method != OTHER_METHOD else "HTTP"
         self._error = ""
-        self._recorded: BaseException | None = None
+        self._abandoned = False
+        self._recorded = 0
         self._handled: BaseException | None = None
         self._completed: tuple[int, float] | None = None
         self.route = ""
@@ -94,8 +97,10 @@ class ServerRequest:
         context = self.context = Context(parent)
         _put(context, SPAN_KEY, self.span)
         _put(context, REQUEST_KEY, self)
-        self._active = tools.active.enter(method, attributes[_SCHEME]) if is_http else None
+        self.kind = (method, attributes[_SCHEME])
         self._started = time.perf_counter()
+        self._active = tools.active
+        self._active.enter(self)
 
     @property
     def client_address(self) -> str:
@@ -161,6 +166,7 @@ class ServerRequest:
         """
         try:
             if type(error).__name__ in _NO_ERRORS:
+                self._abandoned = type(error) is GeneratorExit
                 return
             if not self.ended and type(error).__name__ not in _CLIENT_LEFT and not self._knows(error):
                 self._record(error)
@@ -180,11 +186,11 @@ class ServerRequest:
         """Record nothing of this request, neither span nor measurement."""
         if not self.ended:
             self.ended = True
-            if self._active is not None:
-                self._active.leave(self._method, self._attributes[_SCHEME])
+            self._active.leave(self)
 
     def _record(self, error: BaseException) -> None:
-        self._recorded = error
+        # Not the exception itself: its frames hold the response, whose end is the end of this request.
+        self._recorded = id(error)
         if isinstance(error, Exception):
             self.span.record_exception(error)
         self._error = type_name(type(error))
@@ -192,7 +198,7 @@ class ServerRequest:
 
     def _knows(self, error: BaseException) -> bool:
         known = self._recorded
-        return known is not None and (known is error or any(each is known for each in exception_state.linked(error)))
+        return bool(known) and (known == id(error) or any(known == id(each) for each in exception_state.linked(error)))
 
     def complete(self) -> None:
         """Note that the client has the whole response. The request ends now unless it failed.
@@ -211,23 +217,56 @@ class ServerRequest:
         if self.ended:
             return
         self.ended = True
-        if self._active is not None:
-            self._active.leave(self._method, self._attributes[_SCHEME])
         try:
             self._end()
         except Exception as failure:
             report_failure("the end of a request", failure)
+        self._active.leave(self)
         # The context holds this request, and exceptions hold frames: cycles for the garbage collector.
         self.context = _NO_CONTEXT
-        self._handled = self._recorded = None
+        self._handled = None
+
+    def leave(self, token: Any) -> None:
+        """End the request and restore the context that was current before it.
+
+        A coroutine that nothing awaits any more is closed by a finalizer, in any other context.
+
+        Args:
+            token: What :func:`opentelemetry.context.attach` returned.
+        """
+        if self._abandoned:
+            self.end_in_finalizer()
+        else:
+            self.end()
+            detach(token)
+
+    def end_in_finalizer(self) -> None:
+        """End the request from a finalizer, as of now: the background thread does it.
+
+        A finalizer runs anywhere, also where this thread holds a lock of the SDK.
+        """
+        if not self.ended:
+            self._completed = self._completed or (time.time_ns(), time.perf_counter())
+            deferred.submit(ServerRequest.end, self)
+
+    def interrupt(self) -> None:
+        """End the request as far as it has come: the process ends."""
+        if not self.ended:
+            if not self.status:
+                self._error = _INTERRUPTED
+                self.span.set_status(Status(StatusCode.ERROR, "the process ended before the response"))
+            self.end()
+        elif self.span.is_recording():
+            # A signal has come in the middle of the end.
+            self._end()
 
     def _end(self) -> None:
         end_ns, end = self._completed or (None, time.perf_counter())
         span, status = self.span, self.status
-        if not status and self._error:
+        if not status and self._error and self._error is not _INTERRUPTED:
             # The server answers for the application.
             status = self.status = 500
-        if status >= 500 and self._handled is not None and self._recorded is None:
+        if status >= 500 and self._handled is not None and not self._recorded:
             self._record(self._handled)
             exception_state.remember_span(self._handled, span.get_span_context())
         common = options.common()
@@ -252,9 +291,9 @@ class ServerRequest:
             span.set_attribute(_ERROR, self._error)
         if common.old_names:
             old_names.finish(span, status)
+        span.end(end_ns)
         if self.is_http:
             self._tools.measure(end - self._started, measured, self._attributes, self.context)
-        span.end(end_ns)
         for observer in observers:
             observer(self)
 

@@ -48,14 +48,15 @@ def request_of(environ: Environ) -> ServerRequest | None:
 def wrap_method(chosen: Options) -> Wrapper:
     """Return what wraps the ``__call__`` of a class of applications."""
 
+    # Its first parameter is named like a method's: testing tools count the others.
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def __call__(app: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
+        def __call__(self: Any, environ: Environ, start_response: StartResponse) -> Any:  # noqa: N807
             known = environ.get(CARRIER_KEY)
             if known is None:
-                return answer(partial(original, app), environ, start_response, chosen.of(app))
+                return answer(partial(original, self), environ, start_response, chosen.of(self))
             if type(known) is ServerRequest and known.by_server:
-                return _join(partial(original, app), environ, start_response, chosen.of(app))
-            return original(app, environ, start_response)
+                return _join(partial(original, self), environ, start_response, chosen.of(self))
+            return original(self, environ, start_response)
 
         vars(__call__)[_ANSWERS] = True
         return __call__
@@ -196,7 +197,7 @@ class Body:
 
     def __del__(self) -> None:
         # A server that never closes a response.
-        self._request.end()
+        self._request.end_in_finalizer()
 
 
 class _Steps:

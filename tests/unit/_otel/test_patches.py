@@ -44,8 +44,6 @@ LAZY = {
         "from otel_distro._otel import global_providers, sdk\n"
         "global_providers.replace_providers(*sdk.global_providers())\n"
     ),
-    patches.ASGI_HEADERS.name: "import opentelemetry.instrumentation.asgi\n",
-    patches.ASGI_MESSAGES.name: "import opentelemetry.instrumentation.asgi\n",
 }
 """Further code of the program under test: it uses a patch that is probed at its first use."""
 

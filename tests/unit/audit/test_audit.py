@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import context, trace
 
 from otel_distro import audit, schema
 from otel_distro._otel import events
+from otel_distro._otel.request_context import REQUEST_KEY
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro._runtime import diagnostics
 from otel_distro.redaction import MASK, Redactor
@@ -314,3 +315,49 @@ def test_unwritable_path_is_reported_and_events_are_sent(
     assert [found.log_record.event_name for found in telemetry.logs()] == ["audit.a.b"] * 2
     assert len(capfd.readouterr().err.splitlines()) == 1
     assert target.read_text(encoding="utf-8") == "mine"
+
+
+class Request(NamedTuple):
+    """As an instrumentation of requests stores it."""
+
+    client_address: str
+    route: str = ""
+    span: trace.Span = trace.INVALID_SPAN
+
+
+def event_in(request: object) -> None:
+    """Record an event while ``request`` is answered."""
+    token = context.attach(context.set_value(REQUEST_KEY, request))
+    try:
+        audit.event("order.cancel", actor=7)
+    finally:
+        context.detach(token)
+
+
+def test_event_in_a_request_has_the_address_of_its_client(telemetry: Telemetry, path: Path) -> None:
+    """In the record and in the audit file; outside of a request there is none."""
+    event_in(Request("192.0.2.7"))
+    event_in(Request(""))
+    audit.event("order.cancel", actor=7)
+    found = [(each.log_record.attributes or {}).get("client.address") for each in telemetry.logs()]
+    assert found == ["192.0.2.7", None, None]
+    written = [line.get("client_address") for line in lines(path) if "chain" not in line]
+    assert written == ["192.0.2.7", None, None]
+
+
+def test_event_with_its_own_address_keeps_it(telemetry: Telemetry) -> None:
+    """The application may know better, behind a proxy for example."""
+    token = context.attach(context.set_value(REQUEST_KEY, Request("192.0.2.7")))
+    try:
+        audit.event("order.cancel", attributes={"client.address": "198.51.100.9"})
+    finally:
+        context.detach(token)
+    assert (telemetry.logs()[0].log_record.attributes or {})["client.address"] == "198.51.100.9"
+
+
+def test_event_in_a_broken_request_is_recorded(telemetry: Telemetry, swallowed: list[str]) -> None:
+    """Without the address; the failure is reported."""
+    event_in(object())
+    assert telemetry.logs()[0].log_record.body == "order.cancel succeeded (actor 7)"
+    assert swallowed[0].startswith("the client of an audit event: AttributeError")
+    swallowed.clear()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from werkzeug.exceptions import NotFound
 
 from tests.support.failing import RefusedError, logs
 
@@ -60,3 +61,18 @@ def test_future_set_twice_raises_invalid_state(telemetry: Telemetry, instrumente
     assert future.result() == 3
     del future
     assert logs(telemetry, 0) == []
+
+
+@pytest.mark.parametrize(
+    "error", [NotFound(), CancelledError(), StopIteration()], ids=lambda error: type(error).__name__
+)
+def test_future_failed_with_an_answer_is_not_reported(
+    telemetry: Telemetry, instrumented: object, error: Exception
+) -> None:
+    """A server leaves the future of a cancelled request unread."""
+    future: Future[int] = Future()
+    future.set_exception(error)
+    assert type(future) is Future
+    del future
+    gc.collect()
+    assert list(logs(telemetry, 0)) == []

@@ -8,9 +8,11 @@ import sys
 import threading
 import traceback
 import weakref
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from werkzeug.exceptions import NotFound
 
 from otel_distro._otel.sdk import SeverityNumber
 from otel_distro.errors import exception_report as errors
@@ -221,3 +223,37 @@ def test_finalizer_during_recording_does_not_deadlock(
     with lock:
         Failing()
     assert len(logs(telemetry)) == 1
+
+
+def test_thread_ended_by_a_cancellation_is_no_error(telemetry: Telemetry, instrumented: object) -> None:
+    """A response is an error there, because no request gets it; Python prints both."""
+
+    def wait() -> None:
+        raise CancelledError
+
+    def respond() -> None:
+        raise NotFound
+
+    run_in_thread(wait)
+    run_in_thread(respond)
+    (record,) = logs(telemetry)
+    assert record.attributes["exception.type"] == "werkzeug.exceptions.NotFound"
+
+
+def test_task_ended_by_an_answer_is_no_error(telemetry: Telemetry, instrumented: object) -> None:
+    """A server leaves the task of a cancelled request unread; one of the main thread is an error."""
+
+    async def respond() -> None:
+        raise NotFound
+
+    async def main() -> None:
+        task = asyncio.get_running_loop().create_task(respond())
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+
+    asyncio.run(main())
+    assert list(logs(telemetry, 0)) == []
+    uncaught(raised(NotFound()))
+    (record,) = logs(telemetry)
+    assert record.severity_text == "FATAL"

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
 
+import click
+import pytest
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from starlette.exceptions import HTTPException
+from werkzeug.exceptions import NotFound, abort
+
+from otel_distro.errors import exception_state
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from tests.support.failing import RefusedError, counts, logs, uncaught
 
@@ -78,3 +87,124 @@ def test_span_exception_logged_later_is_one_record(telemetry: Telemetry, instrum
     (record,) = logs(telemetry)
     assert record.body == "failed"
     assert counts(telemetry) == {(REFUSED, "log"): 1}
+
+
+def throw(error: BaseException) -> None:
+    """Raise an exception."""
+    raise error
+
+
+def leave(tracer: Any, error: BaseException, kind: SpanKind = SpanKind.INTERNAL) -> None:
+    """Let an exception leave a span of either kind: of the tracer, and of the context manager."""
+    for span in (tracer.start_as_current_span("current", kind=kind), tracer.start_span("own", kind=kind)):
+        with pytest.raises(type(error)), span:
+            raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HTTPException(404),
+        NotFound(),
+        click.exceptions.Exit(0),
+        StopIteration(),
+        CancelledError(),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        SystemExit(0),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_span_left_by_an_answer_is_no_error(telemetry: Telemetry, instrumented: object, error: BaseException) -> None:
+    """Neither status, nor event, nor record, nor count; the exception remembers the span."""
+    leave(telemetry.providers[0].get_tracer("shop"), error)
+    current, own = telemetry.spans()
+    for span in (current, own):
+        assert span.status.status_code is StatusCode.UNSET
+        assert span.events == ()
+    assert exception_state.span_of(error) in (current.context, own.context)
+    assert list(logs(telemetry, 0)) == []
+    assert counts(telemetry) == {}
+
+
+def test_span_left_by_a_response_from_500_on_is_an_error(telemetry: Telemetry, instrumented: object) -> None:
+    """The same class, with another status."""
+    leave(telemetry.providers[0].get_tracer("shop"), HTTPException(503))
+    for span in telemetry.spans():
+        assert span.status.status_code is StatusCode.ERROR
+        assert [event.name for event in span.events] == ["exception"]
+
+
+def test_span_left_by_a_failed_exit_has_only_the_status(telemetry: Telemetry, instrumented: object) -> None:
+    """A command that exits with a status has failed; that is no exception of its own."""
+    leave(telemetry.providers[0].get_tracer("shop"), click.exceptions.Exit(3))
+    for span in telemetry.spans():
+        assert span.status.status_code is StatusCode.ERROR
+        assert span.events == ()
+    assert counts(telemetry) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (HTTPException(404), SpanKind.CONSUMER),
+        (StopIteration(), SpanKind.CONSUMER),
+        (StopIteration(), SpanKind.SERVER),
+    ],
+)
+def test_span_of_work_that_an_answer_fails_is_an_error(
+    telemetry: Telemetry, instrumented: object, error: Exception, kind: SpanKind
+) -> None:
+    """A task has no client that would get a 404; no framework answers the end of an iterator."""
+    LogRecordsInstrumentor().instrument()
+    try:
+        with telemetry.providers[0].get_tracer("shop").start_as_current_span("work", kind=kind):
+            throw(error)
+    except Exception:
+        logging.getLogger("shop").exception("failed")
+    finally:
+        LogRecordsInstrumentor().uninstrument()
+    (span,) = telemetry.spans()
+    assert span.status.status_code is StatusCode.ERROR
+    assert [event.name for event in span.events] == ["exception"]
+    assert [value for (_, handler), value in counts(telemetry).items() if handler == "log"] == [1]
+
+
+def test_span_on_which_the_application_records_an_answer_keeps_it(telemetry: Telemetry, instrumented: object) -> None:
+    """The application's own calls are not second-guessed; a record is not made of them."""
+    with telemetry.providers[0].get_tracer("shop").start_as_current_span("work") as span:
+        try:
+            abort(404)
+        except NotFound as error:
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, f"NotFound: {error}"))
+    (ended,) = telemetry.spans()
+    assert ended.status.status_code is StatusCode.ERROR
+    assert [event.name for event in ended.events] == ["exception"]
+    assert counts(telemetry) == {}
+
+
+def test_span_that_fails_while_an_answer_is_handled_is_an_error(telemetry: Telemetry, instrumented: object) -> None:
+    """A status of another cause stays, whatever exception the application is handling."""
+    tracer = telemetry.providers[0].get_tracer("shop")
+    set_status(tracer, StatusCode.ERROR)
+    try:
+        abort(404)
+    except NotFound:
+        with pytest.raises(RefusedError), tracer.start_as_current_span("fallback"):
+            refuse("also missing")
+        use_library(tracer)
+    assert [span.status.status_code for span in telemetry.spans()] == [StatusCode.ERROR] * 3
+
+
+def set_status(tracer: Any, *status: Any) -> None:
+    """Set the status of a span as the code of a library does."""
+    with tracer.start_as_current_span("library") as span:
+        span.set_status(*status)
+
+
+def use_library(tracer: Any) -> None:
+    """Call code of an installed package that sets a status without an exception."""
+    code = set_status.__code__.replace(co_filename="/usr/lib/site-packages/client.py")
+    type(set_status)(code, globals())(tracer, Status(StatusCode.ERROR, "503 Unavailable"))

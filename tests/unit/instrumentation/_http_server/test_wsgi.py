@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_distro import schema
+from otel_distro.errors import deferred
 from otel_distro.instrumentation._http_server import options, wsgi
 from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation._http_server.request import CARRIER_KEY
@@ -184,6 +185,7 @@ def test_response_that_is_never_closed_ends_with_its_iterable(telemetry: Telemet
         request = weakref.ref(environ[CARRIER_KEY].span)
         assert list(response) == [b"a"]
         del response, environ
+        deferred.drain()
         assert len(telemetry.spans()) == 1
         assert request() is None
     finally:
