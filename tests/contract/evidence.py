@@ -1,4 +1,4 @@
-"""What a run of a pair left: the answers, the output and all that the receiver got."""
+"""The results of a run of a pair: the responses, the output and the telemetry received."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNSTEADY = re.compile(r"^[\s|]*[~^]+$|/endless|/late|SIGPIPE|write error|Broken
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a user of the application sees of a run."""
+    """The side of a run that users of the application see."""
 
     calls: Sequence[Call]
     output: str
@@ -61,8 +61,8 @@ class Evidence:
         spans = self.spans(call)
         assert len(spans) == 1, f"{len(spans)} SERVER spans of {call}: {[span.name for span in spans]}"
         (span,) = spans
-        others = [each for each in self.requests() if each.trace_id == span.trace_id and each != span]
-        assert not others, f"other SERVER spans in its trace: {[each.name for each in others]}"
+        others = [each.name for each in self.requests() if each.trace_id == span.trace_id and each != span]
+        assert not others, f"other SERVER spans in its trace: {others}"
         return span
 
     def check_route(self, call: Call, template: str) -> Span:
@@ -74,7 +74,7 @@ class Evidence:
         return span
 
     def check_no_error(self, call: Call, kind: str = "") -> None:
-        """Check that a call is no error anywhere: span, records of its trace, counter of exceptions."""
+        """Check that a call is no error: in its span, records and counted exceptions."""
         span = self.span(call)
         assert (span.status, [event.name for event in span.events]) == (0, [])
         assert "error.type" not in span.attributes

@@ -50,15 +50,17 @@ class Framework:
         if not self.styles:
             return {None}
         template = self.fixed.get(template, template)
-        found = {re.sub(r"\{(\w+)\}", lambda name: style.format(name[1]), template) for style in self.styles}
+        parts = re.split(r"\{(\w+)\}", template)
+        found = {
+            "".join(style.format(part) if index % 2 else part for index, part in enumerate(parts))
+            for style in self.styles
+        }
         return {*found, *(() if self.leading_slash else (route.lstrip("/") for route in found))}
 
 
 def without(*reasons: tuple[str | tuple[str, ...], str]) -> dict[str, str]:
     """Return the reason for each situation."""
-    return {
-        name: reason for names, reason in reasons for name in ((names,) if isinstance(names, str) else names)
-    }
+    return {name: reason for names, reason in reasons for name in ((names,) if isinstance(names, str) else names)}
 
 
 BARE = (("host", "nested_parameter"), "it has no routes")
@@ -67,7 +69,10 @@ WSGI = (SOCKETS, NO_WEBSOCKET_IN_WSGI), ("background", "WSGI has no background t
 FRAMEWORKS: Mapping[str, Framework] = {
     "bare-wsgi": Framework("bare_wsgi", "wsgi", (), without(*WSGI, BARE, (("mount", "unknown_in_mount"), BARE[1]))),
     "flask": Framework(
-        "flask_app", "wsgi", ("<{}>",), without(*WSGI, ("host", "it matches hosts only for all routes of an application"))
+        "flask_app",
+        "wsgi",
+        ("<{}>",),
+        without(*WSGI, ("host", "it matches hosts only for all routes of an application")),
     ),
     "django": Framework("django_app", "wsgi", ("<{}>",), without(*WSGI, ("host", NO_HOSTS)), leading_slash=False),
     "falcon": Framework("falcon_app", "wsgi", ("{{{}}}",), without(*WSGI, ("host", NO_HOSTS))),

@@ -15,8 +15,9 @@ import pytest
 
 from tests.contract.client import Client
 from tests.contract.evidence import Evidence, Outcome
+from tests.contract.facts import FACTS
 from tests.contract.servers import APPS, Pair
-from tests.contract.situations import FACTS, SITUATIONS
+from tests.contract.situations import SITUATIONS
 from tests.support.processes import ProcessError, free_ports
 from tests.support.programs import RUN, Command, Launcher
 from tests.support.receiver import Receiver
@@ -80,9 +81,7 @@ def situations(pair: Pair) -> list[str]:
 
 def cases(pairs: Iterable[Pair]) -> list[Any]:
     """Return the parameters of the tests: each pair with its situations and all facts."""
-    return [
-        pytest.param(pair, name, id=f"{pair}-{name}") for pair in pairs for name in [*situations(pair), *FACTS]
-    ]
+    return [pytest.param(pair, name, id=f"{pair}-{name}") for pair in pairs for name in [*situations(pair), *FACTS]]
 
 
 def execute(pair: Pair, folder: Path) -> Run:
@@ -128,7 +127,13 @@ def _wait_until_idle(pid: int) -> None:
 
 
 def _one(
-    pair: Pair, folder: Path, port: int, receiver: Receiver, arrived: threading.Event, env: dict[str, str], command: Command
+    pair: Pair,
+    folder: Path,
+    port: int,
+    receiver: Receiver,
+    arrived: threading.Event,
+    env: dict[str, str],
+    command: Command,
 ) -> tuple[Outcome, dict[str, Steps], dict[str, Exception]]:
     folder.mkdir()
     launcher = Launcher(folder, receiver.endpoint)
@@ -154,10 +159,8 @@ def _one(
                 receiver.wait_for(lambda r: len([s for s in r.spans() if s.kind == 2]) >= expected, ARRIVAL_TIMEOUT_S)
             arrived.set()
         _wait_until_idle(process.pid)
-        if pair.server.group:
-            status = process.stop_group(pair.server.stop)
-        else:
-            status = process.stop(pair.server.stop)
+        stop = process.stop_group if pair.server.group else process.stop
+        status = stop(pair.server.stop)
         return Outcome(client.calls, process.log, status), steps, problems
     except ProcessError as error:
         raise ProcessError(f"{pair} {command}: {error}") from None

@@ -29,7 +29,11 @@ async def route(scope, receive, path):
     if path == "/upload":
         return 200, {}, str(await body_of(receive)).encode()
     if path in {"/stream", "/stream-fails", "/endless"}:
-        return 200, {}, {"/stream": parts.astream, "/stream-fails": parts.afailing_stream, "/endless": parts.aendless}[path]()
+        return (
+            200,
+            {},
+            {"/stream": parts.astream, "/stream-fails": parts.afailing_stream, "/endless": parts.aendless}[path](),
+        )
     if path == "/raises":
         raise parts.Broken("before anything")
     if first == "handled":

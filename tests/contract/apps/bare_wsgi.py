@@ -21,7 +21,11 @@ def route(environ, path):
             size += len(chunk)
         return 200, {}, [str(size).encode()]
     if path in {"/stream", "/stream-fails", "/endless"}:
-        return 200, {}, {"/stream": parts.stream, "/stream-fails": parts.failing_stream, "/endless": parts.endless}[path]()
+        return (
+            200,
+            {},
+            {"/stream": parts.stream, "/stream-fails": parts.failing_stream, "/endless": parts.endless}[path](),
+        )
     if path == "/raises":
         raise parts.Broken("before anything")
     if first == "handled":

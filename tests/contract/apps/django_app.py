@@ -165,7 +165,6 @@ urlpatterns = [
 ]
 
 
-
 def __getattr__(name):
     # `runserver` imports this module as the URL configuration too, when no application may be made yet.
     if name != "app":

@@ -1,4 +1,4 @@
-"""FastAPI: a router in a router in the application, mounted applications, also one of Flask, sync and async routes."""
+"""FastAPI: a router in a router, mounted applications (one of Flask), sync and async routes."""
 
 import contract_parts as parts
 import flask_app

@@ -136,7 +136,20 @@ async def fail(socket: WebSocket, room: str) -> None:
 def make(*more) -> Litestar:
     return Litestar(
         [
-            *(home, plain, number, upload, stream, stream_fails, endless, raises, handled, abort, redirect, unavailable),
+            *(
+                home,
+                plain,
+                number,
+                upload,
+                stream,
+                stream_fails,
+                endless,
+                raises,
+                handled,
+                abort,
+                redirect,
+                unavailable,
+            ),
             *(late, background, work, headers, fine, echo, refuse, fail, *more),
             Router("/api", route_handlers=[Router("/v1", route_handlers=[user_post])]),
             Router("/sub/{tenant:str}", route_handlers=[thing]),

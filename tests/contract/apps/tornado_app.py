@@ -103,7 +103,9 @@ class Fail(WebSocketHandler):
 
 
 def make(prefix=""):
-    inner = Application([(rf"{prefix}/api/v1/users/(?P<uid>[^/]+)/posts/(?P<pid>[^/]+)", get(lambda h, uid, pid: f"{uid} {pid}"))])
+    inner = Application(
+        [(rf"{prefix}/api/v1/users/(?P<uid>[^/]+)/posts/(?P<pid>[^/]+)", get(lambda h, uid, pid: f"{uid} {pid}"))]
+    )
     app = Application(
         [
             (rf"{prefix}/", get(lambda h: "home")),
