@@ -29,7 +29,7 @@ $(VENV)/.ready: $(SOURCES)
 
 # Three at a time, whole files each: most tests wait for a program they started.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/local tests/demo tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/local tests/demo tests/e2e tests/contract $(ARGS)
 
 # Under a minute: the unit tests that start no process and generate no examples.
 test-fast: $(VENV)/.ready

@@ -44,7 +44,7 @@ class Call:
 
 
 class Client:
-    """Sends requests to the application of ``pair`` on ``port``, over connections that stay open."""
+    """Sends requests to the application of ``pair`` on ``port``, over open connections."""
 
     def __init__(self, pair: Pair, port: int) -> None:
         self.pair = pair

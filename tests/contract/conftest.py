@@ -1,16 +1,18 @@
-"""Fixtures: one run for each pair of framework and server, and the check of the installed package."""
+"""Fixtures: one run for each pair of framework and server, and those of the end-to-end tests."""
 
 from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.situations", "tests.contract.evidence")
+pytest.register_assert_rewrite(
+    *(f"tests.contract.{name}" for name in ("situations", "websocket_situations", "facts", "evidence"))
+)
 
 from tests.contract.runs import Run, execute  # noqa: E402
-from tests.e2e.conftest import installed  # noqa: E402
 from tests.contract.servers import Pair  # noqa: E402
+from tests.e2e.conftest import installed, launcher, receiver  # noqa: E402
 
-__all__ = ["installed"]
+__all__ = ["installed", "launcher", "receiver"]
 
 
 _runs: dict[Pair, Run | Exception] = {}

@@ -30,6 +30,7 @@ class Framework:
         without: Names of situations that it cannot have, with the reason.
         fixed: Templates that differ from the table in ``contract_parts.py``.
         stream_error: The class of what leaves the framework when a stream fails.
+        other: The right route of an application of another framework and interface inside of it.
         leading_slash: Whether its templates begin with a slash as they are written.
         env: Variables that the application needs.
     """
@@ -40,6 +41,7 @@ class Framework:
     without: Mapping[str, str]
     fixed: Mapping[str, str] = field(default_factory=dict)
     stream_error: str = "BrokenStream"
+    other: str = ""
     leading_slash: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,7 +50,11 @@ class Framework:
         if not self.styles:
             return {None}
         template = self.fixed.get(template, template)
-        found = {re.sub(r"\{(\w+)\}", lambda name: style.format(name[1]), template) for style in self.styles}
+        parts = re.split(r"\{(\w+)\}", template)
+        found = {
+            "".join(style.format(part) if index % 2 else part for index, part in enumerate(parts))
+            for style in self.styles
+        }
         return {*found, *(() if self.leading_slash else (route.lstrip("/") for route in found))}
 
 
@@ -82,7 +88,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "bare_asgi", "asgi", (), without(BARE, (("mount", "unknown_in_mount", "background"), BARE[1]))
     ),
     "starlette": Framework("starlette_app", "asgi", ("{{{}}}",), {}),
-    "fastapi": Framework("fastapi_app", "asgi", ("{{{}}}",), {}),
+    "fastapi": Framework("fastapi_app", "asgi", ("{{{}}}",), {}, other="/wsgi/plain/<n>"),
     "quart": Framework(
         "quart_app", "asgi", ("<{}>",), without(("host", "it matches hosts only for all routes of an application"))
     ),

@@ -15,8 +15,9 @@ import pytest
 
 from tests.contract.client import Client
 from tests.contract.evidence import Evidence, Outcome
+from tests.contract.facts import FACTS
 from tests.contract.servers import APPS, Pair
-from tests.contract.situations import FACTS, SITUATIONS
+from tests.contract.situations import SITUATIONS
 from tests.support.processes import ProcessError, free_ports
 from tests.support.programs import RUN, Command, Launcher
 from tests.support.receiver import Receiver
@@ -158,10 +159,8 @@ def _one(
                 receiver.wait_for(lambda r: len([s for s in r.spans() if s.kind == 2]) >= expected, ARRIVAL_TIMEOUT_S)
             arrived.set()
         _wait_until_idle(process.pid)
-        if pair.server.group:
-            status = process.stop_group(pair.server.stop)
-        else:
-            status = process.stop(pair.server.stop)
+        stop = process.stop_group if pair.server.group else process.stop
+        status = stop(pair.server.stop)
         return Outcome(client.calls, process.log, status), steps, problems
     except ProcessError as error:
         raise ProcessError(f"{pair} {command}: {error}") from None

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from tests.contract.evidence import ERROR, Evidence, comparable
+from tests.contract.evidence import Evidence
+from tests.contract.websocket_situations import WEBSOCKETS
 
 if TYPE_CHECKING:
-    from tests.contract.client import Call, Client
+    from tests.contract.client import Client
 
 Steps = Generator[None, Evidence, None]
 Situation = Callable[["Client"], Steps]
@@ -70,12 +71,16 @@ def host(client: Client) -> Steps:
 def nested(client: Client) -> Steps:
     """An application in an application is one span and one measurement, with the whole template."""
     call = client.get("/inner/plain/nested")
+    other = client.get("/wsgi/plain/other") if client.pair.framework.other else None
     evidence = yield
     assert call.body == "plain nested"
     evidence.check_no_error(call)
     span = evidence.check_route(call, "/inner/plain/{n}")
-    route = span.attributes.get("http.route")
-    if route:
+    if other is not None:
+        assert other.body == "plain other"
+        evidence.check_no_error(other)
+        assert evidence.span(other).attributes["http.route"] == client.pair.framework.other
+    for route in filter(None, (span.attributes.get("http.route"), client.pair.framework.other)):
         assert evidence.receiver.total("http.server.request.duration", http_route=route) == 1
 
 
@@ -159,11 +164,16 @@ def query(client: Client) -> Steps:
 
 
 def upload(client: Client) -> Steps:
-    """The application gets the whole body."""
+    """The application gets the whole body; the next request on the connection is its own trace.
+
+    A server that resumes reading for a request may keep the context of that request.
+    """
     call = client.send("POST", "/upload", body=b"x" * 300_000)
+    after = client.get("/plain/after")
     evidence = yield
     assert (call.status, call.body) == (200, "300000")
-    evidence.check_route(call, "/upload")
+    spans = evidence.check_route(call, "/upload"), evidence.check_route(after, "/plain/{n}")
+    assert [span.parent_id for span in spans] == ["", ""]
     evidence.check_no_error(call)
 
 
@@ -202,7 +212,7 @@ def is_of(attributes: object, kind: str) -> bool:
 
 
 def raises(client: Client) -> Steps:
-    """A failure before the first byte: one exception event, one record in the trace, counted once."""
+    """A failure before the first byte: one exception event, one record, counted once."""
     call = client.get("/raises")
     evidence = yield
     evidence.check_route(call, "/raises")
@@ -214,7 +224,7 @@ def raises(client: Client) -> Steps:
 
 
 def handled(client: Client) -> Steps:
-    """What an exception handler answers below 500 is no error."""
+    """An exception that a handler answers with a status below 500 is no error."""
     calls = [client.get(f"/handled/{status}") for status in (400, 404)]
     evidence = yield
     assert [call.status for call in calls] == [400, 404]
@@ -376,210 +386,12 @@ def work(client: Client) -> Steps:
     assert call.body.startswith(f"00-{span.trace_id}-{outgoing.span_id}-")
 
 
-def websocket(client: Client) -> Steps:
-    """A websocket is one span with the template, and the lines of its messages are in it."""
-    call = client.converse("/ws/blue", "one", "two", "three")
-    evidence = yield
-    assert call.body == "onetwothree"
-    check_websocket(evidence, call.number, "/ws/{room}")
-    evidence.check_no_error(call)
-    span = evidence.span(call)
-    lines = [log for text in ("one", "two", "three") for log in evidence.lines(f"ws blue {text}")]
-    assert [(log.trace_id, log.span_id) for log in lines] == [(span.trace_id, span.span_id)] * 3
-
-
-def check_websocket(evidence: Evidence, number: int, template: str) -> None:
-    """Check name and route of the span of a websocket."""
-    span = evidence.span(evidence.ours.calls[number])
-    route = span.attributes.get("http.route")
-    assert route in evidence.pair.framework.routes(template)
-    assert span.name == f"GET {route}" if route else span.name == "GET"
-
-
-def websocket_refused(client: Client) -> None | Steps:
-    """A websocket that is refused is no error."""
-    call = client.converse("/ws-refused/blue")
-    evidence = yield
-    assert call.status == 403
-    assert "blue" not in evidence.span(call).name
-    evidence.check_no_error(call)
-
-
-def websocket_closed_by_client(client: Client) -> Steps:
-    """A websocket that the client closes at once is no error."""
-    call = client.converse("/ws/short")
-    evidence = yield
-    check_websocket(evidence, call.number, "/ws/{room}")
-    evidence.check_no_error(call)
-
-
-def websocket_client_gone(client: Client) -> Steps:
-    """A websocket whose connection breaks ends its span without an error."""
-    call = client.converse("/ws/gone", "one", gone=True)
-    evidence = yield
-    check_websocket(evidence, call.number, "/ws/{room}")
-    evidence.check_no_error(call)
-
-
-def websocket_fails(client: Client) -> Steps:
-    """A websocket that fails is an error, once."""
-    call = client.converse("/ws-fails/blue", "one")
-    evidence = yield
-    check_websocket(evidence, call.number, "/ws-fails/{room}")
-    evidence.check_error(call, "BrokenSocket")
-
-
 SITUATIONS: dict[str, Situation] = {
     situation.__name__: situation
     for situation in (
         *(plain, root, mount, nested_parameter, host, nested, head, other_method, options, unknown_method),
         *(unknown_path, unknown_in_mount, query, upload, stream, stream_fails, raises, handled, handled_500, abort),
         *(redirect, unavailable, client_leaves_stream, client_leaves_before_answer, background, parent, bad_parent),
-        *(health, excluded, headers, at_once, keep_alive, work, websocket, websocket_refused),
-        *(websocket_closed_by_client, websocket_client_gone, websocket_fails),
+        *(health, excluded, headers, at_once, keep_alive, work, *WEBSOCKETS),
     )
 }
-
-
-def one_span_per_request(evidence: Evidence) -> None:
-    """Each request has one SERVER span, and there are no others."""
-    wanted = sorted(call.user_agent for call in evidence.counted())
-    assert sorted(str(span.attributes.get("user_agent.original")) for span in evidence.requests()) == wanted
-
-
-def measured_once(evidence: Evidence) -> None:
-    """Each request is measured once; a websocket is no request of HTTP."""
-    total = evidence.receiver.total("http.server.request.duration")
-    assert total == len(evidence.counted(websockets=False))
-
-
-def measured_as_spans(evidence: Evidence) -> None:
-    """The series of the duration count what the spans say."""
-    names = ("http.request.method", "http.response.status_code", "http.route", "error.type")
-    wanted: dict[tuple[object, ...], float] = {}
-    for call in evidence.counted(websockets=False):
-        for span in evidence.spans(call):
-            key = tuple(span.attributes.get(name) for name in names)
-            wanted[key] = wanted.get(key, 0) + 1
-    measured: dict[tuple[object, ...], float] = {}
-    for point in evidence.receiver.series("http.server.request.duration"):
-        key = tuple(point.attributes.get(name) for name in names)
-        measured[key] = measured.get(key, 0) + point.value
-    assert measured == wanted
-
-
-def measured_with_bounded_attributes(evidence: Evidence) -> None:
-    """The duration has the attributes of the conventions and no others."""
-    series = evidence.receiver.series("http.server.request.duration")
-    required = {"http.request.method", "url.scheme", "network.protocol.version"}
-    allowed = {*required, "http.response.status_code", "http.route", "error.type", "network.protocol.name"}
-    assert series
-    for point in series:
-        assert required <= set(point.attributes) <= allowed
-    assert len(series) < 60
-
-
-def nothing_active(evidence: Evidence) -> None:
-    """The number of active requests is back at 0."""
-    series = evidence.receiver.series("http.server.active_requests")
-    assert series
-    assert {point.value for point in series} == {0}
-    allowed = {"http.request.method", "url.scheme", "server.address", "server.port"}
-    assert not [point.attributes for point in series if not set(point.attributes) <= allowed]
-
-
-def attribute(name: str, right: Callable[[Evidence, Call], set[object]]) -> Callable[[Evidence], None]:
-    """Return the fact that every span has an attribute with one of its right values."""
-
-    def fact(evidence: Evidence) -> None:
-        wrong = {
-            f"{call.method} {call.path}": span.attributes.get(name)
-            for call in evidence.counted()
-            for span in evidence.spans(call)
-            if (wanted := right(evidence, call)) and span.attributes.get(name) not in wanted
-        }
-        assert not wrong, f"{len(wrong)} values of {name} are wrong, such as {dict(list(wrong.items())[:4])}"
-
-    fact.__name__ = name.replace(".", "_")
-    return fact
-
-
-ATTRIBUTES = (
-    attribute("url.path", lambda _, call: {call.path}),
-    attribute("url.scheme", lambda _, call: {"ws", "http"} if call.websocket else {"http"}),
-    attribute("server.address", lambda _, call: {"h.example.org" if call.path.startswith("/onhost") else "127.0.0.1"}),
-    attribute("server.port", lambda evidence, call: set() if call.path.startswith("/onhost") else {evidence.port}),
-    attribute("client.address", lambda _, call: {"127.0.0.1"}),
-    attribute("network.protocol.version", lambda evidence, _: {"2" if evidence.pair.server.http2 else "1.1"}),
-    attribute("http.request.method", lambda _, call: {"_OTHER" if call.method == "BREW" else call.method}),
-    attribute(
-        "http.response.status_code",
-        lambda _, call: set() if call.websocket or call.status is None else {call.status},
-    ),
-)
-"""The attributes of the conventions; an empty set is any value."""
-
-
-def no_other_exceptions(evidence: Evidence) -> None:
-    """Only the failures of the application are counted, each once."""
-    counted: dict[str, float] = {}
-    for point in evidence.receiver.series("python.exceptions"):
-        kind = str(point.attributes["exception.type"]).rpartition(".")[2]
-        counted[kind] = counted.get(kind, 0) + point.value
-    counted.pop("Refusal", None)
-    wanted = {"Broken": 1.0, evidence.pair.framework.stream_error: 1.0}
-    if "websocket_fails" not in evidence.pair.without:
-        wanted["BrokenSocket"] = 1.0
-    assert counted == wanted
-
-
-def exceptions_have_traces(evidence: Evidence) -> None:
-    """Each record of an exception belongs to the trace of a request, also one that a server logs after it."""
-    traces = {span.trace_id for span in evidence.requests()}
-    records = [log for log in evidence.receiver.logs() if "exception.type" in log.attributes]
-    assert not [log.body for log in records if log.severity >= ERROR and log.trace_id not in traces]
-
-
-def no_other_roots(evidence: Evidence) -> None:
-    """Nothing but requests is the root of a trace."""
-    assert not [
-        span.name for span in evidence.receiver.spans() if not span.parent_id and span not in evidence.requests()
-    ]
-
-
-def same_answers(evidence: Evidence) -> None:
-    """The client gets what it gets from the application without telemetry."""
-    different = {
-        f"{ours.method} {ours.path}": (seen(ours), seen(bare))
-        for ours, bare in zip(evidence.ours.calls, evidence.bare.calls, strict=True)
-        if seen(ours) != seen(bare)
-    }
-    assert not different
-
-
-def seen(call: Call) -> tuple[object, ...]:
-    """Return what the client sees of a response; the body of ``/work`` is a trace, that of ``/endless`` is cut."""
-    body = "" if call.path in {"/work", "/endless"} else call.body
-    return call.status, sorted(call.headers), body, call.complete
-
-
-def same_output(evidence: Evidence) -> None:
-    """The program prints what it prints without telemetry."""
-    assert comparable(evidence.ours.output) == comparable(evidence.bare.output)
-
-
-def same_exit_status(evidence: Evidence) -> None:
-    """The program ends as it ends without telemetry."""
-    assert evidence.ours.status == evidence.bare.status
-
-
-FACTS: dict[str, Callable[[Evidence], None]] = {
-    fact.__name__: fact
-    for fact in (
-        *(one_span_per_request, measured_once, measured_as_spans, measured_with_bounded_attributes, nothing_active),
-        *ATTRIBUTES,
-        *(no_other_exceptions, exceptions_have_traces, no_other_roots),
-        *(same_answers, same_output, same_exit_status),
-    )
-}
-"""What is right about a whole run."""

@@ -227,33 +227,6 @@ class _Steps:
             detach(token)
 
 
-class _Steps:
-    """An iterator over a response; it keeps the response alive."""
-
-    __slots__ = ("_body", "_iterator", "_request")
-
-    def __init__(self, body: Body, iterator: Iterator[bytes]) -> None:
-        self._body = body
-        self._request = body._request
-        self._iterator = iterator
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        request = self._request
-        token = attach(request.context)
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            request.fail(error)
-            raise
-        finally:
-            detach(token)
-
-
 class SizedBody(Body):
     """A response of a known number of items; servers take the length of a single one."""
 

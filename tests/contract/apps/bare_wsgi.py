@@ -38,6 +38,8 @@ def route(environ, path):
         return 503, {}, [b"later"]
     if path == "/late":
         return 200, {}, [parts.late().encode()]
+    if path == "/hang":
+        return 200, {}, [parts.hang().encode()]
     if path == "/work":
         return 200, {}, [parts.work().encode()]
     if path == "/headers":

@@ -1,33 +1,34 @@
-"""What the contract applications of all frameworks share: the work of their routes, and bare middleware.
+"""Parts of the contract applications of all frameworks: the work of the routes, middleware.
 
 The routes, the same in every application:
 
-==============================================  ====================================================
-``GET /``                                       "home"
-``GET /plain/{n}``                              logs "plain n"
-``GET /number/{n}``                             waits and logs "number n"
-``GET /api/v1/users/{uid}/posts/{pid}``         through two levels of mounts, blueprints or routers
-``GET /sub/{tenant}/things/{tid}``              through a mount whose prefix has a parameter
-``GET /onhost/{z}``                             on the host ``h.example.org`` only
-``GET /inner/plain/{n}``                        an application of the framework in the application
-``POST /upload``                                answers the number of bytes of the body
-``GET /stream``                                 three chunks, a log line before each
-``GET /stream-fails``                           fails after the first chunk
-``GET /raises``                                 fails before the first byte
-``GET /handled/{status}``                       raises what an exception handler makes this status
-``GET /abort/{status}``                         the framework's own way to answer this status
-``GET /redirect``                               302
-``GET /unavailable``                            503 without an exception
-``GET /endless``                                a slow stream that a client leaves
-``GET /late``                                   answers when the client has left
-``GET /background/{n}``                         answers, then logs "background n" in a background task
-``GET /work``                                   a statement of SQL and a request to the test's server
-``GET /headers``                                with headers of its own
+==========================================  ================================================
+``GET /``                                   "home"
+``GET /plain/{n}``                          logs "plain n"
+``GET /number/{n}``                         waits and logs "number n"
+``GET /api/v1/users/{uid}/posts/{pid}``     through two levels of mounts, blueprints or routers
+``GET /sub/{tenant}/things/{tid}``          through a mount whose prefix has a parameter
+``GET /onhost/{z}``                         on the host ``h.example.org`` only
+``GET /inner/plain/{n}``                    an application of the framework in the application
+``POST /upload``                            answers the number of bytes of the body
+``GET /stream``                             three chunks, a log line before each
+``GET /stream-fails``                       fails after the first chunk
+``GET /raises``                             fails before the first byte
+``GET /handled/{status}``                   raises what an exception handler makes this status
+``GET /abort/{status}``                     the framework's own way to answer this status
+``GET /redirect``                           302
+``GET /unavailable``                        503 without an exception
+``GET /endless``                            a slow stream that a client leaves
+``GET /late``                               answers when the client has left
+``GET /hang``                               works longer than a worker may
+``GET /background/{n}``                     answers; a background task logs "background n"
+``GET /work``                               a statement of SQL and a request to the test's server
+``GET /headers``                            with headers of its own
 ``GET /excluded/{n}``, ``/healthz``, ``/myhealthz-report``
-``websocket /ws/{room}``                        echoes and logs each message
-``websocket /ws-refused/{room}``                refused before it is accepted
-``websocket /ws-fails/{room}``                  fails at the first message
-==============================================  ====================================================
+``websocket /ws/{room}``                    echoes and logs each message
+``websocket /ws-refused/{room}``            refused before it is accepted
+``websocket /ws-fails/{room}``              fails at the first message
+==========================================  ================================================
 """
 
 import asyncio
@@ -138,6 +139,11 @@ async def alate():
     return "late"
 
 
+def hang():
+    time.sleep(60)
+    return "woke up"
+
+
 def background(n):
     time.sleep(0.2)
     log.info("background %s", n)
@@ -149,7 +155,7 @@ async def abackground(n):
 
 
 def mounted_wsgi(outer, inner, prefix="/inner"):
-    """Return a WSGI application that passes what is below ``prefix`` to ``inner``, inside of a middleware."""
+    """Return ``outer`` with ``inner`` below ``prefix``, in a middleware of WSGI."""
 
     def dispatch(environ, start_response):
         path = environ.get("PATH_INFO", "")
@@ -166,7 +172,7 @@ def mounted_wsgi(outer, inner, prefix="/inner"):
 
 
 def mounted_asgi(outer, inner, prefix="/inner"):
-    """Return an ASGI application that passes what is below ``prefix`` to ``inner``, inside of a middleware."""
+    """Return ``outer`` with ``inner`` below ``prefix``, in a middleware of ASGI."""
 
     async def dispatch(scope, receive, send):
         if not scope.get("path", "").startswith(prefix + "/"):

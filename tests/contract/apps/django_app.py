@@ -90,6 +90,10 @@ def fine(request, n=0):
     return HttpResponse("fine")
 
 
+def hang(request):
+    return HttpResponse(parts.hang())
+
+
 def home(request):
     return HttpResponse("home")
 
@@ -153,6 +157,7 @@ urlpatterns = [
     path("unavailable", unavailable),
     path("late", late),
     path("work", work),
+    path("hang", hang),
     path("headers", headers),
     path("excluded/<n>", fine),
     path("healthz", fine),

@@ -1,6 +1,8 @@
-"""FastAPI: a router in a router in the application, mounted applications, sync and async routes."""
+"""FastAPI: a router in a router, mounted applications (one of Flask), sync and async routes."""
 
 import contract_parts as parts
+import flask_app
+from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Host, Route, Router
@@ -135,3 +137,4 @@ def make():
 
 app = make()
 app.mount("/inner", make())
+app.mount("/wsgi", WSGIMiddleware(flask_app.make()))

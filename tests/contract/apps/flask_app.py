@@ -15,6 +15,7 @@ def make():
     app.get("/number/<n>")(parts.number)
     app.get("/late")(parts.late)
     app.get("/work")(parts.work)
+    app.get("/hang")(parts.hang)
 
     outer, v1, users = (Blueprint(name, "contract_flask") for name in ("outer", "v1", "users"))
 

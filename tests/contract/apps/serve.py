@@ -1,8 +1,9 @@
-"""Servers that are started by a call: `serve.py SERVER MODULE PORT`."""
+"""Servers that are started by a call: `serve.py SERVER MODULE PORT [reload]`."""
 
 import sys
 
-server, module, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+server, module, port, *options = sys.argv[1:]
+port = int(port)
 if server == "gevent":
     from gevent import monkey
 
@@ -19,7 +20,7 @@ if __name__ == "__main__":
     elif server == "werkzeug":
         from werkzeug.serving import run_simple
 
-        run_simple("127.0.0.1", port, app, threaded=True)
+        run_simple("127.0.0.1", port, app, threaded=True, use_reloader="reload" in options)
     elif server == "wsgiref":
         from wsgiref.simple_server import make_server
 

@@ -11,6 +11,6 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize(("run", "situation"), cases(WSGI_SERVERS_IN_PYTHON), indirect=["run"])
-def test_wsgi_server_in_python_situation_gives_what_is_right(run: Run, situation: str) -> None:
+def test_python_server_situation_gives_what_is_right(run: Run, situation: str) -> None:
     """Spans, measurements, records and the program's own answers are right in each situation."""
     run.check(situation)
