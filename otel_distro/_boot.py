@@ -211,6 +211,8 @@ def _activate() -> None:
     _timer.stop()
     on = False
     try:
+        # The end of the process needs _ending: it must not wait there for an import of another thread.
+        from otel_distro import _ending
         from otel_distro._startup import early_calls
 
         disabled = triggers.disabled(os.environ)
@@ -234,8 +236,6 @@ def _activate() -> None:
     while _pending:
         _pending.pop(0)()
     if state.interrupted_by:
-        from otel_distro import _ending
-
         _ending.on_fatal_signal(state, state.interrupted_by)
 
 

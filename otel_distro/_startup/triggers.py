@@ -99,9 +99,9 @@ FIRST_CALL = (
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
      "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
     ("IPython.core.interactiveshell", "InteractiveShell", "run_cell_async", "ipython_cells",
-     "otel_distro.instrumentation.ipython_cells:IPythonCellsInstrumentor"),
+     "otel_distro.instrumentation.ipython_cells:IpythonCellsInstrumentor"),
     ("IPython.core.interactiveshell", "InteractiveShell", "showtraceback", "ipython_cells",
-     "otel_distro.instrumentation.ipython_cells:IPythonCellsInstrumentor"),
+     "otel_distro.instrumentation.ipython_cells:IpythonCellsInstrumentor"),
     # Called for each record and calls nothing itself, so no handler finds another frame above it.
     ("logging", "Filterer", "filter", "log_records", ""),
     ("logging", "Logger", "callHandlers", "log_records", ""),

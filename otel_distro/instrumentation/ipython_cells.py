@@ -41,7 +41,7 @@ class _Cell:
 _running: ContextVar[_Cell | None] = ContextVar("otel_distro_cell", default=None)
 
 
-class IPythonCellsInstrumentor(Instrumentor):
+class IpythonCellsInstrumentor(Instrumentor):
     """Entry point ``ipython_cells``."""
 
     def install(self) -> None:
