@@ -54,6 +54,7 @@ ON_IMPORT = (
     ("remoulade", "remoulade", "opentelemetry.instrumentation.remoulade:RemouladeInstrumentor"),
     ("sqlalchemy", "sqlalchemy", "otel_distro.instrumentation.sqlalchemy_engines:SQLAlchemyInstrumentor"),
     ("tornado.web", "tornado", "opentelemetry.instrumentation.tornado:TornadoInstrumentor"),
+    ("tornado.wsgi", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
 )
 
@@ -76,8 +77,6 @@ FIRST_CALL = (
     ("gunicorn.workers.base", "Worker", "init_process", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("socketserver", "BaseServer", "serve_forever", "wsgi",
-     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
-    ("tornado.wsgi", "WSGIContainer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("waitress.server", "BaseWSGIServer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
