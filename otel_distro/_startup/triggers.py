@@ -53,6 +53,7 @@ ON_IMPORT = (
     ("remoulade", "remoulade", "opentelemetry.instrumentation.remoulade:RemouladeInstrumentor"),
     ("sqlalchemy", "sqlalchemy", "otel_distro.instrumentation.sqlalchemy_engines:SQLAlchemyInstrumentor"),
     ("tornado.web", "tornado", "otel_distro.instrumentation.tornado_handlers:TornadoInstrumentor"),
+    ("tornado.wsgi", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
 )
 
@@ -79,8 +80,6 @@ FIRST_CALL = (
     ("gunicorn.workers.base", "Worker", "init_process", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("socketserver", "BaseServer", "serve_forever", "wsgi",
-     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
-    ("tornado.wsgi", "WSGIContainer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("waitress.server", "BaseWSGIServer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 URLS = "tests_django_urls"
 
 if not settings.configured:
-    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=URLS, SECRET_KEY="made", LOGGING_CONFIG=None)
+    # Once in a process: the paths are those of the other module that needs Django.
+    others = f"{__package__}.test_refused_attempts"
+    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=others, SECRET_KEY="made", LOGGING_CONFIG=None)
     django.setup()
 
 from django.core.exceptions import PermissionDenied  # noqa: E402
