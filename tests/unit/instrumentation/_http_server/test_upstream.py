@@ -116,12 +116,15 @@ def test_middleware_around_any_application_makes_its_request(telemetry: Telemetr
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
     async def drop(message: Any) -> None:
         return None
 
     assert upstream_wsgi.OpenTelemetryMiddleware(bare, mark("a"))(environment(), start_response) == [b"x"]
     scope = {"type": "http", "method": "GET", "path": "/async", "headers": [], "query_string": b""}
-    asyncio.run(upstream_asgi.OpenTelemetryMiddleware(bare_async, server_request_hook=mark("a"))(scope, drop, drop))
+    asyncio.run(upstream_asgi.OpenTelemetryMiddleware(bare_async, server_request_hook=mark("a"))(scope, receive, drop))
     found = [(span.attributes or {}) for span in telemetry.spans()]
     assert [(each["url.path"], each["a"]) for each in found] == [("/orders/7", True), ("/async", True)]
 
