@@ -13,7 +13,7 @@ from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._otel.components import entry_points
 from otel_distro._runtime import exit as process_exit
-from otel_distro._runtime import import_hooks
+from otel_distro._runtime import import_hooks, threads
 from otel_distro._runtime.diagnostics import guard, report_failure, say, text_of
 from otel_distro._startup import compatibility, triggers
 from otel_distro._version import __version__
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from otel_distro._startup.early_calls import Call
 
 _loaded: set[str] = set()
+_loading: dict[str, tuple[int, threads.LockType]] = {}
+"""Instrumentor that is being loaded -> the thread that does it, and a lock until it is done."""
+_LOAD_TIMEOUT_S = 5.0
 
 
 KNOWN = {
@@ -70,13 +73,15 @@ def start(disabled: set[str], release: Callable[[str], None]) -> bool:
     from otel_distro._runtime import uwsgi_forks
     from otel_distro._runtime.signal_watcher import SignalWatch
     from otel_distro.configurator import Configurator
-    from otel_distro.instrumentation._http_server import fastapi_telemetry
+    from otel_distro.instrumentation import queue_polling
 
     uwsgi_forks.prepare()
-    fastapi_telemetry.prepare()
+    for module, function in (("_asgi", "adapt"), ("_runtime", "keep_exporters")):
+        import_hooks.when_imported(f"fastapi.telemetry.{module}", _adapt_fastapi(function))
     Running.disabled = disabled
     process_exit.register("loading of instrumentors", process_exit.Order.INSTRUMENTOR_LOADING, before_end=_stop_loading)
     Configurator().configure(auto_instrumentation_version=_version_of("opentelemetry-instrumentation"))
+    queue_polling.install()
     _run_hooks("opentelemetry_pre_instrument")
     for name, where in triggers.ALWAYS:
         # They take the place of the startup hooks themselves, without a gap.
@@ -96,16 +101,38 @@ def _adopt_middleware(module: ModuleType) -> None:
     upstream.adopt_middleware(module)
 
 
-def load(name: str, where: str) -> None:
+def load(name: str, where: str, release: Callable[[str], object] = str) -> None:
     """Load instrumentor ``name`` from ``where`` (``module:Class``) once.
 
     One that is not installed is skipped silently. An unsupported version of its library prints a
     line; an import or a patch that fails prints one and counts in
-    ``otel_distro.instrumentor.failures``.
+    ``otel_distro.instrumentor.failures``. Where another thread is loading it, this one waits: its
+    call would not be instrumented yet.
+
+    Args:
+        name: Name of the entry point.
+        where: Module and class.
+        release: Called with the name just before the library is patched.
     """
-    if name in _loaded or name in Running.disabled or Running.ending:
+    if name in Running.disabled or Running.ending:
         return
-    _loaded.add(name)
+    mine = (threads.get_ident(), threads.allocate_lock())
+    mine[1].acquire()
+    thread, lock = _loading.setdefault(name, mine)
+    if lock is not mine[1]:
+        if thread != mine[0] and lock.acquire(True, _LOAD_TIMEOUT_S):
+            lock.release()
+        return
+    try:
+        if name not in _loaded:
+            _loaded.add(name)
+            _load(name, where, release)
+    finally:
+        del _loading[name]
+        lock.release()
+
+
+def _load(name: str, where: str, release: Callable[[str], object]) -> None:
     module, _, attribute = where.partition(":")
     try:
         found = getattr(import_module(module), attribute)
@@ -122,11 +149,24 @@ def load(name: str, where: str) -> None:
         if conflict := get_dependency_conflicts(wanted):
             _unsupported(name, conflict)
             return
+        release(name)
         instrumentor.instrument(skip_dep_check=True)
     except Exception as error:
         if "after shutdown" not in text_of(error):
             # Telemetry starts while the program ends: it is too late to register an exit function.
             _failed(name, error)
+
+
+def _adapt_fastapi(function: str) -> Callable[[Any], None]:
+    """Return what adapts FastAPI's own telemetry, whichever instrumentors are disabled."""
+
+    def adapt(module: Any) -> None:
+        with guard("FastAPI's own telemetry"):
+            from otel_distro.instrumentation._http_server import fastapi_telemetry
+
+            getattr(fastapi_telemetry, function)(module)
+
+    return adapt
 
 
 def _stop_loading() -> None:
@@ -178,7 +218,7 @@ def replay(call: Call) -> None:
         if "log_records" in _loaded:
             from otel_distro.instrumentation import log_records
 
-            log_records.export_kept(call.arguments[0], call.thread)
+            log_records.export_kept(call.arguments[0], call.arguments[1], call.thread)
     else:
         load("loguru_records", next(row[4] for row in triggers.FIRST_CALL if row[3] == "loguru_records"))
         if "loguru_records" not in Running.disabled:

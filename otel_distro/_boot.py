@@ -13,7 +13,7 @@ import time
 
 from otel_distro._runtime import fork, import_hooks, signals, threads
 from otel_distro._runtime.diagnostics import guard, report_failure, say
-from otel_distro._startup import exception_hooks, gevent_patch, triggers
+from otel_distro._startup import exception_hooks, gevent_patch, triggers, uvicorn_workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def _start() -> None:
     import_hooks.when_imported(
         "multiprocessing.util", lambda util: exception_hooks.follow_multiprocessing(util, _report, _at_exit)
     )
+    import_hooks.when_imported("uvicorn.supervisors.multiprocess", uvicorn_workers.patch)
     if "error_tracking" not in disabled:
         exception_hooks.install_main_hook(_report)
         exception_hooks.install_unraisable_hook(_report, lambda: state.ended)
@@ -210,6 +211,8 @@ def _activate() -> None:
     _timer.stop()
     on = False
     try:
+        # The end of the process needs _ending: it must not wait there for an import of another thread.
+        from otel_distro import _ending
         from otel_distro._startup import early_calls
 
         disabled = triggers.disabled(os.environ)
@@ -233,8 +236,6 @@ def _activate() -> None:
     while _pending:
         _pending.pop(0)()
     if state.interrupted_by:
-        from otel_distro import _ending
-
         _ending.on_fatal_signal(state, state.interrupted_by)
 
 
@@ -268,6 +269,7 @@ def _replace_on_import(owner: str, attribute: str, name: str, where: str) -> "Ca
                 attribute,
                 lambda: _is_ready(name, where, _START_TIMEOUT_S if waits else 0.0),
                 None if waits else lambda *call: _keep(attribute, *call),
+                triggers.calls_left_out(attribute),
             )
         )
 
@@ -279,8 +281,7 @@ def _is_ready(name: str, where: str, timeout: float) -> bool:
     if activate(timeout) and where:
         from otel_distro import _activation
 
-        release(name)
-        _activation.load(name, where)
+        _activation.load(name, where, release)
     return state.active
 
 

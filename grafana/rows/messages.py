@@ -12,7 +12,7 @@ from otel_distro import schema
 STREAMS = f"{select('', SERVICE)} | {matches(schema.SERVICE_INSTANCE_ID, '$instance')}"
 LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, '$level')} |~ `(?i)$search`"
 FAILED_LINES = f"{STREAMS} | {matches(DETECTED_LEVEL, 'error|critical|fatal')}"
-EXCEPTIONS = f"{STREAMS} | {differs(schema.EXCEPTION_TYPE, '')}"
+EXCEPTIONS = f"{STREAMS} | {differs(schema.EXCEPTION_TYPE, '')} | {equals(schema.EXCEPTION_ANSWER, '')}"
 
 ESCAPED = (*PROCESS, equals(schema.EXCEPTION_HANDLED, "false"))
 """Exceptions of the chosen processes that no code of the application caught."""

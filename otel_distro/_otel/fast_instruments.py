@@ -20,7 +20,7 @@ from otel_distro._otel import patches
 from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter, is_clean
 from otel_distro._otel.metrics import twin_of, watch_of
 from otel_distro._otel.sdk import SDK_SPAN, SERIES_CACHE, SPAN_KEY
-from otel_distro._runtime.diagnostics import report_failure
+from otel_distro._runtime.diagnostics import is_of_signal_handler, report_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,9 @@ def _method(slow: Callable[..., Any], smallest: float) -> Callable[..., Any]:
                     series = known.series[key]
                 else:
                     series = None
-            except _CAUGHT:
+            except _CAUGHT as error:
+                if type(error) is not KeyError and is_of_signal_handler(error):
+                    raise
                 series = None
                 _learn(instrument, attributes)
             if series is not None and _add(known, series, amount, context):
@@ -120,6 +122,8 @@ def _add(known: _Known, series: tuple[Series, ...], amount: Any, context: Any) -
             watch.flag.up = True
             watch.raised()
     except _CAUGHT as error:
+        if is_of_signal_handler(error):
+            raise
         report_failure("recording a number", error)
     return True
 
@@ -140,9 +144,10 @@ def _learn(instrument: Any, attributes: Any) -> None:
             known.series.clear()
         key = (*copied.items(), *map(type, copied.values()))
         known.series[key] = found
-    except _CAUGHT:
+    except _CAUGHT as error:
+        if type(error) is not KeyError and is_of_signal_handler(error):
+            raise
         # A series that is still to be made, or hostile attributes: the SDK's way deals with both.
-        return
 
 
 def _series_of(known: _Known, instrument: Any, attributes: dict[Any, Any]) -> tuple[Series, ...] | None:

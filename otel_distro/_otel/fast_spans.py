@@ -160,7 +160,7 @@ def _start_span(slow: Callable[..., Any], queues: _Queues) -> Callable[..., Any]
 
 
 class _Template:
-    """What the spans of a tracer share, as long as the tracer holds the same objects."""
+    """Facts that all spans of a tracer share, as long as the tracer holds the same objects."""
 
     __slots__ = (
         "children",
@@ -270,7 +270,7 @@ _samplers: dict[int, tuple[Any, tuple[bool, bool]]] = {}
 """Classified samplers by ``id()``; an entry holds its sampler, so that the id is not reused."""
 
 
-def _attributes(given: Any, template: _Template) -> BoundedAttributes:
+def _attributes(given: Any, template: _Template) -> Any:
     most = template.most
     if not template.lazy:
         return BoundedAttributes(most, given, False, template.limits.max_span_attribute_length)

@@ -33,7 +33,7 @@ class Flag:
 
 
 class Watch:
-    """What raises a flag at the measurements of one provider, which is up until it is watched."""
+    """The flag that measurements of one provider raise. It is up until the provider is watched."""
 
     __slots__ = ("flag", "raised")
 

@@ -88,7 +88,7 @@ class Samples:
 
     @cached_property
     def runtime_context(self) -> Any:
-        """What holds the current context by default."""
+        """The object that holds the current context by default."""
         from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
         return ContextVarsRuntimeContext()

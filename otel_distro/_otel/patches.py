@@ -13,31 +13,14 @@ from otel_distro._otel.patch import Patch
 _TRACE = "opentelemetry.sdk.trace"
 _METRICS = "opentelemetry.sdk.metrics._internal"
 _SPAN_PARAMETERS = (
-    "self",
-    "name",
-    "context",
-    "kind",
-    "attributes",
-    "links",
-    "start_time",
-    "record_exception",
+    "self", "name", "context", "kind", "attributes", "links", "start_time", "record_exception",
     "set_status_on_exception",
-)
+)  # fmt: skip
 _RECORD_PARAMETERS = ("self", "amount", "attributes", "context")
 FIELDS_OF_SPAN = (
-    "_context",
-    "_parent",
-    "_name",
-    "_kind",
-    "_start_time",
-    "_end_time",
-    "_attributes",
-    "_events",
-    "_links",
-    "_status",
-    "_resource",
-    "_instrumentation_scope",
-)
+    "_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_attributes", "_events", "_links",
+    "_status", "_resource", "_instrumentation_scope",
+)  # fmt: skip
 """Fields of a span of the SDK, in the order in which :mod:`otel_distro._otel.sdk` returns them."""
 
 LOGS = Patch(
@@ -166,7 +149,6 @@ FAST_EVENTS = Patch(
     "The SDK cleans each attribute of an event; those of an exception are clean.",
     (
         Parameters(f"{_TRACE}:Span.add_event", ("self", "name", "attributes", "timestamp")),
-        Parameters(f"{_TRACE}:Event.__init__", ("name", "attributes", "timestamp"), some=True),
         Fields("span", ("_limits", "_lock", "_end_time", "_events")),
         Fields("attributes", ("_dict", "_lock", "_immutable")),
     ),

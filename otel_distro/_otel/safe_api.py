@@ -22,7 +22,7 @@ from otel_distro._otel.fast_instruments import install_fast_instruments
 from otel_distro._otel.fast_measurements import install_fast_measurements
 from otel_distro._otel.fast_spans import install_fast_path
 from otel_distro._otel.logs import Logger
-from otel_distro._runtime.diagnostics import report_failure
+from otel_distro._runtime.diagnostics import is_of_signal_handler, report_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,8 @@ def _wrap(owner: type, name: str, instead: Callable[..., Any]) -> None:
         except RecursionError:
             return instead(original, *args, **kwargs)
         except _CAUGHT as error:
+            if is_of_signal_handler(error):
+                raise
             report_failure(f"{owner.__name__}.{name}", error)
             return instead(original, *args, **kwargs)
 

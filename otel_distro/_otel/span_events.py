@@ -46,7 +46,7 @@ def add_event(span: Any, name: str, attributes: dict[str, Any], timestamp: int |
             event = Event(name, made, timestamp)
             with span._lock:
                 if span._end_time is None:
-                    events = span._events
+                    events: Any = span._events
                     if type(events) is LazyList:
                         events = span._events = BoundedList(limits.max_events)
                     events.append(event)

@@ -51,12 +51,37 @@ listeners: "list[Callable[[str, BaseException], None]]" = []
 """Called with the arguments of each :func:`report_failure`, also where no line is written."""
 
 
+def is_of_signal_handler(error: BaseException) -> bool:
+    """Return whether a signal handler of the application raised ``error``.
+
+    It ran in the middle of other code, such as that of the distribution, and its exception is the
+    application's: that of ``sys.exit()`` at SIGTERM, or of a time-out at SIGALRM.
+    """
+    import _signal
+
+    codes = {_code_of(_signal.getsignal(number)) for number in range(1, _signal.NSIG)} - {None}
+    tb = error.__traceback__
+    while tb is not None:
+        if tb.tb_frame.f_code in codes:
+            return True
+        tb = tb.tb_next
+    return False
+
+
+def _code_of(handler: object) -> object:
+    function = getattr(handler, "func", handler)
+    if not hasattr(function, "__code__"):
+        # An object with `__call__`, or what is no Python function at all.
+        function = vars(type(function)).get("__call__")
+    return getattr(function, "__code__", None)
+
+
 class guard:
     """``with guard("what it does"):`` swallows an ``Exception`` and reports it in one line.
 
     It belongs around the telemetry half of a wrapper and never around the call of the application,
     whose exceptions pass unmodified. ``KeyboardInterrupt``, ``SystemExit`` and the like are never
-    swallowed.
+    swallowed, nor is what a signal handler raises.
     """
 
     __slots__ = ("_what",)
@@ -70,7 +95,7 @@ class guard:
     def __exit__(
         self, kind: "type[BaseException] | None", error: "BaseException | None", tb: "TracebackType | None"
     ) -> bool:
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or is_of_signal_handler(error):
             return False
         report_failure(self._what, error)
         return True

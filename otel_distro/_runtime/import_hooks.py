@@ -172,6 +172,7 @@ class Trampoline:
             the next call again.
         late: Makes the call where ``first()`` returned False; it gets the original function, the
             arguments and the keyword arguments. By default the original is called.
+        unless: Called with the arguments of a call; returns whether it does not count as the first.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class Trampoline:
         attribute: str,
         first: "Callable[[], object]",
         late: "Callable[[Any, Any, Any], Any] | None" = None,
+        unless: "Callable[..., bool] | None" = None,
     ) -> None:
         self._owner = owner
         self._attribute = attribute
@@ -192,6 +194,8 @@ class Trampoline:
             thread = get_ident()
             if thread in inside:
                 # Another tool wraps this trampoline and is what first() or the call below has called.
+                return original(*args, **kwargs)
+            if unless is not None and unless(*args, **kwargs):
                 return original(*args, **kwargs)
             inside.add(thread)
             in_place = self._removed or getattr(owner, attribute, None) is trampoline

@@ -1,4 +1,4 @@
-"""Differences to upstream's tables of instrumentors: other ones in their place, wider version ranges.
+"""Differences to upstream's tables of instrumentors: others in their place, wider ranges.
 
 Read by the loader at run time and by ``otel-distro bootstrap``. Keys are entry point names of
 ``opentelemetry_instrumentor``.
@@ -40,7 +40,7 @@ PROVIDED = (
     "tornado",
     "wsgi",
 )
-"""Upstream's instrumentors that are not installed: this package has one of the same name or task."""
+"""Upstream's instrumentors that are not installed: this package has one for the same task."""
 
 WIDENED: "dict[str, tuple[str, ...]]" = {
     "sqlalchemy": ("sqlalchemy >= 1.0.0, < 2.2",),

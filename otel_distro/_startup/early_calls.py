@@ -226,7 +226,7 @@ def _note_loguru(handler: "Any", record: "dict[str, Any]", *_: "Any", **__: "Any
         keep("loguru", handler, dict(record))
 
 
-def _note_record(_: "Any", record: "Any") -> None:
+def _note_record(logger: "Any", record: "Any") -> None:
     if _is_handled_again(record):
         return
     relayed = _argument_above("emit", "loguru._handler")
@@ -237,7 +237,7 @@ def _note_record(_: "Any", record: "Any") -> None:
     with suppress(Exception):
         # Now, since the arguments may change. Bad ones are reported by logging itself.
         kept.message = record.getMessage()
-    keep("record", kept)
+    keep("record", logger, kept)
 
 
 _NOTES_BEFORE: "dict[str, Callable[..., None]]" = {

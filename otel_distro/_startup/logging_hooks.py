@@ -81,7 +81,7 @@ def _install_signal_handler(name: str, activate: "Callable[[], Any]") -> None:
 
 
 def trace_fields(context: "Any" = None) -> "dict[str, Any]":
-    """Return the values of :data:`TRACE_FIELDS` for the span of ``context``, None for the current."""
+    """Return the values of :data:`TRACE_FIELDS` for the span of a context."""
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return TRACE_FIELDS

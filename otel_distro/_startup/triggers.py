@@ -7,7 +7,7 @@ by a trampoline until its first call.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # Imported module -> (entry point name, where it is). Two rows for one module are two instrumentors.
 ON_IMPORT = (
@@ -26,6 +26,8 @@ ON_IMPORT = (
     ("celery.app", "celery", "opentelemetry.instrumentation.celery:CeleryInstrumentor"),
     ("confluent_kafka", "confluent_kafka", "opentelemetry.instrumentation.confluent_kafka:ConfluentKafkaInstrumentor"),
     ("django.test.client", "django", "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
+    ("daphne.server", "asgi", "otel_distro.instrumentation.asgi_servers:AsgiServersInstrumentor"),
+    ("eventlet.wsgi", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("falcon", "falcon", "otel_distro.instrumentation.falcon_apps:FalconInstrumentor"),
     ("flask", "flask", "otel_distro.instrumentation.flask_apps:FlaskInstrumentor"),
     ("grpc", "grpc_client", "opentelemetry.instrumentation.grpc:GrpcInstrumentorClient"),
@@ -34,6 +36,7 @@ ON_IMPORT = (
     ("grpc.aio", "grpc_aio_server", "opentelemetry.instrumentation.grpc:GrpcAioInstrumentorServer"),
     ("httpx", "httpx", "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor"),
     ("httpx2", "httpx2", "opentelemetry.instrumentation.httpx:HTTPX2ClientInstrumentor"),
+    ("hypercorn.app_wrappers", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("jinja2", "jinja2", "opentelemetry.instrumentation.jinja2:Jinja2Instrumentor"),
     ("kafka", "kafka", "opentelemetry.instrumentation.kafka:KafkaInstrumentor"),
     ("mysql.connector", "mysql", "opentelemetry.instrumentation.mysql:MySQLInstrumentor"),
@@ -50,6 +53,7 @@ ON_IMPORT = (
     ("remoulade", "remoulade", "opentelemetry.instrumentation.remoulade:RemouladeInstrumentor"),
     ("sqlalchemy", "sqlalchemy", "otel_distro.instrumentation.sqlalchemy_engines:SQLAlchemyInstrumentor"),
     ("tornado.web", "tornado", "otel_distro.instrumentation.tornado_handlers:TornadoInstrumentor"),
+    ("tornado.wsgi", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("tortoise", "tortoiseorm", "opentelemetry.instrumentation.tortoiseorm:TortoiseORMInstrumentor"),
 )
 
@@ -71,16 +75,11 @@ FIRST_CALL = (
     ("opentelemetry._logs", "", "get_logger_provider", "api", ""),
     ("opentelemetry._logs", "", "set_logger_provider", "api", ""),
     ("cheroot.wsgi", "Server", "__init__", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
-    ("eventlet.wsgi", "", "server", "wsgi", "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("gevent.pywsgi", "WSGIServer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("gunicorn.workers.base", "Worker", "init_process", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
-    ("hypercorn.app_wrappers", "WSGIWrapper", "__init__", "wsgi",
-     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("socketserver", "BaseServer", "serve_forever", "wsgi",
-     "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
-    ("tornado.wsgi", "WSGIContainer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
     ("waitress.server", "BaseWSGIServer", "__init__", "wsgi",
      "otel_distro.instrumentation.wsgi_servers:WSGIServersInstrumentor"),
@@ -98,6 +97,10 @@ FIRST_CALL = (
     ("concurrent.futures._base", "Future", "set_exception", "error_tracking", ""),
     ("django.core.handlers.base", "BaseHandler", "load_middleware", "django",
      "otel_distro.instrumentation.django_apps:DjangoInstrumentor"),
+    ("IPython.core.interactiveshell", "InteractiveShell", "run_cell_async", "ipython_cells",
+     "otel_distro.instrumentation.ipython_cells:IpythonCellsInstrumentor"),
+    ("IPython.core.interactiveshell", "InteractiveShell", "showtraceback", "ipython_cells",
+     "otel_distro.instrumentation.ipython_cells:IpythonCellsInstrumentor"),
     # Called for each record and calls nothing itself, so no handler finds another frame above it.
     ("logging", "Filterer", "filter", "log_records", ""),
     ("logging", "Logger", "callHandlers", "log_records", ""),
@@ -124,7 +127,6 @@ FIRST_CALL = (
     ("granian.server.mt", "", "_wsgi_call_wrap", "asgi", _SERVERS),
     ("granian.server.embed", "", "_asgi_call_wrap", "asgi", _SERVERS),
     ("gunicorn.workers.gasgi", "ASGIWorker", "load_wsgi", "asgi", _SERVERS),
-    ("daphne.server", "Server", "__init__", "asgi", _SERVERS),
     ("structlog._base", "BoundLoggerBase", "__init__", "structlog_records",
      "otel_distro.instrumentation.structlog_records:StructlogRecordsInstrumentor"),
     ("threading", "", "excepthook", "error_tracking", ""),
@@ -167,6 +169,15 @@ STARTS_TELEMETRY = (
     "llama_index",
     "vertexai",
 )
+
+
+def calls_left_out(attribute: str) -> "Callable[..., bool] | None":
+    """Return what decides whether a call of a function of :data:`FIRST_CALL` does not count."""
+    if attribute != "invoke":
+        return None
+    from otel_distro._startup import commands
+
+    return commands.is_left_out
 
 
 def disabled(environ: "Mapping[str, str]") -> "set[str]":

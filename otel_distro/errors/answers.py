@@ -63,6 +63,11 @@ _RESPONSES: Final = frozenset(
 )
 """Classes without a status of their own, which the framework answers with one below 500."""
 
+_CLOSES: Final = frozenset({"litestar:WebSocketException", "starlette:WebSocketException"})
+"""Classes with the code that a WebSocket is closed with."""
+_FAILED_CLOSES: Final = frozenset({1011, 4500})
+"""Codes of a WebSocket that the server closes for an error of its own."""
+
 _CONTROL: Final = frozenset(
     {
         "airflow:AirflowSkipException",
@@ -159,6 +164,8 @@ def _rule_of(kind: type[BaseException]) -> _Rule | None:
             return None
         if name in _STATUS:
             return _with_status(_STATUS[name])
+        if name in _CLOSES:
+            return _close
         if name in _RESPONSES:
             return _response
         if name in _CONTROL:
@@ -180,6 +187,10 @@ def _iteration(_: BaseException) -> Kind:
 
 def _response(_: BaseException) -> Kind:
     return "response"
+
+
+def _close(error: BaseException) -> Kind:
+    return "" if getattr(error, "code", None) in _FAILED_CLOSES else "response"
 
 
 def _group(error: BaseException) -> Kind:

@@ -42,6 +42,7 @@ _FINGERPRINT, _FUNCTION = schema.EXCEPTION_FINGERPRINT.name, schema.CODE_FUNCTIO
 _CAUGHT_IN = schema.EXCEPTION_CAUGHT_IN.name
 _THREAD_ID, _THREAD_NAME = schema.THREAD_ID.name, schema.THREAD_NAME.name
 _SEVERITIES: Final = {level: SeverityNumber[level] for level in ("FATAL", "ERROR", "WARN", "INFO")}
+_ANSWER: Final = schema.EXCEPTION_ANSWER.name
 _MAX_FINGERPRINTS: Final = 200
 _FINAL_HANDLERS: Final = frozenset({"main", "thread", "asyncio", "unraisable", "process", "executor"})
 """Handlers after which no code handles an exception any more."""
@@ -49,7 +50,7 @@ _DETACHED_HANDLERS: Final = frozenset({"asyncio", "executor", "process"})
 """Handlers that run outside of the failed code: the current span may belong to other work."""
 
 _steps: dict[tuple[Any, ...], tuple[dict[str, Any], int]] = {}
-"""What :func:`send_later` has counted: labels and number, by the labels' values."""
+"""Counts of :func:`send_later` that wait: labels and number, by the values of the labels."""
 _counted: set[str] = set()
 """Fingerprints that are labels of the counter already."""
 
@@ -87,7 +88,7 @@ def describe(error: BaseException, *, handler: str, handled: bool) -> dict[str, 
     attributes: dict[str, AnyValue] = {schema.EXCEPTION_TYPE.name: type(error).__qualname__}
     with guard("describing an exception"):
         attributes = attributes_of(error, handler=handler, handled=handled)
-        if not is_answer(error) and exception_state.claim(error, final=handler in _FINAL_HANDLERS):
+        if _ANSWER not in attributes and exception_state.claim(error, final=handler in _FINAL_HANDLERS):
             count(attributes)
     return attributes
 
@@ -176,7 +177,7 @@ def add_counts() -> None:
 
 def emit(report: Report) -> None:
     """Emit a report as an event: into the queue itself where no other processor would see it."""
-    logger = _instruments().logger
+    logger: Any = _instruments().logger
     severity = _SEVERITIES.get(report.level) or SeverityNumber[report.level]
     path = _queue_of(logger, report.attributes)
     if path is not None:
@@ -258,6 +259,8 @@ def attributes_of(
         _THREAD_ID: thread.ident or 0,
         _THREAD_NAME: thread.name,
     }
+    if handler == "log" and is_answer(error):
+        attributes[_ANSWER] = True
     if handled and entries:
         attributes[_CAUGHT_IN] = frames.qualified_name(entries[0])
     task = _task_name()

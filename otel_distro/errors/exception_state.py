@@ -39,13 +39,14 @@ class ExceptionState:
     - ``reported``: a record of it was made.
     - ``final``: reported by a hook after which no code handles the exception any more.
     - ``span``: the innermost span that it left.
+    - ``event_span``: id of the span that got the newest event of it.
     - ``is_failure``: it ended a piece of work that has no client to answer, so that it is an error
       also where its class is an answer.
     - ``pending``: what to report when the exception is freed without having been reported.
     - ``head``, ``tail``: identities of the first and the last entry of its traceback.
     """
 
-    __slots__ = ("final", "head", "is_failure", "on_end", "pending", "reported", "span", "tail")
+    __slots__ = ("event_span", "final", "head", "is_failure", "on_end", "pending", "reported", "span", "tail")
 
     def __init__(self, tail: int) -> None:
         self.tail = tail
@@ -53,6 +54,7 @@ class ExceptionState:
         self.reported = False
         self.final = False
         self.is_failure = False
+        self.event_span = 0
         self.span: SpanContext | None = None
         self.pending: Pending | None = None
         self.on_end: Callable[[Any], None] | None = None

@@ -14,6 +14,7 @@ _DISTRIBUTION: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 _LIBRARY: Final = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _INTERACTIVE: Final = ("<stdin>", "<string>", "<ipython-input", "<python-input")
+_CELL: Final = "<ipython-input-"
 _MAX_FRAMES: Final = 2000
 _MAX_CACHED: Final = 5000
 _MAX_PATHS: Final = 1000
@@ -39,6 +40,9 @@ def app_file_name(filename: str) -> str:
 
 
 def _app_file_name(filename: str) -> str:
+    if filename.startswith(_CELL):
+        # Without the number of the cell, which changes each time it is run.
+        return f"{_CELL}{filename.rpartition('-')[2]}"
     if filename.startswith("<"):
         return filename if filename.startswith(_INTERACTIVE) else ""
     path = os.path.abspath(filename)

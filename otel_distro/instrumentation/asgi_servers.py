@@ -69,7 +69,7 @@ class _Applications:
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._asgi = Options("ASGI", arguments, is_server=True)
-        self._wsgi = Options("WSGI")
+        self._wsgi = Options("WSGI", is_server=True)
         self._disabled = triggers.disabled(os.environ)
 
     def asgi(self, application: Any) -> Any:

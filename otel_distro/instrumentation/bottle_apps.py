@@ -24,7 +24,7 @@ class BottleInstrumentor(Instrumentor):
         return ("bottle >= 0.12",)
 
     def install(self) -> None:
-        """Wrap the call of an application, the match of its rule, and its handling of exceptions."""
+        """Wrap the call of an application, the match of its rule, and its error handling."""
         from bottle import Bottle, Router
 
         self.patch(Bottle, "__call__", wsgi.wrap_method(Options("BOTTLE", self.arguments)))

@@ -6,8 +6,8 @@ span is made when the command ends, and each piece of work is its own trace. Ins
 (a test, a job that calls a command) the command and its work are both part of that trace.
 
 A command that serves has no span: its duration, the life of a process, would be an outlier beside
-those of the commands that do something and end. It is one of :data:`SERVERS`, or one in whose
-process HTTP requests were measured.
+those of the commands that do something and end. It is one of the servers of
+``_startup/commands.py``, or one in whose process HTTP requests were measured.
 """
 
 from __future__ import annotations
@@ -27,29 +27,12 @@ from otel_distro import schema
 from otel_distro._otel import sdk
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard, text_of
+from otel_distro._startup import commands
 from otel_distro._version import __version__
 from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SERVERS: dict[str, tuple[str, ...]] = {
-    "celery": ("beat", "events", "worker"),
-    "dagster": ("dev",),
-    "fastapi_cli": ("dev", "run"),
-    "flask": ("run",),
-    "flower": (),
-    "granian": (),
-    "hypercorn": (),
-    "litestar": ("run",),
-    "mlflow": ("server", "ui"),
-    "quart": ("run",),
-    "rq": ("cron", "worker", "worker-pool"),
-    "rq_scheduler": (),
-    "streamlit": ("run",),
-    "uvicorn": (),
-}
-"""Package of a server or worker -> its commands that serve; empty where all of them do."""
 
 _ENDED_BY_USER = ("Abort", "KeyboardInterrupt", "CancelledError", "Cancelled", "EOFError", "GeneratorExit")
 """Classes of exceptions with which a command ends because it is asked to: click exits with 1."""
@@ -132,7 +115,7 @@ class _Run:
 def _begin(tracer: trace.Tracer, command: Any, context: Any) -> _Run | None:
     """Return what records this call of a command; None for a group that runs a subcommand."""
     with guard("beginning a command"):
-        if context.invoked_subcommand is None and is_instrumentation_enabled() and not _serves(command, context):
+        if is_instrumentation_enabled() and not commands.is_left_out(command, context):
             return _Run(tracer, str(context.info_name or command.name or "command"))
     return None
 
@@ -177,13 +160,6 @@ def _record_async(tracer: trace.Tracer) -> Callable[..., Any]:
         return invoke
 
     return wrap
-
-
-def _serves(command: Any, context: Any) -> bool:
-    """Return whether the command is one of :data:`SERVERS`."""
-    package = str(getattr(command.callback, "__module__", "")).partition(".")[0]
-    commands = SERVERS.get(package)
-    return commands is not None and (not commands or command.name in commands or context.info_name in commands)
 
 
 def _has_served() -> bool:

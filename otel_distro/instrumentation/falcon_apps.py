@@ -1,4 +1,4 @@
-"""Falcon applications, WSGI and ASGI: a request with its URI template, and what responders raise."""
+"""Falcon applications, WSGI and ASGI: a request with its template and exceptions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
         with guard("the route of a request"):
             template, request = found[3], _request_of(falcon_request)
             if request is not None and template:
-                request.set_mounted_route(getattr(falcon_request, "root_path", ""), template)
+                scope = getattr(falcon_request, "scope", None)
+                prefix = falcon_request.env.get("SCRIPT_NAME") if scope is None else scope.get("root_path")
+                request.set_mounted_route(prefix or "", template)
         return found
 
     return _get_responder

@@ -59,7 +59,7 @@ def _adapted(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Tags:
-    """What Flask adds to SQL comments."""
+    """Tags that Flask adds to SQL comments."""
 
     def __init__(self, chosen: Mapping[str, bool]) -> None:
         from importlib.metadata import version

@@ -25,7 +25,7 @@ class LitestarInstrumentor(Instrumentor):
         return ("litestar >= 2.0",)
 
     def install(self) -> None:
-        """Wrap the call of an application, the choice of its route, and its handling of exceptions."""
+        """Wrap the call of an application, the choice of its route, its exceptions."""
         from litestar import Litestar
         from litestar._asgi.asgi_router import ASGIRouter
         from litestar.routes import ASGIRoute

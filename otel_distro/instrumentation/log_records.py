@@ -99,11 +99,14 @@ def _wrap_call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
         None if code is not None and code.co_filename == logging.Handler.handle.__code__.co_filename else original
     )
 
+    null_handler = logging.NullHandler
+
     def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         if logging_hooks.wanted:
             _add_trace_fields(record)
         event, thread.event = thread.event, None
         outer, thread.record = thread.record, record
+        shown = False
         try:
             if levels.patched and levels.is_for_export_only(logger, record):
                 return
@@ -116,13 +119,15 @@ def _wrap_call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
                 for handler in current.handlers:
                     unhandled = False
                     if record.levelno >= handler.level:
+                        shown = shown or type(handler) is not null_handler
                         handler.handle(record)
                 current = current.parent if current.propagate else None
             if unhandled:
                 # The original implements lastResort.
                 original(logger, record)
         finally:
-            _export(record, event if event is not None and event.message is record.msg else None)
+            if shown or levels.is_wanted(logger, record):
+                _export(record, event if event is not None and event.message is record.msg else None)
             thread.record, thread.body = outer, None
 
     # Reports of bad arguments show the first frame outside of logging's own file: hide this one.
@@ -148,14 +153,16 @@ def _handled_error(record: logging.LogRecord) -> BaseException | None:
     return sys.exc_info()[1] if record.levelno >= logging.WARNING else None
 
 
-def export_kept(record: logging.LogRecord, thread: tuple[int, str]) -> None:
+def export_kept(logger: logging.Logger, record: logging.LogRecord, thread: tuple[int, str]) -> None:
     """Emit a record that was made while telemetry started.
 
     Args:
+        logger: The logger that passed it to its handlers.
         record: The record.
         thread: Identity and name of the thread that made it.
     """
-    _export(record, None, thread)
+    if levels.is_wanted(logger, record):
+        _export(record, None, thread)
 
 
 def _export(record: logging.LogRecord, event: StructuredEvent | None, made_in: tuple[int, str] | None = None) -> None:

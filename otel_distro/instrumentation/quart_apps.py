@@ -21,7 +21,7 @@ class QuartInstrumentor(Instrumentor):
         return ("quart >= 0.18",)
 
     def install(self) -> None:
-        """Wrap the call of an application, the match of its rule, and its handling of exceptions."""
+        """Wrap the call of an application, the match of its rule, its exceptions."""
         import quart.ctx
         from quart import Quart
 

@@ -179,7 +179,7 @@ def _asgi(access: AccessAudit) -> Wrapper:
 
 
 def _status_of(message: Message) -> int | None:
-    """Return the status that a message responds with, None if it does not; 403 closes a WebSocket."""
+    """Return the status of a response, None for another message; 403 closes a WebSocket."""
     kind = message["type"]
     if kind.endswith(".start"):
         return int(message["status"])

@@ -71,7 +71,7 @@ class FastAPIInstrumentor(Instrumentor):
 
 
 def _except_fastapi(chosen: Options) -> Callable[..., Any]:
-    """Return what wraps ``Starlette.__call__`` and leaves applications of its subclass FastAPI alone."""
+    """Return what wraps ``Starlette.__call__`` and leaves its subclass FastAPI alone."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         recorded = wrap_method(chosen)(original)
@@ -87,7 +87,10 @@ def _except_fastapi(chosen: Options) -> Callable[..., Any]:
 
 
 def _without_own_telemetry(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``FastAPI.__call__`` without FastAPI's own telemetry; requests that it excludes are discarded."""
+    """Return ``FastAPI.__call__`` without FastAPI's own telemetry.
+
+    A request that the application excludes from that is not recorded.
+    """
 
     async def __call__(app: Any, scope: Scope, receive: Any, send: Any) -> None:  # noqa: N807
         excluded = False
@@ -137,7 +140,7 @@ def _route(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
 
 
 def _included_route(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Wrap ``APIRoute.handle``: a router that is included without copies has its prefix elsewhere."""
+    """Wrap ``APIRoute.handle``: the prefix of an included router is elsewhere."""
 
     def handle(route: Any, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
         try:

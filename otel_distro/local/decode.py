@@ -161,13 +161,13 @@ def _log_row(record: LogRecord, key: int, cuts: Cuts) -> tuple[LogRow, Failure |
 def _failure(
     attributes: Attributes, ts: int, trace_id: bytes | None, span_id: bytes | None, otherwise: bytes
 ) -> Failure | None:
-    """Return the error described by ``exception.*``.
+    """Return the error described by ``exception.*``; None for an exception that is no error.
 
     Its key is (trace, span, class), or ``otherwise`` without a trace. The class is the last part of
     the type, because spans carry its module and log records often do not.
     """
     kind = _text(attributes.get(schema.EXCEPTION_TYPE.name))
-    if not kind:
+    if not kind or attributes.get(schema.EXCEPTION_ANSWER.name):
         return None
     error_class = kind.rpartition(".")[2].encode("utf-8", "replace")
     key = trace_id + (span_id or b"") + error_class if trace_id else otherwise

@@ -26,6 +26,7 @@ EXCEPTION_HANDLER = Attribute(
         "unraisable",
         "process",
         "executor",
+        "cell",
         "log",
         "span",
         "warning",
@@ -48,7 +49,16 @@ EXCEPTION_SECTION = Attribute("python.exception.section", "Name of the captured 
 EXCEPTION_LOCALS = Attribute(
     "python.exception.local_variables", "Local variables of the application's own frames, redacted and bounded."
 )
+EXCEPTION_ANSWER = Attribute(
+    "python.exception.answer",
+    "True on a log line whose exception is no error: a response below 500, a normal end, a cancellation.",
+)
 ASYNCIO_TASK_NAME = Attribute("python.asyncio.task.name", "Name of the asyncio task.")
+
+CELL_EXECUTION_COUNT = Attribute(
+    "python.cell.execution_count", "Number of the cell of IPython or Jupyter, as `In [n]` shows it."
+)
+CELL_ID = Attribute("python.cell.id", "Id of the cell in its notebook.")
 
 PYTHON_EXCEPTIONS = Metric(
     "python.exceptions",
@@ -79,7 +89,12 @@ EXCEPTION = Event(
         EXCEPTION_CAUGHT_IN,
         EXCEPTION_SECTION,
         EXCEPTION_LOCALS,
+        EXCEPTION_ANSWER,
         CODE_FUNCTION_NAME,
+        CODE_FILE_PATH,
+        CODE_LINE_NUMBER,
+        CELL_EXECUTION_COUNT,
+        CELL_ID,
         THREAD_ID,
         THREAD_NAME,
         ASYNCIO_TASK_NAME,

@@ -1,4 +1,4 @@
-"""Answers are no errors, and the record of a failed request has its trace, whoever writes it."""
+"""Answers are no errors, and the log record of a failed request has its trace."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SERVERS = {
 
 
 def test_answers_of_frameworks_are_no_errors(launcher: Launcher, receiver: Receiver) -> None:
-    """Each leaves a span without status, event, record and count; a response from 500 on does not."""
+    """Each leaves a span without status, event, record and count; a 503 does not."""
     ended = launcher.run("answers.py", OTEL_SERVICE_NAME="shop")
     assert (ended.returncode, ended.stdout.splitlines()) == (0, ["[404, 403]", "[403, 409, 503]", "410"]), ended.stderr
     names = ("Http404", "PermissionDenied", "abort 403", "abort 409", "HTTPException", "cancelled", "Exit")
@@ -77,7 +77,7 @@ def test_server_record_of_a_failed_request_has_its_trace(name: str, launcher: La
 def test_server_record_of_a_chained_exception_has_the_trace_of_its_request(
     launcher: Launcher, receiver: Receiver
 ) -> None:
-    """``raise RuntimeError from error`` in a request is one record, with the trace of the request."""
+    """``raise RuntimeError from error`` in a request is one record, in its trace."""
     port = free_port()
     server = launcher.serve(*(word.replace("{port}", str(port)) for word in SERVERS["uvicorn"]))
     assert server.ask(f"http://127.0.0.1:{port}/chained")[0] == 500

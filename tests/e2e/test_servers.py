@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -252,3 +253,133 @@ def test_django_under_gunicorn_reports_each_request_once(launcher: Launcher, rec
     assert server.ask(f"http://127.0.0.1:{port}/healthz") == (200, "fine")
     assert server.stop() == 0
     check_requests(receiver, served, "/items/<int:number>")
+
+
+BARE = ("/list", "/steps", "/file", "/nowhere", "/fail")
+
+
+@pytest.mark.parametrize("kind", ["waitress", "gevent", "gunicorn sync", "gunicorn gevent"])
+def test_application_without_framework_is_recorded_and_answers_as_bare(
+    kind: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """Each request is a root span, and the client gets what it gets without telemetry."""
+    found: list[list[tuple[int, str]]] = []
+    shutil.copy(APPS / "bare_wsgi.py", launcher.folder)
+    for command in ("bare", RUN):
+        port = free_port()
+        words: Sequence[str] = ("bare_wsgi.py", kind, str(port))
+        if kind.startswith("gunicorn"):
+            options = ("--chdir", str(launcher.folder), "--worker-class", kind.split()[1])
+            words = (str(BIN / "gunicorn"), *options, "--bind", f"127.0.0.1:{port}", "bare_wsgi:application")
+        server = launcher.serve(*words, command=command)
+        found.append([server.ask(f"http://127.0.0.1:{port}{path}") for path in BARE])
+        server.stop()
+    assert found[0] == found[1]
+    assert [status for status, _ in found[1]] == [200, 200, 200, 404, 500]
+    receiver.wait_for(lambda r: len(requests_of(r)) == len(BARE))
+    spans = {str(span.attributes["url.path"]): span for span in requests_of(receiver)}
+    assert set(spans) == set(BARE)
+    assert {span.parent_id for span in spans.values()} == {""}
+    assert {span.name for span in spans.values()} == {"GET"}
+    failed = spans["/fail"]
+    assert (failed.status, failed.attributes["error.type"], len(failed.events)) == (2, "ValueError", 1)
+    receiver.wait_for(lambda r: r.total("http.server.request.duration") == len(BARE))
+
+
+def test_request_that_gunicorn_times_out_is_an_error(launcher: Launcher, receiver: Receiver) -> None:
+    """The worker is killed in the middle of a request; its span arrives."""
+    port = free_port()
+    shutil.copy(APPS / "bare_wsgi.py", launcher.folder)
+    words = (str(BIN / "gunicorn"), "--chdir", str(launcher.folder), "--timeout", "1", "--bind", f"127.0.0.1:{port}")
+    server = launcher.serve(*words, "bare_wsgi:application")
+    assert server.ask(f"http://127.0.0.1:{port}/slow")[0] == 500
+    receiver.wait_for(lambda r: len(requests_of(r)) == 1)
+    (span,) = requests_of(receiver)
+    assert (span.status, span.attributes["http.response.status_code"]) == (2, 500)
+    assert server.ask(f"http://127.0.0.1:{port}/list")[0] == 200
+    assert server.stop() == 0
+
+
+def test_request_whose_response_is_sent_survives_a_signal_at_once(launcher: Launcher, receiver: Receiver) -> None:
+    """A server in one thread is killed between the last byte and the end of the request."""
+    for number in range(1, 4):
+        port = free_port()
+        server = launcher.serve("bare_wsgi.py", "wsgiref", str(port), command=RUN)
+        assert server.ask(f"http://127.0.0.1:{port}/list")[0] == 200
+        receiver.wait_for(lambda r, number=number: len(requests_of(r)) == 2 * number - 1)
+        assert server.ask(f"http://127.0.0.1:{port}/steps") == (200, "ab")
+        server.stop()
+        receiver.wait_for(lambda r, number=number: len(requests_of(r)) == 2 * number)
+
+
+def test_request_without_a_response_is_an_error_when_the_process_is_killed(
+    launcher: Launcher, receiver: Receiver
+) -> None:
+    """The client got nothing; the span says so instead of being lost."""
+    port = free_port()
+    server = launcher.serve("bare_wsgi.py", "waitress", str(port), command=RUN)
+    assert server.ask(f"http://127.0.0.1:{port}/list")[0] == 200
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n")
+        receiver.wait_for(lambda r: len(requests_of(r)) == 1)
+        server.stop()
+    receiver.wait_for(lambda r: len(requests_of(r)) == 2)
+    (span,) = [span for span in requests_of(receiver) if span.attributes["url.path"] == "/slow"]
+    assert (span.status, span.attributes["error.type"]) == (2, "interrupted")
+    assert "http.response.status_code" not in span.attributes
+
+
+ASGI_SERVERS = {
+    "uvicorn": ("uvicorn", "bare_asgi:app", "--port"),
+    "hypercorn": ("hypercorn", "bare_asgi:app", "--bind"),
+    "granian": ("granian", "--interface", "asgi", "bare_asgi:app", "--port"),
+    "gunicorn": ("gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", "bare_asgi:app", "--bind"),
+}
+
+
+@pytest.mark.parametrize("name", ASGI_SERVERS)
+def test_bare_asgi_application_is_recorded_by_its_server(name: str, launcher: Launcher, receiver: Receiver) -> None:
+    """Each request is one root span with its log record; a failure is an error of its request."""
+    port = free_port()
+    program, *words = ASGI_SERVERS[name]
+    where = f"127.0.0.1:{port}" if words[-1] == "--bind" else str(port)
+    server = launcher.serve(str(BIN / program), *words, where, command=RUN, PYTHONPATH=str(APPS))
+    served = ask_items(server, f"http://127.0.0.1:{port}", 1)
+    assert server.ask(f"http://127.0.0.1:{port}/fail")[0] == 500
+    server.stop()
+    (failed,) = [span for span in requests_of(receiver) if span.status == 2]
+    assert failed.attributes["http.response.status_code"] == 500
+    assert [event.attributes["exception.type"] for event in failed.events] == ["ValueError"]
+    spans = [span for span in requests_of(receiver) if span != failed]
+    assert served == Counter(span.resource["process.pid"] for span in spans)
+    assert {span.parent_id for span in spans} == {""}
+    assert len({span.trace_id for span in spans}) == len(spans)
+    logs = [log for log in receiver.logs() if str(log.body).startswith("item ")]
+    assert Counter(span.span_id for span in requests_of(receiver)) == Counter(log.span_id for log in logs)
+
+
+@pytest.mark.parametrize("disabled", ["", "fastapi"], ids=["recorded", "left to it"])
+@pytest.mark.parametrize("configures", ["", "true"], ids=["", "with exporters"])
+def test_fastapi_telemetry_is_one_span_and_one_record(
+    disabled: str, configures: str, launcher: Launcher, receiver: Receiver
+) -> None:
+    """FastAPI's own telemetry is the source or silent, and adds no exporter."""
+    port = free_port()
+    server = launcher.serve(
+        str(BIN / "uvicorn"),
+        "native_fastapi:app",
+        "--port",
+        str(port),
+        command=RUN,
+        PYTHONPATH=str(APPS),
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled,
+        FASTAPI_OTEL_AUTO_CONFIGURE=configures,
+    )
+    assert server.ask(f"http://127.0.0.1:{port}/items/7?password=hunter22")[0] == 200
+    assert server.ask(f"http://127.0.0.1:{port}/fail")[0] == 500
+    server.stop()
+    assert sorted(span.name for span in receiver.spans()) == ["GET /fail", "GET /items/{number}"]
+    assert "hunter22" not in str(receiver.spans()) + str(receiver.logs())
+    failures = [log for log in receiver.logs() if "exception.type" in log.attributes]
+    assert [log.attributes["exception.type"] for log in failures] == ["RuntimeError"]
+    assert receiver.total("http.server.request.duration") == 2

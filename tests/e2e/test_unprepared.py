@@ -189,3 +189,24 @@ def test_interpreter_without_the_package_starts_cleanly_as_a_child(launcher: Lau
     code = "import subprocess, sys; sys.exit(subprocess.call([sys.argv[1], '-c', 'print(1)']))"
     traced = launcher.run("-c", code, bare_python, command=RUN)
     assert (traced.returncode, traced.stdout, traced.stderr) == (0, "1\n", "")
+
+
+def test_threads_that_call_a_library_first_at_once_are_all_recorded(launcher: Launcher, receiver: Receiver) -> None:
+    """While one thread loads the instrumentor, the calls of the others wait for it."""
+    program = """
+import sqlite3, threading
+gate = threading.Barrier(8)
+
+def call():
+    gate.wait()
+    sqlite3.connect(":memory:").cursor().execute("select 1")
+
+from otel_distro import _boot
+assert _boot.activate()
+threads = [threading.Thread(target=call) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    done = launcher.run("-c", program, command=RUN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(receiver.spans("select")) == 8

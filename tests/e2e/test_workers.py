@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
 
 import pytest
 
-from tests.support.processes import BIN
+from tests.support.processes import BIN, free_port
 from tests.support.programs import APPS, RUN, Launcher
 from tests.support.receiver import Receiver, instance
 
@@ -60,6 +61,16 @@ def test_celery_pool_of_greenlets_has_patched_functions_and_reports_its_tasks(
     receiver.wait_for(lambda r: len(r.spans("run/order")) == TASKS)
     tasks = {span.span_id for span in receiver.spans("run/order")}
     assert {span.parent_id for span in receiver.spans("SELECT")} == tasks
+
+
+def test_uvicorn_workers_on_a_slow_machine_are_not_killed_while_telemetry_starts(launcher: Launcher) -> None:
+    """A worker whose first sign of life comes late serves, like one without telemetry."""
+    for app in ("slow_workers", "fastapi_shop"):
+        shutil.copy(APPS / f"{app}.py", launcher.folder)
+    server = launcher.serve(sys.executable, "slow_workers.py", str(free_port()), command=RUN)
+    server.wait_for_log("Application startup complete", times=2, timeout=120)
+    assert "died" not in server.log
+    server.stop()
 
 
 def bodies_starting_with(receiver: Receiver, beginning: str) -> list[str]:

@@ -69,6 +69,13 @@ def test_error_on_span_and_log_is_stored_once(store: Store, query: Query) -> Non
     assert query("select type, hex(span_id) from exc") == [("shop.errors.OutOfStock", "0000000000000005")]
 
 
+def test_record_of_an_exception_that_is_no_error_is_a_log_line_only(store: Store, query: Query) -> None:
+    """Django logs a refused request with its exception, for example."""
+    assert store.put("logs", logs([Log("Forbidden", attributes={**ERROR, "python.exception.answer": True})]))
+    assert query("select body from log") == [("Forbidden",)]
+    assert query("select type from exc") == []
+
+
 def test_extreme_data_is_stored_or_counted(store: Store, query: Query) -> None:
     """Times and numbers beyond SQLite's range, NaN, bad ids, empty metrics are stored or counted.
 

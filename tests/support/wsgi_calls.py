@@ -16,7 +16,7 @@ DURATION, ACTIVE = schema.HTTP_SERVER_DURATION.name, schema.HTTP_SERVER_ACTIVE.n
 
 
 class Answer(NamedTuple):
-    """What a client got."""
+    """Status and body that a client got."""
 
     status: int
     body: bytes

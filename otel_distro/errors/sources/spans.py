@@ -47,6 +47,8 @@ def wrap_record_exception(original: Callable[..., Any]) -> Callable[..., Any]:
                 if not app_file_name(sys._getframe(1).f_code.co_filename):
                     return None
             elif isinstance(exception, Exception):
+                if _is_repeated(span, exception) and not app_file_name(sys._getframe(1).f_code.co_filename):
+                    return None
                 known = _remember_span(span, exception)
                 if is_sdk:
                     given = _event_attributes(known, escaped)
@@ -107,6 +109,19 @@ def _answered(span: Any, error: BaseException, kind: answers.Kind) -> bool:
     else:
         exception_state.get_or_create(error).is_failure = True
     return answered
+
+
+def _is_repeated(span: Any, error: Exception) -> bool:
+    """Return whether the span has an event of this exception, and note that it gets one.
+
+    Instrumentations record an exception that then leaves their span, which records it too.
+    """
+    state = exception_state.get_or_create(error)
+    span_id = span.get_span_context().span_id
+    if state.event_span == span_id:
+        return True
+    state.event_span = span_id
+    return False
 
 
 def _remember_span(span: Any, error: Exception) -> dict[str, Any]:

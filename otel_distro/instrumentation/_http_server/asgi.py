@@ -74,7 +74,12 @@ def wrap_method(chosen: Options) -> Wrapper:
 
 
 def wrap_application(application: Callable[..., Any], chosen: Options) -> Callable[..., Any]:
-    """Return an application that a server calls instead of ``application``."""
+    """Return an application that a server calls instead of ``application``.
+
+    It is the application itself if that makes requests already.
+    """
+    if is_recorded(application) or hasattr(application, _ANSWERS):
+        return application
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if CARRIER_KEY in scope or scope["type"] not in _KINDS:
@@ -82,6 +87,7 @@ def wrap_application(application: Callable[..., Any], chosen: Options) -> Callab
         else:
             await answer(application, (), scope, receive, send, chosen)
 
+    vars(call)[_ANSWERS] = True
     return call
 
 
@@ -212,7 +218,7 @@ _header_setter = _HeaderSetter()
 
 
 class _Headers:
-    """Looks up headers in ASGI's scope. Names are lower case; the last of several is in ``first``."""
+    """Looks up headers in ASGI's scope by lower-case names; ``first`` has the last of several."""
 
     __slots__ = ("_all", "first")
 
@@ -274,7 +280,7 @@ def _url(scope: Scope, found: _Headers) -> tuple[str, str, str]:
 
 
 def _keep_iterators(scope: Scope) -> None:
-    """Replace what can be read once: the specification allows any iterable, and Falcon's tests use it."""
+    """Replace iterators, which the specification allows and Falcon's tests use."""
     scope["headers"] = [tuple(pair) for pair in scope["headers"]]
     for key in ("server", "client"):
         if scope.get(key) is not None:

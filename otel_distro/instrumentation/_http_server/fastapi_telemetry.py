@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs, metrics, trace
+from opentelemetry import metrics, trace
 
-from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import exception_state
 from otel_distro.instrumentation._http_server.request import CARRIER_KEY
@@ -24,17 +23,20 @@ if TYPE_CHECKING:
 
 _KEY = "fastapi.telemetry"
 _TASK = "FastAPI's own telemetry"
+
+
+def _logger_provider() -> Any:
+    # Imported late: a newer OpenTelemetry may have moved it.
+    from opentelemetry._logs import get_logger_provider
+
+    return get_logger_provider()
+
+
 _SIGNALS = (
     ("tracing", "tracer_provider", trace.get_tracer_provider),
     ("metrics", "meter_provider", metrics.get_meter_provider),
-    ("logs", "logger_provider", _logs.get_logger_provider),
+    ("logs", "logger_provider", _logger_provider),
 )
-
-
-def prepare() -> None:
-    """Adapt FastAPI's telemetry when it is imported, whichever instrumentors are disabled."""
-    import_hooks.when_imported("fastapi.telemetry._asgi", _adapt)
-    import_hooks.when_imported("fastapi.telemetry._runtime", _keep_exporters)
 
 
 def silence(app: Any, scope: Scope) -> None:
@@ -49,7 +51,7 @@ def silence(app: Any, scope: Scope) -> None:
 
 
 def excludes(app: Any, scope: Scope) -> bool:
-    """Return whether the application leaves this request out: ``FastAPI(telemetry={"exclude": ...})``."""
+    """Return whether ``FastAPI(telemetry={"exclude": ...})`` leaves this request out."""
     exclude = (app.__dict__.get("_telemetry") or {}).get("exclude")
     return exclude is not None and scope["type"] != "lifespan" and bool(exclude(scope))
 
@@ -72,7 +74,8 @@ def _limited(config: dict[str, Any]) -> dict[str, Any]:
     return limited
 
 
-def _adapt(module: Any) -> None:
+def adapt(module: Any) -> None:
+    """Make the module ``fastapi.telemetry._asgi`` silent where a request is recorded."""
     with guard(_TASK):
         native = module.NativeTelemetry
         native.__call__ = _silent_where_recorded(native.__call__)
@@ -115,7 +118,8 @@ def _without_event(original: Callable[..., Any]) -> Callable[..., Any]:
     return _exception
 
 
-def _keep_exporters(module: Any) -> None:
+def keep_exporters(module: Any) -> None:
+    """Let ``fastapi.telemetry._runtime`` add no exporter to the providers of the process."""
     with guard(_TASK):
         original = module._configure_from_environment
 

@@ -118,7 +118,7 @@ class ServerRequest:
         return str(self._attributes[_PATH])
 
     def __deepcopy__(self, _: Any) -> ServerRequest:
-        """Return the request itself: a program that copies its carrier does not copy the request."""
+        """Return the request itself: a copy of its carrier is no copy of the request."""
         return self
 
     def __reduce__(self) -> tuple[type[bool], tuple[()]]:

@@ -2,7 +2,7 @@
 
 A level above the application's own keeps records from the export. A level below it creates records
 that the application would not have made: they are exported, and its handlers do not get them.
-Without a rule, everything that the application's level passes is exported. A file
+Without a rule, what the handlers of the logger show by their levels is exported. A file
 (``OTEL_DISTRO_LOG_LEVELS_FILE``) or a signal (``OTEL_DISTRO_LOG_DEBUG_SIGNAL``) adds temporary
 rules.
 """
@@ -114,6 +114,31 @@ def threshold(name: str) -> float | None:
             return rules[name]
         name = name.rpartition(".")[0]
     return rules.get("")
+
+
+def is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
+    """Return whether a record is exported, as far as the handlers of its logger decide.
+
+    By default it is if one of them shows it, by its level. Where there is none, records from INFO on
+    are: logger levels are then all that the application has said. An exception is never left out.
+
+    Args:
+        logger: The logger that passes the record to its handlers.
+        record: The record.
+    """
+    level = record.levelno
+    if threshold(record.name) is not None or (record.exc_info and level >= logging.WARNING):
+        return True
+    has_handlers = False
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            if type(handler) is not logging.NullHandler:
+                if level >= handler.level:
+                    return True
+                has_handlers = True
+        current = current.parent if current.propagate else None
+    return not has_handlers and level >= logging.INFO
 
 
 def lowest() -> float | None:

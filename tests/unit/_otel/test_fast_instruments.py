@@ -343,7 +343,7 @@ def test_watched_number_raises_the_flag() -> None:
 
 
 def test_checkpoint_of_known_series_equals_the_next_collection() -> None:
-    """What the short way adds is in the snapshot, and a collection in between resets it."""
+    """Numbers of the short way are in the snapshot, and a collection in between resets them."""
     meters = Meters()
     source = MetricSource(meters.readers[0])
     for _ in range(3):

@@ -383,3 +383,46 @@ def test_trampoline_called_by_many_threads_starts_once(price: Callable[..., str]
         thread.join(10)
     assert sorted(results) == [f"{number}*1" for number in range(8)]
     assert Shop.price is price
+
+
+def test_trampoline_that_is_not_ready_stays_and_makes_the_call_late() -> None:
+    """As long as ``first()`` returns False each call goes to ``late``; then the function is back."""
+    answers = iter([False, False, True])
+    owner = SimpleNamespace(add=lambda x, y: x + y)
+    original = owner.add
+    calls: list[Any] = []
+
+    def late(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return function(*args, **kwargs)
+
+    import_hooks.Trampoline(owner, "add", lambda: next(answers), late)
+    assert [owner.add(1, y=1), owner.add(2, 2), owner.add(3, 3)] == [2, 4, 6]
+    assert calls == [((1,), {"y": 1}), ((2, 2), {})]
+    assert owner.add is original
+
+
+def test_import_that_another_thread_waits_for_is_noticed(library: Path) -> None:
+    """Also where it waits for a third thread, whose import waits for this one."""
+    write(library / "made_ours.py", "import made_asks_who\n")
+    write(library / "made_theirs.py", "import made_ours\n")
+    write(library / "made_asks_who.py", "import made_probe\nmade_probe.probe()\n")
+    direct, through = (
+        threading.Thread(target=importlib.import_module, args=(name,)) for name in ("made_ours", "made_theirs")
+    )
+    idle = threading.Thread(target=threading.Event().wait, args=(0,))
+    found: list[bool] = []
+
+    def probe() -> None:
+        for thread in (through, direct):
+            thread.start()
+            while not import_hooks.is_import_needed_by(thread.ident or 0):
+                thread.join(0.001)
+        idle.start()
+        found.append(import_hooks.is_import_needed_by(idle.ident or 0))
+
+    sys.modules["made_probe"] = SimpleNamespace(probe=probe)  # type: ignore[assignment]
+    importlib.import_module("made_ours")
+    for thread in (direct, through, idle):
+        thread.join()
+    assert found == [False]

@@ -54,7 +54,7 @@ def test_work_outside_of_a_patch_is_done_at_once() -> None:
     "patch", ["from gevent.monkey import patch_all", "from eventlet import monkey_patch as patch_all"]
 )
 def test_import_in_the_middle_of_a_patch_loads_its_instrumentor_after_it(patch: str, tmp_path: Path) -> None:
-    """What the patch imports by looking at an object finds the program as bare."""
+    """The patch itself may import a library; the instrumentor of it comes when it is complete."""
     program = f"""
 import sys, threading, warnings
 

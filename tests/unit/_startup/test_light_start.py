@@ -34,6 +34,7 @@ OURS_AT_START = {
     "otel_distro._runtime.diagnostics",
     "otel_distro._startup.exception_hooks",
     "otel_distro._startup.gevent_patch",
+    "otel_distro._startup.uvicorn_workers",
     "otel_distro._runtime.import_hooks",
     "otel_distro._runtime.threads",
     "otel_distro._runtime.signals",

@@ -335,7 +335,7 @@ def event_in(request: object) -> None:
 
 
 def test_event_in_a_request_has_the_address_of_its_client(telemetry: Telemetry, path: Path) -> None:
-    """In the record and in the audit file; outside of a request there is none."""
+    """In the record and in the audit file; outside of a request it has no address."""
     event_in(Request("192.0.2.7"))
     event_in(Request(""))
     audit.event("order.cancel", actor=7)

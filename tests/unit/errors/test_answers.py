@@ -1,4 +1,4 @@
-"""Exceptions that are no errors, by their classes: real libraries, and stand-ins with their names."""
+"""Exceptions that are no errors, by class: of real libraries, and stand-ins with their names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied,
 from django.http import Http404
 from fastapi import HTTPException as FastAPIException
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.websockets import WebSocketDisconnect
 from werkzeug import Response
 from werkzeug.exceptions import InternalServerError, NotFound, abort
@@ -51,6 +51,8 @@ class _Failing(HTTPException):
         (RequestValidationError([]), "response"),
         (ResponseValidationError([]), ""),
         (WebSocketDisconnect(), "control"),
+        (WebSocketException(1008), "response"),
+        (WebSocketException(1011), ""),
         (Http404(), "response"),
         (PermissionDenied(), "response"),
         (BadRequest(), "response"),

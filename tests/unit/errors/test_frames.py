@@ -106,3 +106,17 @@ def test_deep_traceback_is_read_up_to_the_limit(tmp_path: Path) -> None:
 def raise_again(error: BaseException) -> None:
     """Raise ``error`` again, which makes its traceback longer."""
     raise error
+
+
+def test_paths_are_bounded_and_long_ones_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache is emptied when it is full, and a deep recursion is not kept in it."""
+    monkeypatch.setattr(frames, "_MAX_PATHS", 3)
+    frames._paths.clear()
+    for number in range(10):
+        error = fails_in(tmp_path / str(number), PROGRAM)
+        assert fingerprint(error) == fingerprint(error)
+        assert 0 < len(frames._paths) <= 3
+    deep = fails_in(tmp_path / "deep", RECURSION.replace("DEPTH", "300"))
+    before = dict(frames._paths)
+    assert len(fingerprint(deep)) == 16
+    assert frames._paths == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,3 +123,29 @@ def test_tracebacklimit_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stack_trace.stack_trace(error, frames.traceback_entries(error.__traceback__)) == "".join(
         traceback.format_exception(error)
     )
+
+
+def test_traceback_with_a_rewritten_line_is_not_taken_for_the_original() -> None:
+    """A template engine shows the line of its template in the frame of the same code."""
+    error = error_of(plain)
+    original = error.__traceback__
+    assert original is not None
+    moved = types.TracebackType(original.tb_next, original.tb_frame, original.tb_lasti, original.tb_lineno + 1)
+    for tb in (original, moved, original):
+        error.__traceback__ = tb
+        expected = "".join(traceback.format_exception(type(error), error, tb))
+        assert stack_trace.stack_trace(error, frames.traceback_entries(tb)) == expected
+
+
+def test_exceptions_on_one_way_have_each_their_message_and_class() -> None:
+    """They share the text of the frames only."""
+    for failure in (ValueError("one"), ValueError("two"), KeyError("three"), ValueError()):
+        with pytest.raises(type(failure)) as caught:
+            raise failure
+        error = caught.value
+        entries = frames.traceback_entries(error.__traceback__)
+        path = frames.path_of(entries)
+        expected = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        assert stack_trace.stack_trace(error, entries, path) == expected
+        kind = type(error).__name__
+        assert frames.fingerprint(kind, error, entries, path) == frames.fingerprint_of(kind, path.parts)

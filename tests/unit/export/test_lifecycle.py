@@ -14,10 +14,11 @@ import pytest
 
 from otel_distro.export.lifecycle import chosen_instance_id
 from tests.support.items import log_bodies
-from tests.support.otlp_server import Server
+from tests.support.otlp_server import Server, http
 from tests.support.processes import RUN, environment, run
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -273,3 +274,21 @@ def test_end_leaves_no_process_behind(tmp_path: Path, server: Server) -> None:
     ended = python(tmp_path, server, script)
     with pytest.raises(ProcessLookupError):
         os.kill(int(ended.stdout), 0)
+
+
+def test_end_delivers_what_a_killed_child_has_left(tmp_path: Path) -> None:
+    """A child of :mod:`subprocess`, killed as a reloader does after Ctrl-C: its parent sends the rest."""
+    asked = tmp_path / "asked"
+    child = (
+        "import logging, os, pathlib, signal\nlogging.error('left by the child')\n"
+        f"while not pathlib.Path({str(asked)!r}).exists(): pass\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    script = f"import subprocess; subprocess.run([sys.executable, '-c', {child!r}]); logging.error('parent')"
+
+    def never_answer(_: socket.socket) -> None:
+        asked.touch()
+        server.closing.wait()
+
+    with Server(never_answer, http()) as server:
+        python(tmp_path, server, script)
+        assert sorted(log_bodies(server.requests[1:])) == ["left by the child", "parent"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stable_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Record by the stable names of the conventions, with the settings and providers of the test."""
+    """Record by stable names, with the settings and the providers of the test."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     monkeypatch.setattr(instruments, "_made", None)
     options.reload_settings()

@@ -28,23 +28,21 @@ def shop() -> Bottle:
     """Return an application with one route for each situation."""
     app = Bottle()
 
-    @app.get("/items/<number:int>")
     def item(number: int) -> str:
         return str(number)
 
-    @app.get("/fail")
     def fail() -> str:
         raise ValueError("of a callback")
 
-    @app.get("/forbidden")
     def forbidden() -> None:
         abort(403)
 
-    @app.get("/broken")
     def broken() -> Iterator[bytes]:
         yield b"a"
         raise OSError("in the stream")
 
+    for path, callback in (("items/<number:int>", item), ("fail", fail), ("forbidden", forbidden), ("broken", broken)):
+        app.get(f"/{path}", callback=callback)
     return app
 
 
@@ -61,7 +59,7 @@ def shop() -> Bottle:
 def test_bottle_request_has_rule_and_exception(
     telemetry: Telemetry, path: str, method: str, name: str, status: int, error: str | None, events: int
 ) -> None:
-    """The rule is the route; an exception that Bottle catches is one event, an answer is none."""
+    """The rule is the route; an exception is one event, an answer leaves nothing."""
     assert call(shop(), path, method).status == status
     assert recorded(telemetry) == [(name, status, error, events)]
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from otel_distro._startup import commands
 from otel_distro.instrumentation import click_commands
 from otel_distro.instrumentation.click_commands import ClickInstrumentor
 
@@ -82,7 +83,7 @@ def test_suppressed_command_has_no_span(telemetry: Telemetry) -> None:
 
 def test_command_of_a_known_server_has_no_span(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other commands of its package have one."""
-    monkeypatch.setitem(click_commands.SERVERS, __name__.partition(".")[0], ("serve",))
+    monkeypatch.setitem(commands.SERVERS, __name__.partition(".")[0], ("serve",))
     CliRunner().invoke(click.command("serve")(lambda: None))
     CliRunner().invoke(click.command("routes")(lambda: None))
     assert names(telemetry) == ["routes"]

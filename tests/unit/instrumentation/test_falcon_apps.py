@@ -83,7 +83,7 @@ def shop(app: Any, item: Any) -> Any:
 def test_falcon_request_has_template_and_exception(
     telemetry: Telemetry, path: str, method: str, name: str, status: int, error: str | None, events: int
 ) -> None:
-    """The template is the route; an unhandled exception is one event, an HTTP error is an answer."""
+    """The template is the route; an exception is one event, an HTTP error is an answer."""
     FalconInstrumentor().instrument()
     assert call(shop(falcon.App(), Item()), path, method).status == status
     assert recorded(telemetry) == [(name, status, error, events)]

@@ -1,4 +1,4 @@
-"""Requests of Flask applications: routes through blueprints and mounts, exceptions, streams, hooks."""
+"""Requests of Flask applications: routes through mounts, exceptions, streams, hooks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_flask_request_has_the_rule_and_answers_are_no_errors(
 def test_flask_exception_is_one_event_of_a_server_error(
     telemetry: Telemetry, path: str, status: int, error: str | None, events: int
 ) -> None:
-    """What a handler turns into an answer below 500 leaves nothing; aborting is no exception."""
+    """An exception that a handler turns into an answer below 500 leaves nothing."""
     FlaskInstrumentor().instrument()
     assert call(shop(), path).status == status
     assert recorded(telemetry) == [(f"GET {path}", status, error, events)]
@@ -116,7 +116,7 @@ def test_flask_exception_that_propagates_is_one_event_and_500(telemetry: Telemet
 
 
 def test_flask_below_a_dispatcher_has_the_whole_route(telemetry: Telemetry) -> None:
-    """The prefix of a mount is part of the route; the outer application of the same kind adds no span."""
+    """The prefix of a mount is part of the route; the outer application adds no span."""
     FlaskInstrumentor().instrument()
     inner = shop()
     outer = Flask("outer")
@@ -180,7 +180,8 @@ def test_flask_tags_for_sql_comments_are_in_the_context(
 ) -> None:
     """OpenTelemetry's commenter finds framework, controller and route during the request only."""
     FlaskInstrumentor().instrument(**arguments)
-    app, found = Flask("made"), []
+    app = Flask("made")
+    found: list[Any] = []
 
     @app.get("/<int:number>")
     def view(number: int) -> str:

@@ -85,7 +85,7 @@ def shop() -> Any:
 def test_pyramid_request_has_pattern_and_exception(
     telemetry: Telemetry, path: str, name: str, status: int, error: str | None, events: int
 ) -> None:
-    """The pattern is the route, traversal has none; an exception view that answers 500 is an error."""
+    """The pattern is the route; an exception view that answers 500 is an error."""
     assert call(shop(), path).status == status
     assert recorded(telemetry) == [(name, status, error, events)]
 

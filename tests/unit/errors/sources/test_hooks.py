@@ -241,7 +241,7 @@ def test_thread_ended_by_a_cancellation_is_no_error(telemetry: Telemetry, instru
 
 
 def test_task_ended_by_an_answer_is_no_error(telemetry: Telemetry, instrumented: object) -> None:
-    """A server leaves the task of a cancelled request unread; one of the main thread is an error."""
+    """A server leaves the task of a cancelled request unread; in the main thread it is an error."""
 
     async def respond() -> None:
         raise NotFound

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import CancelledError
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.exceptions import HTTPException
-from werkzeug.exceptions import NotFound, abort
+from werkzeug.exceptions import Forbidden, NotFound, abort
 
-from otel_distro.errors import exception_state
+from otel_distro.errors import capture, exception_state
 from otel_distro.instrumentation.log_records import LogRecordsInstrumentor
 from tests.support.failing import RefusedError, counts, logs, uncaught
 
@@ -207,4 +208,57 @@ def set_status(tracer: Any, *status: Any) -> None:
 def use_library(tracer: Any) -> None:
     """Call code of an installed package that sets a status without an exception."""
     code = set_status.__code__.replace(co_filename="/usr/lib/site-packages/client.py")
-    type(set_status)(code, globals())(tracer, Status(StatusCode.ERROR, "503 Unavailable"))
+    FunctionType(code, globals())(tracer, Status(StatusCode.ERROR, "503 Unavailable"))
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING, logging.ERROR])
+def test_record_of_an_answer_stays_as_it_was_logged(telemetry: Telemetry, instrumented: object, level: int) -> None:
+    """With level, type and stack trace, marked as no error; it is not counted."""
+    LogRecordsInstrumentor().instrument()
+    logger = logging.getLogger("shop")
+    logger.setLevel(logging.INFO)
+    try:
+        abort(403)
+    except Forbidden as error:
+        logger.log(level, "refused", exc_info=error)
+    finally:
+        logger.setLevel(logging.NOTSET)
+        LogRecordsInstrumentor().uninstrument()
+    (record,) = logs(telemetry)
+    assert (record.body, record.severity_text) == ("refused", logging.getLevelName(level))
+    assert record.attributes["exception.type"] == "werkzeug.exceptions.Forbidden"
+    assert record.attributes["exception.stacktrace"].startswith("Traceback")
+    assert record.attributes["python.exception.answer"] is True
+    assert counts(telemetry) == {}
+
+
+def test_captured_answer_is_recorded_and_counted(telemetry: Telemetry, instrumented: object) -> None:
+    """The application says that it is an error."""
+    try:
+        abort(403)
+    except Forbidden as error:
+        capture(error)
+    (record,) = logs(telemetry)
+    assert record.severity_text == "ERROR"
+    assert "python.exception.answer" not in record.attributes
+    assert counts(telemetry) == {("werkzeug.exceptions.Forbidden", "capture"): 1}
+
+
+def test_exception_recorded_twice_on_a_span_is_one_event(telemetry: Telemetry, instrumented: object) -> None:
+    """It is recorded by hand and leaves the span; an outer span has an event of its own."""
+    tracer = telemetry.providers[0].get_tracer("shop")
+
+    def work() -> None:
+        with tracer.start_as_current_span("outer"), tracer.start_as_current_span("inner") as span:
+            try:
+                refuse("twice")
+            except RefusedError as error:
+                span.record_exception(error, {"shop": "a1"})
+                raise
+
+    with pytest.raises(RefusedError):
+        work()
+    inner, outer = telemetry.spans()
+    assert [(event.attributes or {}).get("shop") for event in inner.events] == ["a1"]
+    assert len(outer.events) == 1
+    assert inner.status.status_code is StatusCode.ERROR

@@ -207,3 +207,89 @@ def test_uninstrument_removes_rules_and_patches(telemetry: Telemetry, instrument
     LogRecordsInstrumentor().uninstrument()
     assert {name: vars(logging.Logger)[name] for name in before} == before
     assert levels.threshold("made") is None
+
+
+@pytest.fixture
+def shows() -> Iterator[Callable[..., logging.Logger]]:
+    """Make a logger at DEBUG with handlers of these levels and types, which is the whole chain."""
+    logger = logging.getLogger("made.shows")
+
+    def make(*handlers: logging.Handler | int) -> logging.Logger:
+        # Without the handlers that pytest has added.
+        logger.handlers = []
+        for each in handlers:
+            handler = Kept() if isinstance(each, int) else each
+            if isinstance(each, int):
+                handler.setLevel(each)
+            logger.addHandler(handler)
+        return logger
+
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    yield make
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
+
+
+@pytest.mark.parametrize(
+    ("handlers", "exported"),
+    [
+        ((logging.INFO,), ["info", "warning"]),
+        ((logging.WARNING, logging.DEBUG), ["debug", "info", "warning"]),
+        ((logging.ERROR,), []),
+        ((logging.NullHandler(), logging.WARNING), ["warning"]),
+        ((logging.NullHandler(),), ["info", "warning"]),
+        ((), ["info", "warning"]),
+    ],
+)
+def test_record_that_no_handler_shows_is_not_exported(
+    telemetry: Telemetry,
+    shows: Callable[..., logging.Logger],
+    instrument: Callable[..., None],
+    handlers: tuple[Any, ...],
+    exported: list[str],
+) -> None:
+    """Without a handler that shows anything, records from INFO on are."""
+    instrument()
+    logger = shows(*handlers)
+    for level in ("debug", "info", "warning"):
+        getattr(logger, level)(level)
+    assert bodies(telemetry) == exported
+
+
+def test_rule_decides_on_what_handlers_show_in_both_directions(
+    telemetry: Telemetry, shows: Callable[..., logging.Logger], instrument: Callable[..., None]
+) -> None:
+    """A rule exports what no handler shows, and leaves out what one shows."""
+    instrument("made.shows=DEBUG,made.shows.less=ERROR")
+    shows(logging.INFO).debug("shown nowhere")
+    logging.getLogger("made.shows.less").warning("shown")
+    assert bodies(telemetry) == ["shown nowhere"]
+
+
+def test_exception_that_no_handler_shows_is_exported(
+    telemetry: Telemetry, shows: Callable[..., logging.Logger], instrument: Callable[..., None]
+) -> None:
+    """From WARNING on: it is an error, whatever the handlers show."""
+    instrument()
+    logger = shows(logging.CRITICAL)
+    try:
+        int("tea")
+    except ValueError:
+        logger.exception("hidden error")
+        logger.debug("hidden", exc_info=True)
+    assert bodies(telemetry) == ["hidden error"]
+
+
+def test_handler_of_a_parent_counts_and_changes_apply_at_once(
+    telemetry: Telemetry, shows: Callable[..., logging.Logger], instrument: Callable[..., None]
+) -> None:
+    """Levels of handlers may change at any time."""
+    instrument()
+    parent = shows(logging.INFO)
+    child = logging.getLogger("made.shows.child")
+    child.debug("before")
+    parent.handlers[0].setLevel(logging.DEBUG)
+    child.debug("after")
+    assert bodies(telemetry) == ["after"]
