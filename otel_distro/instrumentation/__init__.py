@@ -83,7 +83,7 @@ class Instrumentor(BaseInstrumentor):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What ``instrument()`` was given, without what is None."""
+        """The arguments of ``instrument()``, without those that are None."""
         found: dict[str, Any] = self.__dict__.get("_arguments", {})
         return found
 

@@ -47,7 +47,7 @@ _STATUS, _ROUTE, _ERROR = schema.HTTP_RESPONSE_STATUS_CODE.name, schema.HTTP_ROU
 _NO_CONTEXT: Final = Context()
 _FAILED: Final = Status(StatusCode.ERROR)
 _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
-"""Classes whose instances end work that nobody wants any more."""
+"""Classes whose instances end work whose result is not needed any more."""
 _CLIENT_LEFT: Final = frozenset(
     ("ClientDisconnect", "ClientDisconnected", "RequestAborted", "WebSocketDisconnect", "WebsocketDisconnect")
 )
@@ -63,7 +63,7 @@ class ServerRequest:
         by_server: Whether a server has made it, and no framework has applied its options yet.
         kind: Method and scheme, as the metrics have them.
         context: OpenTelemetry's context of the application while it answers.
-        route: Template of the route, empty while it is unknown. :meth:`add_route` sets it.
+        route: Template of the route, empty while it is unknown. :meth:`set_route` sets it.
         status: Status code that the client got; 0 before the response has started.
         ended: Whether the span has ended and the measurement is made.
         span: The SERVER span.
@@ -162,7 +162,8 @@ class ServerRequest:
 
         The first one is recorded on the span; one that is linked to it, such as the same inside an
         exception group, is not recorded again. What a server logs about it later gets the trace of
-        this request. The end of work that nobody wants, such as a cancellation, is no error.
+        this request. The end of work that is not needed any more, such as a cancellation, is no
+        error.
         """
         try:
             if type(error).__name__ in _NO_ERRORS:
