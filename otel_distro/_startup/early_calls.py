@@ -1,4 +1,4 @@
-"""What other threads do while one thread starts telemetry.
+"""Keeps what other threads log and raise while one thread starts telemetry.
 
 Log records and uncaught exceptions are kept, with their time, thread and context, and recorded once
 telemetry has started: the thread that makes them does not wait. A call that cannot be kept, such as
@@ -244,7 +244,7 @@ def _thread_id() -> int:
 
 
 def _argument_above(function: str, module: str) -> "Any":
-    """Return the argument ``record`` of the innermost call of a function, None where there is none."""
+    """Return the argument ``record`` of the innermost call of a function, or None."""
     frame: Any = sys._getframe(1)
     file = getattr(sys.modules.get(module), "__file__", None)
     while frame is not None:

@@ -1,4 +1,4 @@
-"""What a program does while another thread starts telemetry arrives, and nothing waits for it."""
+"""Records and errors arrive that other threads make while telemetry starts; none of them waits."""
 
 from __future__ import annotations
 
