@@ -15,7 +15,8 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import headers, options, upstream
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import ServerRequest, begin
+from otel_distro.instrumentation._http_server.request import ServerRequest
+from otel_distro.instrumentation._http_server.request_start import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -36,7 +37,7 @@ class AioHttpServerInstrumentor(Instrumentor):
         from aiohttp.web_response import StreamResponse
 
         chosen = Options("AIOHTTP_SERVER", self.arguments)
-        upstream.adopt(chosen, "opentelemetry.instrumentation.aiohttp_server", "AioHttpServerInstrumentor")
+        upstream.adopt(self, chosen, "opentelemetry.instrumentation.aiohttp_server", "AioHttpServerInstrumentor")
         self.patch(RequestHandler, "_handle_request", _handle_in_request(chosen))
         self.patch(RequestHandler, "handle_error", _with_exception)
         self.patch(StreamResponse, "prepare", _with_status)

@@ -14,7 +14,8 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import headers, options
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import ServerRequest, begin
+from otel_distro.instrumentation._http_server.request import ServerRequest
+from otel_distro.instrumentation._http_server.request_start import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -25,7 +26,10 @@ _ROUTE = "_otel_distro_route"
 
 
 class TornadoInstrumentor(Instrumentor):
-    """Replaces upstream's entry point ``tornado``, whose client stays upstream's if it is installed."""
+    """Replaces upstream's entry point ``tornado``.
+
+    Its part for the client stays upstream's, if that package is installed.
+    """
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the versions of Tornado that are supported."""
