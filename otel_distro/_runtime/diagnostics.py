@@ -57,7 +57,7 @@ def is_of_signal_handler(error: BaseException) -> bool:
     It ran in the middle of other code, such as that of the distribution, and its exception is the
     application's: that of ``sys.exit()`` at SIGTERM, or of a time-out at SIGALRM.
     """
-    import _signal
+    import _signal  # type: ignore[import-not-found]
 
     codes = {_code_of(_signal.getsignal(number)) for number in range(1, _signal.NSIG)} - {None}
     tb = error.__traceback__

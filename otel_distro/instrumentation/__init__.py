@@ -10,6 +10,7 @@ when a function is first called (``FIRST_CALL``). Helpers lie in the folders ``_
 from __future__ import annotations
 
 import functools
+import inspect
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,13 @@ class Instrumentor(BaseInstrumentor):
         original = without_trampoline(getattr(owner, attribute))
         replacement = functools.wraps(original)(wrap(original))
         setattr(owner, attribute, replacement)
+        self._patches().append((owner, attribute, original, replacement))
+
+    def patch_static(self, owner: Any, attribute: str, replacement: Callable[..., Any]) -> None:
+        """Replace a function of a class by one that gets no instance."""
+        original = inspect.getattr_static(owner, attribute)
+        replacement = functools.wraps(getattr(owner, attribute))(replacement)
+        setattr(owner, attribute, staticmethod(replacement))
         self._patches().append((owner, attribute, original, replacement))
 
     def patch_when_imported(self, module: str, owner: str, attribute: str, wrap: Wrapper) -> None:

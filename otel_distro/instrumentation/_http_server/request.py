@@ -277,7 +277,8 @@ class ServerRequest:
             measured[_VERSION] = version
         if status:
             measured[_STATUS] = status
-            span.set_attribute(_STATUS, status)
+            if common.new_names:
+                span.set_attribute(_STATUS, status)
         if self.route:
             measured[_ROUTE] = self.route
             span.set_attribute(_ROUTE, self.route)

@@ -27,15 +27,6 @@ DURATION, ACTIVE = schema.HTTP_SERVER_DURATION.name, schema.HTTP_SERVER_ACTIVE.n
 CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(autouse=True)
-def settings_of_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Read the settings that a test makes, and not those of another test."""
-    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
-    options.reload_settings()
-    yield
-    options.reload_settings()
-
-
 def environment(where: str = "/orders/7", **more: Any) -> dict[str, Any]:
     """Return the environment of a request as a server makes it."""
     return {"REQUEST_METHOD": "GET", "PATH_INFO": where, "SCRIPT_NAME": "", "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7",
