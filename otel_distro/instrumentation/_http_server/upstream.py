@@ -86,7 +86,9 @@ def _patch_instrumentor(
 
 
 def adopt_by_restart(instrumentor: Instrumentor, module: str, name: str) -> None:
-    """Let upstream's instrumentor of a framework restart the one of this package with its arguments.
+    """Let upstream's instrumentor of a framework install the one of this package again.
+
+    It passes the arguments that it is given.
 
     Args:
         instrumentor: The framework's instrumentor of this package.
