@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from otel_distro import schema, settings
-from otel_distro._otel import patches
+from otel_distro._otel import metric_patches
 from otel_distro._runtime.diagnostics import guard, say
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def limit_cardinality() -> dict[str, Any]:
     """
     limit = settings.OTEL_DISTRO_CARDINALITY_LIMIT.get()
     if limit:
-        patches.CARDINALITY.install(_install, _table(limit))
+        metric_patches.CARDINALITY.install(_install, _table(limit))
     return _reader_arguments(max(1, limit - 1) if limit else sys.maxsize)
 
 

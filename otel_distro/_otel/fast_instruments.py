@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, get_current
 
-from otel_distro._otel import patches
+from otel_distro._otel import metric_patches
 from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter, is_clean
 from otel_distro._otel.metrics import twin_of, watch_of
 from otel_distro._otel.sdk import SDK_SPAN, SERIES_CACHE, SPAN_KEY
@@ -55,7 +55,7 @@ class _Known:
 
 def install_fast_instruments() -> None:
     """Put the short way in front of the methods that record. Harmless when called again."""
-    patches.FAST_INSTRUMENTS.install(_install)
+    metric_patches.FAST_INSTRUMENTS.install(_install)
 
 
 def _install() -> None:

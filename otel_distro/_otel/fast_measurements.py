@@ -12,7 +12,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
 
-from otel_distro._otel import patches
+from otel_distro._otel import metric_patches
 from otel_distro._otel.patch import sdk_release
 from otel_distro._otel.sdk import SDK_SPAN, SPAN_KEY
 
@@ -66,7 +66,7 @@ class SampledSpanExemplarFilter(TraceBasedExemplarFilter):
 
 def install_fast_measurements() -> None:
     """Put the short ways in front of the SDK's own. Harmless when called again."""
-    patches.FAST_MEASUREMENTS.install(_install)
+    metric_patches.FAST_MEASUREMENTS.install(_install)
 
 
 def _install() -> None:

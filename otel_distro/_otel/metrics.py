@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from opentelemetry.context import get_current
 from opentelemetry.metrics import Asynchronous, CallbackOptions
 
-from otel_distro._otel import patches
+from otel_distro._otel import metric_patches
 from otel_distro._runtime import threads
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class MetricSource:
 
         ``raised()`` is called when it was down.
         """
-        patches.SNAPSHOTS.install(self._watch, flag, raised)
+        metric_patches.SNAPSHOTS.install(self._watch, flag, raised)
 
     def _watch(self, flag: Flag, raised: Callable[[], object]) -> None:
         consumer = self._consumer
@@ -95,7 +95,7 @@ class MetricSource:
 
     def callbacks(self) -> list[tuple[Any, Any]]:
         """Return each enabled observable instrument with each of its callbacks."""
-        if not patches.METRIC_PARTS.on:
+        if not metric_patches.METRIC_PARTS.on:
             return []
         return [
             (instrument, callback)
@@ -126,7 +126,7 @@ class MetricSource:
 
     def collect(self) -> MetricsData | None:
         """Return all metrics as they are now, and reset those that are exported as differences."""
-        if not patches.METRIC_PARTS.on:
+        if not metric_patches.METRIC_PARTS.on:
             return cast("MetricsData | None", self._reader.get_metrics_data())
         return cast("MetricsData | None", self._storage.collect())
 

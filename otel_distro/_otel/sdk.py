@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
-from otel_distro._otel import logs, patches
+from otel_distro._otel import logs, metric_patches, patches
 from otel_distro._runtime import worker
 from otel_distro._runtime.diagnostics import guard
 
@@ -186,7 +186,7 @@ def merge_resource(providers: Sequence[Any], resource: Resource) -> None:
 
 def forget_measurements(provider: SDKMeterProvider) -> None:
     """Reset every instrument to zero: a forked child must not report its parent's counts."""
-    if patches.COUNTER_RESET.on:
+    if metric_patches.COUNTER_RESET.on:
         for instrument, match in _matches(provider):
             match._attributes_aggregation.clear()
             vars(instrument).pop(SERIES_CACHE, None)
@@ -196,7 +196,7 @@ def has_measurements(provider: SDKMeterProvider) -> bool:
     """Return whether a synchronous instrument recorded anything since the last reset."""
     from opentelemetry.metrics import Asynchronous
 
-    return not patches.COUNTER_RESET.on or any(
+    return not metric_patches.COUNTER_RESET.on or any(
         match._attributes_aggregation
         for instrument, match in _matches(provider)
         if not isinstance(instrument, Asynchronous)
@@ -210,7 +210,7 @@ def has_recorded(*names: str) -> bool:
 
     provider = get_meter_provider()
     return (
-        patches.COUNTER_RESET.on
+        metric_patches.COUNTER_RESET.on
         and isinstance(provider, MeterProvider)
         and any(instrument.name in names and match._attributes_aggregation for instrument, match in _matches(provider))
     )

@@ -15,7 +15,8 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import headers, options, upstream
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import ServerRequest, begin
+from otel_distro.instrumentation._http_server.request import ServerRequest
+from otel_distro.instrumentation._http_server.request_start import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection

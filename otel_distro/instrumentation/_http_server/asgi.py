@@ -17,10 +17,10 @@ from otel_distro.instrumentation._http_server.request import (
     CARRIER_KEY,
     EXCLUDED,
     ServerRequest,
-    begin,
     nested,
     without_request,
 )
+from otel_distro.instrumentation._http_server.request_start import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

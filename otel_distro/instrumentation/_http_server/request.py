@@ -21,30 +21,24 @@ from otel_distro._otel.sdk import SPAN_KEY
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro.errors import deferred, exception_state
 from otel_distro.errors.exception_report import type_name
-from otel_distro.instrumentation._access.audit_events import client_of_proxy
-from otel_distro.instrumentation._http_server import instruments, old_names, options, remote_parent
+from otel_distro.instrumentation._http_server import instruments, old_names, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.trace import Span
 
-    from otel_distro.instrumentation._http_server.remote_parent import Headers
-
 CARRIER_KEY: Final = "otel_distro.request"
-METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 OTHER_METHOD: Final = "_OTHER"
 _MAX_ROUTE_CHARS: Final = 255
 _INTERRUPTED: Final = "interrupted"
 
 _METHOD, _METHOD_ORIGINAL = schema.HTTP_REQUEST_METHOD.name, schema.HTTP_REQUEST_METHOD_ORIGINAL.name
-_SCHEME, _PATH, _QUERY = schema.URL_SCHEME.name, schema.URL_PATH.name, schema.URL_QUERY.name
-_HOST, _PORT = schema.SERVER_ADDRESS.name, schema.SERVER_PORT.name
+_SCHEME, _PATH = schema.URL_SCHEME.name, schema.URL_PATH.name
 _CLIENT, _VERSION = schema.CLIENT_ADDRESS.name, schema.NETWORK_PROTOCOL_VERSION.name
-_AGENT, _SYNTHETIC = schema.USER_AGENT_ORIGINAL.name, schema.USER_AGENT_SYNTHETIC_TYPE.name
 _STATUS, _ROUTE, _ERROR = schema.HTTP_RESPONSE_STATUS_CODE.name, schema.HTTP_ROUTE.name, schema.ERROR_TYPE.name
 
-_NO_CONTEXT: Final = Context()
+NO_CONTEXT: Final = Context()
 _FAILED: Final = Status(StatusCode.ERROR)
 _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
 """Classes whose instances end work whose result is not needed any more."""
@@ -57,7 +51,9 @@ _put: Any = dict.__setitem__
 
 
 class ServerRequest:
-    """A request from its first byte until its response is closed. :func:`begin` makes one.
+    """A request from its first byte until its response is closed.
+
+    :mod:`otel_distro.instrumentation._http_server.request_start` makes it.
 
     Attributes:
         by_server: Whether a server has made it, and no framework has applied its options yet.
@@ -224,7 +220,7 @@ class ServerRequest:
             report_failure("the end of a request", failure)
         self._active.leave(self)
         # The context holds this request, and exceptions hold frames: cycles for the garbage collector.
-        self.context = _NO_CONTEXT
+        self.context = NO_CONTEXT
         self._handled = None
 
     def leave(self, token: Any) -> None:
@@ -319,66 +315,6 @@ class _Excluded:
 EXCLUDED: Final = _Excluded()
 
 
-def begin(
-    method: object,
-    scheme: str,
-    path: str,
-    query: str,
-    host: str,
-    port: int,
-    client: str,
-    version: str,
-    agent: str,
-    headers: Headers,
-    *,
-    is_http: bool = True,
-    ambient: bool = True,
-) -> ServerRequest:
-    """Start a request.
-
-    Args:
-        method: As the client sent it.
-        scheme: ``http``, ``https``, ``ws`` or ``wss``.
-        path: Decoded path, with the prefix of the application.
-        query: Query string without the question mark.
-        host: Header ``Host``, or the server's address.
-        port: Port of the server, for a ``host`` without one; 0 if unknown.
-        client: Address of the client; empty if unknown.
-        version: Version of HTTP, such as ``1.1``; empty if unknown.
-        agent: Header ``User-Agent``.
-        headers: What looks up headers, for the propagators.
-        is_http: False for a WebSocket, which makes no measurement: it may last for hours.
-        ambient: Whether the span that is current here is the parent where the client sent none.
-            False where a server calls: what was current at its start has no part in a request.
-    """
-    name = method if type(method) is str else text_of(method)
-    attributes: dict[str, Any] = {_METHOD: name, _SCHEME: scheme, _PATH: path}
-    if name not in METHODS:
-        name = attributes[_METHOD] = _known_method(name, attributes)
-    if query:
-        attributes[_QUERY] = query
-    if host:
-        address, number = _address_and_port(host)
-        attributes[_HOST] = address
-        port = number or port
-    if port:
-        attributes[_PORT] = port
-    if client:
-        attributes[_CLIENT] = client
-    if version:
-        attributes[_VERSION] = version
-    if agent:
-        attributes[_AGENT] = agent
-        kind = _synthetic_type(agent)
-        if kind:
-            attributes[_SYNTHETIC] = kind
-    if options.common().trusts_proxy and (found := client_of_proxy(headers.get(None, "x-forwarded-for") or ())):
-        client = attributes[_CLIENT] = found
-    around = get_current() if ambient else _NO_CONTEXT
-    parent, links = remote_parent.parent_of(headers, client, around)
-    return ServerRequest(attributes, name, parent, links, is_http=is_http)
-
-
 def nested(path: str, method: str) -> ServerRequest | None:
     """Return the request of the current context if it is the same one as this.
 
@@ -399,44 +335,3 @@ def without_request() -> Context:
     for key in (SPAN_KEY, REQUEST_KEY):
         dict.pop(context, key, None)
     return context
-
-
-def _known_method(name: str, attributes: dict[str, Any]) -> str:
-    if name.upper() in METHODS or options.common().all_methods:
-        return name.upper()
-    attributes[_METHOD_ORIGINAL] = name[:64]
-    return OTHER_METHOD
-
-
-_hosts: dict[str, tuple[str, int]] = {}
-
-
-def _address_and_port(host: str) -> tuple[str, int]:
-    """Return the parts of ``name:port``, ``[::1]:port`` or a name alone; port 0 if it has none."""
-    found = _hosts.get(host)
-    if found is None:
-        name, colon, number = host.rpartition(":")
-        if not colon or not number.isdecimal() or not number.isascii() or (":" in name and not name.endswith("]")):
-            name, number = host, "0"
-        found = (name.strip("[]")[:255], int(number) if len(number) <= 5 else 0)
-        if len(_hosts) >= 256:
-            _hosts.clear()
-        _hosts[host] = found
-    return found
-
-
-_agents: dict[str, str] = {}
-
-
-def _synthetic_type(agent: str) -> str:
-    found = _agents.get(agent)
-    if found is None:
-        found = ""
-        if "bot" in agent.lower() or "alwayson" in agent.lower():
-            from opentelemetry.util.http import detect_synthetic_user_agent
-
-            found = detect_synthetic_user_agent(agent) or ""
-        if len(_agents) >= 256:
-            _agents.clear()
-        _agents[agent] = found
-    return found

@@ -34,9 +34,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_distro._otel import sdk
 from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter
+from otel_distro._otel.metric_patches import FAST_INSTRUMENTS
 from otel_distro._otel.metrics import Flag, MetricSource
 from otel_distro._otel.patch import sdk_release
-from otel_distro._otel.patches import FAST_INSTRUMENTS
 from otel_distro._otel.safe_api import install_safe_api
 from otel_distro.export.processors import QueueSpanProcessor
 

@@ -19,8 +19,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import TracerProvider
 
+from otel_distro._otel.metric_patches import FAST_MEASUREMENTS
 from otel_distro._otel.patch import sdk_release
-from otel_distro._otel.patches import FAST_MEASUREMENTS
 
 if sdk_release() < FAST_MEASUREMENTS.since:
     pytest.skip("the patch is off on this release, by its `since`", allow_module_level=True)

@@ -19,7 +19,7 @@ FOLDER = PACKAGE / "_otel"
 OWN = {"_problems", "_otel", "_arguments", "_end_on_exit", "_span", "_token", "_opentelemetry_opamp"}
 """Names of the folder's own modules and classes, and a group of entry points."""
 
-DECLARATIONS = (FOLDER / "patches.py", FOLDER / "needs.py")
+DECLARATIONS = (FOLDER / "patches.py", FOLDER / "metric_patches.py", FOLDER / "needs.py")
 LOGGERS = {"opentelemetry.sdk._configuration"}
 """Names of upstream's loggers."""
 
@@ -188,5 +188,5 @@ def test_private_module_belongs_to_a_patch() -> None:
 
 def test_declared_private_name_is_used() -> None:
     """Every private name in the needs of a patch is used by the code."""
-    code = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py") if path.name != "patches.py")
+    code = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py") if not path.name.endswith("patches.py"))
     assert {name for name in declared() - PUT_TOGETHER if name not in code} == set()
