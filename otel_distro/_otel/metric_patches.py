@@ -1,4 +1,4 @@
-"""The patches of metrics among :data:`otel_distro._otel.patches.PATCHES`: collection, forks, cost."""
+"""Patches of metrics, part of :data:`otel_distro._otel.patches.PATCHES`: collection, forks, cost."""
 
 from __future__ import annotations
 
