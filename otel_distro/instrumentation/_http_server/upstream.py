@@ -1,6 +1,6 @@
 """Programs that call upstream's instrumentors or its middleware themselves.
 
-What they pass, such as hooks and excluded URLs, applies to the instrumentation of this package, and
+Their arguments, such as hooks and excluded URLs, apply to the instrumentation of this package, and
 upstream's own is not added to it: a request would have two spans and two measurements. Where the
 user has disabled an instrumentor here, upstream's is left as it is.
 """
