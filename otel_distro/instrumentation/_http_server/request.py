@@ -157,7 +157,7 @@ class ServerRequest:
         """Note an exception of the application; never raises.
 
         The first one is recorded on the span; one that is linked to it, such as the same inside an
-        exception group, is not recorded again. What a server logs about it later gets the trace of
+        exception group, is not recorded again. Log lines of a server about it get the trace of
         this request. The end of work that is not needed any more, such as a cancellation, is no
         error.
         """
