@@ -206,6 +206,8 @@ def activate(timeout: float = _START_TIMEOUT_S) -> bool:
 
 def _activate() -> None:
     """Build the SDK, record what other threads kept meanwhile, and release the lock."""
+    # Before anything is imported: the child of another thread would have incomplete imports that never end.
+    release_forks = fork.hold(activate)
     state.began_at = time.monotonic()
     state.activating = threads.get_ident()
     _timer.stop()
@@ -216,7 +218,7 @@ def _activate() -> None:
         from otel_distro._startup import early_calls
 
         disabled = triggers.disabled(os.environ)
-        early_calls.begin(activate, _end_at_once, keeps_records="log_records" not in disabled)
+        early_calls.begin(_end_at_once, keeps_records="log_records" not in disabled)
         from otel_distro import _activation
 
         on = _activation.start(disabled, release)
@@ -229,6 +231,7 @@ def _activate() -> None:
             release(name)
         with guard("recording what came while telemetry started"):
             early_calls.end(_activation.replay if on else None)
+        release_forks()
         state.activating = 0
         state.lock.release()
     if not on:

@@ -33,7 +33,7 @@ _START_TIMEOUT_S: Final = 10.0
 
 
 _WRITE_TIME_S: Final = 0.5
-"""What remains of a timeout after that: enough to write to the spool."""
+"""The part of a timeout that the wait leaves: enough to write to the spool."""
 
 
 def at_exit(state: State) -> None:

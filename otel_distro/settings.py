@@ -128,7 +128,8 @@ OTEL_DISTRO_EXIT_TIMEOUT = Setting(
     "float",
     2.0,
     "Maximum seconds for sending the remaining telemetry at exit, all signals together. While it is "
-    "unset, a reachable collector that is known to respond more slowly gets up to 4.5 seconds.",
+    "unset, a reachable collector that is known to respond more slowly gets up to 4.5 seconds, and a start of "
+    "telemetry that is still in progress up to 10.",
 )
 OTEL_DISTRO_DIAGNOSTICS = Setting(
     "OTEL_DISTRO_DIAGNOSTICS",
@@ -230,7 +231,8 @@ OTEL_DISTRO_LOG_LEVELS = Setting(
     "OTEL_DISTRO_LOG_LEVELS",
     "str",
     "",
-    "Minimum level to export per logger: myapp.db=DEBUG,urllib3=WARNING,*=INFO. Console output is unaffected.",
+    "Minimum level to export per logger: myapp.db=DEBUG,urllib3=WARNING,*=INFO. Console output is unaffected. "
+    "Other loggers export what their handlers show.",
 )
 OTEL_DISTRO_LOG_LEVELS_FILE = Setting(
     "OTEL_DISTRO_LOG_LEVELS_FILE",

@@ -64,8 +64,9 @@ def __getattr__(name: str) -> Any:
 def _imported(name: str) -> Any:
     for module in NAMES[name]:
         try:
-            # Not the trampoline that stands for a function while telemetry starts.
-            return without_trampoline(getattr(import_module(module), name))
+            found = getattr(import_module(module), name)
+            # Called for each record: not the trampoline that stands for it while telemetry starts.
+            return without_trampoline(found) if name == "get_logger_provider" else found
         except (ImportError, AttributeError):
             continue
     raise AttributeError(name)

@@ -117,6 +117,39 @@ def reset_after_fork() -> None:
             _run(stage, _AFTER_IN_CHILD)
 
 
+def hold(wait: "Callable[[], object]") -> "Callable[[], None]":
+    """Call ``wait()`` before each fork from now on, outside of the callbacks.
+
+    Those run too late to wait for another thread: callbacks of :mod:`logging`, for one, hold its
+    lock.
+
+    Returns:
+        Ends that.
+    """
+    replaced = []
+    for name in ("fork", "forkpty"):
+        original: Any = getattr(os, name, None)
+        if original is not None:
+            replacement = _after(wait, original)
+            setattr(os, name, replacement)
+            replaced.append((name, original, replacement))
+
+    def end() -> None:
+        for name, original, replacement in replaced:
+            if getattr(os, name) is replacement:
+                setattr(os, name, original)
+
+    return end
+
+
+def _after(wait: "Callable[[], object]", original: "Callable[[], Any]") -> "Callable[[], Any]":
+    def wait_and_fork() -> "Any":
+        wait()
+        return original()
+
+    return wait_and_fork
+
+
 def intercept(package: str) -> None:
     """Record the child callbacks that a package registers with the interpreter from now on.
 

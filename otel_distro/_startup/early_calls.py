@@ -1,4 +1,4 @@
-"""What other threads do while one thread starts telemetry.
+"""Calls of other threads while one thread starts telemetry.
 
 Log records and uncaught exceptions are kept, with their time, thread and context, and recorded once
 telemetry has started: the thread that makes them does not wait. A call that cannot be kept, such as
@@ -34,7 +34,6 @@ _MAX_CALLS = 2000
 _IMPORT_CHECK_S = 0.05
 _NAME = "the start of telemetry"
 _KEEPING = "keeping what came while telemetry started"
-_FORKS = ("fork", "forkpty")
 
 
 class Call:
@@ -57,54 +56,35 @@ class Call:
 
 
 class _State:
-    __slots__ = ("dropped", "record", "replaced", "starter")
+    __slots__ = ("dropped", "off", "record", "replaced", "starter")
 
     def __init__(self) -> None:
         self.starter = 0  # Identity of the thread that starts telemetry; 0 for none.
+        self.off = False  # There will be no telemetry in this process.
         self.dropped = 0  # Calls beyond the limit.
         self.record: Callable[[Call], None] | None = None  # Records a call; set once telemetry has started.
-        # Functions replaced for the time of the start: owner, name, original, replacement.
-        self.replaced: list[tuple[Any, str, Any, Any]] = []
+        # The class Logger, its callHandlers before the start, and the replacement.
+        self.replaced: list[tuple[Any, Any, Any]] = []
 
 
 _state = _State()
 _calls: "deque[Call]" = deque()
 
 
-def begin(wait: "Callable[[], object]", end_process: "Callable[[], object]", *, keeps_records: bool) -> None:
+def begin(end_process: "Callable[[], object]", *, keeps_records: bool) -> None:
     """Keep calls from now on. Called by the thread that starts telemetry.
 
     Args:
-        wait: Waits for the end of the start; runs before a fork in another thread. Otherwise its
-            child would have incomplete imports that never end. Callbacks before a fork run too late
-            to wait there: those of :mod:`logging`, for one, hold its lock.
-        end_process: Waits for it and delivers what is kept; runs before a call of another thread
-            that ends the process at once.
+        end_process: Waits for the end of the start and delivers what is kept; runs before a call of
+            another thread that ends the process at once.
         keeps_records: Whether records of :mod:`logging` are kept.
     """
     _state.starter = threads.get_ident()
-    for name in _FORKS:
-        if hasattr(os, name):
-            original = getattr(os, name)
-            _replace(os, name, original, _after(wait, original))
     process_exit.register(
         _NAME, process_exit.Order.INSTRUMENTOR_LOADING, before_exit=end_process, before_signal=end_process
     )
     if keeps_records:
         import_hooks.when_imported("logging", _keep_log_records)
-
-
-def _after(wait: "Callable[[], object]", original: "Callable[..., Any]") -> "Callable[..., Any]":
-    def wait_and_fork() -> "Any":
-        wait()
-        return original()
-
-    return wait_and_fork
-
-
-def _replace(owner: "Any", name: str, original: "Any", replacement: "Any") -> None:
-    setattr(owner, name, replacement)
-    _state.replaced.append((owner, name, original, replacement))
 
 
 def end(record: "Callable[[Call], None] | None") -> None:
@@ -114,13 +94,14 @@ def end(record: "Callable[[Call], None] | None") -> None:
         record: Records a call; None where telemetry is off.
     """
     _state.starter = 0
-    while _state.replaced:
-        owner, name, original, replacement = _state.replaced.pop()
-        if getattr(owner, name) is replacement:
-            setattr(owner, name, original)
+    for logger, found, replacement in _state.replaced:
+        if logger.callHandlers is replacement:
+            logger.callHandlers = found
+    _state.replaced.clear()
     process_exit.unregister(_NAME)
     _state.record = record
     if record is None:
+        _state.off = True
         _calls.clear()
     _replay()
     if _state.dropped:
@@ -179,12 +160,12 @@ def reset_after_fork() -> None:
     """Keep nothing in a forked child: its parent records what was kept."""
     _calls.clear()
     _state.starter = _state.dropped = 0
-    _state.record = None
+    _state.record, _state.off = None, True
 
 
 def keep(kind: str, *arguments: "Any") -> None:
     """Keep a call, unless it is one of the thread that starts telemetry."""
-    if _state.starter == threads.get_ident() or not (_state.starter or _state.record):
+    if _state.off or _state.starter == threads.get_ident():
         return
     if len(_calls) >= _MAX_CALLS:
         _state.dropped += 1
@@ -263,7 +244,7 @@ def _thread_id() -> int:
 
 
 def _argument_above(function: str, module: str) -> "Any":
-    """Return the argument ``record`` of the innermost call of a function, None where there is none."""
+    """Return the argument ``record`` of the innermost call of a function, None without a call."""
     frame: Any = sys._getframe(1)
     file = getattr(sys.modules.get(module), "__file__", None)
     while frame is not None:
@@ -303,4 +284,5 @@ def _keep_log_records(logging: "Any") -> None:
 
     callHandlers.__code__ = callHandlers.__code__.replace(co_filename=logging.__file__)
     import_hooks.mark_as_trampoline(callHandlers, original)
-    _replace(logging.Logger, "callHandlers", found, callHandlers)
+    logging.Logger.callHandlers = callHandlers
+    _state.replaced.append((logging.Logger, found, callHandlers))

@@ -10,6 +10,7 @@ when a function is first called (``FIRST_CALL``). Helpers lie in the folders ``_
 from __future__ import annotations
 
 import functools
+import inspect
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,13 @@ class Instrumentor(BaseInstrumentor):
         setattr(owner, attribute, replacement)
         self._patches().append((owner, attribute, original, replacement))
 
+    def patch_static(self, owner: Any, attribute: str, replacement: Callable[..., Any]) -> None:
+        """Replace a function of a class by one that gets no instance."""
+        original = inspect.getattr_static(owner, attribute)
+        replacement = functools.wraps(getattr(owner, attribute))(replacement)
+        setattr(owner, attribute, staticmethod(replacement))
+        self._patches().append((owner, attribute, original, replacement))
+
     def patch_when_imported(self, module: str, owner: str, attribute: str, wrap: Wrapper) -> None:
         """Replace an attribute of ``owner`` in a module that is, or will be, imported.
 
@@ -75,7 +83,7 @@ class Instrumentor(BaseInstrumentor):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What ``instrument()`` was given, without what is None."""
+        """The arguments of ``instrument()``, without those that are None."""
         found: dict[str, Any] = self.__dict__.get("_arguments", {})
         return found
 

@@ -37,7 +37,7 @@ class AioHttpServerInstrumentor(Instrumentor):
         from aiohttp.web_response import StreamResponse
 
         chosen = Options("AIOHTTP_SERVER", self.arguments)
-        upstream.adopt(chosen, "opentelemetry.instrumentation.aiohttp_server", "AioHttpServerInstrumentor")
+        upstream.adopt(self, chosen, "opentelemetry.instrumentation.aiohttp_server", "AioHttpServerInstrumentor")
         self.patch(RequestHandler, "_handle_request", _handle_in_request(chosen))
         self.patch(RequestHandler, "handle_error", _with_exception)
         self.patch(StreamResponse, "prepare", _with_status)

@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.utils import extract_attributes_from_object
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server import asgi, wsgi
+from otel_distro.instrumentation._http_server import asgi, upstream, wsgi
 from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation._http_server.request import CARRIER_KEY
 
@@ -43,6 +43,7 @@ class DjangoInstrumentor(Instrumentor):
         from django.core.handlers import base, exception
         from django.core.handlers.wsgi import WSGIHandler
 
+        upstream.adopt_by_restart(self, "opentelemetry.instrumentation.django", "DjangoInstrumentor")
         # The arguments of the hooks are Django's objects.
         chosen = Options("DJANGO", {name: value for name, value in self.arguments.items() if name not in _HOOKS})
         self.patch(WSGIHandler, "__call__", wsgi.wrap_method(chosen))

@@ -8,7 +8,7 @@ from opentelemetry.instrumentation.utils import extract_attributes_from_object
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server import asgi, wsgi
+from otel_distro.instrumentation._http_server import asgi, upstream, wsgi
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class FalconInstrumentor(Instrumentor):
         """
         import falcon
 
+        upstream.adopt_by_restart(self, "opentelemetry.instrumentation.falcon", "FalconInstrumentor")
         # Their arguments are Falcon's objects: a middleware calls them.
         given = {name: value for name, value in self.arguments.items() if name not in _HOOKS}
         chosen = Options("FALCON", given)

@@ -40,7 +40,7 @@ class FlaskInstrumentor(Instrumentor):
 
         arguments = _adapted(self.arguments)
         chosen = Options("FLASK", arguments)
-        upstream.adopt(chosen, "opentelemetry.instrumentation.flask", "FlaskInstrumentor", _adapted)
+        upstream.adopt(self, chosen, "opentelemetry.instrumentation.flask", "FlaskInstrumentor", _adapted)
         self.patch(Flask, "__call__", wsgi.wrap_method(chosen))
         # Flask 3.2 has one context of both kinds; before, that of the application matches nothing.
         owner = ctx.AppContext if hasattr(ctx.AppContext, "match_request") else ctx.RequestContext

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server import wsgi
+from otel_distro.instrumentation._http_server import upstream, wsgi
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class PyramidInstrumentor(Instrumentor):
         from pyramid.router import Router
         from pyramid.urldispatch import RoutesMapper
 
+        upstream.adopt_by_restart(self, "opentelemetry.instrumentation.pyramid", "PyramidInstrumentor")
         self.patch(Router, "__call__", wsgi.wrap_method(Options("PYRAMID", self.arguments)))
         self.patch(RoutesMapper, "__call__", _with_route)
         if hasattr(tweens, "_error_handler"):  # Pyramid 1.9

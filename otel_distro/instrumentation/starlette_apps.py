@@ -42,7 +42,7 @@ class StarletteInstrumentor(Instrumentor):
 
         _patch_routes(self)
         chosen = Options("STARLETTE", self.arguments)
-        upstream.adopt(chosen, "opentelemetry.instrumentation.starlette", "StarletteInstrumentor")
+        upstream.adopt(self, chosen, "opentelemetry.instrumentation.starlette", "StarletteInstrumentor")
         no_fastapi = "fastapi" in triggers.disabled(os.environ)
         self.patch(Starlette, "__call__", _except_fastapi(chosen) if no_fastapi else wrap_method(chosen))
 
@@ -65,7 +65,7 @@ class FastAPIInstrumentor(Instrumentor):
         if frontend is not None:
             self.patch(frontend, "handle", _frontend)
         chosen = Options("FASTAPI", self.arguments)
-        upstream.adopt(chosen, "opentelemetry.instrumentation.fastapi", "FastAPIInstrumentor")
+        upstream.adopt(self, chosen, "opentelemetry.instrumentation.fastapi", "FastAPIInstrumentor")
         record = wrap_method(chosen)
         self.patch(FastAPI, "__call__", lambda original: record(_without_own_telemetry(original)))
 

@@ -26,7 +26,10 @@ _ROUTE = "_otel_distro_route"
 
 
 class TornadoInstrumentor(Instrumentor):
-    """Replaces upstream's entry point ``tornado``, whose client stays upstream's if it is installed."""
+    """Replaces upstream's entry point ``tornado``.
+
+    Its part for the client stays upstream's, if that package is installed.
+    """
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the versions of Tornado that are supported."""

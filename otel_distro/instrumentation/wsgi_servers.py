@@ -1,8 +1,9 @@
 """Servers of WSGI: requests of applications without a framework, and no request below another span.
 
 A framework whose class records its requests is passed as it is. Everything else that a server gets
-is called through :func:`wsgi.wrap_application`: a bare function, or middleware around a framework,
-which then finds the request that was begun outside of it.
+is called through :func:`otel_distro.instrumentation._http_server.wsgi.wrap_application`: a bare
+function, or middleware around a framework, which then finds the request that was begun outside of
+it.
 
 Threads and greenlets of a server inherit the context in which the server was started. A span that
 is current there, such as that of a command, would be the parent of every request: servers run in

@@ -73,7 +73,11 @@ SERVERS: Mapping[str, Server] = {
     "gevent": Server(script("gevent")),
     "uvicorn": Server(("uvicorn", "{module}:app", "--port", "{port}")),
     "hypercorn-h1": Server(HYPERCORN),
-    "hypercorn-h2": Server(HYPERCORN, http2=True, without=without((SOCKETS, "the client has none over HTTP/2"))),
+    "hypercorn-h2": Server(
+        HYPERCORN,
+        http2=True,
+        without=without((SOCKETS, "the client has none over HTTP/2"), ("pipelined", "HTTP/2 has streams instead")),
+    ),
     "granian-asgi": Server(("granian", "--interface", "asgi", "--port", "{port}", "{module}:app")),
     "gunicorn-asgi": Server(gunicorn("asgi")),
     "gunicorn-uvicorn": Server(gunicorn("uvicorn_worker.UvicornWorker")),

@@ -375,6 +375,17 @@ def keep_alive(client: Client) -> Steps:
     assert {span.parent_id for span in spans} == {""}
 
 
+def pipelined(client: Client) -> Steps:
+    """Requests that a client sends without waiting are traces of their own, also of one path."""
+    calls = client.pipeline("/plain/pipelined")
+    evidence = yield
+    spans = [evidence.check_route(call, "/plain/{n}") for call in calls if call.counted]
+    assert spans
+    assert {span.parent_id for span in spans} == {""}
+    lines = evidence.lines("plain pipelined")
+    assert sorted(log.span_id for log in lines) == sorted(span.span_id for span in spans)
+
+
 def work(client: Client) -> Steps:
     """A statement and a request in the application are children of the request's span."""
     call = client.get("/work")
@@ -392,6 +403,6 @@ SITUATIONS: dict[str, Situation] = {
         *(plain, root, mount, nested_parameter, host, nested, head, other_method, options, unknown_method),
         *(unknown_path, unknown_in_mount, query, upload, stream, stream_fails, raises, handled, handled_500, abort),
         *(redirect, unavailable, client_leaves_stream, client_leaves_before_answer, background, parent, bad_parent),
-        *(health, excluded, headers, at_once, keep_alive, work, *WEBSOCKETS),
+        *(health, excluded, headers, at_once, keep_alive, pipelined, work, *WEBSOCKETS),
     )
 }

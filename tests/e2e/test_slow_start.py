@@ -1,4 +1,4 @@
-"""What a program does while another thread starts telemetry arrives, and nothing waits for it."""
+"""Telemetry of a program whose start runs in another thread arrives, and nothing waits for it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ def _captured(
 
 
 class MappingHeaders:
-    """Looks up headers in a mapping that ignores case, as servers with a protocol of their own have.
+    """Looks up headers in a mapping that ignores case.
+
+    Servers with a protocol of their own have one.
 
     Args:
         mapping: The headers.

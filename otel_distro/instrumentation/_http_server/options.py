@@ -22,19 +22,19 @@ _MAX_URLS: Final = 1024
 
 
 class Options:
-    """What one framework's instrumentor was given, by the environment or by ``instrument()``.
+    """Settings of one framework's instrumentor, from the environment or from ``instrument()``.
 
-    ``request_hook`` and ``response_hook`` get the span first and then what upstream's instrumentor
-    of the framework passes; the module of the framework calls them.
+    ``request_hook`` and ``response_hook`` get the span first and then the arguments that upstream's
+    instrumentor of the framework passes; the module of the framework calls them.
 
     Args:
         framework: Name as in ``OTEL_PYTHON_<NAME>_EXCLUDED_URLS``, in upper case.
-        arguments: What ``instrument()`` was given: ``excluded_urls`` (regular expressions, separated
+        arguments: Arguments of ``instrument()``: ``excluded_urls`` (regular expressions, separated
             by commas; without it those of the environment), ``request_hook``, ``response_hook``; of
             ASGI ``server_request_hook``, ``client_request_hook``, ``client_response_hook``;
             ``http_capture_headers_server_request``, ``http_capture_headers_server_response``,
             ``http_capture_headers_sanitize_fields`` (lists of expressions).
-        is_server: Whether a server makes requests for whatever application it runs. A framework
+        is_server: Whether a server makes requests for any application that it runs. A framework
             inside of it applies its own options, too.
     """
 
@@ -109,7 +109,7 @@ class Options:
 
 
 class _Common:
-    """What the environment says for every framework; read once."""
+    """The environment's settings for every framework; read once."""
 
     read: ClassVar[_Common | None] = None
 

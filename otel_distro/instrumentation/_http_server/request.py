@@ -41,7 +41,7 @@ _STATUS, _ROUTE, _ERROR = schema.HTTP_RESPONSE_STATUS_CODE.name, schema.HTTP_ROU
 NO_CONTEXT: Final = Context()
 _FAILED: Final = Status(StatusCode.ERROR)
 _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit", "Cancelled"))
-"""Classes whose instances end work that nobody wants any more."""
+"""Classes whose instances end work whose result is not needed any more."""
 _CLIENT_LEFT: Final = frozenset(
     ("ClientDisconnect", "ClientDisconnected", "RequestAborted", "WebSocketDisconnect", "WebsocketDisconnect")
 )
@@ -158,7 +158,8 @@ class ServerRequest:
 
         The first one is recorded on the span; one that is linked to it, such as the same inside an
         exception group, is not recorded again. What a server logs about it later gets the trace of
-        this request. The end of work that nobody wants, such as a cancellation, is no error.
+        this request. The end of work that is not needed any more, such as a cancellation, is no
+        error.
         """
         try:
             if type(error).__name__ in _NO_ERRORS:
@@ -272,7 +273,8 @@ class ServerRequest:
             measured[_VERSION] = version
         if status:
             measured[_STATUS] = status
-            span.set_attribute(_STATUS, status)
+            if common.new_names:
+                span.set_attribute(_STATUS, status)
         if self.route:
             measured[_ROUTE] = self.route
             span.set_attribute(_ROUTE, self.route)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from otel_distro.instrumentation import Instrumentor
+
 _MARK: Final = "_is_instrumented_by_opentelemetry"
 _OPTIONS: Final = "_otel_distro_options"
 _NOTHING: Final = ".*"
@@ -27,41 +29,45 @@ _NOTHING: Final = ".*"
 
 
 def adopt(
+    instrumentor: Instrumentor,
     chosen: Options,
     module: str,
-    instrumentor: str,
+    name: str,
     adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
     """Let upstream's instrumentor of a framework only pass on what it is given.
 
     Args:
-        chosen: Options of the framework's instrumentor of this package.
+        instrumentor: The framework's instrumentor of this package, which undoes it with its patches.
+        chosen: Its options.
         module: Where upstream's is.
-        instrumentor: Its class.
-        adapt: Makes arguments for :class:`Options` out of those of the instrumentor.
+        name: Class of upstream's.
+        adapt: Makes arguments for :class:`Options` out of those of upstream's.
     """
 
     def patch(loaded: ModuleType) -> None:
-        with guard(f"taking the arguments of {instrumentor}"):
-            _patch_instrumentor(chosen, getattr(loaded, instrumentor), adapt)
+        with guard(f"taking the arguments of {name}"):
+            _patch_instrumentor(instrumentor, chosen, getattr(loaded, name), adapt)
 
     import_hooks.when_imported(module, patch)
 
 
-def _patch_instrumentor(chosen: Options, upstream: Any, adapt: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def _patch_instrumentor(
+    instrumentor: Instrumentor, chosen: Options, upstream: Any, adapt: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     def instrument(_: Any, **arguments: Any) -> None:
         chosen.set(adapt(arguments))
 
     def uninstrument(_: Any, **arguments: Any) -> None:
         chosen.set({"excluded_urls": _NOTHING})
 
-    upstream._instrument, upstream._uninstrument = instrument, uninstrument
+    instrumentor.patch(upstream, "_instrument", lambda _: instrument)
+    instrumentor.patch(upstream, "_uninstrument", lambda _: uninstrument)
     original = getattr(upstream, "instrument_app", None)
     if original is None:
         return
     parameters = inspect.signature(original)
 
-    @functools.wraps(original)
     def instrument_app(*args: Any, **kwargs: Any) -> None:
         given = parameters.bind(*args, **kwargs).arguments
         given.pop("self", None)
@@ -74,9 +80,37 @@ def _patch_instrumentor(chosen: Options, upstream: Any, adapt: Callable[[dict[st
         chosen.set({"excluded_urls": _NOTHING}, args[-1])
         _mark(args[-1], value=False)
 
-    is_method = next(iter(parameters.parameters)) == "self"
-    upstream.instrument_app = instrument_app if is_method else staticmethod(instrument_app)
-    upstream.uninstrument_app = staticmethod(uninstrument_app)
+    for attribute, replacement in (("instrument_app", instrument_app), ("uninstrument_app", uninstrument_app)):
+        if hasattr(upstream, attribute):
+            instrumentor.patch_static(upstream, attribute, replacement)
+
+
+def adopt_by_restart(instrumentor: Instrumentor, module: str, name: str) -> None:
+    """Let upstream's instrumentor of a framework install ours again with what it is given.
+
+    Args:
+        instrumentor: The framework's instrumentor of this package.
+        module: Where upstream's is.
+        name: Class of upstream's.
+    """
+
+    def instrument(_: Any, **arguments: Any) -> None:
+        instrumentor.uninstrument()
+        instrumentor.instrument(skip_dep_check=True, **arguments)
+
+    def uninstrument(_: Any, **arguments: Any) -> None:
+        instrumentor.uninstrument()
+
+    def patch(loaded: ModuleType) -> None:
+        with guard(f"taking the arguments of {name}"):
+            upstream = getattr(loaded, name)
+            instrumentor.patch(upstream, "_instrument", lambda _: instrument)
+            instrumentor.patch(upstream, "_uninstrument", lambda _: uninstrument)
+            if hasattr(upstream, "instrument_config"):
+                # Pyramid's: it would add a tween.
+                instrumentor.patch_static(upstream, "instrument_config", lambda config: None)
+
+    import_hooks.when_imported(module, patch)
 
 
 def _mark(app: Any, *, value: bool) -> None:

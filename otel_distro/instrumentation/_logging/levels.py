@@ -119,8 +119,9 @@ def threshold(name: str) -> float | None:
 def is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
     """Return whether a record is exported, as far as the handlers of its logger decide.
 
-    By default it is if one of them shows it, by its level. Where there is none, records from INFO on
-    are: logger levels are then all that the application has said. An exception is never left out.
+    By default it is if one of them shows it, by its level. Without handlers, records from INFO on
+    are: logger levels are then the only choice of the application. Records with an exception are
+    exported from WARNING on, whatever the handlers show.
 
     Args:
         logger: The logger that passes the record to its handlers.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import otel_distro
 from otel_distro._otel.patches import PATCHES
 from otel_distro._runtime import exit as process_exit
-from otel_distro._startup import compatibility, triggers
+from otel_distro._startup import compatibility, early_calls, triggers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,7 @@ def patched_in_python() -> Iterator[str]:
                     yield ast.unparse(target)
     for function, (library, *_) in process_exit._FUNCTIONS.items():
         yield f"{library.__name__}.{function}"
+    yield from (f"os.{function}" for function in early_calls._FORKS)
     for module, owner, attribute, *_ in triggers.FIRST_CALL:
         if module.partition(".")[0] in sys.stdlib_module_names and module not in ("sqlite3", "sqlite3.dbapi2"):
             yield ".".join(filter(None, (module, owner, attribute)))

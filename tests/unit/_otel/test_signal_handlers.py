@@ -47,7 +47,7 @@ HANDLERS: dict[str, tuple[Any, type[BaseException]]] = {
 
 @pytest.fixture
 def calls() -> dict[str, Callable[[], object]]:
-    """Calls that record a number, in few steps or in the SDK's, and a part of telemetry."""
+    """A call that records a number, and one of a guarded part of telemetry."""
     provider = MeterProvider(
         [InMemoryMetricReader()], shutdown_on_exit=False, exemplar_filter=SampledSpanExemplarFilter()
     )
@@ -58,14 +58,13 @@ def calls() -> dict[str, Callable[[], object]]:
             sum(range(100))
 
     return {
-        "short way": lambda: histogram.record(1, {"a": 1, "b": 2}),
-        "way of the SDK": lambda: histogram.record(1, {"a": [1]}),
+        "number": lambda: histogram.record(1, {"a": 1, "b": 2}),
         "guard": guarded,
     }
 
 
 @pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
-@pytest.mark.parametrize("name", ["short way", "way of the SDK", "guard"])
+@pytest.mark.parametrize("name", ["number", "guard"])
 def test_exception_of_signal_handler_passes_at_any_moment(
     calls: dict[str, Callable[[], object]], name: str, handler: tuple[Any, type[BaseException]]
 ) -> None:

@@ -386,7 +386,7 @@ def test_trampoline_called_by_many_threads_starts_once(price: Callable[..., str]
 
 
 def test_trampoline_that_is_not_ready_stays_and_makes_the_call_late() -> None:
-    """As long as ``first()`` returns False each call goes to ``late``; then the function is back."""
+    """While ``first()`` returns False each call goes to ``late``; then the function is back."""
     answers = iter([False, False, True])
     owner = SimpleNamespace(add=lambda x, y: x + y)
     original = owner.add

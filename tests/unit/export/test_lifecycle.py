@@ -277,7 +277,10 @@ def test_end_leaves_no_process_behind(tmp_path: Path, server: Server) -> None:
 
 
 def test_end_delivers_what_a_killed_child_has_left(tmp_path: Path) -> None:
-    """A child of :mod:`subprocess`, killed as a reloader does after Ctrl-C: its parent sends the rest."""
+    """The parent sends what a child of :mod:`subprocess` had written before it was killed.
+
+    A reloader kills its child so after Ctrl-C.
+    """
     asked = tmp_path / "asked"
     child = (
         "import logging, os, pathlib, signal\nlogging.error('left by the child')\n"

@@ -99,7 +99,7 @@ def test_syntax_error_has_the_line_in_the_cell(telemetry: Telemetry, shell: Any)
 
 
 def test_script_of_the_magic_run_has_its_own_file_and_line(telemetry: Telemetry, shell: Any, tmp_path: Path) -> None:
-    """The cell itself succeeds, because IPython shows the traceback and goes on."""
+    """The cell itself succeeds, because IPython shows the traceback and continues."""
     script = tmp_path / "shop.py"
     script.write_text("x = 1\nraise LookupError('in a script')\n", encoding="utf-8")
     shell.run_cell(f"%run {script}", store_history=True)

@@ -27,15 +27,6 @@ DURATION, ACTIVE = schema.HTTP_SERVER_DURATION.name, schema.HTTP_SERVER_ACTIVE.n
 CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(autouse=True)
-def settings_of_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Read the settings that a test makes, and not those of another test."""
-    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
-    options.reload_settings()
-    yield
-    options.reload_settings()
-
-
 def environment(where: str = "/orders/7", **more: Any) -> dict[str, Any]:
     """Return the environment of a request as a server makes it."""
     return {"REQUEST_METHOD": "GET", "PATH_INFO": where, "SCRIPT_NAME": "", "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7",
@@ -64,7 +55,7 @@ def fine(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
 
 
 def test_request_is_one_span_and_one_measurement_with_the_conventions_attributes(telemetry: Telemetry) -> None:
-    """Server address and port are apart; the measurement has nothing that grows with the clients."""
+    """Server address and port are apart; no attribute of the measurement depends on the client."""
     assert serve(fine, environment(QUERY_STRING="page=2", HTTP_USER_AGENT="made/1")) == [b"fine"]
     (span,) = telemetry.spans()
     assert (span.name, span.kind, span.status.status_code) == ("GET", SpanKind.SERVER, StatusCode.UNSET)
@@ -259,7 +250,7 @@ def test_nested_applications_are_one_request(telemetry: Telemetry) -> None:
 def test_trace_of_a_client_is_continued_or_linked(
     telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, trust: str, client: str, continues: bool
 ) -> None:
-    """Who is not trusted gets a link, and its baggage is not in the context."""
+    """A client that is not trusted gets a link, and its baggage is not in the context."""
     monkeypatch.setenv("OTEL_DISTRO_TRUST", trust)
     options.reload_settings()
     baggages: list[Any] = []
@@ -287,7 +278,7 @@ def test_broken_trace_header_is_ignored(telemetry: Telemetry) -> None:
 
 
 def test_excluded_urls_leave_no_span_also_inside(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The framework's variable replaces the general one; patterns may be of the URL or of the path."""
+    """The framework's variable replaces the general one; patterns match the URL or the path."""
     monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "health")
     monkeypatch.setenv("OTEL_PYTHON_MADE_EXCLUDED_URLS", "^/live$,shop.example:8080/r[a-z]+dy$,(")
     for where in ("/live", "/ready", "/alive", "/health"):

@@ -184,7 +184,7 @@ def test_record_of_another_thread_is_a_duplicate(queue: Queue, logger: logging.L
 
 
 def test_text_that_logs_is_exported_once(queue: Queue, logger: logging.Logger) -> None:
-    """What `__str__` logs meanwhile is not exported: that would recurse without end."""
+    """Records that `__str__` logs meanwhile are left out: they would recurse without end."""
     logger.handlers = [logging.NullHandler()]
     for _ in range(3):
         logger.info("say %s", Talkative())
