@@ -18,7 +18,9 @@ ERROR = 17
 """The lowest severity of a record of an error."""
 DURATION = "http.server.request.duration"
 
-_UNSTEADY = re.compile(r"^[\s|]*[~^]+$|/endless|/late|SIGPIPE|write error|socket\.send\(\)|transport error|Broken pipe|reset by peer")
+_UNSTEADY = re.compile(
+    r"^[\s|]*[~^]+$|/endless|/late|SIGPIPE|write error|socket\.send\(\)|transport error|Broken pipe|reset by peer"
+)
 
 
 @dataclass(frozen=True)
