@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Mapping
-    from types import ModuleType
+    from types import FrameType, ModuleType
     from typing import Any
 
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")
@@ -339,7 +339,12 @@ def _end_at_once() -> None:
     _ending.before_abrupt_exit(state)
 
 
-def _on_fatal_signal(number: int, _: object) -> None:
+def _on_fatal_signal(number: int, frame: "FrameType | None") -> None:
+    if state.active and signals.is_pending(number):
+        from otel_distro._runtime import lock_holders
+
+        if lock_holders.postpone(number, frame):
+            return
     # Sent again with the default disposition, so that the exit status is that of the signal.
     if not signals.restore_default(number):
         return

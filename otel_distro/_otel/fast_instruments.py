@@ -21,6 +21,7 @@ from otel_distro._otel.fast_measurements import SampledSpanExemplarFilter, is_cl
 from otel_distro._otel.metrics import twin_of, watch_of
 from otel_distro._otel.sdk import SDK_SPAN, SERIES_CACHE, SPAN_KEY
 from otel_distro._runtime.diagnostics import is_of_signal_handler, report_failure
+from otel_distro._runtime.lock_holders import holds_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,7 @@ def _method(slow: Callable[..., Any], smallest: float) -> Callable[..., Any]:
     return record
 
 
+@holds_lock
 def _add(known: _Known, series: tuple[Series, ...], amount: Any, context: Any) -> bool:
     """Add a number to each series. Returns False where the SDK has to do it."""
     try:

@@ -14,6 +14,7 @@ from opentelemetry.metrics import Asynchronous, CallbackOptions
 
 from otel_distro._otel import metric_patches
 from otel_distro._runtime import threads
+from otel_distro._runtime.lock_holders import holds_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,7 @@ class MetricSource:
         watch.flag = flag
 
         # The SDK's own function and two lines: one more call would cost more than all of this.
+        @holds_lock
         def consume_measurement(m: Any) -> None:
             sampled = consumer._sdk_config.exemplar_filter.should_sample(
                 m.value, m.time_unix_nano, m.attributes, m.context

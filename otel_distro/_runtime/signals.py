@@ -122,11 +122,16 @@ def hold_back() -> "Callable[[], None]":
     return end
 
 
-def interrupt_main_thread(number: int) -> None:
-    """Send a signal to the main thread, unless its handler is the application's or has begun."""
+def interrupt_main_thread(number: int, main: int = 0) -> None:
+    """Send a signal to the main thread, unless its handler is the application's or has begun.
+
+    Args:
+        number: The signal.
+        main: Identity of that thread, where the wakeup pipe may not be there.
+    """
     # No other thread runs between these two steps; the handler could begin there and remove itself.
     if number in _pending:
-        _signal.pthread_kill(_main.ident, number)
+        _signal.pthread_kill(main or _main.ident, number)
 
 
 def is_pending(number: int) -> bool:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_distro._otel import sdk
-from otel_distro._runtime import gil, threads, worker
+from otel_distro._runtime import gil, lock_holders, threads, worker
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.export.loss_report import LossReport
 from otel_distro.export.send.delivery import drain_all, exit_timeout
@@ -235,6 +235,7 @@ class Pipeline:
         Returns:
             Whether all of them run.
         """
+        lock_holders.register("pipeline", self._is_forking)
         collecting = self._collector is None or self._collector.start()
         return all([collecting, self._writer.worker.start(), self._sender.worker.start()])
 
@@ -259,6 +260,9 @@ class Pipeline:
         held = [lock for lock in locks if lock.acquire(True, max(0.0, end - time.monotonic()))]
         self._locks_of_fork[threads.get_ident()] = held
         self.spool.before_fork()
+
+    def _is_forking(self) -> bool:
+        return threads.get_ident() in self._locks_of_fork
 
     def after_fork_in_parent(self) -> None:
         """Release the locks and start the threads again."""

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_distro._runtime import threads
+from otel_distro._runtime.lock_holders import holds_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -96,6 +97,7 @@ class SignalQueue:
         self.items.append(item)
         return len(self.items)
 
+    @holds_lock
     def pre_encode(self) -> None:
         """Encode a few waiting items in their places, unless another thread holds the lock.
 

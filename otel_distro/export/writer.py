@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from otel_distro._otel import sdk
 from otel_distro._runtime import gil
 from otel_distro._runtime.diagnostics import guard
+from otel_distro._runtime.lock_holders import holds_lock
 from otel_distro._runtime.token_bucket import TokenBucket
 from otel_distro._runtime.worker import Worker
 
@@ -92,6 +93,7 @@ class Writer:
         waiters, self._waiters = self._waiters, []
         return waiters
 
+    @holds_lock
     def spool_batch(self, queue: SignalQueue, timeout: float = 0.0) -> None:
         """Spool one batch of a queue in the calling thread.
 

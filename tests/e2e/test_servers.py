@@ -41,6 +41,11 @@ def requests_of(receiver: Receiver) -> list[Span]:
     return [span for span in receiver.spans() if span.kind == SERVER]
 
 
+def wait_for_requests(receiver: Receiver, count: int) -> None:
+    """Wait until that many spans of served requests have come."""
+    receiver.wait_for(lambda r: len(requests_of(r)) == count)
+
+
 def check_requests(receiver: Receiver, served: Counter[int], route: str) -> None:
     """Check that each request is one span, one log record in it and one count in its process."""
     spans = requests_of(receiver)
@@ -306,10 +311,10 @@ def test_request_whose_response_is_sent_survives_a_signal_at_once(launcher: Laun
         port = free_port()
         server = launcher.serve("bare_wsgi.py", "wsgiref", str(port), command=RUN)
         assert server.ask(f"http://127.0.0.1:{port}/list")[0] == 200
-        receiver.wait_for(lambda r, number=number: len(requests_of(r)) == 2 * number - 1)
+        wait_for_requests(receiver, 2 * number - 1)
         assert server.ask(f"http://127.0.0.1:{port}/steps") == (200, "ab")
         server.stop()
-        receiver.wait_for(lambda r, number=number: len(requests_of(r)) == 2 * number)
+        wait_for_requests(receiver, 2 * number)
 
 
 def test_request_without_a_response_is_an_error_when_the_process_is_killed(

@@ -9,6 +9,7 @@ from otel_distro._otel import sdk
 from otel_distro._otel.metrics import Flag
 from otel_distro._runtime import gil, threads
 from otel_distro._runtime.diagnostics import guard, say
+from otel_distro._runtime.lock_holders import holds_lock
 from otel_distro._runtime.token_bucket import TokenBucket
 from otel_distro._runtime.worker import Worker
 
@@ -121,6 +122,7 @@ class MetricCollector:
                     self._source.watch(self._recorded, self._on_first_measurement)
         return self.worker.start()
 
+    @holds_lock
     def _on_first_measurement(self) -> None:
         """Notify the writer of the first measurement since the last checkpoint.
 
@@ -230,6 +232,7 @@ class MetricCollector:
             finally:
                 self.lock.release()
 
+    @holds_lock
     def _spool_all(self, observed: list[Any]) -> None:
         self._source.record_observed(observed)
         found = self._source.collect()

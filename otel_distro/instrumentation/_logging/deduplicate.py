@@ -70,7 +70,8 @@ class Deduplicator:
 
     def reset_after_fork(self) -> None:
         """Start empty: the parent sends the records that a forked child inherits."""
-        self._lock = threading.Lock()
+        # The handler of a signal may log, or end the process, where this thread holds the lock.
+        self._lock = threading.RLock()
         self._windows: dict[Hashable, _Window] = {}
         self._next_end = float("inf")
         self.suppressed = 0
@@ -110,11 +111,11 @@ class Deduplicator:
         """Send the last records of windows that have ended, or of all windows."""
         now = self._now()
         with self._lock:
-            ended = [key for key, window in self._windows.items() if everything or now >= window.end]
-            windows = [self._windows.pop(key) for key in ended]
-            self._next_end = min((window.end for window in self._windows.values()), default=float("inf"))
-        for window in windows:
-            if window.last is not None:
+            ended = [key for key, window in list(self._windows.items()) if everything or now >= window.end]
+            found = [self._windows.pop(key, None) for key in ended]
+            self._next_end = min((window.end for window in list(self._windows.values())), default=float("inf"))
+        for window in found:
+            if window is not None and window.last is not None:
                 arguments, context = window.last
                 if window.suppressed:
                     arguments[-1][schema.LOG_DUPLICATES.name] = window.suppressed

@@ -290,8 +290,8 @@ def test_end_delivers_what_a_killed_child_has_left(tmp_path: Path) -> None:
 
     def never_answer(_: socket.socket) -> None:
         asked.touch()
-        server.closing.wait()
+        slow.closing.wait()
 
-    with Server(never_answer, http()) as server:
-        python(tmp_path, server, script)
-        assert sorted(log_bodies(server.requests[1:])) == ["left by the child", "parent"]
+    with Server(never_answer, http()) as slow:
+        python(tmp_path, slow, script)
+        assert sorted(log_bodies(slow.requests[1:])) == ["left by the child", "parent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,3 +139,20 @@ def test_equal_records_are_all_sent_by_default(telemetry: Telemetry) -> None:
     finally:
         LogRecordsInstrumentor().uninstrument()
     assert exported(telemetry) == [("the same", 0)] * 50
+
+
+def test_signal_handler_that_logs_inside_of_the_deduplicator_returns() -> None:
+    """The handler of an application may run while this thread holds the deduplicator's lock."""
+    dedup, _, sent = deduplicator(1, 10)
+
+    class Interrupted:
+        def __hash__(self) -> int:
+            signal.raise_signal(signal.SIGUSR1)
+            return 1
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: dedup.submit("handler", record("from the handler")))
+    try:
+        dedup.submit(Interrupted(), record("interrupted"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert sent == [("from the handler", 0), ("interrupted", 0)]

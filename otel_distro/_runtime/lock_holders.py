@@ -1,0 +1,85 @@
+"""Functions that hold a lock which the last delivery of telemetry needs.
+
+The handler of a signal that ends the process runs in the main thread, in the middle of whatever
+that thread does. If it delivered in the middle of such a function, the thread that writes would
+wait for a lock that is released only after the handler. So the handler is postponed: it returns,
+and a thread sends the signal again once the main thread has had time to leave the function.
+
+Nothing is done when such a function is called: the handler looks at the stack.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from otel_distro._runtime import signals, threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+_FIRST_DELAY_S: Final = 0.001
+_LONGEST_S: Final = 1.0
+"""How long the handler is postponed at most: the function may be waiting itself."""
+
+_codes: set[CodeType] = set()
+_conditions: dict[str, Callable[[], bool]] = {}
+_since: dict[int, float] = {}
+"""When the handler of a signal was first postponed, by its number."""
+
+
+def holds_lock(function: Function) -> Function:
+    """Decorate a function in which no handler of a fatal signal may deliver."""
+    _codes.add(function.__code__)
+    return function
+
+
+def register(name: str, condition: Callable[[], bool]) -> None:
+    """Postpone handlers also while ``condition()`` is true in the main thread.
+
+    Args:
+        name: A condition of the same name is replaced.
+        condition: Returns whether this thread holds a lock, without taking one.
+    """
+    _conditions[name] = condition
+
+
+def postpone(number: int, frame: FrameType | None) -> bool:
+    """Have the signal sent again if the main thread is inside of such a function.
+
+    Args:
+        number: The signal.
+        frame: What its handler has interrupted.
+
+    Returns:
+        Whether the handler shall return. False after a second, and where no thread can start.
+    """
+    if not _holds(frame):
+        _since.pop(number, None)
+        return False
+    now = time.monotonic()
+    waited = now - _since.setdefault(number, now)
+    if waited > _LONGEST_S:
+        _since.pop(number, None)
+        return False
+    try:
+        threads.start_new_thread(_send_again, (number, threads.get_ident(), max(_FIRST_DELAY_S, waited)))
+    except RuntimeError:
+        return False
+    return True
+
+
+def _holds(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in _codes:
+            return True
+        frame = frame.f_back
+    return any(condition() for condition in _conditions.copy().values())
+
+
+def _send_again(number: int, main: int, delay: float) -> None:
+    threads.nap(delay)
+    signals.interrupt_main_thread(number, main)
