@@ -19,7 +19,7 @@ ERROR = 17
 DURATION = "http.server.request.duration"
 
 _UNSTEADY = re.compile(
-    r"^[\s|]*[~^]+$|/endless|/late|SIGPIPE|write error|socket\.send\(\)|transport error|Broken pipe|reset by peer"
+    r"^[\s|]*[~^]+$|/endless|/late|SIGPIPE|write error|socket\.send\(\)|transport error|Task queue depth|Broken pipe|reset by peer"
 )
 
 
