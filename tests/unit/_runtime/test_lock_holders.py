@@ -82,7 +82,7 @@ time.sleep(60)
 
 
 def test_signal_while_the_first_number_is_recorded_loses_nothing(tmp_path: Path, server: Server) -> None:
-    """The thread of the first measurement opens the checkpoint's file, under the collector's lock."""
+    """The first measurement's thread opens the checkpoint's file, under the collector's lock."""
     script = f"""{FIRST_FILE}
 from opentelemetry import metrics
 counter = metrics.get_meter("app").create_counter("shop.orders")
