@@ -1,4 +1,4 @@
-"""The patches of metrics among :data:`otel_distro._otel.patches.PATCHES`: collection, forks, cost."""
+"""Patches of metrics: collection, forks, cost; :mod:`otel_distro._otel.patches` lists them."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ class TornadoInstrumentor(Instrumentor):
         chosen = Options("TORNADO", self.arguments)
         self.patch(RequestHandler, "_execute", _execute_in_request(chosen))
         self.patch(RequestHandler, "_handle_request_exception", _with_exception)
+        self.patch(RequestHandler, "log_exception", _with_logged_exception)
         self.patch(PathMatches, "match", _with_route)
         _instrument_client(self.arguments)
 
@@ -134,10 +135,22 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
         is_answer = isinstance(error, Finish) or (isinstance(error, HTTPError) and error.status_code < 500)
         request = current_request()
         if not is_answer and isinstance(request, ServerRequest):
-            request.fail(error)
+            # The handler may make a response of it, as long as the client has nothing.
+            (request.fail if handler._headers_written else request.note_handled)(error)
         return original(handler, error)
 
     return _handle_request_exception
+
+
+def _with_logged_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    def log_exception(handler: Any, kind: Any, error: Any, traceback: Any) -> Any:
+        request = current_request()
+        if isinstance(request, ServerRequest) and not request.is_http and isinstance(error, BaseException):
+            # Tornado hands exceptions of the callbacks of a WebSocket only to this method.
+            request.fail(error)
+        return original(handler, kind, error, traceback)
+
+    return log_exception
 
 
 def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:

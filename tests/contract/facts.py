@@ -149,12 +149,15 @@ def same_exit_status(evidence: Evidence) -> None:
     assert evidence.ours.status == evidence.bare.status
 
 
+SAME = {fact.__name__: fact for fact in (same_answers, same_output, same_exit_status)}
+"""Facts that users of the application see, recorded or not."""
+
 FACTS: dict[str, Callable[[Evidence], None]] = {
     fact.__name__: fact
     for fact in (
         *(one_span_per_request, measured_once, measured_as_spans, measured_with_bounded_attributes, nothing_active),
         *ATTRIBUTES,
         *(no_other_exceptions, exceptions_have_traces, no_other_roots),
-        *(same_answers, same_output, same_exit_status),
+        *SAME.values(),
     )
 }

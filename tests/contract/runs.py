@@ -15,7 +15,7 @@ import pytest
 
 from tests.contract.client import Client
 from tests.contract.evidence import Evidence, Outcome
-from tests.contract.facts import FACTS
+from tests.contract.facts import FACTS, SAME
 from tests.contract.servers import APPS, Pair
 from tests.contract.situations import SITUATIONS
 from tests.support.processes import ProcessError, free_ports
@@ -81,7 +81,11 @@ def situations(pair: Pair) -> list[str]:
 
 def cases(pairs: Iterable[Pair]) -> list[Any]:
     """Return the parameters of the tests: each pair with its situations and all facts."""
-    return [pytest.param(pair, name, id=f"{pair}-{name}") for pair in pairs for name in [*situations(pair), *FACTS]]
+    return [
+        pytest.param(pair, name, id=f"{pair}-{name}")
+        for pair in pairs
+        for name in (SAME if pair.unrecorded else [*situations(pair), *FACTS])
+    ]
 
 
 def execute(pair: Pair, folder: Path) -> Run:

@@ -87,7 +87,13 @@ SERVERS: Mapping[str, Server] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A framework's application on a server; ``excluding`` sets OTEL_PYTHON_EXCLUDED_URLS."""
+    """A framework's application on a server.
+
+    Args:
+        framework_name: The framework.
+        server_name: The server.
+        excluding: Whether OTEL_PYTHON_EXCLUDED_URLS is set.
+    """
 
     framework_name: str
     server_name: str
@@ -107,6 +113,11 @@ class Pair:
         return SERVERS[self.server_name]
 
     @property
+    def unrecorded(self) -> str:
+        """The reason why the requests of this pair are not recorded; empty if they are."""
+        return UNRECORDED.get(str(self), "")
+
+    @property
     def without(self) -> Mapping[str, str]:
         """The situations that this pair cannot have, with the reason."""
         excluded = {
@@ -120,6 +131,11 @@ class Pair:
         words = [word.format(module=self.framework.module, port=port) for word in self.server.command]
         return [str(BIN / words[0]) if (BIN / words[0]).exists() else words[0], *words[1:]]
 
+
+UNRECORDED = {
+    "bare-wsgi@uwsgi": "uWSGI calls the application from C, and without a framework there is nothing to instrument",
+}
+"""Pairs of which only answers, output and exit status are checked, with the reason."""
 
 WSGI_FRAMEWORKS = (
     Pair("flask", "gunicorn-gthread"),

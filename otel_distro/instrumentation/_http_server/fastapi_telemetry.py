@@ -43,7 +43,7 @@ def silence(app: Any, scope: Scope) -> None:
     """Keep FastAPI's telemetry out of a request that is recorded.
 
     It leaves requests alone that have its key in the scope, as those of its mounted applications.
-    What the application sends through providers of its own stays.
+    Telemetry that the application sends through providers of its own stays.
     """
     config = app.__dict__.get("_telemetry")
     if config is not None and scope["type"] != "lifespan" and not _uses_own_providers(config):

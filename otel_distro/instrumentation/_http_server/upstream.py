@@ -1,6 +1,6 @@
 """Programs that call upstream's instrumentors or its middleware themselves.
 
-What they pass, such as hooks and excluded URLs, applies to the instrumentation of this package, and
+Their arguments, such as hooks and excluded URLs, apply to the instrumentation of this package, and
 upstream's own is not added to it: a request would have two spans and two measurements. Where the
 user has disabled an instrumentor here, upstream's is left as it is.
 """
@@ -38,7 +38,7 @@ def adopt(
     """Let upstream's instrumentor of a framework only pass on what it is given.
 
     Args:
-        instrumentor: The framework's instrumentor of this package, which undoes it with its patches.
+        instrumentor: The framework's instrumentor of this package, whose un-patching undoes it.
         chosen: Its options.
         module: Where upstream's is.
         name: Class of upstream's.
@@ -86,7 +86,9 @@ def _patch_instrumentor(
 
 
 def adopt_by_restart(instrumentor: Instrumentor, module: str, name: str) -> None:
-    """Let upstream's instrumentor of a framework install ours again with what it is given.
+    """Let upstream's instrumentor of a framework install the one of this package again.
+
+    It passes the arguments that it is given.
 
     Args:
         instrumentor: The framework's instrumentor of this package.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import otel_distro
 from otel_distro._otel.patches import PATCHES
 from otel_distro._runtime import exit as process_exit
-from otel_distro._startup import compatibility, early_calls, triggers
+from otel_distro._startup import compatibility, triggers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,8 @@ def patched_in_python() -> Iterator[str]:
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "patch" and len(node.args) == 3:
                 name = node.args[1]
                 targets = [ast.Attribute(node.args[0], str(name.value))] if isinstance(name, ast.Constant) else []
+            elif isinstance(node, ast.For):
+                targets = list(_set_in(node))
             else:
                 continue
             for target in targets:
@@ -55,10 +57,19 @@ def patched_in_python() -> Iterator[str]:
                     yield ast.unparse(target)
     for function, (library, *_) in process_exit._FUNCTIONS.items():
         yield f"{library.__name__}.{function}"
-    yield from (f"os.{function}" for function in early_calls._FORKS)
     for module, owner, attribute, *_ in triggers.FIRST_CALL:
         if module.partition(".")[0] in sys.stdlib_module_names and module not in ("sqlite3", "sqlite3.dbapi2"):
             yield ".".join(filter(None, (module, owner, attribute)))
+
+
+def _set_in(loop: ast.For) -> Iterator[ast.expr]:
+    """Yield what ``for name in ("a", "b"): setattr(owner, name, ...)`` assigns to."""
+    names = [each.value for each in getattr(loop.iter, "elts", ()) if isinstance(each, ast.Constant)]
+    for call in ast.walk(loop):
+        if isinstance(call, ast.Call) and ast.unparse(call).startswith("setattr("):
+            owner, name, _ = call.args
+            if ast.unparse(name) == ast.unparse(loop.target):
+                yield from (ast.Attribute(owner, str(each)) for each in names)
 
 
 def _root(node: ast.expr) -> str:
