@@ -97,9 +97,20 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     return _handle_exception
 
 
+def _note_unhandled(app: Any, arguments: Sequence[Any]) -> None:
+    """Note an exception of a WebSocket for which Falcon has no other handler than its last resort."""
+    with guard("an exception of a request"):
+        falcon_request, _, error, *_ = arguments
+        handler, request = app._find_error_handler(error), _request_of(falcon_request)
+        if request is not None and getattr(handler, "__name__", "") in ("", "_python_error_handler"):
+            request.fail(error)
+
+
 def _with_async_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     async def _handle_exception(app: Any, *arguments: Any, **named: Any) -> Any:
         _note(arguments)
+        if named.get("ws") is not None:
+            _note_unhandled(app, arguments)
         return await original(app, *arguments, **named)
 
     return _handle_exception

@@ -15,7 +15,7 @@ from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._startup import triggers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import fastapi_telemetry, upstream
-from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.asgi import MOUNTED_KEY, PREFIX_KEY, request_of, wrap_method
 from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, without_request
 
@@ -97,6 +97,9 @@ def _without_own_telemetry(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             excluded = fastapi_telemetry.excludes(app, scope)
             fastapi_telemetry.silence(app, scope)
+            if app.root_path and not scope.get("path", "").startswith(app.root_path):
+                # A proxy has taken it off the path.
+                scope[MOUNTED_KEY] = app.root_path.rstrip("/")
         except Exception as error:
             report_failure("FastAPI's own telemetry", error)
         request = request_of(scope) if excluded else None
@@ -176,6 +179,7 @@ def _mount(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
         with guard(_TASK):
             if (request := request_of(scope)) is not None:
                 prefix = scope[PREFIX_KEY] = scope.get(PREFIX_KEY, "") + mount.path
+                scope[MOUNTED_KEY] = scope.get("root_path", "").rstrip("/")
                 # Where the application has routes, a path that none of them matches has no template.
                 request.set_route("" if getattr(mount, "routes", None) else prefix + _REST)
         return original(mount, scope, receive, send)

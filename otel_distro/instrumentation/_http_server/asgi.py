@@ -40,6 +40,10 @@ _ANSWERS: Final = "_otel_distro_answers"
 """Marks functions that make requests."""
 PREFIX_KEY: Final = "otel_distro.route_prefix"
 """In the scope: the template of the path at which the application that routes now is mounted."""
+MOUNTED_KEY: Final = "otel_distro.route_prefix_of"
+"""In the scope: the ``root_path`` whose template is :data:`PREFIX_KEY`."""
+_INTERNAL_ERROR: Final = 1011
+"""Code that a server closes a WebSocket with for an error of its own."""
 
 
 def request_of(scope: Scope) -> ServerRequest | None:
@@ -62,7 +66,10 @@ def wrap_method(chosen: Options) -> Wrapper:
             found = scope.get(CARRIER_KEY)
             if found is None and scope["type"] in _KINDS:
                 await answer(original, (self,), scope, receive, send, chosen.of(self))
-            elif type(found) is not ServerRequest or not found.by_server:
+                return
+            if scope.get("root_path"):
+                _add_prefix(scope)
+            if type(found) is not ServerRequest or not found.by_server:
                 await original(self, scope, receive, send)
             else:
                 await _join(original, self, scope, receive, send, chosen.of(self))
@@ -71,6 +78,17 @@ def wrap_method(chosen: Options) -> Wrapper:
         return __call__
 
     return wrap
+
+
+def _add_prefix(scope: Scope) -> None:
+    """Add the path at which middleware has mounted the application to the prefix of its templates."""
+    with guard("the route of a request"):
+        root, known = scope["root_path"].rstrip("/"), scope.get(MOUNTED_KEY, "")
+        if root != known:
+            # The root path of an outer application may be replaced too.
+            prefix = scope.get(PREFIX_KEY, "") if root.startswith(f"{known}/") else ""
+            scope[PREFIX_KEY] = prefix + root.removeprefix(known if prefix else "")
+            scope[MOUNTED_KEY] = root
 
 
 def wrap_application(application: Callable[..., Any], chosen: Options) -> Callable[..., Any]:
@@ -196,6 +214,8 @@ def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: Option
     elif kind == "websocket.close":
         if not request.status:
             request.status = 403
+        if message.get("code") == _INTERNAL_ERROR:
+            request.fail_with_handled()
     elif kind == "websocket.http.response.start":
         request.status = message["status"]
     elif kind == "http.response.trailers":
@@ -333,7 +353,7 @@ def _start(scope: Scope, chosen: Options) -> ServerRequest | None:
         # Starlette's own middleware for OpenTelemetry leaves a request alone that has this mark.
         scope["starlette.opentelemetry"] = True
     if root := get("root_path"):
-        scope[PREFIX_KEY] = root.rstrip("/")
+        scope[PREFIX_KEY] = scope[MOUNTED_KEY] = root.rstrip("/")
     if chosen.request_headers is not None or options.common().request_headers is not None:
         request.add_headers(headers.of_request(_decoded(get("headers") or ()), chosen))
     if chosen.request_hook is not None:

@@ -189,6 +189,11 @@ class ServerRequest:
         """
         self._handled = error
 
+    def fail_with_handled(self) -> None:
+        """Note that the response to the exception that was handled says that the server failed."""
+        if self._handled is not None:
+            self.fail(self._handled)
+
     def exclude(self) -> None:
         """Record nothing of this request, neither span nor measurement."""
         if not self.ended:

@@ -12,7 +12,10 @@ import pytest
 from django.conf import settings
 from opentelemetry import trace
 
+from otel_distro.instrumentation._http_server import asgi
+from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation.django_apps import DjangoInstrumentor
+from tests.support import asgi_calls
 from tests.support.wsgi_calls import call, recorded
 
 if TYPE_CHECKING:
@@ -200,3 +203,16 @@ def test_django_is_left_alone_where_the_variable_says_so(telemetry: Telemetry, m
     DjangoInstrumentor().instrument()
     assert Client().get("/").status_code == 200
     assert telemetry.spans() == ()
+
+
+def test_django_asgi_application_mounted_by_middleware_has_the_prefix(telemetry: Telemetry) -> None:
+    """A server has begun the request outside of the middleware."""
+    DjangoInstrumentor().instrument()
+    inner: Any = ASGIHandler()
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await inner({**scope, "root_path": "/inner"}, receive, send)
+
+    app = asgi.wrap_application(middleware, Options("ASGI", {}, is_server=True))
+    asgi_calls.ask(app, "/inner/acme/items/7/")
+    assert [each.name for each in recorded(telemetry)] == ["GET /inner/<slug:tenant>/items/<int:number>/"]

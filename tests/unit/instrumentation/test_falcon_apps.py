@@ -10,6 +10,7 @@ import pytest
 from falcon import testing
 
 from otel_distro.instrumentation.falcon_apps import FalconInstrumentor
+from tests.support.asgi_calls import Seen, ask, seen
 from tests.support.wsgi_calls import call, recorded
 
 if TYPE_CHECKING:
@@ -128,3 +129,46 @@ def test_falcon_hooks_get_upstreams_arguments(telemetry: Telemetry, kind: str) -
     (span,) = telemetry.spans()
     assert (span.attributes or {})["host"] == "shop.example"
     assert given == [(True, "/items/7"), (True, "/items/7", "7")]
+
+
+class Talk:
+    """A resource whose WebSocket raises what its path says."""
+
+    async def on_websocket(self, request: Any, socket: Any) -> None:
+        await socket.accept()
+        kinds: dict[str, type[Exception]] = {"/fail": ValueError, "/closed": KeyError, "/broken": LookupError}
+        if request.path == "/gone":
+            await socket.receive_text()
+            await socket.receive_text()
+        raise kinds[request.path]("in a WebSocket")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"), [("/fail", "ValueError"), ("/closed", None), ("/broken", "LookupError"), ("/gone", None)]
+)
+def test_falcon_websocket_that_fails_is_an_error(telemetry: Telemetry, path: str, error: str | None) -> None:
+    """It is handled by Falcon itself, or by a handler that closes with the code of a failure."""
+    FalconInstrumentor().instrument()
+    app: Any = falcon.asgi.App()
+    app.add_route(path, Talk())
+
+    async def close(request: Any, response: Any, error: Any, params: Any, ws: Any = None) -> None:
+        await ws.close(1000 if isinstance(error, KeyError) else 1011)
+
+    app.add_error_handler(LookupError, close)
+    ask(app, path, kind="websocket", asgi={"version": "3.0", "spec_version": "2.3"})
+    assert seen(telemetry) == Seen(f"GET {path}", 101, error, [error] if error else [])
+
+
+def test_falcon_asgi_application_mounted_by_middleware_has_the_prefix(telemetry: Telemetry) -> None:
+    """Its router does not take the prefix off: the middleware does."""
+    FalconInstrumentor().instrument()
+    inner: Any = shop(falcon.asgi.App(), AsyncItem())
+
+    class Outer(falcon.asgi.App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            path = scope["path"].removeprefix("/inner")
+            await inner({**scope, "path": path, "root_path": "/inner"}, receive, send)
+
+    ask(Outer(), "/inner/items/7")
+    assert seen(telemetry).name == "GET /inner/items/{number:int}"

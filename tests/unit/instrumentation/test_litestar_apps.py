@@ -14,6 +14,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from otel_distro.instrumentation._http_server import asgi as asgi_requests
+from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation.litestar_apps import LitestarInstrumentor
 from otel_distro.instrumentation.starlette_apps import StarletteInstrumentor
 from otel_distro.testing import Telemetry
@@ -121,3 +123,14 @@ def test_mounted_application_has_the_template_of_the_mount(telemetry: Telemetry)
     mounted: Any = shop()
     ask(Starlette(routes=[Mount("/shops/{shop}", mounted)]), "/shops/acme/items/7")
     assert seen(telemetry).name == "GET /shops/{shop}/items/{number}"
+
+
+def test_application_mounted_by_middleware_has_the_prefix(telemetry: Telemetry) -> None:
+    """A server has begun the request outside of the middleware."""
+    inner: Any = shop()
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await inner({**scope, "root_path": "/inner"}, receive, send)
+
+    ask(asgi_requests.wrap_application(middleware, Options("ASGI", {}, is_server=True)), "/inner/items/7")
+    assert seen(telemetry).name == "GET /inner/items/{number}"

@@ -120,3 +120,16 @@ def test_mounted_application_has_the_template_of_the_mount(telemetry: Telemetry)
     mounted: Any = shop()
     ask(Starlette(routes=[Mount("/shops/{shop}", mounted)]), "/shops/acme/shelves/a/items/2")
     assert seen(telemetry).name == "GET /shops/{shop}/shelves/<shelf>/items/<int:number>"
+
+
+@pytest.mark.parametrize("root", ["", "/api"])
+def test_application_mounted_by_middleware_has_the_prefix(root: str, telemetry: Telemetry) -> None:
+    """The outer application adds it to the root path, which the server has perhaps set already."""
+    outer, inner = shop(), shop()
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await inner({**scope, "root_path": f"{scope['root_path']}/inner"}, receive, send)
+
+    vars(outer)["asgi_app"] = mounted
+    ask(outer, f"{root}/inner/shelves/a/items/2", root_path=root)
+    assert seen(telemetry).name == f"GET {root}/inner/shelves/<shelf>/items/<int:number>"
