@@ -165,8 +165,10 @@ def test_falcon_asgi_application_mounted_by_middleware_has_the_prefix(telemetry:
     FalconInstrumentor().instrument()
     inner: Any = shop(falcon.asgi.App(), AsyncItem())
 
-    class Outer(falcon.asgi.App):
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    class Outer(falcon.asgi.App):  # type: ignore[type-arg]
+        async def __call__(  # type: ignore[override]
+            self, scope: Any, receive: Any, send: Any
+        ) -> None:
             path = scope["path"].removeprefix("/inner")
             await inner({**scope, "path": path, "root_path": "/inner"}, receive, send)
 
