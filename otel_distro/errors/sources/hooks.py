@@ -11,6 +11,7 @@ from otel_distro import schema
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import answers, deferred
 from otel_distro.errors.exception_report import claim, is_answer, record
+from otel_distro.errors.lost_clients import is_lost_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,8 @@ def wrap_main_hook(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the replacement of ``sys.excepthook``."""
 
     def excepthook(kind: type[BaseException], error: BaseException, tb: Any) -> Any:
-        if isinstance(error, Exception):
+        # uWSGI calls the hook for what it raises in a request.
+        if isinstance(error, Exception) and not is_lost_client(error):
             record(error, "main")
         return original(kind, error, tb)
 
