@@ -31,16 +31,20 @@ REPLACED: "dict[str, str]" = {
 PROVIDED = (
     "aiohttp_server",
     "asgi",
+    "asyncclick",
+    "click",
     "django",
     "falcon",
     "fastapi",
     "flask",
     "pyramid",
     "starlette",
-    "tornado",
     "wsgi",
 )
-"""Upstream's instrumentors that are not installed: this package has one for the same task."""
+"""Upstream's instrumentors that are not installed: this package has one for the same task.
+
+Tornado's is installed: the client of Tornado is instrumented by it.
+"""
 
 WIDENED: "dict[str, tuple[str, ...]]" = {
     "sqlalchemy": ("sqlalchemy >= 1.0.0, < 2.2",),

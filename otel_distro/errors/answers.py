@@ -103,6 +103,8 @@ _CONTROL: Final = frozenset(
         "starlette:ClientDisconnect",
         "starlette:WebSocketDisconnect",
         "tornado:Finish",
+        "tornado:StreamClosedError",
+        "tornado:WebSocketClosedError",
         "twisted:CancelledError",
         "typer:Abort",
         "typer:Exit",

@@ -11,6 +11,7 @@ from opentelemetry.context import attach
 
 from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
+from otel_distro.errors import answers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import headers, options
 from otel_distro.instrumentation._http_server.options import Options
@@ -43,6 +44,7 @@ class TornadoInstrumentor(Instrumentor):
         chosen = Options("TORNADO", self.arguments)
         self.patch(RequestHandler, "_execute", _execute_in_request(chosen))
         self.patch(RequestHandler, "_handle_request_exception", _with_exception)
+        self.patch(RequestHandler, "log_exception", _with_logged_exception)
         self.patch(PathMatches, "match", _with_route)
         _instrument_client(self.arguments)
 
@@ -129,15 +131,28 @@ def _finish(request: ServerRequest, handler: Any) -> None:
 
 def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     def _handle_request_exception(handler: Any, error: BaseException) -> Any:
-        from tornado.web import Finish, HTTPError
-
-        is_answer = isinstance(error, Finish) or (isinstance(error, HTTPError) and error.status_code < 500)
         request = current_request()
-        if not is_answer and isinstance(request, ServerRequest):
-            request.fail(error)
+        if isinstance(request, ServerRequest) and _is_error(error):
+            # The handler may make a response of it, as long as the client has nothing.
+            (request.fail if handler._headers_written else request.note_handled)(error)
         return original(handler, error)
 
     return _handle_request_exception
+
+
+def _with_logged_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    def log_exception(handler: Any, kind: Any, error: Any, traceback: Any) -> Any:
+        request = current_request()
+        if isinstance(request, ServerRequest) and not request.is_http and _is_error(error):
+            # Tornado hands exceptions of the callbacks of a WebSocket only to this method.
+            request.fail(error)
+        return original(handler, kind, error, traceback)
+
+    return log_exception
+
+
+def _is_error(error: object) -> bool:
+    return isinstance(error, BaseException) and not answers.kind_of(error)
 
 
 def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:

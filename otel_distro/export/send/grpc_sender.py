@@ -148,7 +148,7 @@ def _library_threads() -> int:
     found = 0
     try:
         for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/comm", encoding="ascii", errors="replace") as name:
+            with open(f"/proc/self/task/{thread}/comm", encoding="utf-8", errors="replace") as name:
                 found += name.read().strip() in _THREAD_NAMES
     except OSError:
         # A thread has just ended, or there is no such directory.

@@ -22,7 +22,7 @@ class Clock:
         """Return the 16 bytes that identify this boot, zeros where the system has none."""
         if self._boot is None:
             try:
-                with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
                     self._boot = bytes.fromhex(file.read().strip().replace("-", ""))
             except (OSError, ValueError):
                 self._boot = bytes(16)

@@ -140,6 +140,7 @@ async def answer(
     def respond(message: Message) -> Awaitable[None]:
         try:
             if _sent(request, scope, message, chosen):
+                request.is_answered = True
                 return _send_last(send, message, request)
         except Exception as error:
             report_failure("the response of a request", error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
 
+from otel_distro._otel import logs
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import exception_state
 from otel_distro.instrumentation._http_server.request import CARRIER_KEY
@@ -26,10 +27,8 @@ _TASK = "FastAPI's own telemetry"
 
 
 def _logger_provider() -> Any:
-    # Imported late: a newer OpenTelemetry may have moved it.
-    from opentelemetry._logs import get_logger_provider
-
-    return get_logger_provider()
+    # Looked up late: the first look imports the API of logs.
+    return logs.get_logger_provider()
 
 
 _SIGNALS = (

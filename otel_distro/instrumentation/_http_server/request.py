@@ -45,8 +45,8 @@ _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit"
 """Classes whose instances end work whose result is not needed any more."""
 _CLIENT_LEFT: Final = frozenset(
     (
-        *("ClientDisconnect", "ClientDisconnected", "RequestAborted", "UnreadablePostError"),
-        *("WebSocketDisconnect", "WebSocketDisconnected", "WebsocketDisconnect"),
+        *("ClientDisconnect", "ClientDisconnected", "RequestAborted", "StreamClosedError", "UnreadablePostError"),
+        *("WebSocketClosedError", "WebSocketDisconnect", "WebSocketDisconnected", "WebsocketDisconnect"),
     )
 )
 """Classes whose instances say that the client has closed the connection."""
@@ -67,6 +67,7 @@ class ServerRequest:
     Attributes:
         by_server: Whether a server has made it, and no framework has applied its options yet.
         kind: Method and scheme, as the metrics have them.
+        is_answered: Whether the server has got the last part of the response.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`set_route` sets it.
         status: Status code that the client got; 0 before the response has started.
@@ -77,7 +78,7 @@ class ServerRequest:
     __slots__ = (
         "_abandoned", "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
         "by_server", "context", "ended", "has_trailers",
-        "is_http", "kind", "route", "span", "status",
+        "is_answered", "is_http", "kind", "route", "span", "status",
     )  # fmt: skip
 
     def __init__(self, attributes: dict[str, Any], method: str, parent: Context, links: Any, *, is_http: bool) -> None:
@@ -93,6 +94,7 @@ class ServerRequest:
         self.status = 0
         self.ended = False
         self.has_trailers = False
+        self.is_answered = False
         self.is_http = is_http
         self.by_server = False
         common = options.common()
@@ -340,11 +342,21 @@ def nested(path: str, method: str) -> ServerRequest | None:
     the adapter makes a new carrier.
     """
     request = get_current().get(REQUEST_KEY)
-    if type(request) is not ServerRequest or request.ended:
+    if type(request) is not ServerRequest or request.ended or request.is_answered:
         return None
     known = request._attributes
     same = known[_PATH] == path and (known.get(_METHOD_ORIGINAL) or known[_METHOD]) == method
     return request if same else None
+
+
+def surroundings() -> Context:
+    """Return the current context, unless it is left over from an earlier request.
+
+    A server may start the next request of a connection while it completes the one before.
+    """
+    around = get_current()
+    earlier = around.get(REQUEST_KEY)
+    return NO_CONTEXT if type(earlier) is ServerRequest and (earlier.ended or earlier.is_answered) else around
 
 
 def without_request() -> Context:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import get_current
-
 from otel_distro import schema
 from otel_distro._runtime.diagnostics import text_of
 from otel_distro.instrumentation._access.audit_events import client_of_proxy
 from otel_distro.instrumentation._http_server import options, remote_parent
-from otel_distro.instrumentation._http_server.request import NO_CONTEXT, OTHER_METHOD, ServerRequest
+from otel_distro.instrumentation._http_server.request import NO_CONTEXT, OTHER_METHOD, ServerRequest, surroundings
 
 if TYPE_CHECKING:
     from otel_distro.instrumentation._http_server.remote_parent import Headers
@@ -79,7 +77,7 @@ def begin(
             attributes[_SYNTHETIC] = kind
     if options.common().trusts_proxy and (found := client_of_proxy(headers.get(None, "x-forwarded-for") or ())):
         client = attributes[_CLIENT] = found
-    around = get_current() if ambient else NO_CONTEXT
+    around = surroundings() if ambient else NO_CONTEXT
     parent, links = remote_parent.parent_of(headers, client, around)
     return ServerRequest(attributes, name, parent, links, is_http=is_http)
 

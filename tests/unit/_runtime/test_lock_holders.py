@@ -82,7 +82,7 @@ time.sleep(60)
 
 
 def test_signal_while_the_first_number_is_recorded_loses_nothing(tmp_path: Path, server: Server) -> None:
-    """The thread of the first measurement opens the checkpoint's file, under the collector's lock."""
+    """The first measurement's thread opens the checkpoint's file, under the collector's lock."""
     script = f"""{FIRST_FILE}
 from opentelemetry import metrics
 counter = metrics.get_meter("app").create_counter("shop.orders")
@@ -105,3 +105,31 @@ time.sleep(60)
 """
     assert outcome(tmp_path, server, script, OTEL_METRICS_EXPORTER="none") == (-signal.SIGTERM, "", "")
     assert log_bodies(server.requests) == ["forking"]
+
+
+def test_first_write_of_a_thread_imports_nothing(tmp_path: Path, server: Server) -> None:
+    """Under gevent an import runs other greenlets in its middle, also one that ends the process.
+
+    The lock of the queue would be held by a greenlet that never continues.
+    """
+    script = """
+import builtins
+from opentelemetry import metrics, trace
+tracer, counter = trace.get_tracer("app"), metrics.get_meter("app").create_counter("shop.orders")
+imported = builtins.__import__
+
+def import_seen(name, *args, **kwargs):
+    known = set(sys.modules)
+    module = imported(name, *args, **kwargs)
+    if threading.current_thread() is threading.main_thread() and known < set(sys.modules):
+        print(name, flush=True)
+    return module
+
+builtins.__import__ = import_seen
+with tracer.start_as_current_span("first"):
+    logging.error("%s", 1)
+counter.add(1)
+builtins.__import__ = imported
+"""
+    assert outcome(tmp_path, server, script) == (0, "", "")
+    assert span_names(server.requests) == ["first"]
