@@ -11,7 +11,6 @@ from otel_distro import schema
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import answers, deferred
 from otel_distro.errors.exception_report import claim, is_answer, record
-from otel_distro.errors.lost_clients import is_lost_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +47,7 @@ def wrap_main_hook(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the replacement of ``sys.excepthook``."""
 
     def excepthook(kind: type[BaseException], error: BaseException, tb: Any) -> Any:
-        # uWSGI calls the hook for what it raises in a request.
-        if isinstance(error, Exception) and not is_lost_client(error):
+        if isinstance(error, Exception):
             record(error, "main")
         return original(kind, error, tb)
 
