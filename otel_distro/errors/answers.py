@@ -10,6 +10,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from otel_distro.errors.lost_clients import is_lost_client
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -108,6 +110,7 @@ _CONTROL: Final = frozenset(
         "typer:Exit",
         "unittest:SkipTest",
         "uvicorn:ClientDisconnected",
+        "waitress:ClientDisconnected",
         "websockets:ConnectionClosedOK",
     }
 )
@@ -176,11 +179,15 @@ def _rule_of(kind: type[BaseException]) -> _Rule | None:
             return _iteration
         if name == _GRPC_ABORT:
             return _grpc_abort
-    return None
+    return _connection if issubclass(kind, OSError) else None
 
 
 def _control(_: BaseException) -> Kind:
     return "control"
+
+
+def _connection(error: BaseException) -> Kind:
+    return "control" if is_lost_client(error) else ""
 
 
 def _iteration(_: BaseException) -> Kind:

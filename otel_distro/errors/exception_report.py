@@ -22,6 +22,7 @@ from otel_distro._otel.sdk import SeverityNumber, get_logger, get_logger_provide
 from otel_distro._runtime.diagnostics import guard, text_of
 from otel_distro._version import __version__
 from otel_distro.errors import answers, exception_state, first_seen, frames
+from otel_distro.errors.lost_clients import is_lost_client
 from otel_distro.errors.stack_trace import stack_trace
 from otel_distro.export.log_entry import EventEntry
 from otel_distro.export.processors import QueueLogRecordProcessor
@@ -117,11 +118,17 @@ def record(
 def claim(
     error: BaseException, handler: str, *, handled: bool = False, more: dict[str, AnyValue] | None = None
 ) -> Report | None:
-    """Mark ``error`` as reported and return its report, or None if it was reported before.
+    """Mark ``error`` as reported and return its report.
+
+    None if it was reported before, or if no code has caught it and a client has caused it.
 
     Takes no lock of the SDK, so it may run in a finalizer.
     """
-    if not exception_state.claim(error, final=handler in _FINAL_HANDLERS):
+    final = handler in _FINAL_HANDLERS
+    if final and is_lost_client(error):
+        # uWSGI prints these with sys.excepthook.
+        return None
+    if not exception_state.claim(error, final=final):
         return None
     return build_report(error, handler, handled=handled, more=more)
 

@@ -98,7 +98,7 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note_unhandled(app: Any, arguments: Sequence[Any]) -> None:
-    """Note an exception of a WebSocket for which Falcon has no other handler than its last resort."""
+    """Note an exception of a WebSocket for which the application has no handler."""
     with guard("an exception of a request"):
         falcon_request, _, error, *_ = arguments
         handler, request = app._find_error_handler(error), _request_of(falcon_request)

@@ -81,7 +81,7 @@ def wrap_method(chosen: Options) -> Wrapper:
 
 
 def _add_prefix(scope: Scope) -> None:
-    """Add the path at which middleware has mounted the application to the prefix of its templates."""
+    """Add the path at which middleware has mounted the application to the prefix."""
     with guard("the route of a request"):
         root, known = scope["root_path"].rstrip("/"), scope.get(MOUNTED_KEY, "")
         if root != known:

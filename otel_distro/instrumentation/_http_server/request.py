@@ -21,6 +21,7 @@ from otel_distro._otel.sdk import SPAN_KEY
 from otel_distro._runtime.diagnostics import report_failure, text_of
 from otel_distro.errors import deferred, exception_state
 from otel_distro.errors.exception_report import type_name
+from otel_distro.errors.lost_clients import is_lost_client
 from otel_distro.instrumentation._http_server import instruments, old_names, options
 
 if TYPE_CHECKING:
@@ -44,16 +45,16 @@ _NO_ERRORS: Final = frozenset(("CancelledError", "GreenletExit", "GeneratorExit"
 """Classes whose instances end work whose result is not needed any more."""
 _CLIENT_LEFT: Final = frozenset(
     (
-        "ClientDisconnect",
-        "ClientDisconnected",
-        "RequestAborted",
-        "StreamClosedError",
-        "WebSocketDisconnect",
-        "WebSocketClosedError",
-        "WebsocketDisconnect",
+        *("ClientDisconnect", "ClientDisconnected", "RequestAborted", "StreamClosedError", "UnreadablePostError"),
+        *("WebSocketClosedError", "WebSocketDisconnect", "WebSocketDisconnected", "WebsocketDisconnect"),
     )
 )
 """Classes whose instances say that the client has closed the connection."""
+
+
+def _says_that_client_left(error: BaseException) -> bool:
+    return type(error).__name__ in _CLIENT_LEFT or is_lost_client(error)
+
 
 _put: Any = dict.__setitem__
 
@@ -175,7 +176,7 @@ class ServerRequest:
             if type(error).__name__ in _NO_ERRORS:
                 self._abandoned = type(error) is GeneratorExit
                 return
-            if not self.ended and type(error).__name__ not in _CLIENT_LEFT and not self._knows(error):
+            if not self.ended and not _says_that_client_left(error) and not self._knows(error):
                 self._record(error)
             exception_state.remember_span(error, self.span.get_span_context())
         except Exception as failure:
@@ -279,8 +280,12 @@ class ServerRequest:
             # The server answers for the application.
             status = self.status = 500
         if status >= 500 and self._handled is not None and not self._recorded:
-            self._record(self._handled)
-            exception_state.remember_span(self._handled, span.get_span_context())
+            if _says_that_client_left(self._handled):
+                # There is no client that would get this response.
+                status = self.status = 0
+            else:
+                self._record(self._handled)
+                exception_state.remember_span(self._handled, span.get_span_context())
         common = options.common()
         measured = {_METHOD: self._method, _SCHEME: self._attributes[_SCHEME]}
         version = self._attributes.get(_VERSION)
