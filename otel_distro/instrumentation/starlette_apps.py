@@ -7,12 +7,15 @@ its template to the scope, and the route that answers sets the sum on the reques
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach, detach
 
+from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._startup import triggers
+from otel_distro.errors import answers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import fastapi_telemetry, upstream
 from otel_distro.instrumentation._http_server.asgi import MOUNTED_KEY, PREFIX_KEY, request_of, wrap_method
@@ -126,6 +129,25 @@ def _patch_routes(instrumentor: Instrumentor) -> None:
     instrumentor.patch(routing.Route, "handle", _route)
     instrumentor.patch(routing.WebSocketRoute, "handle", _route)
     instrumentor.patch(routing.Mount, "handle", _mount)
+    middlewares = sys.modules.get("starlette.middleware.exceptions") or sys.modules.get("starlette.exceptions")
+    older = getattr(middlewares, "ExceptionMiddleware", None)
+    handlers: Any = sys.modules.get("starlette._exception_handler", older)
+    if hasattr(handlers, "_lookup_exception_handler"):
+        instrumentor.patch(handlers, "_lookup_exception_handler", _with_exception)
+
+
+def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what looks for the handler of an exception that leaves a route."""
+
+    def _lookup_exception_handler(*arguments: Any) -> Any:
+        with guard("an exception of a request"):
+            error, request = arguments[-1], current_request()
+            if isinstance(request, ServerRequest) and not answers.kind_of(error):
+                # After the first byte no handler is called, and a middleware may end the response.
+                (request.fail if request.status else request.note_handled)(error)
+        return original(*arguments)
+
+    return _lookup_exception_handler
 
 
 def _route(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -6,6 +6,7 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 from __future__ import annotations
 
 import sys
+from asyncio import CancelledError, current_task
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
@@ -153,10 +154,21 @@ async def answer(
             # The application has not answered: the server does.
             request.status = 500
     except BaseException as error:
-        request.fail(error)
+        # A cancellation that nobody has asked this task for is a failure of the application.
+        lost = isinstance(error, CancelledError) and not (client_left or request.status or _is_cancelled())
+        request.fail(error, is_cancellation=not lost)
         raise
     finally:
         request.leave(token)
+
+
+def _is_cancelled() -> bool:
+    """Return whether the current task is cancelled; before Python 3.11 nothing tells."""
+    try:
+        cancelling: Any = getattr(current_task(), "cancelling", None)
+    except RuntimeError:
+        return True
+    return cancelling is None or cancelling() > 0
 
 
 async def _send_last(send: Send, message: Message, request: ServerRequest) -> None:
@@ -205,7 +217,7 @@ def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: Option
     if kind == "http.response.body":
         return not message.get("more_body") and not request.has_trailers
     if kind == "http.response.start":
-        request.status = int(message["status"])
+        request.start_response(int(message["status"]))
         request.has_trailers = bool(message.get("trailers"))
         if (propagator := get_global_response_propagator()) is not None:
             propagator.inject(message, request.context, _header_setter)

@@ -67,6 +67,7 @@ class ServerRequest:
     Attributes:
         by_server: Whether a server has made it, and no framework has applied its options yet.
         kind: Method and scheme, as the metrics have them.
+        has_body: Whether a part of the response's body was made, of WSGI applications.
         is_answered: Whether the server has got the last part of the response.
         context: OpenTelemetry's context of the application while it answers.
         route: Template of the route, empty while it is unknown. :meth:`set_route` sets it.
@@ -77,7 +78,7 @@ class ServerRequest:
 
     __slots__ = (
         "_abandoned", "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
-        "by_server", "context", "ended", "has_trailers",
+        "by_server", "context", "ended", "has_body", "has_trailers",
         "is_answered", "is_http", "kind", "route", "span", "status",
     )  # fmt: skip
 
@@ -95,6 +96,7 @@ class ServerRequest:
         self.ended = False
         self.has_trailers = False
         self.is_answered = False
+        self.has_body = False
         self.is_http = is_http
         self.by_server = False
         common = options.common()
@@ -164,7 +166,7 @@ class ServerRequest:
         for name, values in found.items():
             self.span.set_attribute(name, values)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, *, is_cancellation: bool = True) -> None:
         """Note an exception of the application; never raises.
 
         The first one is recorded on the span; one that is linked to it, such as the same inside an
@@ -173,7 +175,7 @@ class ServerRequest:
         error.
         """
         try:
-            if type(error).__name__ in _NO_ERRORS:
+            if is_cancellation and type(error).__name__ in _NO_ERRORS:
                 self._abandoned = type(error) is GeneratorExit
                 return
             if not self.ended and not _says_that_client_left(error) and not self._knows(error):
@@ -189,6 +191,22 @@ class ServerRequest:
         the last: the ones before it are its context.
         """
         self._handled = error
+
+    def start_response(self, status: int) -> None:
+        """Note the status of the response, which starts now.
+
+        The exception that was handled is recorded or forgotten: its frames hold the request.
+        """
+        self.status = status
+        handled, self._handled = self._handled, None
+        if handled is not None and status >= 500:
+            self.fail(handled)
+
+    def fail_before_body(self, error: BaseException) -> None:
+        """Note an exception before the first part of the response: the server answers 500."""
+        self.fail(error)
+        if self._error:
+            self.status = 500
 
     def fail_with_handled(self) -> None:
         """Note that the response to the exception that was handled says that the server failed."""
@@ -207,7 +225,10 @@ class ServerRequest:
         if isinstance(error, Exception):
             self.span.record_exception(error)
         self._error = type_name(type(error))
-        self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
+        name = type(error).__name__
+        # The status of an exception that is no error elsewhere, such as a cancellation, would be left out by its text.
+        text = f"{name}: {text_of(error)}" if isinstance(error, Exception) else name
+        self.span.set_status(Status(StatusCode.ERROR, text))
 
     def _knows(self, error: BaseException) -> bool:
         known = self._recorded

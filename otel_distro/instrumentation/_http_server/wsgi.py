@@ -110,13 +110,15 @@ def answer(
     try:
         result = call(environ, respond)
     except BaseException as error:
-        request.fail(error)
+        request.fail_before_body(error)
         request.end()
         raise
     finally:
         detach(token)
     kind = type(result)
     if kind in _NO_BODY:
+        if result is None or not request.status:
+            request.status = 500  # the server answers for the application
         request.end()
         return result
     wrapper = environ.get("wsgi.file_wrapper")
@@ -217,12 +219,16 @@ class _Steps:
         request = self._request
         token = attach(request.context)
         try:
-            return next(self._iterator)
+            step = next(self._iterator)
         except StopIteration:
             raise
         except BaseException as error:
-            request.fail(error)
+            (request.fail if request.has_body else request.fail_before_body)(error)
             raise
+        else:
+            if step:
+                request.has_body = True
+            return step
         finally:
             detach(token)
 
@@ -372,10 +378,10 @@ def _respond(
     chosen: Options,
 ) -> None:
     code = status[:3]
-    request.status = int(code) if code.isdecimal() else 0
     if exc_info and exc_info[0]:
         # The application answers with an error of its own.
         request.note_handled(exc_info[0][1])
+    request.start_response(int(code) if code.isdecimal() else 0)
     if (propagator := get_global_response_propagator()) is not None:
         propagator.inject(response_headers, request.context, _append_header)
     if options.common().response_headers is not None:

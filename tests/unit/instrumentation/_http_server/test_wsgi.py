@@ -207,6 +207,23 @@ def test_exception_is_one_event_and_the_servers_answer(telemetry: Telemetry, lat
     assert telemetry.metric(ACTIVE)[0].value == 0
 
 
+def test_exception_before_the_first_part_is_a_500(telemetry: Telemetry) -> None:
+    """The status that the application gave has not left the server by then; so without a response."""
+
+    def late(environ: Any, start: Any) -> Any:
+        start("200 OK", [])
+        yield b""
+        raise KeyError("made")
+
+    with pytest.raises(KeyError, match="made"):
+        serve(late, environment())
+    for result in (None, []):
+        wsgi.wrap_application(lambda environ, start, result=result: result, Options("MADE"))(
+            environment(), start_response
+        )
+    assert [(span.attributes or {})["http.response.status_code"] for span in telemetry.spans()] == [500, 500, 500]
+
+
 def test_response_of_500_is_an_error_and_of_404_is_none(telemetry: Telemetry) -> None:
     """Without an exception the type of the error is the status."""
     for status in ("503 Service Unavailable", "404 Not Found"):
