@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import cheroot.wsgi
 import pytest
-import waitress
+import waitress  # type: ignore[import-untyped]
 import werkzeug.serving
 from aiohttp import web
 
@@ -101,7 +101,7 @@ def _with_waitress(app: Any, port: int) -> None:
 
 
 def _with_cheroot(app: Any, port: int) -> None:
-    server = cheroot.wsgi.Server(("127.0.0.1", port), app)
+    server: Any = cheroot.wsgi.Server(("127.0.0.1", port), app)
     server.error_log = lambda *arguments, **named: None
     server.prepare()
     thread = threading.Thread(target=server.serve)
