@@ -344,13 +344,17 @@ def _end_at_once() -> None:
     _ending.before_abrupt_exit(state)
 
 
-def _on_fatal_signal(number: int, _: object) -> None:
+def _on_fatal_signal(number: int, frame: "Any") -> None:
+    is_on = state.active or state.activating
+    if is_on:
+        from otel_distro import _ending
+
+        if state.active and _ending.is_postponed(number, frame):
+            return
     # Sent again with the default disposition, so that the exit status is that of the signal.
     if not signals.restore_default(number):
         return
-    if state.active or state.activating:
-        from otel_distro import _ending
-
+    if is_on:
         _ending.on_fatal_signal(state, number)
     else:
         os.kill(os.getpid(), number)

@@ -6,14 +6,16 @@ Imported at the end only, so that the start of a process is short.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from otel_distro import settings
-from otel_distro._runtime import threads
+from otel_distro._runtime import signals, threads
 from otel_distro._startup import early_calls
 
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Protocol
 
     class State(Protocol):
@@ -34,6 +36,51 @@ _START_TIMEOUT_S: Final = 10.0
 
 _WRITE_TIME_S: Final = 0.5
 """The part of a timeout that the wait leaves: enough to write to the spool."""
+
+
+_LONGEST_POSTPONEMENT_S: Final = 0.25
+"""A thread may be in the code of telemetry for longer: an application that flushes waits there."""
+
+_PACKAGE: Final = os.path.dirname(os.path.abspath(__file__))
+_LOCKING: Final = tuple(os.path.join(_PACKAGE, name) + os.sep for name in ("_otel", "audit", "export"))
+_SDK: Final = os.sep + os.path.join("opentelemetry", "sdk") + os.sep
+"""Folders of the code that takes locks. It calls nothing of the application that lasts."""
+
+_postponed_at: dict[int, float] = {}
+"""Signal -> when its handler was postponed first, as ``time.monotonic()``."""
+
+
+def is_postponed(number: int, frame: FrameType | None) -> bool:
+    """Return whether the handler of a signal has interrupted the code of telemetry: it runs soon.
+
+    That code may hold a lock that the last delivery needs, and the delivery would wait for it until
+    its time is over. The signal is sent again when the interrupted thread returns from that code.
+
+    Args:
+        number: The signal.
+        frame: What it has interrupted.
+    """
+    outermost = None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_LOCKING) or _SDK in file:
+            outermost = frame
+        frame = frame.f_back
+    now = time.monotonic()
+    if outermost is None or now - _postponed_at.setdefault(number, now) > _LONGEST_POSTPONEMENT_S:
+        return False
+    if not signals.is_pending(number) or not signals.send_again_later(number, _LONGEST_POSTPONEMENT_S):
+        return False
+
+    def on_return(current: FrameType, event: str, _: object) -> None:
+        if event == "return" and current is outermost:
+            sys.setprofile(None)
+            _postponed_at[number] = float("-inf")
+            signals.interrupt_main_thread(number)
+
+    # A profiler that runs has nothing more to measure: the process ends.
+    sys.setprofile(on_return)
+    return True
 
 
 def at_exit(state: State) -> None:

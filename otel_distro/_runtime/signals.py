@@ -136,6 +136,30 @@ def interrupt_main_thread(number: int) -> None:
         _signal.pthread_kill(_main.ident, number)
 
 
+def send_again_later(number: int, seconds: float) -> bool:
+    """Have the handler run again. Called by the handler, before :func:`restore_default`.
+
+    Args:
+        number: The signal.
+        seconds: How long until then.
+
+    Returns:
+        Whether a thread could be started for it.
+    """
+    # Handlers run in the main thread.
+    _main.ident = threads.get_ident()
+
+    def send() -> None:
+        threads.nap(seconds)
+        interrupt_main_thread(number)
+
+    try:
+        threads.start_new_thread(send, ())
+    except RuntimeError:
+        return False
+    return True
+
+
 def is_pending(number: int) -> bool:
     """Return whether the handler of a signal stands for the default one and has not begun."""
     return number in _pending
