@@ -125,7 +125,8 @@ def test_mounted_application_has_the_template_of_the_mount(telemetry: Telemetry)
 @pytest.mark.parametrize("root", ["", "/api"])
 def test_application_mounted_by_middleware_has_the_prefix(root: str, telemetry: Telemetry) -> None:
     """The outer application adds it to the root path, which the server has perhaps set already."""
-    outer, inner = shop(), shop()
+    outer = shop()
+    inner: Any = shop()
 
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await inner({**scope, "root_path": f"{scope['root_path']}/inner"}, receive, send)
