@@ -196,7 +196,12 @@ def activate(timeout: float = _START_TIMEOUT_S) -> bool:
         # Another thread has just finished the activation.
         state.lock.release()
         return not state.stepped_aside
-    send_held_signals = signals.hold_back()
+    try:
+        send_held_signals = signals.hold_back()
+    except BaseException:
+        # A handler of the application raised: the next hook starts telemetry.
+        state.lock.release()
+        raise
     try:
         _activate()
     finally:

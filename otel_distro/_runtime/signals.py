@@ -86,7 +86,9 @@ def hold_back() -> "Callable[[], None]":
     """Let no handler of the application interrupt this thread for now.
 
     Called before an import: one that is interrupted, as by ``KeyboardInterrupt``, can leave modules
-    half imported that the application needs too. The second signal of a number is not held back.
+    half imported that the application needs too. The second signal of a number is not held back. A
+    handler that was installed in C stays: it raises nothing, and :mod:`signal` could not restore
+    it.
 
     Returns:
         Ends that, and sends again what came meanwhile. It does nothing in other threads than the
@@ -109,16 +111,21 @@ def hold_back() -> "Callable[[], None]":
             _signal.raise_signal(number)
 
     own = set(_pending.values())
-    for number in _signal.valid_signals():
-        handler = _signal.getsignal(number)
-        if callable(handler) and handler not in own:
-            replaced[number] = handler
-            try:
-                _signal.signal(number, hold)
-            except ValueError:
-                # Not the main thread.
-                replaced.clear()
-                break
+    handlers = {number: _signal.getsignal(number) for number in _signal.valid_signals()}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler) and handler not in own}
+    try:
+        from otel_distro._runtime import native_handlers
+
+        for number in native_handlers.without_native(handlers):
+            replaced[number] = handlers[number]
+            _signal.signal(number, hold)
+    except ValueError:
+        # Not the main thread.
+        return end
+    except BaseException:
+        # A handler raised before it was replaced.
+        end()
+        raise
     return end
 
 

@@ -383,35 +383,3 @@ def test_uninstrumented_application_records_nothing(telemetry: Telemetry) -> Non
     StarletteInstrumentor().uninstrument()
     for function in (Starlette.__call__, FastAPI.__call__, Route.handle, Mount.handle, WebSocketRoute.handle):
         assert not hasattr(function, "__wrapped__")
-
-
-@pytest.mark.parametrize("make", [Starlette, FastAPI])
-def test_application_mounted_by_middleware_has_the_prefix(make: Any, telemetry: Telemetry) -> None:
-    """Also below a mount, whose template stays."""
-    inner = make(routes=[Route("/orders/{number}", fine)])
-
-    async def middleware(scope: Any, receive: Any, send: Any) -> None:
-        await inner({**scope, "root_path": f"{scope['root_path']}/inner"}, receive, send)
-
-    ask(Starlette(routes=[Mount("/shops/{shop}", middleware)]), "/shops/acme/inner/orders/7")
-    assert seen(telemetry).name == "GET /shops/{shop}/inner/orders/{number}"
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("/own/7", "GET /own/{number}"),
-        ("/api/own/7", "GET /api/own/{number}"),
-        ("/api/shops/acme/orders/7", "GET /api/shops/{shop}/orders/{number}"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
-def test_root_path_of_fastapi_is_in_the_template_if_it_is_in_the_path(
-    path: str, name: str, telemetry: Telemetry
-) -> None:
-    """Some proxies take it off, and others do not."""
-    app, inner = FastAPI(root_path="/api"), FastAPI(routes=[Route("/orders/{number}", fine)])
-    app.mount("/shops/{shop}", inner)
-    app.router.routes.append(Route("/own/{number}", fine))
-    ask(app, path)
-    assert seen(telemetry).name == name
