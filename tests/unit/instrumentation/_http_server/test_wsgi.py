@@ -233,6 +233,23 @@ def test_response_of_500_is_an_error_and_of_404_is_none(telemetry: Telemetry) ->
     assert (missing.status.status_code, "error.type" in (missing.attributes or {})) == (StatusCode.UNSET, False)
 
 
+def test_answer_of_500_to_a_client_that_left_is_none(telemetry: Telemetry) -> None:
+    """A framework makes it of what its server has raised, and no client gets it."""
+
+    class ClientDisconnected(Exception):
+        pass
+
+    def app(environ: Any, start: Any) -> Any:
+        error = ClientDisconnected()
+        start("500 Internal Server Error", [], (type(error), error, None))
+        return []
+
+    serve(app, environment())
+    (span,) = telemetry.spans()
+    assert (span.status.status_code, list(span.events)) == (StatusCode.UNSET, [])
+    assert not {"error.type", "http.response.status_code"} & set(span.attributes or {})
+
+
 def test_nested_applications_are_one_request(telemetry: Telemetry) -> None:
     """An inner one, or the same request through an adapter, adds no span; another request does."""
 
