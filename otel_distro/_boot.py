@@ -196,25 +196,29 @@ def activate(timeout: float = _START_TIMEOUT_S) -> bool:
         # Another thread has just finished the activation.
         state.lock.release()
         return not state.stepped_aside
+    # Before anything is imported: the child of another thread would have incomplete imports that never end.
+    release_forks = fork.hold(activate)
+    state.activating = threads.get_ident()
     try:
         send_held_signals = signals.hold_back()
     except BaseException:
         # A handler of the application raised: the next hook starts telemetry.
+        release_forks()
+        state.activating = 0
         state.lock.release()
+        if state.interrupted_by:
+            os.kill(os.getpid(), state.interrupted_by)
         raise
     try:
-        _activate()
+        _activate(release_forks)
     finally:
         send_held_signals()
     return not state.stepped_aside
 
 
-def _activate() -> None:
+def _activate(release_forks: "Callable[[], object]") -> None:
     """Build the SDK, record what other threads kept meanwhile, and release the lock."""
-    # Before anything is imported: the child of another thread would have incomplete imports that never end.
-    release_forks = fork.hold(activate)
     state.began_at = time.monotonic()
-    state.activating = threads.get_ident()
     _timer.stop()
     on = False
     try:
@@ -244,7 +248,7 @@ def _activate() -> None:
     while _pending:
         _pending.pop(0)()
     if state.interrupted_by:
-        _ending.on_fatal_signal(state, state.interrupted_by)
+        _ending.end_by_signal(state, state.interrupted_by)
 
 
 def release(name: str) -> None:
@@ -345,19 +349,12 @@ def _end_at_once() -> None:
 
 
 def _on_fatal_signal(number: int, frame: "FrameType | None") -> None:
-    if state.active and signals.is_pending(number):
-        from otel_distro._runtime import lock_holders
-
-        if lock_holders.postpone(number, frame):
-            return
-    # Sent again with the default disposition, so that the exit status is that of the signal.
-    if not signals.restore_default(number):
-        return
     if state.active or state.activating:
         from otel_distro import _ending
 
-        _ending.on_fatal_signal(state, number)
-    else:
+        _ending.on_fatal_signal(state, number, frame)
+    elif signals.restore_default(number):
+        # Sent again with the default disposition, so that the exit status is that of the signal.
         os.kill(os.getpid(), number)
 
 
@@ -367,8 +364,10 @@ def reset_after_fork() -> None:
     Restart the timer.
     """
     if state.lock.locked() and state.activating != threads.get_ident():
-        # The activating thread is in the parent, and its imports stay incomplete here.
-        state.activating, state.active, state.stepped_aside = 0, True, True
+        if state.activating and not state.active:
+            # The activating thread is in the parent, and its imports stay incomplete here.
+            state.active = state.stepped_aside = True
+        state.activating = 0
         state.lock = threads.allocate_lock()
         early_calls: Any = sys.modules.get("otel_distro._startup.early_calls")
         if hasattr(early_calls, "reset_after_fork"):

@@ -10,10 +10,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from otel_distro import settings
-from otel_distro._runtime import threads
+from otel_distro._runtime import lock_holders, signals, threads
 from otel_distro._startup import early_calls
 
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Protocol
 
     class State(Protocol):
@@ -47,7 +48,18 @@ def before_abrupt_exit(state: State) -> None:
         at_exit(state)
 
 
-def on_fatal_signal(state: State, number: int) -> None:
+def on_fatal_signal(state: State, number: int, frame: FrameType | None) -> None:
+    """Handle a signal with the default disposition; ``frame`` is what it has interrupted.
+
+    It is postponed where the main thread holds a lock that the last delivery needs.
+    """
+    if state.active and signals.is_pending(number) and lock_holders.postpone(number, frame):
+        return
+    if signals.restore_default(number):
+        end_by_signal(state, number)
+
+
+def end_by_signal(state: State, number: int) -> None:
     """Deliver what is queued, then let the signal end the process.
 
     Its disposition is the default one again. Where its handler interrupts the start of telemetry,
