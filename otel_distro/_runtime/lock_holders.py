@@ -89,7 +89,10 @@ def _outermost(frame: FrameType | None) -> FrameType | None:
 
 
 def _send_on_return(number: int, main: int, frame: FrameType) -> None:
-    """Send the signal again when ``frame`` returns. A profiler has no more to measure: this is the end."""
+    """Send the signal again when ``frame`` returns.
+
+    This replaces a profiler of the application, whose process ends.
+    """
 
     def on_return(current: FrameType, event: str, _: object) -> None:
         if event == "return" and current is frame:

@@ -1,4 +1,4 @@
-"""Signal handlers that are installed in C still work after telemetry has started in their thread."""
+"""Signal handlers in C still work after telemetry has started in their thread."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ signal.raise_signal(signal.SIGUSR2)
 def test_uwsgi_worker_that_starts_telemetry_in_a_request_still_stops(
     number: signal.Signals, launcher: Launcher, receiver: Receiver
 ) -> None:
-    """A worker stops at SIGINT of the master, for which uWSGI has a handler in C; Python has one too."""
+    """A worker stops at SIGINT of the master: uWSGI handles it in C, over a handler of Python."""
     (launcher.folder / "first_record.py").write_text(FIRST_RECORD_IN_A_REQUEST, encoding="utf-8")
     port = free_port()
     server = launcher.serve(

