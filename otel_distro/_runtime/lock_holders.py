@@ -27,6 +27,8 @@ _LONGEST_S: Final = 1.0
 
 _codes: set[CodeType] = set()
 _conditions: dict[str, Callable[[], bool]] = {}
+_postponed: list[int] = []
+"""Signals for :func:`resume`."""
 _since: dict[int, float] = {}
 """When the handler of a signal was first postponed, by its number."""
 
@@ -39,6 +41,8 @@ def holds_lock(function: Function) -> Function:
 
 def register(name: str, condition: Callable[[], bool]) -> None:
     """Postpone handlers also while ``condition()`` is true in the main thread.
+
+    :func:`resume` ends that. No thread does, because Python 3.12 warns of one during a fork.
 
     Args:
         name: A condition of the same name is replaced.
@@ -57,6 +61,9 @@ def postpone(number: int, frame: FrameType | None) -> bool:
     Returns:
         Whether the handler shall return. False after a second, and where no thread can start.
     """
+    if any(condition() for condition in _conditions.copy().values()):
+        _postponed.append(number)
+        return True
     if not _holds(frame):
         _since.pop(number, None)
         return False
@@ -72,12 +79,24 @@ def postpone(number: int, frame: FrameType | None) -> bool:
     return True
 
 
+def resume() -> None:
+    """Send again what was postponed by a condition that is no longer true."""
+    while _postponed:
+        signals.interrupt_main_thread(_postponed.pop(), threads.get_ident())
+
+
+def reset_after_fork() -> None:
+    """Forget the signals of the parent."""
+    _postponed.clear()
+    _since.clear()
+
+
 def _holds(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code in _codes:
             return True
         frame = frame.f_back
-    return any(condition() for condition in _conditions.copy().values())
+    return False
 
 
 def _send_again(number: int, main: int, delay: float) -> None:
