@@ -3,13 +3,14 @@
 The handler of a signal that ends the process runs in the main thread, in the middle of whatever
 that thread does. If it delivered in the middle of such a function, the thread that writes would
 wait for a lock that is released only after the handler. So the handler is postponed: it returns,
-and a thread sends the signal again once the main thread has had time to leave the function.
+and the signal is sent again when the main thread leaves the function.
 
 Nothing is done when such a function is called: the handler looks at the stack.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-_FIRST_DELAY_S: Final = 0.001
 _LONGEST_S: Final = 1.0
 """How long the handler is postponed at most: the function may be waiting itself."""
 
@@ -64,7 +64,8 @@ def postpone(number: int, frame: FrameType | None) -> bool:
     if any(condition() for condition in _conditions.copy().values()):
         _postponed.append(number)
         return True
-    if not _holds(frame):
+    outermost = _outermost(frame)
+    if outermost is None:
         _since.pop(number, None)
         return False
     now = time.monotonic()
@@ -72,10 +73,13 @@ def postpone(number: int, frame: FrameType | None) -> bool:
     if waited > _LONGEST_S:
         _since.pop(number, None)
         return False
+    main = threads.get_ident()
+    # A function that returns sends the signal itself; the thread is for one that waits.
     try:
-        threads.start_new_thread(_send_again, (number, threads.get_ident(), max(_FIRST_DELAY_S, waited)))
+        threads.start_new_thread(_send_again, (number, main))
     except RuntimeError:
         return False
+    _send_on_return(number, main, outermost)
     return True
 
 
@@ -91,14 +95,28 @@ def reset_after_fork() -> None:
     _since.clear()
 
 
-def _holds(frame: FrameType | None) -> bool:
+def _outermost(frame: FrameType | None) -> FrameType | None:
+    found = None
     while frame is not None:
         if frame.f_code in _codes:
-            return True
+            found = frame
         frame = frame.f_back
-    return False
+    return found
 
 
-def _send_again(number: int, main: int, delay: float) -> None:
-    threads.nap(delay)
+def _send_on_return(number: int, main: int, frame: FrameType) -> None:
+    """Send the signal again when ``frame`` returns. A profiler has no more to measure: this is the end."""
+
+    def on_return(current: FrameType, event: str, _: object) -> None:
+        if event == "return" and current is frame:
+            sys.setprofile(None)
+            # The frame is still on the stack, but its locks are free: do not postpone again.
+            _since[number] = float("-inf")
+            signals.interrupt_main_thread(number, main)
+
+    sys.setprofile(on_return)
+
+
+def _send_again(number: int, main: int) -> None:
+    threads.nap(_LONGEST_S)
     signals.interrupt_main_thread(number, main)

@@ -9,12 +9,12 @@ import struct
 import sys
 import threading
 import types
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import cheroot.wsgi
 import pytest
-import waitress  # type: ignore[import-untyped]
 import werkzeug.serving
 from aiohttp import web
 
@@ -91,7 +91,7 @@ def _serve_once(handle: Callable[[], None], port: int) -> None:
 
 
 def _with_waitress(app: Any, port: int) -> None:
-    server: Any = waitress.create_server(app, host="127.0.0.1", port=port)
+    server: Any = import_module("waitress").create_server(app, host="127.0.0.1", port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     _leave(port)

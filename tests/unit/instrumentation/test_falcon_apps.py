@@ -9,6 +9,8 @@ import falcon.asgi
 import pytest
 from falcon import testing
 
+from otel_distro.instrumentation._http_server import asgi
+from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation.falcon_apps import FalconInstrumentor
 from tests.support.asgi_calls import Seen, ask, seen
 from tests.support.wsgi_calls import call, recorded
@@ -165,12 +167,9 @@ def test_falcon_asgi_application_mounted_by_middleware_has_the_prefix(telemetry:
     FalconInstrumentor().instrument()
     inner: Any = shop(falcon.asgi.App(), AsyncItem())
 
-    class Outer(falcon.asgi.App):  # type: ignore[type-arg]
-        async def __call__(  # type: ignore[override]
-            self, scope: Any, receive: Any, send: Any
-        ) -> None:
-            path = scope["path"].removeprefix("/inner")
-            await inner({**scope, "path": path, "root_path": "/inner"}, receive, send)
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"].removeprefix("/inner")
+        await inner({**scope, "path": path, "root_path": "/inner"}, receive, send)
 
-    ask(Outer(), "/inner/items/7")
+    ask(asgi.wrap_application(middleware, Options("ASGI", is_server=True)), "/inner/items/7")
     assert seen(telemetry).name == "GET /inner/items/{number:int}"

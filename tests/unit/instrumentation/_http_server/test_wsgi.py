@@ -217,10 +217,10 @@ def test_exception_before_the_first_part_is_a_500(telemetry: Telemetry) -> None:
 
     with pytest.raises(KeyError, match="made"):
         serve(late, environment())
-    for result in (None, []):
-        wsgi.wrap_application(lambda environ, start, result=result: result, Options("MADE"))(
-            environment(), start_response
-        )
+    results: list[Any] = [None, []]
+    silent = wsgi.wrap_application(lambda environ, start: results.pop(), Options("MADE"))
+    while results:
+        silent(environment(), start_response)
     assert [(span.attributes or {})["http.response.status_code"] for span in telemetry.spans()] == [500, 500, 500]
 
 
@@ -231,6 +231,23 @@ def test_response_of_500_is_an_error_and_of_404_is_none(telemetry: Telemetry) ->
     failed, missing = telemetry.spans()
     assert (failed.status.status_code, (failed.attributes or {})["error.type"]) == (StatusCode.ERROR, "503")
     assert (missing.status.status_code, "error.type" in (missing.attributes or {})) == (StatusCode.UNSET, False)
+
+
+def test_answer_of_500_to_a_client_that_left_is_none(telemetry: Telemetry) -> None:
+    """A framework makes it of what its server has raised, and no client gets it."""
+
+    class ClientDisconnected(Exception):
+        pass
+
+    def app(environ: Any, start: Any) -> Any:
+        error = ClientDisconnected()
+        start("500 Internal Server Error", [], (type(error), error, None))
+        return []
+
+    serve(app, environment())
+    (span,) = telemetry.spans()
+    assert (span.status.status_code, list(span.events)) == (StatusCode.UNSET, [])
+    assert not {"error.type", "http.response.status_code"} & set(span.attributes or {})
 
 
 def test_nested_applications_are_one_request(telemetry: Telemetry) -> None:
