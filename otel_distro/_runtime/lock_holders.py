@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-_FIRST_DELAY_S: Final = 0.001
 _LONGEST_S: Final = 1.0
 """How long the handler is postponed at most: the function may be waiting itself."""
 
 _codes: set[CodeType] = set()
 _conditions: dict[str, Callable[[], bool]] = {}
+_postponed: list[int] = []
+"""Signals for :func:`resume`."""
 _since: dict[int, float] = {}
 """When the handler of a signal was first postponed, by its number."""
 
@@ -40,6 +41,8 @@ def holds_lock(function: Function) -> Function:
 
 def register(name: str, condition: Callable[[], bool]) -> None:
     """Postpone handlers also while ``condition()`` is true in the main thread.
+
+    :func:`resume` ends that. No thread does, because Python 3.12 warns of one during a fork.
 
     Args:
         name: A condition of the same name is replaced.
@@ -58,8 +61,11 @@ def postpone(number: int, frame: FrameType | None) -> bool:
     Returns:
         Whether the handler shall return. False after a second, and where no thread can start.
     """
+    if any(condition() for condition in _conditions.copy().values()):
+        _postponed.append(number)
+        return True
     outermost = _outermost(frame)
-    if outermost is None and not any(condition() for condition in _conditions.copy().values()):
+    if outermost is None:
         _since.pop(number, None)
         return False
     now = time.monotonic()
@@ -69,14 +75,24 @@ def postpone(number: int, frame: FrameType | None) -> bool:
         return False
     main = threads.get_ident()
     # A function that returns sends the signal itself; the thread is for one that waits.
-    delay = max(_FIRST_DELAY_S, waited) if outermost is None else _LONGEST_S
     try:
-        threads.start_new_thread(_send_again, (number, main, delay))
+        threads.start_new_thread(_send_again, (number, main))
     except RuntimeError:
         return False
-    if outermost is not None:
-        _send_on_return(number, main, outermost)
+    _send_on_return(number, main, outermost)
     return True
+
+
+def resume() -> None:
+    """Send again what was postponed by a condition that is no longer true."""
+    while _postponed:
+        signals.interrupt_main_thread(_postponed.pop(), threads.get_ident())
+
+
+def reset_after_fork() -> None:
+    """Forget the signals of the parent."""
+    _postponed.clear()
+    _since.clear()
 
 
 def _outermost(frame: FrameType | None) -> FrameType | None:
@@ -104,6 +120,6 @@ def _send_on_return(number: int, main: int, frame: FrameType) -> None:
     sys.setprofile(on_return)
 
 
-def _send_again(number: int, main: int, delay: float) -> None:
-    threads.nap(delay)
+def _send_again(number: int, main: int) -> None:
+    threads.nap(_LONGEST_S)
     signals.interrupt_main_thread(number, main)

@@ -271,6 +271,7 @@ class Pipeline:
             lock.release()
         for each in self._workers():
             each.restart()
+        lock_holders.resume()
 
     def reset_after_fork(self, has_measurements: Callable[[], bool]) -> None:
         """Start with empty queues: the parent delivers what they held.
@@ -279,6 +280,7 @@ class Pipeline:
             has_measurements: Returns whether metrics were recorded since the fork.
         """
         self._has_measurements = has_measurements
+        lock_holders.reset_after_fork()
         self._used = False
         self._ended = self._closed
         self._has_children = False
