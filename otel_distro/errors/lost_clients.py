@@ -12,7 +12,6 @@ from typing import Final
 
 from otel_distro.errors.frames import app_file_name
 
-_CLASSES: Final = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 _ERRNOS: Final = frozenset(
     {errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, getattr(errno, "ESHUTDOWN", errno.EPIPE)}
 )
@@ -34,9 +33,9 @@ _MODULES: Final = frozenset(
 
 def is_lost_client(error: BaseException) -> bool:
     """Return whether a server has raised ``error`` because its client has closed the connection."""
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or isinstance(error, ConnectionRefusedError):
         return False
-    if isinstance(error, _CLASSES) or error.errno in _ERRNOS:
+    if isinstance(error, ConnectionError) or error.errno in _ERRNOS:
         return _is_raised_by_server(error)
     return type(error) is OSError and "uwsgi" in sys.modules and _is_raised_by_uwsgi(error)
 

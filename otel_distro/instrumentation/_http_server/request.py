@@ -65,6 +65,7 @@ class ServerRequest:
     :mod:`otel_distro.instrumentation._http_server.request_start` makes it.
 
     Attributes:
+        client_left: Whether the response is to an exception that says that the client has left.
         by_server: Whether a server has made it, and no framework has applied its options yet.
         kind: Method and scheme, as the metrics have them.
         has_body: Whether a part of the response's body was made, of WSGI applications.
@@ -78,7 +79,7 @@ class ServerRequest:
 
     __slots__ = (
         "_abandoned", "_active", "_attributes", "_completed", "_error", "_handled", "_method", "_name", "_recorded", "_started", "_tools",
-        "by_server", "context", "ended", "has_body", "has_trailers",
+        "by_server", "client_left", "context", "ended", "has_body", "has_trailers",
         "is_answered", "is_http", "kind", "route", "span", "status",
     )  # fmt: skip
 
@@ -96,6 +97,7 @@ class ServerRequest:
         self.ended = False
         self.has_trailers = False
         self.is_answered = False
+        self.client_left = False
         self.has_body = False
         self.is_http = is_http
         self.by_server = False
@@ -200,6 +202,8 @@ class ServerRequest:
         self.status = status
         handled, self._handled = self._handled, None
         if handled is not None and status >= 500:
+            # No client gets the response to an exception that says that it has left.
+            self.client_left = _says_that_client_left(handled)
             self.fail(handled)
 
     def fail_before_body(self, error: BaseException) -> None:
@@ -300,6 +304,8 @@ class ServerRequest:
         if not status and self._error and self._error is not _INTERRUPTED:
             # The server answers for the application.
             status = self.status = 500
+        if self.client_left:
+            status = self.status = 0
         if status >= 500 and self._handled is not None and not self._recorded:
             if _says_that_client_left(self._handled):
                 # There is no client that would get this response.

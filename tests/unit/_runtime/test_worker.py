@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from otel_distro._runtime import threads
@@ -27,11 +29,20 @@ def resting() -> Worker:
 
 def test_stop_all_with_idle_workers_ends_all_threads() -> None:
     """Afterwards the process has as many threads as before."""
-    before = threads.thread_count()
+    before = settled_thread_count()
     workers = [resting() for _ in range(3)]
     assert threads.thread_count() == before + 3
     stop_all(workers)
     assert threads.thread_count() == before
+
+
+def settled_thread_count() -> int:
+    """Return the number of threads once none of an earlier test is ending any more."""
+    count = -1
+    while count != threads.thread_count():
+        count = threads.thread_count()
+        time.sleep(0.2)
+    return count
 
 
 @pytest.mark.parametrize("alive", [0, 1, 3])

@@ -162,7 +162,7 @@ def test_write_of_aiohttp_to_a_client_that_left_is_no_error() -> None:
 
     asyncio.run(run())
     (error,) = found
-    assert isinstance(error, ConnectionResetError)
+    assert isinstance(error, ConnectionError)
     assert answers.kind_of(error) == "control"
 
 
