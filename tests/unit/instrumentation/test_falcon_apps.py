@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import falcon
@@ -31,6 +32,16 @@ CASES = [
     ("/away", "GET", "GET /away", 503, "503", 0),
     ("/lost", "GET", "GET /lost", 409, None, 0),
 ]
+
+
+@pytest.fixture(autouse=True)
+def event_loop() -> Iterator[None]:
+    """Set an event loop: Falcon's test client asks for that of the thread, also before 3.11."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture(autouse=True)
