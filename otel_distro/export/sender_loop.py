@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from otel_distro._runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from otel_distro._runtime.threads import LockType
     from otel_distro.export.loss_report import LossReport
@@ -23,6 +23,9 @@ FIRST_ADOPTION_S = 1.0
 
 FLUSH_THRESHOLD_BYTES = 512 * 1024
 """Bytes in the spool that are sent without waiting for more."""
+
+_METRICS_DELAY_S = 1.0
+"""Metrics in the spool are sent within this time, however long spans and logs may wait."""
 
 _NEVER = float("inf")
 
@@ -46,7 +49,7 @@ class SenderLoop:
 
     def _reset(self, first_adoption: float) -> None:
         self._waiters: list[LockType] = []
-        self._send_due = _NEVER
+        self._send_due = self._metrics_due = _NEVER
         self._next_adoption = time.monotonic() + first_adoption
 
     def reset_after_fork(self) -> None:
@@ -81,12 +84,19 @@ class SenderLoop:
         pending = self._spool.pending()
         if pending and self._send_due == _NEVER:
             self._send_due = now + self._delay
+        if "metrics" in pending and self._metrics_due == _NEVER:
+            # Their interval is a setting of its own: they do not wait for a long delay of spans and logs.
+            self._metrics_due = now + min(self._delay, _METRICS_DELAY_S)
         if waiters:
             for exporter in self._exporters.values():
                 exporter.health.reset_backoff()
         if waiters or now >= self._send_due or sum(size for _, size, _ in pending.values()) > FLUSH_THRESHOLD_BYTES:
-            self._send_due = _NEVER
-            self._send()
+            self._send_due = self._metrics_due = _NEVER
+            self._send(self._exporters.values())
+            pending = self._spool.pending()
+        elif now >= self._metrics_due and "metrics" in self._exporters:
+            self._metrics_due = _NEVER
+            self._send((self._exporters["metrics"],))
             pending = self._spool.pending()
         self._losses.report()
         if pending and self._waiters:
@@ -103,17 +113,20 @@ class SenderLoop:
             # The rest waits for its endpoint, or was spooled while something else was sent.
             left = (exporter for signal, exporter in self._exporters.items() if signal in pending)
             self._send_due = min((max(each.health.retry_at, now + self._delay) for each in left), default=_NEVER)
-        return min(self._send_due, self._next_adoption) - now
+        if "metrics" in pending and "metrics" in self._exporters and self._metrics_due == _NEVER:
+            retry_at = self._exporters["metrics"].health.retry_at
+            self._metrics_due = max(retry_at, now + min(self._delay, _METRICS_DELAY_S))
+        return min(self._send_due, self._metrics_due, self._next_adoption) - now
 
-    def _send(self) -> None:
-        """Send one request of each signal in turn, until nothing can be sent or a flush begins.
+    def _send(self, exporters: Collection[SpoolExporter]) -> None:
+        """Send one request of each of these signals in turn, until nothing can be sent or a flush begins.
 
         In turn, because with a slow collector a single signal could occupy this thread for good.
         """
         sent = True
         while sent and not self.worker.stopping:
             sent = False
-            for exporter in self._exporters.values():
+            for exporter in exporters:
                 timeout = min(exporter.sender.endpoint.timeout, self.deadline - time.monotonic())
                 if timeout > 0 and not self.worker.stopping and exporter.send_one(timeout):
                     sent = True
