@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
 from otel_distro.instrumentation._http_server.options import Options
+from otel_distro.instrumentation._http_server.request import ServerRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -26,16 +28,19 @@ class QuartInstrumentor(Instrumentor):
         from quart import Quart
 
         self.patch(Quart, "__call__", wrap_method(Options("QUART", self.arguments)))
-        self.patch(quart.ctx._BaseRequestWebsocketContext, "match_request", _with_route)
-        self.patch(Quart, "handle_exception", _with_exception("request"))
-        self.patch(Quart, "handle_websocket_exception", _with_exception("websocket"))
+        # Quart 0.23 has one context of all kinds; before, that of the application matches nothing.
+        older = getattr(quart.ctx, "_BaseRequestWebsocketContext", None)
+        self.patch(older or quart.ctx.AppContext, "match_request", _with_route)
+        self.patch(Quart, "handle_exception", _with_exception)
+        self.patch(Quart, "handle_websocket_exception", _with_exception)
 
 
 def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
     def match_request(context: Any) -> Any:
         result = original(context)
         with guard("the route of a request"):
-            scope, rule = context.request_websocket.scope, context.request_websocket.url_rule
+            message = getattr(context, "_request_websocket", None) or context.request_websocket
+            scope, rule = message.scope, message.url_rule
             request = request_of(scope)
             if request is not None and rule is not None:
                 request.set_route(scope.get(PREFIX_KEY, "") + rule.rule)
@@ -44,17 +49,13 @@ def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
     return match_request
 
 
-def _with_exception(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def handle_exception(app: Any, error: Exception) -> Any:
-            with guard("an exception of a request"):
-                import quart
+def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def handle_exception(app: Any, *arguments: Any) -> Any:
+        with guard("an exception of a request"):
+            request = current_request()
+            if isinstance(request, ServerRequest):
+                # The last argument; before it Quart 0.23 has the context.
+                request.fail(arguments[-1])
+        return await original(app, *arguments)
 
-                request = request_of(getattr(quart, kind).scope)
-                if request is not None:
-                    request.fail(error)
-            return await original(app, error)
-
-        return handle_exception
-
-    return wrap
+    return handle_exception
