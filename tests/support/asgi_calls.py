@@ -50,14 +50,19 @@ def ask(
             ]
         )
     waiting = list(messages)
+    answered = asyncio.Event()
 
     async def receive() -> Message:
         if not waiting:
-            await asyncio.Event().wait()
+            # As a server does: the client is gone once it has the response.
+            await answered.wait()
+            return {"type": f"{kind}.disconnect"}
         return waiting.pop(0)
 
     async def send(message: Message) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            answered.set()
 
     made: dict[str, Any] = {
         "type": kind,

@@ -224,6 +224,11 @@ class ServerRequest:
             self._active.leave(self)
 
     def _record(self, error: BaseException) -> None:
+        members = getattr(error, "exceptions", ())
+        while isinstance(members, tuple) and len(members) == 1 and "ExceptionGroup" in type(error).__name__:
+            # A task group of the server or framework is around the exception of the application.
+            error = members[0]
+            members = getattr(error, "exceptions", ())
         # Not the exception itself: its frames hold the response, whose end is the end of this request.
         self._recorded = id(error)
         if isinstance(error, Exception):
