@@ -119,7 +119,7 @@ class SenderLoop:
         return min(self._send_due, self._metrics_due, self._next_adoption) - now
 
     def _send(self, exporters: Collection[SpoolExporter]) -> None:
-        """Send one request of each of these signals in turn, until nothing can be sent or a flush begins.
+        """Send one request of each signal in turn, until nothing can be sent or a flush begins.
 
         In turn, because with a slow collector a single signal could occupy this thread for good.
         """
