@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_distro._otel import patches
+from otel_distro._otel.patch import sdk_release
 from tests.support.programs import RUN
 
 if TYPE_CHECKING:
