@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_distro._otel import patches
+from otel_distro._otel import metric_patches
 from otel_distro._otel.patch import sdk_release
 from tests.support.programs import RUN
 
@@ -43,7 +43,7 @@ print("the program was not interrupted there")
 
 
 PLACES = [("/otel_distro/export/spool/", "_write_inbox"), ("/otel_distro/export/", "spool")]
-if patches.FAST_INSTRUMENTS.since <= sdk_release():
+if metric_patches.FAST_INSTRUMENTS.since <= sdk_release():
     PLACES.append(("/otel_distro/_otel/", "add"))
 
 
