@@ -236,7 +236,8 @@ def test_file_older_than_max_age_is_rotated(tmp_path: Path, make: Callable[..., 
     young.append("log_file", b'{"number":1}\n', 1)
     assert not archives(tmp_path, r"(\.gz)?")
     make(max_age=1800).append("log_file", b'{"number":2}\n', 1)
-    assert len(archives(tmp_path, r"(\.gz)?")) == 1
+    # While it is compressed, both files are there.
+    assert len({str(each).removesuffix(".gz") for each in archives(tmp_path, r"(\.gz)?")}) == 1
     young.append("log_file", b'{"number":3}\n', 1)
     assert (tmp_path / NAME).read_bytes() == b'{"number":2}\n{"number":3}\n'
 
