@@ -16,6 +16,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -33,6 +34,7 @@ from otel_distro.instrumentation import Instrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 _ENDED_BY_USER = ("Abort", "KeyboardInterrupt", "CancelledError", "Cancelled", "EOFError", "GeneratorExit")
 """Classes of exceptions with which a command ends because it is asked to: click exits with 1."""
@@ -87,7 +89,14 @@ class _Run:
         self._begin = time.time_ns()
         self._arguments = [str(each) for each in getattr(sys, "argv", ())]
 
-    def end(self, error: BaseException | None) -> None:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        with guard("recording a command"):
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         """Make the span, in the process that has begun the command."""
         if os.getpid() != self._pid or _has_served():
             return
@@ -112,29 +121,19 @@ class _Run:
         span.end()
 
 
-def _begin(tracer: trace.Tracer, command: Any, context: Any) -> _Run | None:
-    """Return what records this call of a command; None for a group that runs a subcommand."""
+def _run(tracer: trace.Tracer, command: Any, context: Any) -> AbstractContextManager[object]:
+    """Return what records this call of a command, or nothing for a group that runs a subcommand."""
     with guard("beginning a command"):
         if is_instrumentation_enabled() and not commands.is_left_out(command, context):
             return _Run(tracer, str(context.info_name or command.name or "command"))
-    return None
+    return nullcontext()
 
 
 def _record(tracer: trace.Tracer) -> Callable[..., Any]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def invoke(command: Any, ctx: Any) -> Any:
-            run = _begin(tracer, command, ctx)
-            error: BaseException | None = None
-            try:
+            with _run(tracer, command, ctx):
                 return original(command, ctx)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                if run is not None:
-                    with guard("recording a command"):
-                        run.end(error)
-                del error
 
         return invoke
 
@@ -144,18 +143,8 @@ def _record(tracer: trace.Tracer) -> Callable[..., Any]:
 def _record_async(tracer: trace.Tracer) -> Callable[..., Any]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         async def invoke(command: Any, ctx: Any) -> Any:
-            run = _begin(tracer, command, ctx)
-            error: BaseException | None = None
-            try:
+            with _run(tracer, command, ctx):
                 return await original(command, ctx)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                if run is not None:
-                    with guard("recording a command"):
-                        run.end(error)
-                del error
 
         return invoke
 
