@@ -84,9 +84,6 @@ class SenderLoop:
         pending = self._spool.pending()
         if pending and self._send_due == _NEVER:
             self._send_due = now + self._delay
-        if "metrics" in pending and self._metrics_due == _NEVER:
-            # Their interval is a setting of its own: they do not wait for a long delay of spans and logs.
-            self._metrics_due = now + min(self._delay, _METRICS_DELAY_S)
         if waiters:
             for exporter in self._exporters.values():
                 exporter.health.reset_backoff()
@@ -94,7 +91,7 @@ class SenderLoop:
             self._send_due = self._metrics_due = _NEVER
             self._send(self._exporters.values())
             pending = self._spool.pending()
-        elif now >= self._metrics_due and "metrics" in self._exporters:
+        elif now >= self._metrics_due:
             self._metrics_due = _NEVER
             self._send((self._exporters["metrics"],))
             pending = self._spool.pending()
@@ -114,6 +111,7 @@ class SenderLoop:
             left = (exporter for signal, exporter in self._exporters.items() if signal in pending)
             self._send_due = min((max(each.health.retry_at, now + self._delay) for each in left), default=_NEVER)
         if "metrics" in pending and "metrics" in self._exporters and self._metrics_due == _NEVER:
+            # Their interval is a setting of its own: they do not wait for a long delay of spans and logs.
             retry_at = self._exporters["metrics"].health.retry_at
             self._metrics_due = max(retry_at, now + min(self._delay, _METRICS_DELAY_S))
         return min(self._send_due, self._metrics_due, self._next_adoption) - now
