@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach
 
-from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import headers, options, upstream
+from otel_distro.instrumentation._http_server.carrier import current
 from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation._http_server.request import ServerRequest
 from otel_distro.instrumentation._http_server.request_start import begin
@@ -104,8 +104,8 @@ def _route_of(message: Any) -> str:
 
 def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     def handle_error(protocol: Any, message: Any, status: int = 500, exc: Any = None, *arguments: Any) -> Any:
-        request = current_request()
-        if exc is not None and status >= 500 and isinstance(request, ServerRequest):
+        request = current()
+        if exc is not None and status >= 500 and request is not None:
             request.fail(exc)
         return original(protocol, message, status, exc, *arguments)
 
@@ -116,9 +116,9 @@ def _with_status(original: Callable[..., Awaitable[Any]]) -> Callable[..., Await
     async def prepare(response: Any, message: Any) -> Any:
         writer = await original(response, message)
         with guard("the response of a request"):
-            request = current_request()
-            if isinstance(request, ServerRequest) and not request.status:
-                request.status = response.status
+            request = current()
+            if request is not None and not request.status:
+                request.start_response(response.status)
                 if options.common().response_headers is not None:
                     request.add_headers(headers.of_response(response.headers.items()))
         return writer

@@ -17,7 +17,8 @@ from otel_distro._runtime.diagnostics import guard
 from otel_distro._startup import triggers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import wsgi
-from otel_distro.instrumentation._http_server.asgi import is_recorded, wrap_application
+from otel_distro.instrumentation._http_server.asgi import wrap_application
+from otel_distro.instrumentation._http_server.carrier import is_recorded
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import wsgi
+from otel_distro.instrumentation._http_server.carrier import request_of
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
     def match(router: Any, environ: dict[str, Any]) -> Any:
         result = original(router, environ)
         with guard("the route of a request"):
-            request, rule = wsgi.request_of(environ), getattr(result[0], "rule", None)
+            request, rule = request_of(environ), getattr(result[0], "rule", None)
             if request is not None and type(rule) is str:
                 # The rule of a merged application has the prefix of its mount; one that is mounted as
                 # an application of its own finds the prefix in the environment.
@@ -51,7 +52,7 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
         response = original(app, environ)
         with guard("an exception of a request"):
             error = getattr(response, "exception", None)
-            request = wsgi.request_of(environ)
+            request = request_of(environ)
             if request is not None and isinstance(error, BaseException):
                 request.note_handled(error)
         return response

@@ -12,8 +12,8 @@ from opentelemetry.instrumentation.utils import extract_attributes_from_object
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import asgi, upstream, wsgi
+from otel_distro.instrumentation._http_server.carrier import CARRIER_KEY, request_of
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -66,8 +66,8 @@ class DjangoInstrumentor(Instrumentor):
 def _request_of(django_request: Any) -> ServerRequest | None:
     environ = getattr(django_request, "environ", None)
     if environ is not None:
-        return wsgi.request_of(environ)
-    return asgi.request_of(getattr(django_request, "scope", None) or {})
+        return request_of(environ)
+    return request_of(getattr(django_request, "scope", None) or {})
 
 
 def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,15 +161,8 @@ def _of_client(chosen: Options) -> Wrapper:
             request = None if CARRIER_KEY in environ else wsgi.start(environ, chosen)
             if request is None:
                 return original(handler, environ)
-            token = attach(request.context)
-            try:
+            with _InRequest(request):
                 response = original(handler, environ)
-            except BaseException as error:
-                request.fail(error)
-                request.end()
-                raise
-            finally:
-                detach(token)
             _end_with(response, request)
             return response
 
@@ -184,15 +177,8 @@ def _of_async_client(chosen: Options) -> Wrapper:
             request = None if CARRIER_KEY in scope else asgi.start(scope, chosen)
             if request is None:
                 return await original(handler, scope)
-            token = attach(request.context)
-            try:
+            with _InRequest(request):
                 response = await original(handler, scope)
-            except BaseException as error:
-                request.fail(error)
-                request.end()
-                raise
-            finally:
-                detach(token)
             _end_with(response, request)
             return response
 
@@ -201,10 +187,28 @@ def _of_async_client(chosen: Options) -> Wrapper:
     return wrap
 
 
+class _InRequest:
+    """Makes the request current for one call, whose failure ends it."""
+
+    __slots__ = ("_request", "_token")
+
+    def __init__(self, request: ServerRequest) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        self._token = attach(self._request.context)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._request.fail(error)
+            self._request.end()
+        detach(self._token)
+
+
 def _end_with(response: Any, request: ServerRequest) -> None:
     """End the request of a test client: with the stream of its response, or now."""
     with guard("the response of a request"):
-        request.status = response.status_code
+        request.start_response(response.status_code)
         if response.streaming:
             response._resource_closers.append(request.end)
             return

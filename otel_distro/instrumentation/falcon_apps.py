@@ -9,6 +9,7 @@ from opentelemetry.instrumentation.utils import extract_attributes_from_object
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import asgi, upstream, wsgi
+from otel_distro.instrumentation._http_server.carrier import request_of
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class FalconInstrumentor(Instrumentor):
 
 def _request_of(falcon_request: Any) -> ServerRequest | None:
     scope = getattr(falcon_request, "scope", None)
-    return wsgi.request_of(falcon_request.env) if scope is None else asgi.request_of(scope)
+    return request_of(falcon_request.env) if scope is None else request_of(scope)
 
 
 def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:

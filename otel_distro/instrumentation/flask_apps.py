@@ -9,6 +9,7 @@ from opentelemetry.context import attach, get_current, set_value
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import upstream, wsgi
+from otel_distro.instrumentation._http_server.carrier import request_of
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _with_route(tags: _Tags | None) -> Wrapper:
             try:
                 current = context.request
                 environ, rule = current.environ, current.url_rule
-                request = wsgi.request_of(environ)
+                request = request_of(environ)
                 if request is not None and rule is not None:
                     # A dispatcher moves the prefix under which it has mounted the application there.
                     request.set_mounted_route(environ.get("SCRIPT_NAME", ""), rule.rule)
@@ -114,7 +115,7 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
             from flask import request as current
             from werkzeug.exceptions import HTTPException
 
-            request, error = wsgi.request_of(current.environ), arguments[-1]
+            request, error = request_of(current.environ), arguments[-1]
             if request is not None and not isinstance(error, HTTPException):
                 request.note_handled(error)
         return original(app, *arguments)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, wrap_method
+from otel_distro.instrumentation._http_server.carrier import request_of
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:

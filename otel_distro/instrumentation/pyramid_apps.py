@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import upstream, wsgi
+from otel_distro.instrumentation._http_server.carrier import request_of
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
         found = original(mapper, pyramid_request)
         with guard("the route of a request"):
             route, environ = found["route"], pyramid_request.environ
-            request = wsgi.request_of(environ)
+            request = request_of(environ)
             if request is not None and route is not None:
                 request.set_mounted_route(environ.get("SCRIPT_NAME", ""), route.pattern)
         return found
@@ -56,7 +57,7 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
         with guard("an exception of a request"):
             from pyramid.interfaces import IExceptionResponse
 
-            request = wsgi.request_of(pyramid_request.environ)
+            request = request_of(pyramid_request.environ)
             if request is not None and not IExceptionResponse.providedBy(error):
                 request.note_handled(error)
         return original(pyramid_request, error)

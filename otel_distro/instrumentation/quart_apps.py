@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
-from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.asgi import PREFIX_KEY, wrap_method
+from otel_distro.instrumentation._http_server.carrier import current, request_of
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import ServerRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,8 +51,8 @@ def _with_route(original: Callable[..., Any]) -> Callable[..., Any]:
 def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     async def handle_exception(app: Any, *arguments: Any) -> Any:
         with guard("an exception of a request"):
-            request = current_request()
-            if isinstance(request, ServerRequest):
+            request = current()
+            if request is not None:
                 # The last argument; before it Quart 0.23 has the context.
                 request.fail(arguments[-1])
         return await original(app, *arguments)

@@ -19,7 +19,8 @@ from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._access.audit_events import REFUSED, AccessAudit, forwarded_of
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY, ServerRequest, observers
+from otel_distro.instrumentation._http_server.carrier import request_of
+from otel_distro.instrumentation._http_server.request import ServerRequest, observers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -113,7 +114,7 @@ def _check_request(access: AccessAudit) -> Callable[[ServerRequest], None]:
 def _wsgi(access: AccessAudit) -> Wrapper:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(app: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            if _inside.get() or type(environ.get(CARRIER_KEY)) is ServerRequest:
+            if _inside.get() or request_of(environ) is not None:
                 return original(app, environ, start_response)
             path, checked = environ.get("PATH_INFO"), False
 
@@ -151,7 +152,7 @@ def _asgi(access: AccessAudit) -> Wrapper:
         async def call(
             app: Any, scope: dict[str, Any], receive: Any, send: Callable[[Message], Awaitable[None]]
         ) -> Any:
-            recorded = type(scope.get(CARRIER_KEY)) is ServerRequest
+            recorded = request_of(scope) is not None
             if recorded or _inside.get() or scope.get("type") not in ("http", "websocket"):
                 return await original(app, scope, receive, send)
             # Stored now: mounted applications change it in the scope.
@@ -255,7 +256,7 @@ def _check_django(access: AccessAudit, request: Any, response: Any) -> None:
 def _is_recorded(request: Any) -> bool:
     """Return whether the end of the request of the application checks it."""
     carrier = getattr(request, "scope", None) or getattr(request, "environ", None) or {}
-    return type(carrier.get(CARRIER_KEY)) is ServerRequest
+    return request_of(carrier) is not None
 
 
 def _client_of_django(access: AccessAudit, request: Any) -> str:

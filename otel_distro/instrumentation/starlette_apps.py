@@ -10,17 +10,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import detach
 
-from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro._startup import triggers
 from otel_distro.errors import answers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import fastapi_telemetry, upstream
-from otel_distro.instrumentation._http_server.asgi import MOUNTED_KEY, PREFIX_KEY, request_of, wrap_method
+from otel_distro.instrumentation._http_server.asgi import MOUNTED_KEY, PREFIX_KEY, wrap_method
+from otel_distro.instrumentation._http_server.carrier import CARRIER_KEY, current, exclude, request_of
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY, EXCLUDED, ServerRequest, without_request
+from otel_distro.instrumentation._http_server.request import ServerRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -109,9 +109,7 @@ def _without_own_telemetry(original: Callable[..., Any]) -> Callable[..., Any]:
         if request is None:
             await original(app, scope, receive, send)
             return
-        scope[CARRIER_KEY] = EXCLUDED
-        request.exclude()
-        token = attach(without_request())
+        token = exclude(scope, request)
         try:
             await original(app, scope, receive, send)
         finally:
@@ -141,8 +139,8 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def _lookup_exception_handler(*arguments: Any) -> Any:
         with guard("an exception of a request"):
-            error, request = arguments[-1], current_request()
-            if isinstance(request, ServerRequest) and not answers.kind_of(error):
+            error, request = arguments[-1], current()
+            if request is not None and not answers.kind_of(error):
                 # After the first byte no handler is called, and a middleware may end the response.
                 (request.fail if request.status else request.note_handled)(error)
         return original(*arguments)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach
 
-from otel_distro._otel.request_context import current_request
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.errors import answers
 from otel_distro.instrumentation import Instrumentor
 from otel_distro.instrumentation._http_server import headers, options
+from otel_distro.instrumentation._http_server.carrier import current
 from otel_distro.instrumentation._http_server.options import Options
 from otel_distro.instrumentation._http_server.request import ServerRequest
 from otel_distro.instrumentation._http_server.request_start import begin
@@ -124,15 +124,15 @@ def _begin(handler: Any, chosen: Options) -> ServerRequest | None:
 def _finish(request: ServerRequest, handler: Any) -> None:
     # A WebSocket that was accepted has status 101; its handler's status stays 200 in some versions.
     is_open = not request.is_http and getattr(handler, "ws_connection", None) is not None
-    request.status = 101 if is_open else handler.get_status()
+    request.start_response(101 if is_open else handler.get_status())
     if options.common().response_headers is not None:
         request.add_headers(headers.of_response(handler._headers.get_all()))
 
 
 def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     def _handle_request_exception(handler: Any, error: BaseException) -> Any:
-        request = current_request()
-        if isinstance(request, ServerRequest) and _is_error(error):
+        request = current()
+        if request is not None and _is_error(error):
             # The handler may make a response of it, as long as the client has nothing.
             (request.fail if handler._headers_written else request.note_handled)(error)
         return original(handler, error)
@@ -142,8 +142,8 @@ def _with_exception(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_logged_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     def log_exception(handler: Any, kind: Any, error: Any, traceback: Any) -> Any:
-        request = current_request()
-        if isinstance(request, ServerRequest) and not request.is_http and _is_error(error):
+        request = current()
+        if request is not None and not request.is_http and _is_error(error):
             # Tornado hands exceptions of the callbacks of a WebSocket only to this method.
             request.fail(error)
         return original(handler, kind, error, traceback)

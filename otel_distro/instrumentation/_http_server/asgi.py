@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from asyncio import CancelledError, current_task
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
@@ -14,13 +15,15 @@ from opentelemetry.instrumentation.propagators import get_global_response_propag
 
 from otel_distro._runtime.diagnostics import guard, report_failure
 from otel_distro.instrumentation._http_server import headers, options
-from otel_distro.instrumentation._http_server.request import (
+from otel_distro.instrumentation._http_server.carrier import (
     CARRIER_KEY,
     EXCLUDED,
-    ServerRequest,
+    exclude,
+    is_recorded,
+    mark_as_recorded,
     nested,
-    without_request,
 )
+from otel_distro.instrumentation._http_server.request import ServerRequest
 from otel_distro.instrumentation._http_server.request_start import begin
 
 if TYPE_CHECKING:
@@ -37,25 +40,12 @@ if TYPE_CHECKING:
 _KINDS: Final = ("http", "websocket")
 _DISCONNECTS: Final = ("http.disconnect", "websocket.disconnect")
 _STARLETTES_OWN: Final = "starlette.middleware.opentelemetry"
-_ANSWERS: Final = "_otel_distro_answers"
-"""Marks functions that make requests."""
 PREFIX_KEY: Final = "otel_distro.route_prefix"
 """In the scope: the template of the path at which the application that routes now is mounted."""
 MOUNTED_KEY: Final = "otel_distro.route_prefix_of"
 """In the scope: the ``root_path`` whose template is :data:`PREFIX_KEY`."""
 _INTERNAL_ERROR: Final = 1011
 """Code that a server closes a WebSocket with for an error of its own."""
-
-
-def request_of(scope: Scope) -> ServerRequest | None:
-    """Return the request that is being answered, None if it is not recorded."""
-    found = scope.get(CARRIER_KEY)
-    return found if type(found) is ServerRequest else None
-
-
-def is_recorded(application: Any) -> bool:
-    """Return whether an application makes requests itself: its class was patched."""
-    return hasattr(getattr(type(application), "__call__", None), _ANSWERS)  # noqa: B004 - its attributes
 
 
 def wrap_method(chosen: Options) -> Wrapper:
@@ -75,7 +65,7 @@ def wrap_method(chosen: Options) -> Wrapper:
             else:
                 await _join(original, self, scope, receive, send, chosen.of(self))
 
-        vars(__call__)[_ANSWERS] = True
+        mark_as_recorded(__call__)
         return __call__
 
     return wrap
@@ -97,7 +87,7 @@ def wrap_application(application: Callable[..., Any], chosen: Options) -> Callab
 
     It is the application itself if that makes requests already.
     """
-    if is_recorded(application) or hasattr(application, _ANSWERS):
+    if is_recorded(application):
         return application
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +96,7 @@ def wrap_application(application: Callable[..., Any], chosen: Options) -> Callab
         else:
             await answer(application, (), scope, receive, send, chosen)
 
-    vars(call)[_ANSWERS] = True
+    mark_as_recorded(call)
     return call
 
 
@@ -152,7 +142,7 @@ async def answer(
         await call(*bound, scope, take, respond)
         if not request.status and not client_left:
             # The application has not answered: the server does.
-            request.status = 500
+            request.start_response(500)
     except BaseException as error:
         # A cancellation that was not requested for this task is a failure of the application.
         lost = isinstance(error, CancelledError) and not (client_left or request.status or _is_cancelled())
@@ -187,14 +177,24 @@ async def _join(
         scheme, host, path = _url(scope, _Headers(scope))
         excluded = chosen.excludes(scheme, host, path)
     if excluded:
-        scope[CARRIER_KEY] = EXCLUDED
-        request.exclude()
-        token = attach(without_request())
+        token = exclude(scope, request)
         try:
             await original(app, scope, receive, send)
         finally:
             detach(token)
-        return
+    else:
+        await call_with_hooks(partial(original, app), request, scope, receive, send, chosen)
+
+
+async def call_with_hooks(
+    call: Callable[[Scope, Receive, Send], Awaitable[None]],
+    request: ServerRequest,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    chosen: Options,
+) -> None:
+    """Await ``call(scope, receive, send)`` with the hooks of ``chosen``, inside of a request."""
     chosen.call(chosen.request_hook, request.span, scope)
 
     async def take() -> Message:
@@ -206,7 +206,7 @@ async def _join(
         chosen.call(chosen.response_hook, request.span, scope, message)
         return send(message)
 
-    await original(app, scope, take, respond)
+    await call(scope, take, respond)
 
 
 def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: Options) -> bool:
@@ -222,14 +222,14 @@ def _sent(request: ServerRequest, scope: Scope, message: Message, chosen: Option
         if (propagator := get_global_response_propagator()) is not None:
             propagator.inject(message, request.context, _header_setter)
     elif kind == "websocket.accept":
-        request.status = 101
+        request.start_response(101)
     elif kind == "websocket.close":
-        if not request.status:
-            request.status = 403
         if message.get("code") == _INTERNAL_ERROR:
             request.fail_with_handled()
+        if not request.status:
+            request.start_response(403)
     elif kind == "websocket.http.response.start":
-        request.status = message["status"]
+        request.start_response(int(message["status"]))
     elif kind == "http.response.trailers":
         return not message.get("more_trailers")
     else:
@@ -277,16 +277,9 @@ class _Headers:
         return [_text(name).lower() for name in self.first]
 
 
-_names: dict[str, bytes] = {}
-
-
+@lru_cache(maxsize=256)
 def _encoded(name: str) -> bytes:
-    found = _names.get(name)
-    if found is None:
-        found = name.lower().encode()
-        if len(_names) < 256:
-            _names[name] = found
-    return found
+    return name.lower().encode()
 
 
 def _text(value: bytes) -> str:

@@ -15,7 +15,7 @@ from opentelemetry import metrics, trace
 from otel_distro._otel import logs
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.errors import exception_state
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY
+from otel_distro.instrumentation._http_server.carrier import CARRIER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import propagate
@@ -14,8 +15,6 @@ from otel_distro.instrumentation._http_server import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-_MAX_ADDRESSES = 1024
 
 
 class Headers(Protocol):
@@ -74,22 +73,12 @@ def parent_of(headers: Headers, client: str, around: Context) -> tuple[Context, 
         return around, ()
 
 
-_private: dict[str, bool] = {}
-
-
 def _trusts(client: str) -> bool:
     trust = options.common().trust
-    if trust != "private":
-        return trust == "all"
-    found = _private.get(client)
-    if found is None:
-        found = _is_private(client)
-        if len(_private) >= _MAX_ADDRESSES:
-            _private.clear()
-        _private[client] = found
-    return found
+    return _is_private(client) if trust == "private" else trust == "all"
 
 
+@lru_cache(maxsize=1024)
 def _is_private(client: str) -> bool:
     """Return whether an address is of this machine or of a private network."""
     if not client or client.startswith("unix:"):

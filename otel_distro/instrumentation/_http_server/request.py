@@ -1,8 +1,8 @@
 """One request of an HTTP server: one SERVER span, one measurement, one context.
 
-The outermost application of a request makes it, and stores it in the carrier that nested
-applications share (WSGI's environment, ASGI's scope) under :data:`CARRIER_KEY`. Inner ones find it
-there and only add what they know: the route, an exception.
+The outermost application of a request makes it. Inner ones find it by
+:mod:`otel_distro.instrumentation._http_server.carrier` and only add what they know: the route, an
+exception.
 
 Source: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import Context, detach, get_current
+from opentelemetry.context import Context, detach
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_distro import schema
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-CARRIER_KEY: Final = "otel_distro.request"
 OTHER_METHOD: Final = "_OTHER"
 _MAX_ROUTE_CHARS: Final = 255
 _INTERRUPTED: Final = "interrupted"
@@ -128,6 +127,16 @@ class ServerRequest:
         """Path that the client asked for."""
         return str(self._attributes[_PATH])
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the application has nothing more to do for the client."""
+        return self.ended or self.is_answered
+
+    def asks_for(self, path: str, method: str) -> bool:
+        """Return whether a request with this path, and this method as sent, is this one."""
+        known = self._attributes
+        return bool(known[_PATH] == path and (known.get(_METHOD_ORIGINAL) or known[_METHOD]) == method)
+
     def __deepcopy__(self, _: Any) -> ServerRequest:
         """Return the request itself: a copy of its carrier is no copy of the request."""
         return self
@@ -159,10 +168,6 @@ class ServerRequest:
         """Set an attribute of the span."""
         self.span.set_attribute(name, value)
 
-    def is_recording(self) -> bool:
-        """Return whether the span takes attributes: it is sampled and has not ended."""
-        return self.span.is_recording()
-
     def add_headers(self, found: dict[str, list[str]]) -> None:
         """Set captured headers as attributes of the span."""
         for name, values in found.items():
@@ -189,8 +194,8 @@ class ServerRequest:
     def note_handled(self, error: BaseException) -> None:
         """Note an exception that the framework turns into a response.
 
-        It is recorded at the end if the response has a status of 500 or more. Of several ones it is
-        the last: the ones before it are its context.
+        It is recorded if the response has a status of 500 or more. Of several ones it is the last:
+        the ones before it are its context.
         """
         self._handled = error
 
@@ -311,13 +316,6 @@ class ServerRequest:
             status = self.status = 500
         if self.client_left:
             status = self.status = 0
-        if status >= 500 and self._handled is not None and not self._recorded:
-            if _says_that_client_left(self._handled):
-                # There is no client that would get this response.
-                status = self.status = 0
-            else:
-                self._record(self._handled)
-                exception_state.remember_span(self._handled, span.get_span_context())
         common = options.common()
         measured = {_METHOD: self._method, _SCHEME: self._attributes[_SCHEME]}
         version = self._attributes.get(_VERSION)
@@ -350,50 +348,3 @@ class ServerRequest:
 
 observers: list[Callable[[ServerRequest], None]] = []
 """Called when a request has ended, while its context is still known; they must not raise."""
-
-
-class _Excluded:
-    """Marks the carrier of a request that is not recorded, so that no inner application does."""
-
-    __slots__ = ()
-
-    def __deepcopy__(self, _: Any) -> _Excluded:
-        return self
-
-    def __reduce__(self) -> tuple[type[bool], tuple[()]]:
-        return bool, ()
-
-
-EXCLUDED: Final = _Excluded()
-
-
-def nested(path: str, method: str) -> ServerRequest | None:
-    """Return the request of the current context if it is the same one as this.
-
-    For an application that an adapter runs inside one of another interface, such as WSGI in ASGI:
-    the adapter makes a new carrier.
-    """
-    request = get_current().get(REQUEST_KEY)
-    if type(request) is not ServerRequest or request.ended or request.is_answered:
-        return None
-    known = request._attributes
-    same = known[_PATH] == path and (known.get(_METHOD_ORIGINAL) or known[_METHOD]) == method
-    return request if same else None
-
-
-def surroundings() -> Context:
-    """Return the current context, unless it is left over from an earlier request.
-
-    A server may start the next request of a connection while it completes the one before.
-    """
-    around = get_current()
-    earlier = around.get(REQUEST_KEY)
-    return NO_CONTEXT if type(earlier) is ServerRequest and (earlier.ended or earlier.is_answered) else around
-
-
-def without_request() -> Context:
-    """Return the current context without its request and span."""
-    context = Context(get_current())
-    for key in (SPAN_KEY, REQUEST_KEY):
-        dict.pop(context, key, None)
-    return context

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_distro import schema
 from otel_distro._runtime.diagnostics import text_of
 from otel_distro.instrumentation._access.audit_events import client_of_proxy
 from otel_distro.instrumentation._http_server import options, remote_parent
-from otel_distro.instrumentation._http_server.request import NO_CONTEXT, OTHER_METHOD, ServerRequest, surroundings
+from otel_distro.instrumentation._http_server.carrier import surroundings
+from otel_distro.instrumentation._http_server.request import NO_CONTEXT, OTHER_METHOD, ServerRequest
 
 if TYPE_CHECKING:
     from otel_distro.instrumentation._http_server.remote_parent import Headers
@@ -89,35 +91,19 @@ def _known_method(name: str, attributes: dict[str, Any]) -> str:
     return OTHER_METHOD
 
 
-_hosts: dict[str, tuple[str, int]] = {}
-
-
+@lru_cache(maxsize=256)
 def _address_and_port(host: str) -> tuple[str, int]:
     """Return the parts of ``name:port``, ``[::1]:port`` or a name alone; port 0 if it has none."""
-    found = _hosts.get(host)
-    if found is None:
-        name, colon, number = host.rpartition(":")
-        if not colon or not number.isdecimal() or not number.isascii() or (":" in name and not name.endswith("]")):
-            name, number = host, "0"
-        found = (name.strip("[]")[:255], int(number) if len(number) <= 5 else 0)
-        if len(_hosts) >= 256:
-            _hosts.clear()
-        _hosts[host] = found
-    return found
+    name, colon, number = host.rpartition(":")
+    if not colon or not number.isdecimal() or not number.isascii() or (":" in name and not name.endswith("]")):
+        name, number = host, "0"
+    return name.strip("[]")[:255], int(number) if len(number) <= 5 else 0
 
 
-_agents: dict[str, str] = {}
-
-
+@lru_cache(maxsize=256)
 def _synthetic_type(agent: str) -> str:
-    found = _agents.get(agent)
-    if found is None:
-        found = ""
-        if "bot" in agent.lower() or "alwayson" in agent.lower():
-            from opentelemetry.util.http import detect_synthetic_user_agent
+    if "bot" not in agent.lower() and "alwayson" not in agent.lower():
+        return ""
+    from opentelemetry.util.http import detect_synthetic_user_agent
 
-            found = detect_synthetic_user_agent(agent) or ""
-        if len(_agents) >= 256:
-            _agents.clear()
-        _agents[agent] = found
-    return found
+    return detect_synthetic_user_agent(agent) or ""

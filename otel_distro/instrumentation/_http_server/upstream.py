@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_distro._runtime import import_hooks
 from otel_distro._runtime.diagnostics import guard
 from otel_distro.instrumentation._http_server import asgi, wsgi
+from otel_distro.instrumentation._http_server.carrier import request_of
 from otel_distro.instrumentation._http_server.options import Options
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _mark(app: Any, *, value: bool) -> None:
 def adopt_middleware(module: ModuleType) -> None:
     """Let upstream's ``OpenTelemetryMiddleware`` of WSGI or ASGI make the request of this package.
 
-    Inside a request that is recorded already it calls its hook and passes on.
+    Inside a request that is recorded already it calls its hooks and passes on.
     """
     with guard(f"replacing the middleware of {module.__name__}"):
         middleware: Any = module.OpenTelemetryMiddleware
@@ -133,29 +134,20 @@ def adopt_middleware(module: ModuleType) -> None:
 
 def _wsgi_call(middleware: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     chosen = _options_of(middleware, "WSGI", "request_hook", "response_hook")
-    request = wsgi.request_of(environ)
+    request = request_of(environ)
     if request is None:
         return wsgi.wrap_application(middleware.wsgi, chosen)(environ, start_response)
-    chosen.call(chosen.request_hook, request.span, environ)
-    if chosen.response_hook is None:
-        return middleware.wsgi(environ, start_response)
-
-    def respond(status: str, response_headers: list[tuple[str, str]], *arguments: Any) -> Any:
-        chosen.call(chosen.response_hook, request.span, environ, status, response_headers)
-        return start_response(status, response_headers, *arguments)
-
-    return middleware.wsgi(environ, respond)
+    return wsgi.call_with_hooks(middleware.wsgi, request, environ, start_response, chosen)
 
 
 async def _asgi_call(middleware: Any, scope: dict[str, Any], receive: Any, send: Any) -> None:
     names = ("server_request_hook", "client_request_hook", "client_response_hook", "excluded_urls")
     chosen = _options_of(middleware, "ASGI", *names)
-    request = asgi.request_of(scope)
+    request = request_of(scope)
     if request is None:
         await asgi.wrap_application(middleware.app, chosen)(scope, receive, send)
-        return
-    chosen.call(chosen.request_hook, request.span, scope)
-    await middleware.app(scope, receive, send)
+    else:
+        await asgi.call_with_hooks(middleware.app, request, scope, receive, send, chosen)
 
 
 def _options_of(middleware: Any, framework: str, *names: str) -> Options:

@@ -5,7 +5,7 @@ Source: https://peps.python.org/pep-3333/
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach
@@ -13,13 +13,15 @@ from opentelemetry.instrumentation.propagators import get_global_response_propag
 
 from otel_distro._runtime.diagnostics import report_failure
 from otel_distro.instrumentation._http_server import headers, options
-from otel_distro.instrumentation._http_server.request import (
+from otel_distro.instrumentation._http_server.carrier import (
     CARRIER_KEY,
     EXCLUDED,
-    ServerRequest,
+    exclude,
+    is_recorded,
+    mark_as_recorded,
     nested,
-    without_request,
 )
+from otel_distro.instrumentation._http_server.request import ServerRequest
 from otel_distro.instrumentation._http_server.request_start import begin
 
 if TYPE_CHECKING:
@@ -32,17 +34,8 @@ if TYPE_CHECKING:
     StartResponse = Callable[..., Any]
 
 _NOTHING: Final = object()
-_ANSWERS: Final = "_otel_distro_answers"
-"""Marks functions that make requests."""
-
 _NO_BODY: Final = frozenset((list, tuple, bytes, str, type(None)))
 """Classes of responses that are complete, or that a server treats in its own way."""
-
-
-def request_of(environ: Environ) -> ServerRequest | None:
-    """Return the request that is being answered, None if it is not recorded."""
-    found = environ.get(CARRIER_KEY)
-    return found if type(found) is ServerRequest else None
 
 
 def wrap_method(chosen: Options) -> Wrapper:
@@ -58,7 +51,7 @@ def wrap_method(chosen: Options) -> Wrapper:
                 return _join(partial(original, self), environ, start_response, chosen.of(self))
             return original(self, environ, start_response)
 
-        vars(__call__)[_ANSWERS] = True
+        mark_as_recorded(__call__)
         return __call__
 
     return wrap
@@ -67,10 +60,9 @@ def wrap_method(chosen: Options) -> Wrapper:
 def wrap_application(application: Callable[..., Any], chosen: Options) -> Callable[..., Any]:
     """Return an application that a server calls instead of ``application``.
 
-    It is the application itself if its class makes requests already.
+    It is the application itself if that makes requests already.
     """
-    of_class = getattr(type(application), "__call__", None)  # noqa: B004 - its attributes, not whether it is there
-    if hasattr(of_class, _ANSWERS) or hasattr(application, _ANSWERS):
+    if is_recorded(application):
         return application
 
     def call(environ: Environ, start_response: StartResponse) -> Any:
@@ -78,7 +70,7 @@ def wrap_application(application: Callable[..., Any], chosen: Options) -> Callab
             return application(environ, start_response)
         return answer(application, environ, start_response, chosen)
 
-    vars(call)[_ANSWERS] = True
+    mark_as_recorded(call)
     return call
 
 
@@ -118,7 +110,7 @@ def answer(
     kind = type(result)
     if kind in _NO_BODY:
         if result is None or not request.status:
-            request.status = 500  # the server answers for the application
+            request.start_response(500)  # the server answers for the application
         request.end()
         return result
     wrapper = environ.get("wsgi.file_wrapper")
@@ -140,13 +132,22 @@ def _join(
     if not chosen.changes_nested:
         return call(environ, start_response)
     if chosen.excludes(*_url(environ)):
-        environ[CARRIER_KEY] = EXCLUDED
-        request.exclude()
-        token = attach(without_request())
+        token = exclude(environ, request)
         try:
             return call(environ, start_response)
         finally:
             detach(token)
+    return call_with_hooks(call, request, environ, start_response, chosen)
+
+
+def call_with_hooks(
+    call: Callable[[Environ, StartResponse], Any],
+    request: ServerRequest,
+    environ: Environ,
+    start_response: StartResponse,
+    chosen: Options,
+) -> Any:
+    """Return what ``call(environ, start_response)`` returns, with the hooks of ``chosen``."""
     chosen.call(chosen.request_hook, request.span, environ)
 
     def respond(status: str, response_headers: list[tuple[str, str]], *args: Any, **kwargs: Any) -> Any:
@@ -169,8 +170,7 @@ class Body:
         return _Steps(self, self._run(iter, self._source))
 
     def __next__(self) -> bytes:
-        step: bytes = self._run(next, self._source)
-        return step
+        return next(_Steps(self, self._source))
 
     def close(self) -> None:
         """Close the response, and end the request."""
@@ -186,8 +186,6 @@ class Body:
         token = attach(request.context)
         try:
             return function() if argument is _NOTHING else function(argument)
-        except StopIteration:
-            raise
         except BaseException as error:
             request.fail(error)
             raise
@@ -272,7 +270,7 @@ class _Headers:
     def has_any(self, names: Iterable[str]) -> bool:
         environ = self._environ
         for name in names:  # noqa: SIM110 - half the time of any() and a generator
-            if (_keys.get(name) or _key(name)) in environ:
+            if _key(name) in environ:
                 return True
         return False
 
@@ -284,16 +282,9 @@ class _Headers:
         return [name for name, _ in _all(self._environ)]
 
 
-_keys: dict[str, str] = {}
-
-
+@lru_cache(maxsize=256)
 def _key(name: str) -> str:
-    found = _keys.get(name)
-    if found is None:
-        found = "HTTP_" + name.upper().replace("-", "_")
-        if len(_keys) < 256:
-            _keys[name] = found
-    return found
+    return "HTTP_" + name.upper().replace("-", "_")
 
 
 def _all(environ: Environ) -> list[tuple[str, str]]:

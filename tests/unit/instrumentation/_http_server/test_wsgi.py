@@ -15,8 +15,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from otel_distro import schema
 from otel_distro.errors import deferred
 from otel_distro.instrumentation._http_server import options, wsgi
+from otel_distro.instrumentation._http_server.carrier import CARRIER_KEY
 from otel_distro.instrumentation._http_server.options import Options
-from otel_distro.instrumentation._http_server.request import CARRIER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
