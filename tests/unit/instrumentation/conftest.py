@@ -20,3 +20,15 @@ def stable_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     options.reload_settings()
     yield
     options.reload_settings()
+
+
+@pytest.fixture
+def starlette_and_fastapi(stable_names: None) -> Iterator[None]:
+    """Instrument Starlette and FastAPI, and leave them as they were."""
+    from otel_distro.instrumentation.starlette_apps import FastAPIInstrumentor, StarletteInstrumentor
+
+    StarletteInstrumentor().instrument()
+    FastAPIInstrumentor().instrument()
+    yield
+    FastAPIInstrumentor().uninstrument()
+    StarletteInstrumentor().uninstrument()

@@ -18,20 +18,13 @@ from otel_distro.instrumentation.starlette_apps import FastAPIInstrumentor, Star
 from tests.support.asgi_calls import Seen, ask, requests_of, seen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from otel_distro.testing import Telemetry
 
 
-@pytest.fixture(autouse=True)
-def instrumented(stable_names: None) -> Iterator[None]:
-    """Instrument Starlette and FastAPI, and leave them as they were."""
-    StarletteInstrumentor().instrument()
-    FastAPIInstrumentor().instrument()
-    yield
-    FastAPIInstrumentor().uninstrument()
-    StarletteInstrumentor().uninstrument()
+pytestmark = pytest.mark.usefixtures("starlette_and_fastapi")
 
 
 class Handled(Exception):
@@ -383,41 +376,3 @@ def test_uninstrumented_application_records_nothing(telemetry: Telemetry) -> Non
     StarletteInstrumentor().uninstrument()
     for function in (Starlette.__call__, FastAPI.__call__, Route.handle, Mount.handle, WebSocketRoute.handle):
         assert not hasattr(function, "__wrapped__")
-
-
-class Down(Exception):
-    """Has a handler that answers 503."""
-
-
-async def unavailable(request: Any, error: Exception) -> PlainTextResponse:
-    return PlainTextResponse("down", 503)
-
-
-async def pass_on(request: Any, call_next: Any) -> Any:
-    return await call_next(request)
-
-
-@pytest.mark.parametrize("kind", [Starlette, FastAPI])
-def test_exception_that_a_handler_answers_with_503_is_recorded(telemetry: Telemetry, kind: Any) -> None:
-    """The response hides it from the server, and nothing else reports it."""
-
-    async def down(request: Any) -> None:
-        raise Down("made")
-
-    app = kind(routes=[Route("/down", down)], exception_handlers={Down: unavailable})
-    ask(app, "/down")
-    (span,) = telemetry.spans()
-    assert str((span.attributes or {})["error.type"]).rpartition(".")[2] == "Down"
-    assert [event.name for event in span.events] == ["exception"]
-
-
-def test_stream_that_fails_behind_a_middleware_is_an_error(telemetry: Telemetry) -> None:
-    """``BaseHTTPMiddleware`` ends the response before it passes the exception on."""
-    app = Starlette(
-        routes=[Route("/stream", broken_stream)], middleware=[Middleware(BaseHTTPMiddleware, dispatch=pass_on)]
-    )
-    ask(app, "/stream")
-    (span,) = telemetry.spans()
-    found = span.attributes or {}
-    assert (found["http.response.status_code"], found["error.type"]) == (200, "OSError")
-    assert [event.name for event in span.events] == ["exception"]

@@ -10,23 +10,13 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from otel_distro.instrumentation.starlette_apps import FastAPIInstrumentor, StarletteInstrumentor
 from tests.support.asgi_calls import ask, seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from otel_distro.testing import Telemetry
 
 
-@pytest.fixture(autouse=True)
-def instrumented(stable_names: None) -> Iterator[None]:
-    """Instrument Starlette and FastAPI, and leave them as they were."""
-    StarletteInstrumentor().instrument()
-    FastAPIInstrumentor().instrument()
-    yield
-    FastAPIInstrumentor().uninstrument()
-    StarletteInstrumentor().uninstrument()
+pytestmark = pytest.mark.usefixtures("starlette_and_fastapi")
 
 
 async def fine(request: Any) -> PlainTextResponse:

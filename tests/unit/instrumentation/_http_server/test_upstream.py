@@ -129,6 +129,29 @@ def test_middleware_around_any_application_makes_its_request(telemetry: Telemetr
     assert [(each["url.path"], each["a"]) for each in found] == [("/orders/7", True), ("/async", True)]
 
 
+def test_asgi_middleware_inside_of_a_request_calls_all_its_hooks(telemetry: Telemetry) -> None:
+    """Those of messages, too, with the span of the request."""
+
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def drop(message: Any) -> None:
+        return None
+
+    inner = upstream_asgi.OpenTelemetryMiddleware(
+        bare, server_request_hook=mark("a"), client_request_hook=mark("b"), client_response_hook=mark("c")
+    )
+    scope = {"type": "http", "method": "GET", "path": "/async", "headers": [], "query_string": b""}
+    asyncio.run(upstream_asgi.OpenTelemetryMiddleware(inner)(scope, receive, drop))
+    (span,) = telemetry.spans()
+    assert {"a", "b", "c"} <= set(span.attributes or {})
+
+
 def test_instrument_app_of_fastapi_keeps_its_hook(telemetry: Telemetry) -> None:
     """A request is one span."""
     app = FastAPI()
